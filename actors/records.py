@@ -1,0 +1,91 @@
+"""The records that cross process borders on the acting side, one per hop.
+
+`GroupRequest -> Completion -> Rollout -> RolloutGroup`. All are frozen and hold plain numbers, so that Ray ships them
+by value. Token ids cross; text is decoded once, where it is judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from verifier.problem import Problem
+from verifier.verdict import Verdict
+
+FinishReason = Literal["stop", "length", "abort"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to draw tokens. `stop_token_ids` end a completion and stay in it; `seed` None means unseeded."""
+
+    max_new_tokens: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop_token_ids: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRequest:
+    """One prompt to be sampled `group_size` times; sample i draws with a seed derived from (seed, i)."""
+
+    group_id: int
+    seed: int
+    prompt_ids: tuple[int, ...]
+    group_size: int
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an engine wrote after a prompt: token ids, their log-probabilities, and the weights that drew them.
+
+    `index` is the sample's place in its group. `weight_version` is the version of the last token; a completion drawn
+    across a weight change carries the first one in `first_weight_version`.
+    """
+
+    index: int
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    weight_version: int
+    first_weight_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCredit:
+    """A step's credit on the tokens [start, end) of a completion (`verifier.reward.step_credits`)."""
+
+    start: int
+    end: int
+    credit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A judged completion. `reward` is None exactly when the verifier failed on it (`error` says how)."""
+
+    completion: Completion
+    text: str
+    verdict: Verdict | None
+    reward: float | None
+    credits: tuple[TokenCredit, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGroup:
+    """All rollouts of one prompt, in index order: the unit that is trained on at most once."""
+
+    group_id: int
+    problem: Problem
+    prompt_ids: tuple[int, ...]
+    rollouts: tuple[Rollout, ...]
+
+    @property
+    def oldest_version(self) -> int:
+        """The oldest weight version that drew a token of this group."""
+        return min(r.completion.first_weight_version for r in self.rollouts)

@@ -1,0 +1,1 @@
+"""The composition root: recipes, runtime, jobs, doctor and everything a person types."""

@@ -1,0 +1,1 @@
+"""Learning: advantages, losses, the DeepSpeed learner, the RL loop, evaluation and the report."""

@@ -1,0 +1,68 @@
+"""The verdict on a trace: what each step claimed, whether it holds, and where it stands in the text.
+
+A verdict is data. It is made by `verifier.verify` and turned into numbers by `verifier.reward`; it never holds an
+exception (a verifier fault is raised, so that it can never pass for a wrong trace).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StepStatus(StrEnum):
+    """What became of one step, or of one gold quantity that no step derives."""
+
+    RIGHT = "right"
+    WRONG_VALUE = "wrong value"
+    WRONG_OPERAND = "wrong operand"
+    TOO_EARLY = "too early"
+    DUPLICATE = "duplicate"
+    INVENTED = "invented"
+    MISSING = "missing"
+
+
+class AnswerStatus(StrEnum):
+    """What became of the final answer."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class StepVerdict:
+    """One step: the quantity it defines, its status, the reason in words, its span in characters [start, end).
+
+    A MISSING quantity has no text: start == end == length of the text judged.
+    """
+
+    node: str
+    status: StepStatus
+    reason: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one text against one problem.
+
+    `verified` is the paper's VerifiedCorrect made sound: every needed step right, nothing false stated, answer right.
+    `process_accuracy` is the paper's ProcessAcc: the share of gold quantities derived rightly, in [0, 1].
+    `steps` are the text's steps in order, then the missing quantities; `first_error` indexes `steps`.
+    `faults` are errors outside any step (the closing equations, the answer), in words.
+    """
+
+    verified: bool
+    process_accuracy: float
+    answer: str | None
+    answer_status: AnswerStatus
+    steps: tuple[StepVerdict, ...]
+    first_error: int | None
+    faults: tuple[str, ...]
+
+    @property
+    def outcome(self) -> bool:
+        """Whether the final answer is right, whatever the trace."""
+        return self.answer_status is AnswerStatus.RIGHT
