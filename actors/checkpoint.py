@@ -1,0 +1,249 @@
+"""Checkpoints on disk: publish, list, verify, retain. The only module that touches checkpoint files.
+
+A checkpoint is a directory `<stage>-<step>` that transformers and vLLM can load as it is (safetensors, config,
+tokenizer), plus `manifest.json` with the lineage and a SHA-256 of every file. It is written under a temporary name,
+synced and renamed, so a reader sees a whole checkpoint or none (promise P4). Completeness is one predicate, `_read`.
+It knows nothing of what the files mean; the learner writes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+MANIFEST: Final = "manifest.json"
+WEIGHTS: Final = "model.safetensors"
+TOKENIZER: Final = "tokenizer.json"
+RESUME: Final = "resume"  # the folder of a checkpoint that holds the optimiser and the loop's state
+ID_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,63}-\d{1,9}$"
+_TEMPORARY: Final = ".tmp-"
+_QUARANTINE: Final = ".bad-"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, half written or not what its manifest says; the message names it and why."""
+
+
+class CheckpointWriteError(CheckpointError):
+    """A checkpoint that could not be written (disk full, no permission); nothing of it is left behind."""
+
+
+class FileRecord(BaseModel):
+    """One file of a checkpoint: its size in bytes and its SHA-256 in hex."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: int
+    sha256: str
+
+
+class Lineage(BaseModel):
+    """Where a checkpoint comes from: what the writer knows before the files exist.
+
+    `tokens` and `flops` are cumulative over the stage; `score` is the stage's own yardstick (for RL the mean strict
+    pass rate of the rollouts since the last checkpoint), by which `best` is chosen.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    stage: str
+    step: int = Field(ge=0)
+    parent: str | None
+    seed: int
+    tokens: int = 0
+    flops: float = 0.0
+    score: float | None = None
+
+
+class Manifest(Lineage):
+    """The published record of a checkpoint; `weight_hash` and `tokenizer_hash` are what every answer names."""
+
+    id: str = Field(pattern=ID_PATTERN)
+    created: str
+    files: dict[str, FileRecord]
+
+    @property
+    def weight_hash(self) -> str:
+        """SHA-256 of the weights file."""
+        return self.files[WEIGHTS].sha256
+
+    @property
+    def tokenizer_hash(self) -> str:
+        """SHA-256 of the tokenizer file."""
+        return self.files[TOKENIZER].sha256
+
+
+class CheckpointStore:
+    """The checkpoints of one run, under `root`.
+
+    One writer (the run), any number of readers in other processes. Listing is cheap (names and sizes); `get` reads
+    every byte and compares hashes.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def publish(self, lineage: Lineage, write: Callable[[Path], None]) -> Manifest:
+        """Let `write` fill a directory, then hash, sync, rename and return its manifest.
+
+        A good checkpoint of the same id is never replaced: one with the same weights is returned as it stands, another
+        raises CheckpointError. A broken one is moved aside. Raises CheckpointWriteError when the disk refuses.
+        """
+        checkpoint_id = f"{lineage.stage}-{lineage.step}"
+        temporary = self.root / f"{_TEMPORARY}{checkpoint_id}-{os.getpid()}"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            write(temporary)
+            manifest = _sealed(temporary, checkpoint_id, lineage)
+            return self._rename(temporary, manifest)
+        except OSError as error:
+            raise CheckpointWriteError(f"checkpoint {checkpoint_id} could not be written: {error}") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _rename(self, temporary: Path, manifest: Manifest) -> Manifest:
+        target = self.root / manifest.id
+        if target.exists():
+            try:
+                present = self.get(manifest.id)
+            except CheckpointError:
+                _move_aside(target)
+            else:
+                if present.weight_hash == manifest.weight_hash:
+                    return present
+                raise CheckpointError(f"checkpoint {manifest.id} exists with other weights and is not replaced")
+        temporary.rename(target)
+        _sync(self.root)
+        return manifest
+
+    def list(self) -> list[Manifest]:
+        """The complete checkpoints, oldest first."""
+        if not self.root.is_dir():
+            return []
+        found = [m for entry in self.root.iterdir() if not entry.name.startswith(".") and (m := _complete(entry))]
+        return sorted(found, key=lambda m: (m.created, m.step))
+
+    def get(self, checkpoint_id: str) -> Manifest:
+        """The manifest of one checkpoint after comparing every file's hash; CheckpointError says what is wrong."""
+        path = self.path(checkpoint_id)
+        manifest = _read(path)
+        for name, record in manifest.files.items():
+            if _sha256(path / name) != record.sha256:
+                raise CheckpointError(f"checkpoint {checkpoint_id}: {name} does not match its hash in the manifest")
+        return manifest
+
+    def path(self, checkpoint_id: str) -> Path:
+        """The directory of an existing checkpoint; only plain names of the listing resolve, never a path or a link."""
+        path = self.root / checkpoint_id
+        if checkpoint_id.startswith(".") or path.name != checkpoint_id or path.is_symlink() or not path.is_dir():
+            raise CheckpointError(f"there is no checkpoint {checkpoint_id!r} in this run")
+        return path
+
+    def latest_good(self, stage: str | None = None) -> Manifest | None:
+        """The newest checkpoint (of `stage`) whose hashes hold; broken ones are passed over, newest first."""
+        for manifest in reversed(self.list()):
+            if stage is None or manifest.stage == stage:
+                try:
+                    return self.get(manifest.id)
+                except CheckpointError:
+                    continue
+        return None
+
+    def best(self) -> Manifest | None:
+        """The checkpoint with the highest score; the later of equals."""
+        scored = [(m.score, i, m) for i, m in enumerate(self.list()) if m.score is not None]
+        return max(scored)[2] if scored else None
+
+    def retain(self, stage: str, keep_last: int) -> None:
+        """Delete the older checkpoints of `stage`, keeping the newest `keep_last` and the best."""
+        best = self.best()
+        own = [m for m in self.list() if m.stage == stage]
+        for manifest in own[: max(0, len(own) - keep_last)]:
+            if best is None or manifest.id != best.id:
+                doomed = self.root / f"{_TEMPORARY}gone-{manifest.id}-{os.getpid()}"
+                (self.root / manifest.id).rename(doomed)  # out of the listing at once, then deleted
+                shutil.rmtree(doomed)
+
+    def sweep(self) -> None:
+        """Remove what writers that died left behind. Only the run itself calls this, at its start."""
+        for entry in self.root.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(entry)
+
+
+def _sealed(directory: Path, checkpoint_id: str, lineage: Lineage) -> Manifest:
+    """Hash and sync every file of `directory`, then write and sync its manifest."""
+    names = sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
+    missing = {WEIGHTS, TOKENIZER, "config.json"} - set(names)
+    assert not missing, f"a checkpoint needs {sorted(missing)}"
+    files = {n: FileRecord(size=(directory / n).stat().st_size, sha256=_sha256(directory / n)) for n in names}
+    created = datetime.now(UTC).isoformat(timespec="microseconds")
+    fields: dict[str, Any] = lineage.model_dump()
+    manifest = Manifest(**fields, id=checkpoint_id, created=created, files=files)
+    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    for name in (*names, MANIFEST):
+        _sync(directory / name)
+    for folder in (*(p for p in directory.rglob("*") if p.is_dir()), directory):
+        _sync(folder)
+    return manifest
+
+
+def _read(path: Path) -> Manifest:
+    """The manifest of `path` if the directory is complete: every file listed is there in full, and no other."""
+    try:
+        manifest = Manifest.model_validate_json((path / MANIFEST).read_bytes())
+    except FileNotFoundError as error:
+        raise CheckpointError(f"checkpoint {path.name}: no {MANIFEST}; it was never published") from error
+    except ValidationError as error:
+        raise CheckpointError(
+            f"checkpoint {path.name}: {MANIFEST} is not readable: {error.errors()[0]['msg']}"
+        ) from error
+    if manifest.id != path.name:
+        raise CheckpointError(f"checkpoint {path.name}: its manifest is that of {manifest.id}")
+    if {WEIGHTS, TOKENIZER} - set(manifest.files):
+        raise CheckpointError(f"checkpoint {path.name}: the manifest names no weights or no tokenizer")
+    present = {str(p.relative_to(path)): p for p in path.rglob("*") if p.is_symlink() or not p.is_dir()}
+    for name in sorted(set(present) ^ {*manifest.files, MANIFEST}):
+        raise CheckpointError(
+            f"checkpoint {path.name}: {name} is {'not in the manifest' if name in present else 'missing'}"
+        )
+    for name, record in manifest.files.items():
+        if present[name].is_symlink() or present[name].stat().st_size != record.size:
+            raise CheckpointError(f"checkpoint {path.name}: {name} is not the file that was published")
+    return manifest
+
+
+def _complete(path: Path) -> Manifest | None:
+    if path.is_symlink() or not path.is_dir():
+        return None
+    try:
+        return _read(path)
+    except (CheckpointError, FileNotFoundError):  # a reader may list while the run retires one
+        return None
+
+
+def _move_aside(path: Path) -> None:
+    """Keep a broken checkpoint for a person to look at, out of the listing."""
+    place = next(p for n in range(10**6) if not (p := path.parent / f"{_QUARANTINE}{path.name}.{n}").exists())
+    path.rename(place)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
