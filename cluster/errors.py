@@ -1,0 +1,29 @@
+"""Errors that a person at the command line can cause. Each message says what is wrong and how to put it right.
+
+    UserError               exit code 2, printed as `error: ... fix: ...`, never a traceback
+      NotEnough             the machine or the cluster lacks what the recipe asks for
+      ClusterUnreachable    no Ray at the address, or it refuses our token
+      UnsafeCluster         a head that others can reach, without authentication
+"""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """Something the person can put right; `fix` says how, in the imperative."""
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.fix = fix
+
+
+class NotEnough(UserError):
+    """The resources at hand do not cover what was asked for."""
+
+
+class ClusterUnreachable(UserError):
+    """There is no answer at the address, or the answer is that our token is not good."""
+
+
+class UnsafeCluster(UserError):
+    """Whoever reaches this head may run code on it."""

@@ -1,0 +1,76 @@
+"""Fixtures shared by all tests: one Ray per session, and the conformance data.
+
+Nothing here writes to the home folder or reaches the network.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.environment import process_env, thread_env
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFORMANCE = Path(os.environ.get("INTERPLAY_CONFORMANCE", ROOT.parent / "shared" / "conformance"))
+NO_CONFORMANCE = f"no conformance data at {CONFORMANCE}; set INTERPLAY_CONFORMANCE to the folder that holds it"
+
+# Before torch, vLLM or Ray are imported by any test module.
+os.environ.update(process_env(ROOT / ".cache"))
+os.environ.update(thread_env(1))
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+_skipped_for_conformance: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[Path]:
+    """A real local Ray of four logical CPUs with token authentication, shared by the whole session.
+
+    Yields its temporary folder. Actors carry names in the namespace `interplay`: give each test its own names.
+    """
+    import ray
+
+    # Unix socket paths end at 107 bytes and Ray needs about 75 of them below this folder.
+    temp = Path(tempfile.mkdtemp(prefix="ip-", dir="/tmp"))  # noqa: S108
+    ray.init(
+        address="local",
+        num_cpus=4,
+        namespace="interplay",
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="warning",
+        object_store_memory=512 * 1024**2,
+        _temp_dir=str(temp),
+        runtime_env={"env_vars": {**process_env(ROOT / ".cache"), **thread_env(1), "PYTHONPATH": str(ROOT)}},
+    )
+    yield temp
+    ray.shutdown()
+    shutil.rmtree(temp, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def conformance() -> Path:
+    """The folder of problems and verdicts with the reference's answers; skips where it is absent."""
+    if not (CONFORMANCE / "problems.jsonl.gz").is_file():
+        pytest.skip(NO_CONFORMANCE)
+    return CONFORMANCE
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remembers the tests that the missing data kept from running."""
+    if report.skipped and isinstance(report.longrepr, tuple) and NO_CONFORMANCE in report.longrepr[2]:
+        _skipped_for_conformance.append(report.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says in one line that the conformance tests did not run, so that a green summary does not hide it."""
+    if _skipped_for_conformance:
+        count = len(_skipped_for_conformance)
+        terminalreporter.write_line(f"{count} conformance tests did NOT run: {NO_CONFORMANCE}", yellow=True)
