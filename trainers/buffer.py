@@ -1,0 +1,83 @@
+"""The group buffer: which groups exist, what state each is in, and the two promises about training on them.
+
+Each group is consumed at most once, and none is consumed whose oldest token was drawn more than `max_staleness`
+versions ago (promise P5). Pure bookkeeping; the payloads are held until they are consumed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+
+from actors.records import RolloutGroup
+
+
+class GroupState(StrEnum):
+    """The life of a group; `DROPPED` is a group without a gradient (all rewards equal) or without a verdict."""
+
+    GENERATING = "generating"
+    READY = "ready"
+    CONSUMED = "consumed"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Where a group belongs: the learner step it is for, its place in that step, and which try at it this is."""
+
+    step: int
+    place: int
+    attempt: int
+
+
+class StaleGroupError(RuntimeError):
+    """A group older than the staleness bound reached the learner: our own mistake, never a reason to train on it."""
+
+
+class GroupBuffer:
+    """States of the groups of the steps in flight; finished steps are forgotten as they are consumed."""
+
+    def __init__(self, max_staleness: int) -> None:
+        self.max_staleness = max_staleness
+        self.totals: Counter[GroupState] = Counter()
+        self._states: dict[Slot, GroupState] = {}
+        self._ready: dict[Slot, RolloutGroup] = {}
+
+    def reserve(self, slot: Slot) -> None:
+        """Take note that `slot` is being generated; a slot is reserved once."""
+        assert slot not in self._states, f"{slot} is reserved already"
+        self._states[slot] = GroupState.GENERATING
+
+    def ready(self, slot: Slot, group: RolloutGroup) -> None:
+        """Hold a judged group for its step."""
+        assert self._states[slot] is GroupState.GENERATING, f"{slot} is {self._states[slot]}"
+        self._states[slot] = GroupState.READY
+        self._ready[slot] = group
+
+    def drop(self, slot: Slot) -> None:
+        """Give a group up: it is counted and never trained on."""
+        assert self._states[slot] is GroupState.GENERATING, f"{slot} is {self._states[slot]}"
+        self._states[slot] = GroupState.DROPPED
+        self.totals[GroupState.DROPPED] += 1
+
+    def consume(self, step: int) -> list[RolloutGroup]:
+        """The ready groups of `step` in the order of their places; afterwards the step is closed.
+
+        Policy version t is the one the learner holds before step t. Raises StaleGroupError when a token of a group
+        was drawn by a version older than step - max_staleness.
+        """
+        assert GroupState.GENERATING not in {s for k, s in self._states.items() if k.step == step}
+        slots = sorted((k for k in self._ready if k.step == step), key=lambda k: (k.place, k.attempt))
+        groups = [self._ready.pop(k) for k in slots]
+        for group in groups:
+            if step - group.oldest_version > self.max_staleness:
+                raise StaleGroupError(f"group {group.group_id}: version {group.oldest_version} at step {step}")
+        self.totals[GroupState.CONSUMED] += len(groups)
+        self._states = {k: s for k, s in self._states.items() if k.step != step}
+        return groups
+
+    def counts(self) -> dict[str, int]:
+        """How many groups are in each state now (consumed and dropped: since the start)."""
+        alive = Counter(s for s in self._states.values() if s in (GroupState.GENERATING, GroupState.READY))
+        return {s.value: alive[s] + self.totals[s] for s in GroupState}
