@@ -1,12 +1,30 @@
 """The environment variables of our own processes, as pure functions of paths and core counts.
 
-Not a settings reader: nothing here looks at the machine or at what the user exported. `cluster.cli` applies the result to
-its own process before any heavy import, and hands it to Ray for every actor.
+Not a settings reader: nothing here sets or reads `os.environ`. `cluster.cli` applies the result to its own process before
+any heavy import, and `cluster.runtime` hands it to Ray for every actor.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Where libraries may keep what they would put into the home folder.
+
+    `INTERPLAY_CACHE` if set, else `.cache` of a repository checkout that can be written, else a folder of this user's in
+    the system's temporary folder.
+    """
+    if chosen := environ.get("INTERPLAY_CACHE"):
+        return Path(chosen).resolve()
+    if (REPOSITORY / "pyproject.toml").is_file() and os.access(REPOSITORY, os.W_OK):
+        return REPOSITORY / ".cache"
+    return Path(tempfile.gettempdir()) / f"interplay-cache-{os.getuid()}"
 
 
 def process_env(cache: Path) -> dict[str, str]:

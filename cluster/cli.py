@@ -1,0 +1,108 @@
+"""The `interplay` command: names of the sub-commands, and how errors reach the person. No work is done here.
+
+A sub-command lives in `cluster/commands/<name>.py` as a function `main` with typer's annotations. Its module is imported
+only when that sub-command is called, so `interplay --help` pays for none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from cluster.environment import cache_folder, process_env
+from cluster.errors import UserError
+
+COMMANDS = MappingProxyType(
+    {
+        "run": "Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.",
+        "generate": "Write problems with their questions and gold solutions.",
+        "verify": "Judge solutions step by step.",
+        "solve": "Solve problems by their text alone.",
+        "eval": "Measure pass@k of a checkpoint, per number of operations.",
+        "serve": "Serve the checkpoints of a run over HTTP.",
+        "submit": "Send a recipe to a Ray cluster as a job and follow its log.",
+        "stop": "Stop a job on a Ray cluster.",
+        "status": "Show what a live run is doing.",
+        "scale": "Change the number of rollout or reward workers of a live run.",
+        "report": "Write the report of a run again from its metrics.",
+        "doctor": "Look at this machine and say what does not fit.",
+    }
+)
+OUR_PACKAGES = frozenset({"verifier", "actors", "trainers", "serving", "cluster"})
+
+
+class LazyGroup(TyperGroup):
+    """Holds one placeholder per sub-command for the help page; puts the real one in its place when it is called."""
+
+    def resolve_command(self, ctx, args):  # pyright: ignore[reportMissingParameterType]  # typer's click is private
+        """Typer's own lookup, after the module of the named sub-command is loaded."""
+        if args and args[0] in COMMANDS:
+            self.commands[args[0]] = _load(args[0])
+        return super().resolve_command(ctx, args)
+
+
+def _load(name: str):
+    module = importlib.import_module(f"cluster.commands.{name}")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name, help=COMMANDS[name] if not module.main.__doc__ else None)(module.main)
+    return typer.main.get_command(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"interplay {version('interplay')}")
+        raise typer.Exit
+
+
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """RL post-training for reasoning models whose every step can be checked."""
+
+
+def _build() -> typer.Typer:
+    app = typer.Typer(
+        name="interplay",
+        cls=LazyGroup,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name, text in COMMANDS.items():
+        app.command(name, help=text)(lambda: None)
+    return app
+
+
+def _is_users(error: BaseException) -> bool:
+    """By the house rule an error that a person can cause is a `ValueError` of one of our own classes."""
+    return isinstance(error, ValueError) and type(error).__module__.partition(".")[0] in OUR_PACKAGES
+
+
+def _explain(error: BaseException) -> str:
+    text = " ".join(str(error).split()) if "\n" not in str(error) else str(error)
+    return f"error: {text} fix: {error.fix}" if isinstance(error, UserError) else f"error: {text}"
+
+
+def main() -> None:
+    """Entry point. Exit code 0: done. 1: the work failed. 2: the person has something to put right. 130: Ctrl-C."""
+    os.environ.update(process_env(cache_folder(os.environ)))
+    try:
+        _build()()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except ValueError as error:
+        if not _is_users(error):
+            raise
+        print(_explain(error), file=sys.stderr)
+        sys.exit(2)
