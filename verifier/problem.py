@@ -27,7 +27,12 @@ class Operation(StrEnum):
     TIMES = "times"  # equals 3 times B
     SUM = "sum"  # equals the sum of B and C (and more)
     DIFFERENCE = "difference"  # equals the difference between B and C
+    PLUS_SUM = "plus sum"  # equals 3 plus the sum of B and C (and more)
+    TIMES_SUM = "times sum"  # equals 3 times the sum of B and C (and more)
+    PLUS_DIFFERENCE = "plus difference"  # equals 3 plus the difference between B and C
+    TIMES_DIFFERENCE = "times difference"  # equals 3 times the difference between B and C
     TOTAL = "total"  # implicit: the sum over the kinds that the place mentions
+    WEIGHTED_TOTAL = "weighted total"  # implicit, depth 3: the sum over the kinds of count times average
     UNKNOWN = "unknown"  # reverse only: the quantity that the question asks for
 
 
@@ -51,7 +56,8 @@ class ProblemSpec:
 class Quantity:
     """One node: its name as the texts spell it, and how its value comes about.
 
-    `constant` is the number of LITERAL, PLUS and TIMES; `parents` are names, in the order the sentence gives them.
+    `constant` is the number of LITERAL and of the PLUS and TIMES forms; `parents` are names, in the order the
+    sentence gives them. The parents of a WEIGHTED_TOTAL come in pairs: a count, then its average.
     """
 
     name: str
