@@ -34,7 +34,8 @@ class AnswerStatus(StrEnum):
 class StepVerdict:
     """One step: the quantity it defines, its status, the reason in words, its span in characters [start, end).
 
-    A MISSING quantity has no text: start == end == length of the text judged.
+    A MISSING quantity has no text: start == end == length of the text judged. `inherited` says that the step reads,
+    directly or not, the result of a wrong step: what it got wrong may not be its own doing.
     """
 
     node: str
@@ -42,6 +43,7 @@ class StepVerdict:
     reason: str
     start: int
     end: int
+    inherited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Verdict:
     """The judgement of one text against one problem.
 
     `verified` is the paper's VerifiedCorrect made sound: every needed step right, nothing false stated, answer right.
-    `process_accuracy` is the paper's ProcessAcc: the share of gold quantities derived rightly, in [0, 1].
+    `process_accuracy` is the paper's ProcessAcc: the share of gold quantities derived rightly, in [0, 1]; `quantities`
+    is how many gold quantities there are.
     `steps` are the text's steps in order, then the missing quantities; `first_error` indexes `steps`.
     `faults` are errors outside any step (the closing equations, the answer), in words.
     """
@@ -61,6 +64,7 @@ class Verdict:
     steps: tuple[StepVerdict, ...]
     first_error: int | None
     faults: tuple[str, ...]
+    quantities: int
 
     @property
     def outcome(self) -> bool:
