@@ -111,7 +111,7 @@ def evaluate(text: str, letters: Mapping[str, Form]) -> Expression:
 class _Reader:
     """Recursive descent over one expression; `position` is where the expression read so far ends."""
 
-    __slots__ = ("_depth", "_kind", "_letters", "_next", "_text", "_lexeme", "position", "read", "shape")
+    __slots__ = ("_depth", "_kind", "_letters", "_lexeme", "_next", "_text", "position", "read", "shape")
 
     def __init__(self, text: str, letters: Mapping[str, Form]) -> None:
         self._text = text
@@ -172,7 +172,7 @@ class _Reader:
         return form
 
     def _nested(self, lexeme: str) -> Form:
-        self.shape.append(token)
+        self.shape.append(lexeme)
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise Unreadable("brackets nested too deep")
@@ -189,7 +189,28 @@ class _Reader:
 
 
 _LINEAR = frozenset(
-    "x -x n*x -n*x x+n x-n -x+n -x-n n*x+n n*x-n -n*x+n -n*x-n n+x n-x -n+x -n-x n+n*x n-n*x -n+n*x -n-n*x".split()  # noqa: SIM905
+    [
+        "x",
+        "-x",
+        "n*x",
+        "-n*x",
+        "x+n",
+        "x-n",
+        "-x+n",
+        "-x-n",
+        "n*x+n",
+        "n*x-n",
+        "-n*x+n",
+        "-n*x-n",
+        "n+x",
+        "n-x",
+        "-n+x",
+        "-n-x",
+        "n+n*x",
+        "n-n*x",
+        "-n+n*x",
+        "-n-n*x",
+    ]
 )
 _ZERO = Form(0, 0, 0, 0)
 

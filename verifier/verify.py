@@ -38,8 +38,43 @@ _WE_KNOW = re.compile(
 _FACT = re.compile(r"The (.*) equals (-?[0-9]+)")
 # An English clause may follow a value; these words would do arithmetic or deny what is written.
 _LOADED = frozenset(
-    "plus minus times divided over half double twice squared more less fewer zero one two three four five six seven "
-    "eight nine ten eleven twelve hundred thousand not never no false wrong define solution know".split()  # noqa: SIM905
+    [
+        "plus",
+        "minus",
+        "times",
+        "divided",
+        "over",
+        "half",
+        "double",
+        "twice",
+        "squared",
+        "more",
+        "less",
+        "fewer",
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "hundred",
+        "thousand",
+        "not",
+        "never",
+        "no",
+        "false",
+        "wrong",
+        "define",
+        "solution",
+        "know",
+    ]
 )
 
 
