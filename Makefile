@@ -1,0 +1,75 @@
+# One obvious way to run things. CI runs the very same targets. Everything lands in this folder: .venv, .cache, runs.
+.PHONY: help setup setup-dev demo test check format serve clean
+
+PYTHON ?= python3.11
+RUN ?= runs/demo
+VENV := .venv
+BIN := $(VENV)/bin
+# The only outside address in this repository: PyTorch's index of CPU wheels, used for torch alone and only where the
+# index that pip is set up with has no CPU build.
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
+TORCH := $(shell grep '^torch==' requirements/cpu.txt)
+# Bytecode is compiled at first import, for what is imported only: a minute less than pip's compiling of everything.
+PIP := $(BIN)/python -m pip --no-cache-dir --disable-pip-version-check --require-virtualenv
+INSTALL := $(PIP) install --quiet --no-compile --no-deps
+
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export PLAYWRIGHT_SKIP_BROWSER_GC := 1
+
+help:
+	@echo "make setup   create .venv and install the pinned CPU environment"
+	@echo "make demo    set up, look at the machine, run the recipe tiny-cpu (tokenizer, training, RL, evaluation, report)"
+	@echo "make test    set up, then run all tests"
+	@echo "make check   lint, format, types, import order, dead code"
+	@echo "make serve   serve the checkpoints of the demo"
+	@echo "make clean   remove the environment, caches and runs"
+
+$(VENV)/made:
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) on PATH. fix: install Python 3.11, or name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), and the pinned wheels need Python 3.11. fix: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "error: $(PYTHON) lacks venv or pip. fix: install its venv package (Debian: python3.11-venv)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/cpu: requirements/cpu.txt | $(VENV)/made
+	$(INSTALL) $(TORCH) 2>/dev/null || $(INSTALL) --extra-index-url $(TORCH_INDEX) $(TORCH)
+	$(INSTALL) --requirement requirements/cpu.txt
+	@touch $@
+
+$(VENV)/dev: requirements/dev.txt $(VENV)/cpu
+	$(INSTALL) --requirement requirements/dev.txt
+	@touch $@
+
+$(VENV)/interplay: pyproject.toml $(VENV)/cpu
+	$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+setup: $(VENV)/interplay
+
+setup-dev: setup $(VENV)/dev
+
+demo: setup
+	$(BIN)/interplay doctor
+	$(BIN)/interplay run tiny-cpu --run-dir $(RUN)
+	@echo "report: $(RUN)/report.html   serve it: make serve"
+
+test: setup-dev
+	$(BIN)/python -m pytest
+
+check: setup-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+
+format: setup-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+serve: setup
+	$(BIN)/interplay serve --run-dir $(RUN)
+
+clean:
+	rm -rf $(VENV) .cache runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
