@@ -1,9 +1,9 @@
 """Makes problems: a seeded, constructive sampler of well-posed problems of an exact op count.
 
 Not here: the shape of the graph (`verifier.structure`) and the words (`verifier.render`). A shape gets values and
-operations from the leaves up; in reverse mode one leaf becomes the unknown and every value is carried along as
-a + b*x, so that a question without a unique answer is never told. The same (spec, seed) gives the same bytes on every
-machine, and the same seed gives the same graph in every template.
+operations from the leaves up; in reverse mode one leaf becomes the unknown and the slope of every value in it is
+carried along, so that a question without a unique answer is never told. The same (spec, seed) gives the same bytes
+on every machine, and the same seed gives the same graph in every template.
 """
 
 from __future__ import annotations
@@ -13,11 +13,16 @@ from random import Random
 from verifier.errors import ImpossibleSpec
 from verifier.problem import MODES, TEMPLATES, Graph, Operation, Problem, ProblemSpec, Quantity
 from verifier.render import Teller, quantity_names
-from verifier.structure import KINDS, PLACES, TOTAL, Builder, DeadEnd, Shape
+from verifier.structure import GRAND, KINDS, PLACES, TOTAL, Builder, DeadEnd, Shape
 
 MAX_VALUE = 1000
 MAX_OP = 40
+MIN_OP = {2: 2, 3: 4}  # by depth; at depth 3 the smallest is a count, an average and their product, which costs 2
 _ATTEMPTS = 200
+# Times only up to here, so that sums of products stay within MAX_VALUE.
+_MAX_PRODUCT = 250
+_TOTAL_QUESTION = 0.85
+_DIFFERENCE = 0.38
 
 
 def generate(spec: ProblemSpec, seed: int) -> Problem:
@@ -25,28 +30,26 @@ def generate(spec: ProblemSpec, seed: int) -> Problem:
 
     Raises ImpossibleSpec where no problem can be what `spec` says.
     """
-    _check(spec)
+    check_spec(spec)
     rng = Random(seed)  # noqa: S311 - problems are no secrets
     for _ in range(_ATTEMPTS):
         try:
             return _attempt(spec, seed, rng)
         except DeadEnd:
             continue
-    raise ImpossibleSpec(
-        f"no problem of op {spec.op} was found with max_facts={spec.max_facts}; raise max_facts or lower op"
-    )
+    raise ImpossibleSpec(f"no problem of op {spec.op} fits into max_facts={spec.max_facts}: raise max_facts")
 
 
-def _check(spec: ProblemSpec) -> None:
+def check_spec(spec: ProblemSpec) -> None:
+    """Raises ImpossibleSpec where `spec` asks for what cannot be, naming the field and what would do."""
     if spec.mode not in MODES:
         raise ImpossibleSpec(f"unknown mode {spec.mode!r}: use one of {', '.join(MODES)}")
     if spec.template not in TEMPLATES:
         raise ImpossibleSpec(f"unknown template {spec.template!r}: use one of {', '.join(TEMPLATES)}")
-    if spec.depth not in (2, 3):
+    if spec.depth not in MIN_OP:
         raise ImpossibleSpec(f"depth is 2 or 3, not {spec.depth}")
-    least = 2 if spec.depth == 2 else 3
-    if not least <= spec.op <= MAX_OP:
-        raise ImpossibleSpec(f"op is {least} to {MAX_OP} at depth {spec.depth}, not {spec.op}")
+    if not MIN_OP[spec.depth] <= spec.op <= MAX_OP:
+        raise ImpossibleSpec(f"op is {MIN_OP[spec.depth]} to {MAX_OP} at depth {spec.depth}, not {spec.op}")
     if spec.max_answer < 1:
         raise ImpossibleSpec(f"max_answer is at least 1, not {spec.max_answer}")
     if spec.max_facts is not None and spec.max_facts < 1:
@@ -54,71 +57,148 @@ def _check(spec: ProblemSpec) -> None:
 
 
 def _attempt(spec: ProblemSpec, seed: int, rng: Random) -> Problem:
+    reverse = spec.mode == "reverse"
     names = quantity_names(rng, spec.template)
-    builder = Builder(rng, spec.depth, PLACES, KINDS)
-    builder.needed(spec.op, rng.random() < 0.85)
+    most = 2 * PLACES * KINDS if spec.max_facts is None else spec.max_facts - reverse
+    builder = Builder(rng, spec.depth, PLACES, KINDS, most)
+    builder.needed(spec.op, rng.random() < _TOTAL_QUESTION)
     values = Values(builder.shape, rng)
+    if reverse:
+        values.hide(spec.max_answer)
     values.settle(builder.shape.order)
+    if reverse and values.slope[builder.shape.order[-1]] == 0:
+        raise DeadEnd
+    builder.distract(_distractors(rng, spec))
+    values.extend()
+    values.settle(builder.shape.spare)
     graph = _graph(builder.shape, values, names)
     teller = Teller(rng, graph)
     problem, question = teller.statement()
-    return Problem(spec, seed, problem, question, teller.solution(), graph.needed[-1].value, graph)
+    answer = values.value[values.unknown if reverse else builder.shape.order[-1]]
+    return Problem(spec, seed, problem, question, teller.solution(), answer, graph)
+
+
+# How often the reference adds distractors and how many it then adds on average, by op (measured on its problems).
+_FORWARD_SPARE = {
+    2: (1.0, 4.7), 3: (0.75, 3.1), 4: (0.93, 2.7), 5: (0.87, 3.1), 6: (0.93, 7.0), 7: (0.65, 4.5), 8: (0.67, 6.6),
+    9: (0.75, 5.6), 10: (0.4, 5.0), 11: (0.3, 4.5), 12: (0.25, 5.0), 13: (0.25, 5.0), 14: (0.25, 5.0),
+    15: (0.3, 4.8), 16: (0.22, 4.5), 17: (0.22, 4.5),
+}  # fmt: skip
+_REVERSE_SPARE = {
+    2: (0.13, 3.0), 3: (0.87, 2.0), 4: (0.87, 2.2), 5: (1.0, 2.8), 6: (0.93, 5.9), 7: (0.87, 5.5), 8: (0.73, 3.8),
+    9: (0.87, 4.5), 10: (0.35, 6.0), 11: (0.47, 4.4), 12: (0.15, 6.0), 13: (0.15, 6.0), 14: (0.5, 3.7),
+    15: (0.67, 4.8), 16: (0.2, 6.0), 17: (0.27, 5.7),
+}  # fmt: skip
+_FEW_SPARE = (0.13, 1.8)
+_DEEP_SPARE = (0.95, 6.0)
+
+
+def _distractors(rng: Random, spec: ProblemSpec) -> int:
+    table = _REVERSE_SPARE if spec.mode == "reverse" else _FORWARD_SPARE
+    share, mean = _DEEP_SPARE if spec.depth == 3 else table.get(spec.op, _FEW_SPARE)
+    any_at_all, amount = rng.random() < share, rng.random()
+    return 1 + int(amount * (2 * mean - 1)) if any_at_all else 0
 
 
 class Values:
     """Operations, constants and values for the nodes of a shape, parents first."""
 
     def __init__(self, shape: Shape, rng: Random) -> None:
-        count = len(shape.role)
         self._shape = shape
         self._random = rng.random
-        self.operation: list[Operation] = [Operation.LITERAL] * count
-        self.constant: list[int | None] = [None] * count
-        self.value: list[int] = [0] * count
+        self.operation: list[Operation] = []
+        self.constant: list[int | None] = []
+        self.value: list[int] = []
+        # How much a value grows with the unknown; all 0 in forward mode.
+        self.slope: list[int] = []
+        self.unknown = -1
+        self.extend()
+
+    def extend(self) -> None:
+        """Make room for the nodes that the shape got since."""
+        more = len(self._shape.role) - len(self.value)
+        self.operation.extend([Operation.LITERAL] * more)
+        self.constant.extend([None] * more)
+        self.value.extend([0] * more)
+        self.slope.extend([0] * more)
+
+    def hide(self, max_answer: int) -> None:
+        """Make one literal the unknown, with a value of 1 to `max_answer`; 1 is rarer, as in the reference."""
+        shape, draw = self._shape, self._random()
+        leaves = [node for node in shape.order if not shape.parents[node]]
+        self.unknown = leaves[int(self._random() * len(leaves))]
+        one = max_answer == 1 or draw * max_answer < 0.45
+        self.value[self.unknown] = 1 if one else 2 + int(self._random() * (max_answer - 1))
+        self.slope[self.unknown] = 1
+        self.operation[self.unknown] = Operation.UNKNOWN
 
     def settle(self, nodes: list[int]) -> None:
         """Give each node of `nodes` its operation and value.
 
-        Raises DeadEnd where a value exceeds MAX_VALUE.
+        Raises DeadEnd where a value leaves 1..MAX_VALUE or is not linear in the unknown.
         """
         for node in nodes:
+            if node == self.unknown:
+                continue
             self._settle(node)
             if not 0 < self.value[node] <= MAX_VALUE:
                 raise DeadEnd
 
     def _settle(self, node: int) -> None:
-        shape, value = self._shape, self.value
-        parents = shape.parents[node]
-        if shape.role[node] >= TOTAL:
+        role, parents = self._shape.role[node], self._shape.parents[node]
+        if role == GRAND:
+            self._multiply(node, parents)
+        elif role == TOTAL:
             self.operation[node] = Operation.TOTAL
-            value[node] = sum([value[parent] for parent in parents])
+            self._sum(node, parents)
         elif not parents:
-            value[node] = self.constant[node] = 1 + int(self._random() * 4)
+            draw = self._random()
+            # The reference's literals: 1 in one of nine, 2 to 4 alike.
+            self.value[node] = self.constant[node] = 1 if draw < 0.11 else 2 + int((draw - 0.11) / 0.89 * 3)
         else:
             self._compute(node, parents)
 
+    def _sum(self, node: int, parents: list[int]) -> None:
+        value, slope = self.value, self.slope
+        self.value[node] = sum([value[parent] for parent in parents])
+        self.slope[node] = sum([slope[parent] for parent in parents])
+
+    def _multiply(self, node: int, parents: list[int]) -> None:
+        value, slope = self.value, self.slope
+        self.operation[node] = Operation.WEIGHTED_TOTAL
+        for count, average in zip(parents[::2], parents[1::2], strict=True):
+            if slope[count] and slope[average]:
+                raise DeadEnd
+            value[node] += value[count] * value[average]
+            slope[node] += slope[count] * value[average] + value[count] * slope[average]
+
     def _compute(self, node: int, parents: list[int]) -> None:
-        value = self.value
-        inner = Operation.COPY
-        result = value[parents[0]]
-        if len(parents) > 1:
-            inner = Operation.SUM
-            if len(parents) == 2 and value[parents[0]] != value[parents[1]] and self._random() < 0.4:
-                inner = Operation.DIFFERENCE
-                if value[parents[0]] < value[parents[1]]:
-                    parents.reverse()
-                result = value[parents[0]] - value[parents[1]]
-            else:
-                result = sum([value[parent] for parent in parents])
+        value, slope = self.value, self.slope
+        inner = Operation.COPY if len(parents) == 1 else Operation.SUM
+        if len(parents) == 2 and self._random() < _DIFFERENCE and value[parents[0]] != value[parents[1]]:
+            inner = Operation.DIFFERENCE
+            if value[parents[0]] < value[parents[1]]:
+                parents.reverse()
+            value[node] = value[parents[0]] - value[parents[1]]
+            slope[node] = slope[parents[0]] - slope[parents[1]]
+        else:
+            self._sum(node, parents)
         if self._shape.constant[node]:
-            times = self._random() < 0.48 and result <= 60
-            draw = self._random()
-            constant = 2 + int(draw * 3) if times else 1 + int(draw * 4)
-            self.constant[node] = constant
-            inner = (_TIMES if times else _PLUS)[inner]
-            result = constant * result if times else constant + result
+            inner = self._apply_constant(node, inner)
         self.operation[node] = inner
-        value[node] = result
+
+    def _apply_constant(self, node: int, inner: Operation) -> Operation:
+        times, draw = self._random() < 0.48, self._random()
+        factor = 2 + int(draw * 3)
+        if times and factor * self.value[node] <= _MAX_PRODUCT:
+            self.constant[node] = factor
+            self.value[node] *= factor
+            self.slope[node] *= factor
+            return _TIMES[inner]
+        constant = 1 + int(draw * 4)
+        self.constant[node] = constant
+        self.value[node] += constant
+        return _PLUS[inner]
 
 
 _PLUS = {
@@ -135,7 +215,7 @@ _TIMES = {
 
 def _graph(shape: Shape, values: Values, names: list[list[str]]) -> Graph:
     name = [
-        names[role][place * KINDS + kind if role < TOTAL else place]
+        names[role][place if role >= TOTAL else place * KINDS + kind]
         for role, place, kind in zip(shape.role, shape.place, shape.kind, strict=True)
     ]
 
@@ -144,4 +224,6 @@ def _graph(shape: Shape, values: Values, names: list[list[str]]) -> Graph:
         return Quantity(name[node], values.operation[node], parents, values.constant[node], values.value[node])
 
     needed = tuple([quantity(node) for node in shape.order])
-    return Graph(needed, tuple([quantity(node) for node in shape.spare]), needed[-1].name)
+    spare = tuple([quantity(node) for node in shape.spare])
+    last = needed[-1].name
+    return Graph(needed, spare, last) if values.unknown < 0 else Graph(needed, spare, name[values.unknown], last)

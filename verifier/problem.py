@@ -17,6 +17,9 @@ Template = Literal["zoo", "school", "movie"]
 MODES: tuple[Mode, ...] = ("forward", "reverse")
 TEMPLATES: tuple[Template, ...] = ("zoo", "school", "movie")
 
+REFERENCE_MAX_ANSWER = 4
+DEFAULT_MAX_ANSWER = 20
+
 
 class Operation(StrEnum):
     """How a quantity's value follows from its parents."""
@@ -41,7 +44,8 @@ class ProblemSpec:
     """What to make: a cell of the task grid.
 
     `max_facts` caps the sentences of the problem (distractors are what gives way); None leaves the reference's
-    amount. `max_answer` widens the range a reverse answer is drawn from (the reference: 1 to 4).
+    amount. Reverse answers are drawn from 1 to `max_answer`: REFERENCE_MAX_ANSWER is what the published models know,
+    the default is harder to guess (docs/decisions/0020-reverse-answers.md).
     """
 
     op: int
@@ -49,7 +53,7 @@ class ProblemSpec:
     template: Template = "zoo"
     depth: int = 2
     max_facts: int | None = None
-    max_answer: int = 4
+    max_answer: int = DEFAULT_MAX_ANSWER
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,11 @@
 """Samples the shape of a problem: which quantities there are and which is computed from which.
 
-Not here: values and operations (`verifier.generate`) and words (`verifier.render`). Shapes are built backwards from
-the question: a quantity that still lacks its sentence is drawn, given parents (waiting quantities or new ones), and
-so on until none waits. A budget of edges is carried along, so that the op count comes out exactly, without rejection:
-`budget >= waiting` holds at every step, and one edge always suffices to finish a quantity (a literal).
+Not here: values and operations (`verifier.generate`) and words (`verifier.render`). The needed graph is built
+backwards from the question: a quantity that still lacks its sentence is drawn, given parents (waiting quantities or
+new ones), and so on until none waits. A budget of edges is carried along, so that the op count comes out exactly
+without rejection: `budget >= unpaid` holds at every step, and one edge suffices to finish a quantity (a literal).
 Processing order reversed is a topological order, so cycles cannot arise. A total closes its place: from then on no
-quantity may be added that the total would have to count.
+quantity may be added there that the total would have to count. Distractors are added last, forwards.
 """
 
 from __future__ import annotations
@@ -16,58 +16,69 @@ from random import Random
 PLACES = 5
 KINDS = 5
 
+# Roles. The first two are told in a sentence, the others are implicit.
 COUNT, AVERAGE, TOTAL, GRAND = range(4)
 
 
 class DeadEnd(Exception):
-    """The names ran out before the budget did; the caller draws again."""
+    """A draw that leads nowhere (names or facts ran out, a value grew too large); the caller draws again."""
 
 
 @dataclass(slots=True)
 class Shape:
     """A dependency graph without values: node i is (role, place, kind) with parents and perhaps a constant.
 
-    `order` lists the needed nodes, parents first; `spare` the distractors, in the order they were added.
-    A node without parents is a literal. `kind` is -1 for totals.
+    `order` lists the needed nodes, parents first; `spare` the distractors, parents first too. A told node without
+    parents is a literal. `kind` is -1 for totals. A GRAND total's parents are pairs: a count, then its average.
     """
 
-    role: list[int] = field(default_factory=list)
-    place: list[int] = field(default_factory=list)
-    kind: list[int] = field(default_factory=list)
-    parents: list[list[int]] = field(default_factory=list)
-    constant: list[bool] = field(default_factory=list)
-    order: list[int] = field(default_factory=list)
-    spare: list[int] = field(default_factory=list)
+    role: list[int] = field(default_factory=list[int])
+    place: list[int] = field(default_factory=list[int])
+    kind: list[int] = field(default_factory=list[int])
+    parents: list[list[int]] = field(default_factory=list[list[int]])
+    constant: list[bool] = field(default_factory=list[bool])
+    order: list[int] = field(default_factory=list[int])
+    spare: list[int] = field(default_factory=list[int])
 
 
-# (number of parents, has a constant) with weights when there is budget to spare; the cost is their sum.
-_FORMS: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1), (4, 0))
-_NEEDED_WEIGHTS = (0.10, 0.24, 0.34, 0.10, 0.10, 0.06, 0.04, 0.02)
-
-
-def _cumulative(weights: tuple[float, ...]) -> tuple[float, ...]:
-    total, running, result = sum(weights), 0.0, []
+def _cumulative(*weights: float) -> tuple[float, ...]:
+    total, running = sum(weights), 0.0
+    result: list[float] = []
     for weight in weights:
-        running += weight
-        result.append(running / total)
-    return tuple(result)
+        running += weight / total
+        result.append(running)
+    return (*result[:-1], 1.0)
+
+
+# (number of parents, has a constant); the cost is their sum.
+_FORMS: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1), (4, 0))
+# Shares of the forms among the reference's sentences: of needed quantities while there is budget to spare
+# (literals are mostly forced by its end), and of distractors.
+_NEEDED = _cumulative(0.14, 0.24, 0.33, 0.08, 0.14, 0.07, 0.06, 0.035)
+_SPARE = _cumulative(0.43, 0.18, 0.14, 0.06, 0.07, 0.045, 0.03, 0.035)
 
 
 class Builder:
-    """Grows one shape. Use once: `needed`, then `distractors`, then read `shape`."""
+    """Grows one shape. Use once: `needed`, then `distract`; the result is `shape`.
 
-    def __init__(self, rng: Random, depth: int, places: int, kinds: int) -> None:
+    `most_facts` caps the quantities that are told in a sentence.
+    """
+
+    def __init__(self, rng: Random, depth: int, places: int, kinds: int, most_facts: int) -> None:
         self.shape = Shape()
         self._random = rng.random
-        self._depth = depth
-        roles = (COUNT, AVERAGE) if depth == 3 else (COUNT,)
+        self._deep = depth == 3
+        self._most_facts = most_facts
+        self._facts = 0
+        roles = (COUNT, AVERAGE) if self._deep else (COUNT,)
         # Names not yet taken, by place, as role * KINDS + kind.
         self._free = [[role * KINDS + kind for kind in range(kinds) for role in roles] for _ in range(places)]
         for names in self._free:
             rng.shuffle(names)
         self._members: list[list[int]] = [[] for _ in range(places)]
-        # A place is fresh while none of its quantities has been given its parents: only then may a total come first.
+        # A place is fresh while a total can still come before all its quantities.
         self._fresh = [True] * places
+        self._closed = [False] * places
         self._total_waiting = [-1] * places
         self._waiting: list[int] = []
         self._budget = 0
@@ -76,12 +87,10 @@ class Builder:
     def needed(self, op: int, total_question: bool) -> None:
         """Build the graph of the question with exactly `op` edges.
 
-        Raises DeadEnd when the names run out.
+        Raises DeadEnd when names or facts run out.
         """
         self._budget = op
-        if total_question:
-            self._new_total(op)
-        else:
+        if not total_question or self._new_total(op) < 0:
             self._new_instance()
         order = self.shape.order
         while self._waiting:
@@ -90,6 +99,39 @@ class Builder:
             if self.shape.role[node] < TOTAL:
                 self._settle(node)
         order.reverse()
+
+    def distract(self, count: int) -> None:
+        """Add up to `count` told quantities that the question does not need, as far as names and facts go."""
+        known = list(self.shape.order)
+        for _ in range(count):
+            places = [place for place, names in enumerate(self._free) if names]
+            if not places or self._facts >= self._most_facts:
+                return
+            self._add_spare(places[int(self._random() * len(places))], -1, known)
+        if self._deep:
+            self._complete_pairs(known)
+
+    def _complete_pairs(self, known: list[int]) -> None:
+        """Depth 3: tell a count with each average and an average with each count, as far as facts go."""
+        shape = self.shape
+        for place, members in enumerate(self._members):
+            for member in tuple(members):
+                other = (AVERAGE if shape.role[member] == COUNT else COUNT) * KINDS + shape.kind[member]
+                if other in self._free[place] and self._facts < self._most_facts:
+                    self._add_spare(place, self._free[place].index(other), known)
+
+    def _add_spare(self, place: int, index: int, known: list[int]) -> None:
+        shape = self.shape
+        draw, form = self._random(), 0
+        while _SPARE[form] < draw:
+            form += 1
+        parents, constant = _FORMS[form]
+        node = self._name(place, index)
+        shape.parents[node] = self._spare_parents(known, min(parents, len(known)), place)
+        shape.constant[node] = bool(constant)
+        shape.spare.append(node)
+        self._members[place].append(node)
+        known.append(node)
 
     def _add(self, role: int, place: int, kind: int) -> int:
         shape = self.shape
@@ -101,11 +143,16 @@ class Builder:
         shape.constant.append(False)
         return node
 
+    def _name(self, place: int, index: int = -1) -> int:
+        """Take a free name of a place for a new told quantity."""
+        self._facts += 1
+        role, kind = divmod(self._free[place].pop(index), KINDS)
+        return self._add(role, place, kind)
+
     def _draw(self) -> int:
         """Take the next quantity to settle; a kind waits for the total that counts it."""
         waiting = self._waiting
-        count = len(waiting)
-        index = count - 1 - int(self._random() ** 1.5 * count)
+        index = int(self._random() * len(waiting))
         node = waiting[index]
         total = self._total_waiting[self.shape.place[node]]
         if total >= 0 and node != total:
@@ -118,12 +165,11 @@ class Builder:
         return node
 
     def _settle(self, node: int) -> None:
-        """Give an instance quantity its parents."""
+        """Give a told quantity its parents."""
         shape = self.shape
         self._unpaid -= 1
-        room = self._budget - self._unpaid
         self._fresh[shape.place[node]] = False
-        parents, constant = self._form(room)
+        parents, constant = self._form(self._budget - self._unpaid)
         shape.constant[node] = bool(constant)
         self._budget -= parents + constant
         chosen = shape.parents[node]
@@ -131,80 +177,141 @@ class Builder:
             chosen.append(self._parent(chosen, left))
 
     def _form(self, room: int) -> tuple[int, int]:
-        """Draw how many parents and whether a constant, at a cost of at most `room`."""
+        """Draw how many parents and whether a constant, at a cost of at most `room` edges."""
         waiting = len(self._waiting)
-        if room == 1 and (waiting == 0 or self._random() < 0.6):
-            return (0, 1)
+        if waiting == 0 and room > 1 and self._facts >= self._most_facts:
+            raise DeadEnd
         while True:
-            draw = self._random()
-            index = 0
+            draw, index = self._random(), 0
             while _NEEDED[index] < draw:
                 index += 1
             parents, constant = _FORMS[index]
-            if parents == 0 and waiting == 0:
+            if parents == 0 and waiting == 0 and room > 1:
                 continue
-            new = max(0, parents - waiting, 1 if waiting == 0 else 0)
-            if parents + constant + new <= room:
+            new = parents - waiting if parents > waiting else 0
+            if parents + constant + new <= room and new <= self._most_facts - self._facts:
                 return (parents, constant)
 
     def _parent(self, chosen: list[int], left: int) -> int:
         """A parent that is not yet in `chosen`: a waiting quantity, a new one, or a new total."""
         candidates = [node for node in self._waiting if node not in chosen]
-        short = left > len(candidates)
-        reserved = max(0, left - 1 - len(candidates))
-        slack = self._budget - self._unpaid - reserved
-        if slack >= 1 and (short or self._random() < 0.45):
+        reserved = left - 1 - len(candidates)
+        slack = self._budget - self._unpaid - (reserved if reserved > 0 else 0)
+        if slack >= 1 and (left > len(candidates) or self._random() < 0.45):
             if slack >= 2 and self._random() < 0.25:
                 total = self._new_total(slack)
                 if total >= 0:
                     return total
-            return self._new_instance()
+            if self._facts < self._most_facts or not candidates:
+                return self._new_instance()
         if not candidates:
             raise DeadEnd
         return candidates[int(self._random() * len(candidates))]
 
     def _new_instance(self) -> int:
         places = [place for place, names in enumerate(self._free) if names]
-        if not places:
+        if not places or self._facts >= self._most_facts:
             raise DeadEnd
-        return self._take(places[int(self._random() * len(places))])
+        return self._wait(places[int(self._random() * len(places))])
 
-    def _take(self, place: int) -> int:
-        role, kind = divmod(self._free[place].pop(), KINDS)
-        node = self._add(role, place, kind)
+    def _wait(self, place: int, index: int = -1) -> int:
+        node = self._name(place, index)
         self._members[place].append(node)
         self._waiting.append(node)
         self._unpaid += 1
         return node
 
     def _new_total(self, room: int) -> int:
-        """Add a total over a fresh place and close the place; -1 where none fits into `room` edges."""
-        fits = [
-            place
-            for place, fresh in enumerate(self._fresh)
-            if fresh and self._total_waiting[place] < 0 and self._room_for_total(place, room)
-        ]
-        if not fits:
+        """Add a total over a fresh place and close the place; -1 where the place drawn does not fit into `room`."""
+        fresh = [place for place, is_fresh in enumerate(self._fresh) if is_fresh]
+        if not fresh:
             return -1
-        place = fits[int(self._random() * len(fits))]
-        members = self._members[place]
-        present = len(members)
-        most = min(len(self._free[place]), (room - present) // 2)
-        least = 1 if present == 0 else 0
-        extra = least + int(self._random() * (most - least + 1))
-        for _ in range(extra):
-            self._take(place)
-        node = self._add(TOTAL, place, -1)
-        self.shape.parents[node].extend(members)
-        self._budget -= len(members)
-        self._free[place].clear()
+        place = fresh[int(self._random() * len(fresh))]
+        role = GRAND if self._deep and self._random() < 0.5 else TOTAL
+        kinds, missing = self._counted(place, role)
+        self._widen(kinds, missing, role, room, place)
+        edges = len(kinds) * (2 if role == GRAND else 1)
+        if not kinds or edges + len(missing) > room or self._facts + len(missing) > self._most_facts:
+            return -1
+        for code in missing:
+            self._wait(place, self._free[place].index(code))
+        node = self._close(place, role)
+        self._budget -= edges
+        self._fresh[place] = False
         self._total_waiting[place] = node
         self._waiting.append(node)
         return node
 
-    def _room_for_total(self, place: int, room: int) -> bool:
-        present = len(self._members[place])
-        return present <= room if present else room >= 2
+    def _counted(self, place: int, role: int) -> tuple[list[int], list[int]]:
+        """The kinds that a total over the place as it stands must count, and the names it would lack."""
+        shape, free = self.shape, self._free[place]
+        kinds = list(dict.fromkeys([shape.kind[member] for member in self._members[place]]))
+        if not self._deep:
+            return kinds, []
+        roles = (COUNT, AVERAGE) if role == GRAND else (COUNT,)
+        codes = [part * KINDS + kind for kind in kinds for part in roles]
+        return kinds, [code for code in codes if code in free]
+
+    def _widen(self, kinds: list[int], missing: list[int], role: int, room: int, place: int) -> None:
+        """Add new kinds to a total up to a drawn number, as far as edges, facts and names go."""
+        draw, wanted = self._random(), 1
+        while _TOTAL_KINDS[wanted - 1] < draw:
+            wanted += 1
+        roles = (COUNT, AVERAGE) if role == GRAND else (COUNT,)
+        step = len(roles)
+        for code in reversed(self._free[place]):
+            part, kind = divmod(code, KINDS)
+            if len(kinds) >= wanted or (len(kinds) + 1) * step + len(missing) + step > room:
+                return
+            if part == COUNT and kind not in kinds and self._facts + len(missing) + step <= self._most_facts:
+                kinds.append(kind)
+                missing.extend([wide * KINDS + kind for wide in roles])
+
+    def _close(self, place: int, role: int) -> int:
+        """Add the node of a total over a place's quantities and take the names that would change it."""
+        shape = self.shape
+        node = self._add(role, place, -1)
+        self._closed[place] = True
+        members = self._members[place]
+        counts = [member for member in members if shape.role[member] == COUNT]
+        if role == TOTAL:
+            shape.parents[node] = counts
+        else:
+            average = {shape.kind[member]: member for member in members if shape.role[member] == AVERAGE}
+            shape.parents[node] = [part for count in counts for part in (count, average[shape.kind[count]])]
+        if role == GRAND or not self._deep:
+            self._free[place].clear()
+        else:
+            kinds = {shape.kind[count] for count in counts}
+            self._free[place] = [code for code in self._free[place] if code >= KINDS and code - KINDS in kinds]
+        return node
+
+    def _spare_parents(self, known: list[int], count: int, place: int) -> list[int]:
+        """Distinct parents for a distractor at `place`: known quantities, or a total over another open place."""
+        chosen: list[int] = []
+        while len(chosen) < count:
+            if self._random() < 0.12:
+                total = self._spare_total(place)
+                if total >= 0:
+                    known.append(total)
+                    chosen.append(total)
+                    continue
+            parent = known[int(self._random() * len(known))]
+            if parent not in chosen:
+                chosen.append(parent)
+        return chosen
+
+    def _spare_total(self, place: int) -> int:
+        """Close another place with a total that only distractors read; -1 where the place drawn cannot be."""
+        other = int(self._random() * len(self._free))
+        if other == place or not self._members[other] or self._closed[other]:
+            return -1
+        role = GRAND if self._deep and self._random() < 0.5 else TOTAL
+        if self._counted(other, role)[1]:
+            return -1
+        node = self._close(other, role)
+        self.shape.spare.append(node)
+        return node
 
 
-_NEEDED = _cumulative(_NEEDED_WEIGHTS)
+_TOTAL_KINDS = _cumulative(0.27, 0.51, 0.19, 0.03)

@@ -28,6 +28,16 @@ class Vocabulary:
     average: str
     grand_total: str
 
+    @cache  # noqa: B019 - three vocabularies of at most two by two groups live as long as the process
+    def names(self, places: tuple[str, ...], kinds: tuple[str, ...]) -> list[list[str]]:
+        """The names of all quantities by role: counts, averages (place by place), totals, grand totals."""
+        return [
+            [f"{kind} in {place}" for place in places for kind in kinds],
+            [f"{self.average} {kind} in {place}" for place in places for kind in kinds],
+            [f"{self.total} in {place}" for place in places],
+            [f"{self.grand_total} in {place}" for place in places],
+        ]
+
 
 @cache
 def vocabulary(template: Template) -> Vocabulary:
