@@ -205,7 +205,7 @@ class _Writer:
     def _mixed(self, quantity: Quantity, letter: str, letters: list[str], forms: list[Linear]) -> tuple[str, Linear]:
         """A constant with a quantity, a sum or a difference, which first gets a helper letter."""
         constant = quantity.constant
-        assert constant is not None, "only forms with a constant come here"  # noqa: S101
+        assert constant is not None, "only forms with a constant come here"
         helpers, last, (slope, rest) = self._inner(quantity.operation, letters, forms)
         helper = self._next()
         partial = expression((slope, rest))
@@ -220,7 +220,7 @@ class _Writer:
 
     def _weighted(self, letter: str, letters: list[str], forms: list[Linear]) -> tuple[str, Linear]:
         """The sum of count times average: products first, then their sum."""
-        products = []
+        products: list[tuple[str, Linear]] = []
         for index in range(0, len(letters), 2):
             (a, b), (c, d) = forms[index], forms[index + 1]
             form = (a * d + b * c, b * d)
