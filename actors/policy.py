@@ -1,0 +1,107 @@
+"""The policy: a Qwen2 causal LM built from a small config, and what it costs.
+
+The architecture is the paper's (Qwen2, tied embeddings, RMSNorm 1e-6, RoPE theta 1e6); only its size is ours to choose.
+A policy is saved as a plain transformers directory, which is what vLLM and other people's tools load. This module does
+not train, sample or know the task.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from actors.tokenizer import BOS, EOS, PAD
+
+_ROPE_THETA: Final = 1e6
+_INIT_STD: Final = 0.02
+
+
+class PolicyConfig(BaseModel):
+    """The size of a policy. The vocabulary is the tokenizer's and is given when it is built."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: int = Field(default=4, ge=1)
+    hidden: int = Field(default=128, ge=8, description="width of the residual stream")
+    ffn: int = Field(default=512, ge=8, description="width of the gated feed-forward layer")
+    heads: int = Field(default=4, ge=1)
+    kv_heads: int = Field(default=4, ge=1, description="key/value heads; fewer than heads is grouped-query attention")
+    max_positions: int = Field(default=1024, ge=16, description="longest sequence in tokens")
+
+    @model_validator(mode="after")
+    def _divides(self) -> PolicyConfig:
+        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
+            raise ValueError(f"hidden ({self.hidden}) must be heads ({self.heads}) times an even head width")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        return self
+
+
+def build(config: PolicyConfig, vocab_size: int, seed: int) -> Qwen2ForCausalLM:
+    """A freshly initialised policy in float32 on the CPU: the same (config, vocab_size, seed), the same bits."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(_qwen2(config, vocab_size))
+    return model.float().eval()
+
+
+def load(directory: Path) -> Qwen2ForCausalLM:
+    """The policy of a transformers directory in float32 on the CPU; safetensors only, no code from the directory."""
+    model = Qwen2ForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+    )
+    return model.eval()
+
+
+def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
+    """Write the files of a transformers directory: weights (one safetensors), config, tokenizer."""
+    model.save_pretrained(directory, safe_serialization=True, max_shard_size="100GB")
+    tokenizer.save_pretrained(directory)
+
+
+def block_parameters(model: Qwen2ForCausalLM) -> int:
+    """Parameters of the transformer blocks alone: what the paper calls the model's size in its compute formulas."""
+    return sum(p.numel() for p in model.model.layers.parameters())
+
+
+def total_parameters(model: Qwen2ForCausalLM) -> int:
+    """All distinct parameters; the tied head is counted once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def forward_flops_per_token(config: Qwen2Config, context: float) -> float:
+    """FLOPs of one forward pass per token with `context` visible positions on average; a training pass costs thrice.
+
+    Two per weight of every matrix product (the head included, the embedding look-up not) and four per visible position
+    and channel for attention.
+    """
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads or config.num_attention_heads
+    attention = config.hidden_size * (config.hidden_size // heads) * (2 * heads + 2 * kv_heads)
+    per_layer = attention + 3 * config.hidden_size * config.intermediate_size
+    weights = config.num_hidden_layers * per_layer + config.vocab_size * config.hidden_size
+    return 2.0 * weights + 4.0 * config.num_hidden_layers * config.hidden_size * context
+
+
+def _qwen2(config: PolicyConfig, vocab_size: int) -> Qwen2Config:
+    return Qwen2Config(
+        vocab_size=vocab_size,
+        hidden_size=config.hidden,
+        intermediate_size=config.ffn,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.kv_heads,
+        max_position_embeddings=config.max_positions,
+        rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "default", "rope_theta": _ROPE_THETA},
+        tie_word_embeddings=True,
+        initializer_range=_INIT_STD,
+        attention_dropout=0.0,
+        use_sliding_window=False,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+    )
