@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal
 
 # A total counts things, or it weighs each kind's count by its average. The words are the only clue to which.
@@ -26,6 +27,7 @@ COUNTED = frozenset({"adult animals", "schools", "movies"})
 WEIGHTED = frozenset({"newborn animal children", "teachers from all schools", "movie nominations"})
 
 MAX_DIGITS = 18  # a longer number is a typing error or an attack; no problem of op 40 comes near
+MAX_REMEMBERED = 200  # characters of a name; longer ones are read anew, so that no text fills the memory
 
 _SENTENCE_END = re.compile(r"\.(?= |$)")
 _SUBJECT = re.compile(r"The (.+?)( equals | exists, and its number is greater than 0$| is greater than 0$)", re.DOTALL)
@@ -176,6 +178,12 @@ def _read_operands(text: str) -> tuple[Literal["copy", "sum", "difference"], tup
 
 
 def _read_quantity(text: str) -> Mention | None:
+    return _mention(text) if len(text) <= MAX_REMEMBERED else _mention.__wrapped__(text)
+
+
+@lru_cache(maxsize=4096)
+def _mention(text: str) -> Mention | None:
+    """Remembered, because the texts of one template use a few hundred names over and over."""
     phrase, _, place = text.rpartition(" in ")
     if not place:
         return None
