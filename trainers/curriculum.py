@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from actors.seeds import derive
@@ -67,6 +66,4 @@ class Curriculum:
         return max(cells, key=lambda i: rates[i] * (1 - rates[i]))
 
     def _spec(self, cell: int) -> ProblemSpec:
-        c = self.mixture.cells[cell]
-        spec = ProblemSpec(op=c.op, mode=c.mode, template=c.template, depth=c.depth)
-        return replace(spec, max_facts=self.mixture.max_facts, max_answer=self.mixture.max_answer)
+        return self.mixture.spec(self.mixture.cells[cell])

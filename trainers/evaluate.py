@@ -9,6 +9,7 @@ repeats one that is taken.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actors.records import GroupRequest, RolloutGroup, Sampling
 from actors.seeds import derive
+from trainers.tasks import TaskConfig
 from verifier.estimators import Interval, bootstrap_interval, paired_interval, pass_at_k
 from verifier.problem import Problem
 from verifier.verdict import StepStatus
@@ -26,11 +28,11 @@ GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, few enough for a s
 
 
 class EvalConfig(BaseModel):
-    """What to sample. `problems` and `target_problems` are per op; the target band decides, so it gets more."""
+    """What to sample. `tasks.ops` are the rows; the target band decides, so it gets more problems per op."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ops: tuple[int, ...] = (2, 3, 4, 5, 6, 7, 8)
+    tasks: TaskConfig
     problems: int = Field(40, ge=1, description="held-out problems per op outside the target band")
     target_problems: int = Field(150, ge=1, description="held-out problems per op of the target band")
     samples: int = Field(8, ge=1, description="completions per problem; pass@k is given for k up to this")
@@ -54,15 +56,28 @@ class ProblemScore:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceSample:
+    """One judged completion to look at: the texts, and per step its span, status and reason."""
+
+    problem_id: str
+    op: int
+    problem: str
+    question: str
+    text: str
+    verified: bool
+    steps: tuple[tuple[int, int, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One checkpoint's scores on one fixed set of problems."""
+    """One checkpoint's scores on one fixed set of problems, and one trace per op to look at."""
 
     checkpoint: str
     temperature: float
     tokens: int
     seconds: float
     scores: tuple[ProblemScore, ...]
-    verifier_errors: int = 0
+    samples: tuple[TraceSample, ...]
 
     def ops(self, ops: Sequence[int]) -> list[ProblemScore]:
         """The scores of the problems whose op is in `ops`."""
@@ -76,7 +91,8 @@ class Evaluation:
     def from_record(cls, record: dict[str, Any]) -> Evaluation:
         """The inverse of `record`."""
         scores = tuple(ProblemScore(**s) for s in record["scores"])
-        return cls(**{**record, "scores": scores})
+        samples = tuple(TraceSample(**s) for s in record["samples"])
+        return cls(**{**record, "scores": scores, "samples": samples})
 
 
 class Sampler(Protocol):
@@ -89,32 +105,58 @@ class Sampler(Protocol):
 
 async def evaluate(
     sampler: Sampler,
+    checkpoint: str,
     problems: Sequence[Problem],
     encode: Callable[[Problem], tuple[int, ...]],
     config: EvalConfig,
     stop_token_ids: tuple[int, ...],
     seed: int,
     progress: Callable[[int, int], None],
-) -> list[tuple[ProblemScore, int]]:
-    """Sample every problem; returns (score, tokens drawn) in the order of `problems`.
+) -> Evaluation:
+    """Sample and judge every problem with the weights that `sampler` holds; `checkpoint` is only written down.
 
-    The seed of a problem depends on (seed, its id) only, so that two checkpoints are compared on the same draws.
+    The seed of a problem depends on (seed, its id) alone, so that two checkpoints are compared on the same draws.
+    `progress` is told (problems done, problems in all).
     """
     gate = asyncio.Semaphore(GROUPS_IN_FLIGHT)
+    started = time.monotonic()
     done = 0
 
-    async def one(number: int, problem: Problem) -> tuple[ProblemScore, int]:
+    async def one(number: int, problem: Problem) -> RolloutGroup:
         nonlocal done
         sampling = Sampling(config.max_new_tokens, config.temperature, stop_token_ids=stop_token_ids)
-        draw = derive(seed, "eval", problem.id)
-        request = GroupRequest(number, draw, encode(problem), config.samples, sampling)
+        request = GroupRequest(number, derive(seed, "eval", problem.id), encode(problem), config.samples, sampling)
         async with gate:
             group = await sampler.rollout(request, problem)
         done += 1
         progress(done, len(problems))
-        return score(group), sum(len(r.completion.token_ids) for r in group.rollouts)
+        return group
 
-    return await asyncio.gather(*(one(i, p) for i, p in enumerate(problems)))
+    groups = await asyncio.gather(*(one(i, p) for i, p in enumerate(problems)))
+    firsts = {g.problem.spec.op: g for g in reversed(groups)}
+    return Evaluation(
+        checkpoint=checkpoint,
+        temperature=config.temperature,
+        tokens=sum(len(r.completion.token_ids) for g in groups for r in g.rollouts),
+        seconds=time.monotonic() - started,
+        scores=tuple(score(g) for g in groups),
+        samples=tuple(_sample(firsts[op]) for op in sorted(firsts)),
+    )
+
+
+def _sample(group: RolloutGroup) -> TraceSample:
+    rollout = group.rollouts[0]
+    problem, verdict = group.problem, rollout.verdict
+    steps = verdict.steps if verdict is not None else ()
+    return TraceSample(
+        problem_id=problem.id,
+        op=problem.spec.op,
+        problem=problem.problem,
+        question=problem.question,
+        text=rollout.text,
+        verified=verdict is not None and verdict.verified,
+        steps=tuple((s.start, s.end, s.status.value, s.reason) for s in steps),
+    )
 
 
 def score(group: RolloutGroup) -> ProblemScore:

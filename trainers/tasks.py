@@ -1,0 +1,50 @@
+"""How a recipe says which problems: a preset of the paper by name, or ops with one template and mode.
+
+Only the wording; the mixtures themselves, their presets and splits are `verifier.tasks`.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from verifier.problem import DEFAULT_MAX_ANSWER, MODES, TEMPLATES, Mode, Template
+from verifier.tasks import PRESETS, Cell, Mixture
+
+
+class TaskConfig(BaseModel):
+    """The problems of a stage. `shares` default to equal ones; `preset` excludes `ops` and all that shapes them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str | None = Field(None, description="a mixture of the paper by name")
+    ops: tuple[int, ...] = ()
+    shares: tuple[float, ...] = ()
+    mode: Mode = MODES[0]
+    template: Template = TEMPLATES[0]
+    depth: int = Field(2, ge=2, le=3)
+    max_facts: int | None = Field(None, ge=1, description="most sentences of a problem; distractors give way")
+    max_answer: int = Field(DEFAULT_MAX_ANSWER, ge=1, description="largest answer of a reverse problem")
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        if (self.preset is None) == (not self.ops):
+            raise ValueError("name either a preset or the ops")
+        if self.preset is not None and self.preset not in PRESETS:
+            raise ValueError(f"unknown preset {self.preset!r}; known: {', '.join(sorted(PRESETS))}")
+        if self.shares and len(self.shares) != len(self.ops):
+            raise ValueError(f"{len(self.shares)} shares for {len(self.ops)} ops")
+        self.mixture()  # raises when the shares do not sum to 1
+        return self
+
+    def mixture(self) -> Mixture:
+        """The mixture this names."""
+        if self.preset is not None:
+            return PRESETS[self.preset]
+        shares = self.shares or tuple(1 / len(self.ops) for _ in self.ops)
+        cells = tuple(
+            Cell(op=op, mode=self.mode, template=self.template, share=share, depth=self.depth)
+            for op, share in zip(self.ops, shares, strict=True)
+        )
+        return Mixture(cells=cells, max_facts=self.max_facts, max_answer=self.max_answer)
