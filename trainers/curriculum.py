@@ -32,7 +32,7 @@ class Curriculum:
 
     def problem(self, step: int, place: int, attempt: int) -> Problem:
         """The training problem of one slot, given what was reported for earlier steps."""
-        draw = random.Random(derive(self.seed, "cell", step, place, attempt))
+        draw = random.Random(derive(self.seed, "cell", step, place, attempt))  # noqa: S311  # no secret
         cell = self._cell(draw)
         spec = self._spec(cell)
         for attempt_at_split in range(SPLIT_TRIES):
