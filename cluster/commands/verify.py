@@ -1,0 +1,156 @@
+"""`interplay verify`: judges texts against their problems, a record a text, or shows one judged trace.
+
+It joins two files on `pid` and writes verdicts; all judging is in `verifier.verify` and `verifier.reference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+
+class VerifyMode(StrEnum):
+    """Which judge speaks."""
+
+    STRICT = "strict"
+    REFERENCE = "reference"
+
+
+def main(
+    problems: Annotated[str, typer.Option(help="Records with pid, problem, question and solution; .gz or not.")],
+    texts: Annotated[
+        str, typer.Option(help="Records with pid and text: what a model wrote; - is standard input.")
+    ] = "-",
+    out: Annotated[
+        str, typer.Option(help="Where the verdicts go, one record a text in order; - is standard output.")
+    ] = "-",
+    mode: Annotated[VerifyMode, typer.Option(help="Our judge, or what the original scorer says.")] = VerifyMode.STRICT,
+    show: Annotated[
+        str | None, typer.Option(help="Show the judged trace of this pid instead of writing records.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="With --show: a file that holds the trace; - is standard input.")
+    ] = None,
+) -> None:
+    """Judge texts step by step.
+
+    Each line of the output belongs to the same line of the texts. With --show, one trace is printed in colour.
+    """
+    if show is None:
+        _judge_all(problems, texts, out, mode)
+    else:
+        _show(problems, show, texts, text)
+
+
+def _judge_all(problems: str, texts: str, out: str, mode: VerifyMode) -> None:
+    from cluster import jsonl
+    from cluster.errors import UserError
+
+    judges = _judges(problems, mode)
+    with jsonl.writing(out) as write:
+        for number, row in jsonl.read(texts, ("pid", "text")):
+            judge = judges.get(row["pid"])
+            if judge is None:
+                where = f"{jsonl.shown(texts)}, line {number}"
+                raise UserError(
+                    f"{where}: no problem has pid {row['pid']!r}.", f"Give the problems of these texts, not {problems}."
+                )
+            write(jsonl.encode({"pid": row["pid"], **judge(row["text"])}))
+
+
+def _judges(problems: str, mode: VerifyMode) -> dict[str, Callable[[str], dict[str, Any]]]:
+    """One function text -> record for each pid."""
+    from cluster import jsonl
+    from cluster.errors import UserError
+
+    judge_of = _strict if mode is VerifyMode.STRICT else _reference
+    judges: dict[str, Callable[[str], dict[str, Any]]] = {}
+    for number, row in jsonl.read(problems, ("pid", "problem", "question", "solution")):
+        where = f"{jsonl.shown(problems)}, line {number}"
+        if row["pid"] in judges:
+            raise UserError(f"{where}: pid {row['pid']!r} stands twice.", "Give each problem a pid of its own.")
+        judges[row["pid"]] = judge_of(row, where)
+    return judges
+
+
+def _strict(row: dict[str, Any], where: str) -> Callable[[str], dict[str, Any]]:
+    from verifier.verify import verify
+
+    gold = _gold(row, where)
+
+    def judge(text: str) -> dict[str, Any]:
+        verdict = verify(text, gold)
+        return {
+            "verified": verdict.verified,
+            "process_acc": verdict.process_accuracy,
+            "answer": verdict.answer,
+            "answer_status": verdict.answer_status.value,
+            "steps": [
+                {
+                    "node": step.node,
+                    "status": step.status.value,
+                    "reason": step.reason,
+                    "start": step.start,
+                    "end": step.end,
+                }
+                for step in verdict.steps
+            ],
+            "first_error": verdict.first_error,
+            "faults": list(verdict.faults),
+        }
+
+    return judge
+
+
+def _gold(row: dict[str, Any], where: str):
+    from cluster.errors import UserError
+    from verifier.errors import MalformedProblem
+    from verifier.verify import prepare
+
+    try:
+        return prepare(row["problem"], row["question"], row["solution"])
+    except MalformedProblem as error:
+        fix = "Give the record a gold solution that holds."
+        raise UserError(f'{where}, pid {row["pid"]!r}, field "solution": {error}.', fix) from error
+
+
+def _reference(row: dict[str, Any], _where: str) -> Callable[[str], dict[str, Any]]:
+    from verifier.reference import judge
+
+    return lambda text: judge(text, row["solution"]).to_record()
+
+
+def _show(problems: str, pid: str, texts: str, trace: str | None) -> None:
+    from cluster import jsonl, trace_view
+    from cluster.errors import UserError
+    from verifier.verify import verify
+
+    for number, row in jsonl.read(problems, ("pid", "problem", "question", "solution")):
+        if row["pid"] == pid:
+            gold = _gold(row, f"{jsonl.shown(problems)}, line {number}")
+            break
+    else:
+        raise UserError(f"{jsonl.shown(problems)}: no problem has pid {pid!r}.", "Name a pid of that file.")
+    text = _first_text(texts, pid) if trace is None else _whole(trace)
+    typer.echo(f"{row['problem'].strip()} {row['question'].strip()}\n")
+    typer.echo(trace_view.render(text, verify(text, gold)), nl=False)
+
+
+def _whole(path: str) -> str:
+    from cluster import jsonl
+
+    with jsonl.open_bytes(path) as file:
+        return file.read().decode("utf-8", "replace")
+
+
+def _first_text(texts: str, pid: str) -> str:
+    from cluster import jsonl
+    from cluster.errors import UserError
+
+    for _, row in jsonl.read(texts, ("pid", "text")):
+        if row["pid"] == pid:
+            return row["text"]
+    raise UserError(f"{jsonl.shown(texts)}: no text has pid {pid!r}.", "Name a pid of that file, or give --text FILE.")
