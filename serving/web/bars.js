@@ -1,0 +1,45 @@
+/* pass@k as grouped bars with intervals: right answers hatched, verified ones solid. */
+
+import { percent, svg } from "./dom.js";
+
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [560, 260, 40, 34, 22];
+const y = (share) => HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);
+
+/** An SVG of the estimates {outcome, strict}, each a list of {k, mean, lo, hi}. */
+export function bars({ outcome, strict }) {
+  const slot = (WIDTH - LEFT) / outcome.length;
+  const width = Math.min(46, slot * 0.34);
+  const label = outcome.map((e, i) => `pass@${e.k}: ${percent(e.mean)} right, ${percent(strict[i].mean)} verified`).join("; ");
+  const groups = outcome.flatMap((e, i) => {
+    const middle = LEFT + slot * (i + 0.5);
+    return [bar(middle - width - 3, width, e, "outcome"), bar(middle + 3, width, strict[i], "strict"),
+      svg("text", { class: "tick", x: middle, y: HEIGHT - 12, "text-anchor": "middle" }, `k = ${e.k}`)];
+  });
+  return svg("svg", { class: "bars", viewBox: `0 0 ${WIDTH} ${HEIGHT + 26}`, role: "img", "aria-label": label }, hatch(), grid(), ...groups, key());
+}
+
+function bar(x, width, { mean, lo, hi }, kind) {
+  const middle = x + width / 2;
+  const above = Math.max(12, Math.min(y(hi), y(mean)) - 6);
+  return svg("g", { class: kind },
+    svg("rect", { x, y: y(mean), width, height: Math.max(1, y(0) - y(mean)), rx: 2 }),
+    svg("path", { class: "whisker", d: `M${middle} ${y(lo)}V${y(hi)}M${middle - 5} ${y(lo)}h10M${middle - 5} ${y(hi)}h10` }),
+    svg("text", { x: middle, y: above, "text-anchor": "middle" }, percent(mean)));
+}
+
+function grid() {
+  return svg("g", { class: "grid" }, [0, 0.5, 1].map((share) => svg("g", {},
+    svg("path", { d: `M${LEFT} ${y(share)}H${WIDTH}` }), svg("text", { x: LEFT - 8, y: y(share) + 4, "text-anchor": "end" }, percent(share)))));
+}
+
+function hatch() {
+  const lines = svg("path", { d: "M0 6L6 0M-1 1L1 -1M5 7L7 5" });
+  return svg("defs", {}, svg("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse" }, lines));
+}
+
+function key() {
+  const row = HEIGHT + 8;
+  return svg("g", { class: "key" },
+    svg("g", { class: "outcome" }, svg("rect", { x: LEFT, y: row, width: 14, height: 14, rx: 2 })), svg("text", { x: LEFT + 20, y: row + 12 }, "Right answer"),
+    svg("g", { class: "strict" }, svg("rect", { x: LEFT + 130, y: row, width: 14, height: 14, rx: 2 })), svg("text", { x: LEFT + 150, y: row + 12 }, "Verified step by step"));
+}

@@ -1,0 +1,54 @@
+/* The permalink: every setting of a view, in the URL's hash. The key is never part of it. */
+
+export const VIEWS = ["solve", "compare", "training", "pass"];
+
+/** What an empty link means. Types follow the default: numbers, booleans, strings. */
+export const DEFAULTS = Object.freeze({
+  view: "solve",
+  op: 5,
+  template: "zoo",
+  mode: "forward",
+  seed: 1,
+  model: "latest",
+  other: "base",
+  run: "",
+  at: -1, // training view: step of the checkpoint under the slider; -1 is the last
+  temperature: 0,
+  draw: 0, // the sampling seed
+  problems: 1,
+  samples: 16,
+  step: -1, // the open step; -1 is none
+  heat: false,
+  prefix: "", // the edited trace that the model goes on from
+  go: false, // whether opening the link asks the model
+});
+
+function parse(name, text) {
+  const fallback = DEFAULTS[name];
+  if (typeof fallback === "boolean") return text === "1";
+  if (typeof fallback !== "number") return text;
+  const value = Number(text);
+  return text !== "" && Number.isFinite(value) ? value : fallback;
+}
+
+/** Settings from a hash such as "#compare?op=7&model=demo@40"; unknown names are ignored. */
+export function read(hash) {
+  const [view, query = ""] = hash.replace(/^#/, "").split("?", 2);
+  const settings = { ...DEFAULTS, view: VIEWS.includes(view) ? view : DEFAULTS.view };
+  for (const [name, text] of new URLSearchParams(query)) {
+    if (name in DEFAULTS && name !== "view") settings[name] = parse(name, text);
+  }
+  return settings;
+}
+
+/** The hash of settings; what equals its default is left out. */
+export function write(settings) {
+  const query = new URLSearchParams();
+  for (const name of Object.keys(DEFAULTS)) {
+    const value = settings[name];
+    if (name === "view" || value === DEFAULTS[name]) continue;
+    query.set(name, typeof value === "boolean" ? (value ? "1" : "0") : String(value));
+  }
+  const text = query.toString().replaceAll("%40", "@");
+  return `#${settings.view}${text ? `?${text}` : ""}`;
+}

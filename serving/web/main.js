@@ -1,0 +1,196 @@
+/* Ties the page together: settings and link, the problem, the views, keys and shortcuts. */
+
+import { ApiError, Client } from "./api.js";
+import { CompareView } from "./compare.js";
+import { byId } from "./dom.js";
+import { DEFAULTS, read, write } from "./link.js";
+import { listen } from "./keyboard.js";
+import { fillModels } from "./models.js";
+import { empty, failure } from "./notices.js";
+import { PassView } from "./pass.js";
+import { showProblem } from "./problem.js";
+import { SolveView } from "./solve.js";
+import { TrainingView } from "./training.js";
+
+const VIEW = { solve: SolveView, compare: CompareView, training: TrainingView, pass: PassView };
+const OF_PROBLEM = ["op", "template", "mode", "seed"];
+
+class App {
+  client = new Client();
+  settings = read(location.hash);
+  problem = null;
+  models = [];
+  view = null;
+  #running = null;
+  #asked = 0;
+
+  announce = (text) => {
+    byId("live").textContent = text;
+  };
+
+  /** Reads the models and the problem, then shows the view that the link names. */
+  async start() {
+    try {
+      this.models = (await this.client.get("v1/models")).data;
+    } catch (error) {
+      return this.trouble(error, () => this.start());
+    }
+    if (!this.models.length) return this.#nothing();
+    await this.restore();
+  }
+
+  /** Brings the page to `settings`: fields, view, problem, and the answer if the link asks for it. */
+  async restore() {
+    this.stop();
+    const { view } = this.settings;
+    if (!fillModels(this)) return;
+    this.change({});
+    this.#fields();
+    this.view = new VIEW[view](byId("stage"), this);
+    if (!(await this.loadProblem())) return;
+    if (this.settings.go) await this.run();
+  }
+
+  /** Changes settings; with `push` the change is a step of the browser's history. */
+  change(patch, push = false) {
+    this.settings = { ...this.settings, ...patch };
+    const hash = write(this.settings);
+    for (const link of document.querySelectorAll("nav [data-view]")) {
+      link.href = write({ ...this.settings, view: link.dataset.view, step: -1, prefix: "", go: false });
+    }
+    if (hash === location.hash) return;
+    if (push) history.pushState(null, "", hash);
+    else history.replaceState(null, "", hash);
+  }
+
+  /** Fetches the problem; false when it failed or another one was asked for meanwhile. */
+  async loadProblem() {
+    const ticket = (this.#asked += 1);
+    const { op, template, mode, seed } = this.settings;
+    byId("problem").classList.add("loading");
+    try {
+      const problem = await this.client.post("v1/probe/problems", { op, template, mode, seed });
+      if (ticket !== this.#asked) return false;
+      this.problem = problem;
+    } catch (error) {
+      if (ticket === this.#asked) this.trouble(error, () => this.restore());
+      return false;
+    } finally {
+      if (ticket === this.#asked) byId("problem").classList.remove("loading");
+    }
+    showProblem(byId("problem"), this.problem);
+    this.view.reset(this.problem);
+    return true;
+  }
+
+  /** Asks what the view asks. */
+  run() {
+    return this.runOne((signal) => this.view.run(signal));
+  }
+
+  /** One question at a time: a new one stops the old one. */
+  async runOne(ask) {
+    this.stop();
+    const running = (this.#running = new AbortController());
+    this.#busy(true);
+    try {
+      await ask(running.signal);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 401) this.askKey();
+      this.announce(`${error.headline}. ${error.message}`);
+    } finally {
+      if (this.#running === running) this.#busy(false);
+    }
+  }
+
+  stop() {
+    this.#running?.abort();
+    this.#running = null;
+    this.#busy(false);
+  }
+
+  /** An error that leaves nothing to show. */
+  trouble(error, retry) {
+    if (!(error instanceof ApiError)) throw error;
+    byId("problem").replaceChildren();
+    byId("stage").replaceChildren(failure(error, retry));
+    if (error.status === 401) this.askKey();
+  }
+
+  askKey() {
+    const dialog = byId("key-dialog");
+    dialog.returnValue = ""; // Escape keeps the last one
+    if (!dialog.open) dialog.showModal();
+    byId("key-input").focus();
+  }
+
+  #busy(busy) {
+    byId("stop").hidden = !busy;
+    byId("stage").setAttribute("aria-busy", String(busy));
+  }
+
+  #nothing() {
+    byId("problem").replaceChildren();
+    byId("stage").replaceChildren(empty("No checkpoint yet", "This run has not published a checkpoint. The page looks again every ten seconds."));
+    setTimeout(() => this.start(), 10_000);
+  }
+
+  #fields() {
+    const { settings } = this;
+    for (const element of byId("bench").elements) {
+      if (element.name && element.name in settings) element.value = settings[element.name];
+    }
+    byId("heat").checked = settings.heat;
+    for (const link of document.querySelectorAll("nav [data-view]")) {
+      if (link.dataset.view === settings.view) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    for (const element of document.querySelectorAll("[data-for]")) element.hidden = !element.dataset.for.split(" ").includes(settings.view);
+    byId("go").textContent = { solve: "Solve", compare: "Compare", training: "Ask all checkpoints", pass: "Estimate" }[settings.view];
+    document.title = `${{ solve: "Solve", compare: "Compare", training: "Training", pass: "pass@k" }[settings.view]} - Interplay probe`;
+  }
+
+  /** A field of the bench was changed by hand. */
+  edited(field) {
+    if (!(field.name in DEFAULTS) || !field.checkValidity()) return;
+    const value = typeof DEFAULTS[field.name] === "number" ? Number(field.value) : field.value;
+    const patch = { [field.name]: value, step: -1, prefix: "", go: false };
+    this.stop();
+    this.change(patch);
+    this.#fields();
+    if (!this.view) return;
+    if (OF_PROBLEM.includes(field.name)) this.loadProblem();
+    else if (this.problem) this.view.reset(this.problem);
+  }
+}
+
+const app = new App();
+
+byId("bench").addEventListener("change", (event) => app.edited(event.target));
+byId("bench").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!app.view || !app.problem) return;
+  app.change({ go: true, prefix: "", step: -1 }, true);
+  app.run();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the hash is the permalink
+  byId("stage").focus();
+});
+byId("stop").addEventListener("click", () => app.stop());
+byId("dice").addEventListener("click", () => {
+  const field = byId("bench").elements.seed;
+  field.value = String(Number(field.value) + 1);
+  app.edited(field);
+});
+byId("heat").addEventListener("change", (event) => {
+  app.change({ heat: event.target.checked });
+  app.view?.setHeat(event.target.checked);
+});
+addEventListener("popstate", () => {
+  app.settings = read(location.hash);
+  if (app.models.length) app.restore();
+});
+listen(app);
+app.start();

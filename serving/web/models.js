@@ -1,0 +1,39 @@
+/* The lists of checkpoints: aliases first, then the checkpoints in the order of training. */
+
+import { byId, h } from "./dom.js";
+import { failure } from "./notices.js";
+
+const label = (card) => (card.alias_of ? `${card.id} (${card.alias_of})` : card.id);
+
+function groups(models) {
+  const aliases = models.filter((card) => card.alias_of);
+  const own = models.filter((card) => !card.alias_of);
+  const stages = [...new Set(own.map((card) => `${card.run}, ${card.stage}`))];
+  const group = (name, cards) => h("optgroup", { label: name }, cards.map((card) => h("option", { value: card.id }, label(card))));
+  return [aliases.length ? group("Aliases", aliases) : null,
+    ...stages.map((stage) => group(stage, own.filter((card) => `${card.run}, ${card.stage}` === stage)))].filter(Boolean);
+}
+
+/** The checkpoints of a run's last stage that has several, oldest first. */
+export function training(models, run) {
+  return models.filter((card) => !card.alias_of && card.run === run);
+}
+
+/** Fills the selects; false (with a notice) when the link names a model that is not there. */
+export function fillModels(app) {
+  const { model, other } = byId("bench").elements;
+  model.replaceChildren(...groups(app.models));
+  other.replaceChildren(...groups(app.models));
+  const runs = [...new Set(app.models.map((card) => card.run))];
+  byId("bench").elements.run.replaceChildren(...runs.map((run) => h("option", {}, run)));
+  const { settings } = app;
+  const known = (id) => app.models.some((card) => card.id === id);
+  if (!runs.includes(settings.run)) settings.run = runs.at(-1);
+  if (settings.model === "latest" && !known("latest")) settings.model = app.models.at(-1).id;
+  if (settings.other === "base" && !known("base")) settings.other = app.models[0].id;
+  const lost = [settings.model, settings.other].find((id) => !known(id));
+  if (!lost) return true;
+  byId("problem").replaceChildren();
+  byId("stage").replaceChildren(failure({ headline: "This link's checkpoint is not here", message: `The server does not list ${lost}; choose another one above.` }));
+  return false;
+}

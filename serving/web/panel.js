@@ -1,0 +1,189 @@
+/* One answer on the page: the graph, the verdict in words, the trace, and who gave it. Used by every view. */
+
+import { h, percent } from "./dom.js";
+import { GraphView } from "./graph.js";
+import { TraceView } from "./trace.js";
+import { failure } from "./notices.js";
+import { STATUS, gradeOf, icon } from "./status.js";
+
+/** `onOpen(index)` tells which step is open (-1: none), `onEdit(prefix)` asks to go on from an edited trace. */
+export class AnswerPanel {
+  constructor({ onOpen = () => {}, onEdit = null, announce = () => {} } = {}) {
+    this.answer = null;
+    this.open = -1;
+    this.heat = false;
+    this.distractors = false;
+    this.announce = announce;
+    this.onOpen = onOpen;
+    this.graph = new GraphView((name) => this.#pick(name));
+    this.trace = new TraceView({ onOpen: (index) => this.openStep(index), onEdit });
+    this.head = h("div", { class: "verdict" });
+    this.foot = h("div", { class: "foot" });
+    this.notice = h("div", {});
+    this.graphHead = h("div", { class: "card-head" });
+    this.element = h("div", { class: "panel" },
+      h("section", { class: "card graph-card", "aria-label": "Dependency graph" }, this.graphHead, this.graph.element, legend()),
+      h("section", { class: "card trace-card", "aria-label": "Answer" }, this.head, this.notice, this.trace.element, this.foot));
+    this.#watchWidth();
+  }
+
+  /** Shows `answer` from scratch. */
+  show(answer) {
+    this.answer = answer;
+    this.graph.clear();
+    this.notice.replaceChildren();
+    this.said = answer.done ? answer.steps.length : 0;
+    this.drawGraph();
+    this.refresh();
+  }
+
+  /** Draws the graph anew: another problem, distractors on or off, another width. */
+  drawGraph() {
+    const { answer } = this;
+    if (!answer) return;
+    this.invented = answer.invented;
+    this.graph.draw(answer.problem.graph, { distractors: this.distractors, invented: this.invented });
+    this.#graphTitle();
+    this.#marks();
+  }
+
+  /** Draws what changed: called at most once per frame while the answer streams. */
+  refresh() {
+    const { answer } = this;
+    this.trace.show(answer, { open: this.open, heat: this.heat });
+    if (answer.invented.length !== this.invented.length || this.#hiddenStep()) this.drawGraph();
+    this.#marks();
+    this.head.replaceChildren(...verdictHead(answer, () => this.openStep(answer.firstWrong, true)));
+    this.foot.replaceChildren(...policyFoot(answer));
+    this.#say();
+  }
+
+  /** Opens a step (-1 closes), and moves there when `focus`. */
+  openStep(index, focus = false) {
+    this.open = index;
+    this.refresh();
+    this.graph.select(this.answer.steps[index]?.node ?? null);
+    if (focus) this.trace.focus(index);
+    else this.trace.reveal(index, "auto");
+    this.onOpen(index);
+  }
+
+  /** Shows an error under the verdict; what has arrived stays. */
+  fail(error) {
+    this.answer.state = "failed";
+    this.notice.replaceChildren(failure(error));
+    this.refresh();
+  }
+
+  setHeat(heat) {
+    this.heat = heat;
+    this.refresh();
+  }
+
+  #pick(name) {
+    const index = this.answer.stepOf(name);
+    if (index >= 0) this.openStep(index);
+    this.graph.select(name);
+  }
+
+  #hiddenStep() {
+    const names = new Set(this.answer.problem.graph.nodes.map((node) => node.name));
+    return this.answer.steps.some((step) => names.has(step.node) && !this.graph.has(step.node));
+  }
+
+  #marks() {
+    const { answer } = this;
+    const first = answer.steps[answer.firstWrong]?.node;
+    for (const name of new Set(answer.steps.map((step) => step.node))) {
+      this.graph.mark(name, answer.steps[answer.stepOf(name)].status, name === first);
+    }
+    this.graph.select(answer.steps[this.open]?.node ?? null);
+  }
+
+  #graphTitle() {
+    const count = this.answer.problem.graph.nodes.filter((node) => node.role === "distractor").length;
+    const toggle = h("label", { class: "check" },
+      h("input", { type: "checkbox", checked: this.distractors, onchange: (event) => {
+        this.distractors = event.target.checked;
+        this.drawGraph();
+      } }), `${count} not needed`);
+    this.graphHead.replaceChildren(h("h2", {}, "Dependency graph"), count ? toggle : "");
+  }
+
+  #say() {
+    const { answer } = this;
+    for (; this.said < answer.steps.length; this.said += 1) {
+      const step = answer.steps[this.said];
+      this.announce(`Step ${this.said + 1}, ${step.node}: ${step.status}.`);
+    }
+    if (answer.done && this.told !== answer) {
+      this.told = answer;
+      this.announce(verdictWords(answer).join(". "));
+    }
+  }
+
+  #watchWidth() {
+    let width = 0;
+    new ResizeObserver(([entry]) => {
+      const now = Math.round(entry.contentRect.width);
+      if (Math.abs(now - width) > 8) {
+        width = now;
+        this.drawGraph();
+      }
+    }).observe(this.graph.element);
+  }
+}
+
+function legend() {
+  const items = Object.keys(STATUS).map((status) => h("li", { "data-tone": STATUS[status].tone }, icon(status, 14), STATUS[status].label));
+  return h("ul", { class: "legend", "aria-label": "Legend" }, items);
+}
+
+/** The verdict as two sentences: what came out, and where it broke. */
+export function verdictWords(answer) {
+  const { verdict } = answer.done;
+  const first = answer.steps[verdict.first_error ?? -1];
+  const where = first ? `First wrong step: ${first.node} (${first.status})` : verdict.faults[0] ?? "";
+  if (verdict.verified) return ["Right, and every step holds"];
+  if (verdict.outcome) return ["Right answer, for the wrong reason", where].filter(Boolean);
+  if (verdict.answer_status === "missing") return ["No answer", where].filter(Boolean);
+  return [`Wrong answer: ${verdict.answer}, not ${answer.problem.answer}`, where].filter(Boolean);
+}
+
+function verdictHead(answer, jump) {
+  if (answer.state === "empty") return [h("h2", { class: "quiet" }, "No answer yet"), h("p", { class: "quiet" }, "Press Solve to ask the checkpoint this problem.")];
+  if (answer.state === "waiting") return [h("h2", { class: "waiting" }, "Waiting for the first token")];
+  if (!answer.done) {
+    const title = { streaming: "Reasoning", stopped: "Stopped", failed: "Broken off" }[answer.state];
+    const right = answer.steps.filter((step) => step.status === "right").length;
+    return [h("h2", { class: answer.busy ? "waiting" : "" }, title), h("p", { class: "quiet figures" }, `${right} of ${answer.steps.length} steps right so far`)];
+  }
+  const { verdict, recovered, timing } = answer.done;
+  const [title] = verdictWords(answer);
+  const grade = gradeOf(verdict);
+  const first = verdict.first_error;
+  const facts = [
+    h("span", { class: "meter", vars: { "--share": verdict.process_accuracy } }, h("i", {}), `${percent(verdict.process_accuracy)} of the graph derived rightly`),
+    recovered === null ? null : h("span", {}, recovered ? "Recovered from the wrong step" : "Did not recover from the wrong step"),
+    timing && h("span", { class: "quiet figures" }, `${answer.tokens.length} tokens in ${(timing.total_ms / 1000).toFixed(1)} s`),
+  ];
+  return [
+    h("h2", { "data-tone": grade.tone }, icon(grade, 20), title),
+    h("p", { class: "facts figures" }, facts),
+    first !== null ? h("p", {}, h("button", { type: "button", class: "plain jump", onclick: jump }, `Go to the first wrong step: ${answer.steps[first].node}`)) : null,
+    ...verdict.faults.map((fault) => h("p", { class: "fault" }, fault)),
+  ].filter(Boolean);
+}
+
+function policyFoot(answer) {
+  const { policy } = answer;
+  if (!policy) return [];
+  const rows = [
+    ["Checkpoint", policy.requested === policy.model ? policy.model : `${policy.model} (asked for as ${policy.requested})`],
+    ["Weights", policy.weight_hash], ["Tokenizer", policy.tokenizer_hash], ["Engine", policy.engine],
+    ["Sampling", `temperature ${policy.sampling.temperature}, top-p ${policy.sampling.top_p}, seed ${policy.seed}`],
+    ...Object.entries(answer.done?.rewards ?? {}).map(([scheme, reward]) => [`Reward, ${scheme}`, reward.toFixed(3)]),
+  ];
+  const list = h("dl", {}, rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  return [h("details", {}, h("summary", {}, `Answered by ${policy.model}`), list)];
+}

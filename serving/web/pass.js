@@ -1,0 +1,131 @@
+/* The view "pass@k": estimates with intervals while samples arrive, and every sample to look at. */
+
+import { Answer } from "./answer.js";
+import { bars } from "./bars.js";
+import { h, percent } from "./dom.js";
+import { empty, failure } from "./notices.js";
+import { AnswerPanel } from "./panel.js";
+import { framed, question } from "./solve.js";
+import { GRADES, gradeOf, icon } from "./status.js";
+
+const KS = [1, 2, 4, 8, 16, 32, 64];
+
+/** One of the four views. */
+export class PassView {
+  constructor(host, app) {
+    this.app = app;
+    this.element = h("div", { class: "pass" });
+    this.panel = new AnswerPanel({ onOpen: (index) => app.change({ step: index }) });
+    this.one = h("div", {});
+    host.replaceChildren(this.element, this.one);
+  }
+
+  reset() {
+    const { samples, problems, model } = this.app.settings;
+    this.one.replaceChildren();
+    this.element.replaceChildren(empty(`${samples} samples from ${model}`,
+      `Draws ${samples} traces of ${problems === 1 ? "this problem" : `each of ${problems} problems`} and estimates how often one of k is right, by its answer alone and with every step checked. A temperature near 1 makes the samples differ.`));
+  }
+
+  request() {
+    const { settings } = this.app;
+    const { logprobs: _, ...body } = question(settings, settings.model);
+    const { samples, problems } = settings;
+    return { path: "v1/probe/pass-at-k", body: { ...body, samples, problems, ks: KS.filter((k) => k <= samples) } };
+  }
+
+  async run(signal) {
+    const { path, body } = this.request();
+    const state = { samples: [], estimate: null, policy: null, done: false, total: body.samples * body.problems };
+    this.one.replaceChildren();
+    const draw = () => this.#draw(state);
+    const changed = framed(draw);
+    draw();
+    try {
+      for await (const { name, data } of this.app.client.stream(path, body, signal)) {
+        if (name === "start") state.policy = data.policy;
+        else if (name === "sample") state.samples.push(data);
+        else if (name === "estimate") state.estimate = data;
+        else if (name === "done") Object.assign(state, { done: true, estimate: data, early: data.stopped_early });
+        changed();
+      }
+      draw();
+      this.app.announce(gap(state.estimate));
+    } catch (error) {
+      state.stopped = true;
+      draw();
+      if (error.name === "AbortError") return;
+      this.element.append(failure(error));
+      throw error;
+    }
+  }
+
+  setHeat(heat) {
+    this.panel.heat = heat;
+    if (this.panel.answer) this.panel.refresh();
+  }
+
+  #draw(state) {
+    const { samples, estimate, total, policy } = state;
+    const waiting = !state.done && !state.stopped;
+    const title = estimate ? gap(estimate) : "Waiting for the first sample";
+    this.element.replaceChildren(
+      h("section", { class: "card chart", "aria-label": "Estimates" },
+        h("h2", { class: waiting ? "waiting" : "" }, title),
+        h("p", { class: "quiet figures" }, `${samples.length} of ${total} samples${state.early ? ", stopped early: the interval is narrow enough" : ""}${policy ? `, ${policy.model}` : ""}`),
+        estimate?.outcome.length ? bars(estimate) : null, estimate?.outcome.length ? table(estimate) : null),
+      h("section", { class: "card", "aria-label": "Samples" }, h("h2", {}, "Samples"), key(), this.#grid(samples)));
+  }
+
+  #grid(samples) {
+    const rows = new Map();
+    for (const sample of samples) rows.set(sample.problem, [...(rows.get(sample.problem) ?? []), sample]);
+    return h("div", { class: "samples" }, [...rows].map(([problem, own]) => h("div", { class: "sample-row" },
+      rows.size > 1 ? h("span", { class: "quiet figures" }, `seed ${this.app.settings.seed + problem}`) : null,
+      h("ul", {}, own.map((sample) => h("li", {}, this.#mark(sample)))))));
+  }
+
+  #mark(sample) {
+    const grade = gradeOf(sample);
+    return h("button", { type: "button", class: "sample", "data-tone": grade.tone, title: `${grade.words}, ${percent(sample.process_accuracy)} of the graph`,
+      "aria-label": `Sample ${sample.sample + 1}: ${grade.words}`, onclick: () => this.#look(sample) }, icon(grade, 14));
+  }
+
+  async #look(sample) {
+    const { client, settings } = this.app;
+    const { op, template, mode, seed } = settings;
+    const spec = { op, template, mode, seed: seed + sample.problem };
+    try {
+      const [problem, judged] = await Promise.all([
+        client.post("v1/probe/problems", spec), client.post("v1/probe/verify", { problem: spec, text: sample.text })]);
+      this.one.replaceChildren(h("h2", { class: "one" }, `Sample ${sample.sample + 1}: ${problem.question}`), this.panel.element);
+      this.panel.open = -1;
+      this.panel.show(Answer.judged(problem, sample.text, judged.verdict));
+      this.one.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+    } catch (error) {
+      this.one.replaceChildren(failure(error));
+      if (error.status === undefined) throw error;
+    }
+  }
+}
+
+/** The estimate in one sentence, at the largest k. */
+export function gap({ outcome, strict }) {
+  const [a, b] = [outcome.at(-1), strict.at(-1)];
+  if (!a || !b) return "Too few samples for an estimate";
+  const points = Math.round((a.mean - b.mean) * 100);
+  const tail = points > 0 ? `; ${points} points are right for the wrong reason` : "";
+  return `At k = ${a.k}, ${percent(a.mean)} right answers, ${percent(b.mean)} verified${tail}`;
+}
+
+function table({ outcome, strict }) {
+  const figure = (e) => `${percent(e.mean)} (${percent(e.lo)} to ${percent(e.hi)})`;
+  const row = (e, i) => h("tr", {}, h("th", { scope: "row" }, e.k), h("td", {}, figure(e)), h("td", {}, figure(strict[i])));
+  return h("details", {}, h("summary", {}, "As a table"), h("table", { class: "plain-table figures" },
+    h("thead", {}, h("tr", {}, ["k", "Right answer (95% interval)", "Verified (95% interval)"].map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, outcome.map(row))));
+}
+
+function key() {
+  return h("ul", { class: "legend" }, GRADES.map((grade) => h("li", { "data-tone": grade.tone }, icon(grade, 14), grade.words)));
+}

@@ -1,0 +1,97 @@
+/* The view "Solve": one checkpoint, one problem, streamed; and going on from an edited step. */
+
+import { Answer } from "./answer.js";
+import { AnswerPanel } from "./panel.js";
+
+/** The body that asks a model this problem; every view builds on it. */
+export function question(settings, model) {
+  const { op, mode, template, seed, temperature, draw } = settings;
+  return { model, problem: { op, mode, template, seed }, temperature, seed: draw, logprobs: 5 };
+}
+
+/** Streams one answer into `answer`, calling `changed` after each event. Stopping is not an error. */
+export async function stream(client, path, body, answer, { signal, changed }) {
+  answer.state = "waiting";
+  changed();
+  try {
+    for await (const { name, data } of client.stream(path, body, signal)) {
+      if (name === "start") answer.start(data);
+      else if (name === "token") answer.add(data.tokens);
+      else if (name === "step") answer.step(data);
+      else if (name === "done") answer.finish(data);
+      changed();
+    }
+  } catch (error) {
+    answer.state = error.name === "AbortError" ? "stopped" : "failed";
+    changed();
+    if (error.name !== "AbortError") throw error;
+  }
+}
+
+/** Calls `draw` at most once per frame. */
+export function framed(draw) {
+  let due = false;
+  return () => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      draw();
+    });
+  };
+}
+
+/** One of the four views. `app` gives settings, problem, client, announce and change(patch). */
+export class SolveView {
+  verb = "Solve";
+
+  constructor(host, app) {
+    this.app = app;
+    this.panel = new AnswerPanel({
+      announce: app.announce,
+      onOpen: (index) => app.change({ step: index }),
+      onEdit: (prefix) => this.#goOn(prefix),
+    });
+    host.replaceChildren(this.panel.element);
+  }
+
+  /** A new problem is on the table. */
+  reset(problem) {
+    this.panel.open = this.app.settings.step;
+    this.panel.heat = this.app.settings.heat;
+    this.panel.show(new Answer(problem));
+  }
+
+  async run(signal) {
+    const { settings, client, problem } = this.app;
+    const { path, body } = this.request();
+    const answer = new Answer(problem);
+    this.panel.open = settings.step;
+    this.panel.show(answer);
+    const changed = framed(() => answer === this.panel.answer && this.panel.refresh());
+    try {
+      await stream(client, path, body, answer, { signal, changed });
+      this.panel.refresh();
+    } catch (error) {
+      this.panel.fail(error);
+      throw error;
+    }
+  }
+
+  /** What `run` sends, for curl too. */
+  request() {
+    const { settings } = this.app;
+    const body = question(settings, settings.model);
+    if (!settings.prefix) return { path: "v1/probe/solve", body };
+    return { path: "v1/probe/continue", body: { ...body, prefix: settings.prefix } };
+  }
+
+  setHeat(heat) {
+    this.panel.setHeat(heat);
+  }
+
+  #goOn(prefix) {
+    this.app.change({ prefix, step: -1, go: true }, true);
+    this.app.run();
+  }
+}

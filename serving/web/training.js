@@ -1,0 +1,174 @@
+/* The view "Training": one problem, answered by every kept checkpoint of a run; a slider walks through them. */
+
+import { Answer } from "./answer.js";
+import { h, percent } from "./dom.js";
+import { labelOf } from "./graph.js";
+import { training } from "./models.js";
+import { AnswerPanel } from "./panel.js";
+import { framed, question, stream } from "./solve.js";
+import { STATUS, gradeOf, icon } from "./status.js";
+
+const cache = new Map(); // weights, problem and sampling -> Answer; a permanent checkpoint answers the same for ever
+const TRIES = 3;
+
+/** One of the four views. */
+export class TrainingView {
+  constructor(host, app) {
+    this.app = app;
+    this.panel = new AnswerPanel({ announce: app.announce, onOpen: (index) => app.change({ step: index }) });
+    this.matrix = h("div", { class: "matrix-frame", tabindex: "0", role: "region", "aria-label": "Every quantity at every checkpoint" });
+    this.slider = h("input", { type: "range", min: 0, step: 1, class: "slider", "aria-label": "Checkpoint",
+      oninput: () => this.#slide(), onchange: () => this.#ask() });
+    this.caption = h("output", { class: "figures" });
+    host.replaceChildren(h("section", { class: "card timeline", "aria-label": "Through training" },
+      h("div", { class: "slide" }, this.caption, this.slider), this.matrix), this.panel.element);
+  }
+
+  reset(problem) {
+    this.problem = problem;
+    this.cards = training(this.app.models, this.app.settings.run);
+    this.slider.max = String(this.cards.length - 1);
+    this.asking = new Map();
+    const { at, step, heat } = this.app.settings;
+    const index = this.cards.findIndex((card) => card.step === at);
+    this.slider.value = String(index < 0 ? this.cards.length - 1 : index);
+    this.panel.open = step;
+    this.panel.heat = heat;
+    this.#draw();
+    this.#show();
+  }
+
+  request() {
+    return { path: "v1/probe/solve", body: question(this.app.settings, this.#card.id) };
+  }
+
+  /** Asks every checkpoint that has not answered yet, oldest first; the slider follows unless the link pins it. */
+  async run(signal) {
+    const follow = this.app.settings.at < 0;
+    for (const [index, card] of this.cards.entries()) {
+      if (follow) {
+        this.slider.value = String(index);
+        this.#show();
+      }
+      await this.#answer(card, signal);
+      if (signal.aborted) return;
+    }
+  }
+
+  setHeat(heat) {
+    this.panel.setHeat(heat);
+  }
+
+  get #card() {
+    return this.cards[Number(this.slider.value)];
+  }
+
+  #key(card) {
+    const { temperature, draw } = this.app.settings;
+    return [card.weight_hash, this.problem.id, temperature, draw].join(" ");
+  }
+
+  async #answer(card, signal) {
+    const key = this.#key(card);
+    if (cache.has(key)) return;
+    const problem = this.problem;
+    for (let left = TRIES; ; left -= 1) {
+      const answer = new Answer(problem);
+      this.asking.set(card.id, answer);
+      if (this.#card === card) this.panel.show(answer);
+      const changed = framed(() => this.#changed(card, answer));
+      try {
+        await stream(this.app.client, "v1/probe/solve", question(this.app.settings, card.id), answer, { signal, changed });
+        if (answer.done) cache.set(key, answer);
+        break;
+      } catch (error) {
+        const seconds = error.retryAfter;
+        if (!seconds || left <= 1) {
+          this.#failed(card, answer, error);
+          throw error;
+        }
+        await pause(seconds * 1000, signal);
+        if (signal.aborted) break;
+      }
+    }
+    this.asking.delete(card.id);
+    if (problem === this.problem) this.#draw();
+    if (this.panel.answer?.policy?.requested === card.id) this.panel.refresh();
+  }
+
+  #failed(card, answer, error) {
+    this.asking.delete(card.id);
+    this.slider.value = String(this.cards.indexOf(card));
+    if (this.panel.answer !== answer) this.panel.show(answer);
+    this.panel.fail(error);
+    this.#draw();
+  }
+
+  #changed(card, answer) {
+    if (this.panel.answer === answer) this.panel.refresh();
+    if (answer.problem === this.problem) this.#draw();
+  }
+
+  #slide() {
+    this.app.change({ at: this.#card.step, step: -1 });
+    this.panel.open = -1;
+    this.#show();
+    this.#draw();
+  }
+
+  #ask() {
+    if (!cache.has(this.#key(this.#card)) && !this.asking.size) this.app.runOne((signal) => this.#answer(this.#card, signal));
+  }
+
+  #show() {
+    const card = this.#card;
+    const answer = cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? new Answer(this.problem);
+    if (this.panel.answer !== answer) this.panel.show(answer);
+    this.caption.replaceChildren(h("strong", {}, card.id), ` ${card.stage} step ${card.step}, ${card.tokens.toLocaleString("en")} tokens`);
+    this.slider.setAttribute("aria-valuetext", `${card.id}${answer.done ? `, ${percent(answer.done.verdict.process_accuracy)} right` : ""}`);
+  }
+
+  #draw() {
+    const needed = this.problem.graph.nodes.filter((node) => node.role !== "distractor");
+    const answers = this.cards.map((card) => cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? null);
+    const head = h("tr", {}, h("td", {}), this.cards.map((card, i) => h("th", { scope: "col", class: this.#chosen(i) },
+      h("button", { type: "button", class: "plain", tabindex: -1, title: card.id, onclick: () => this.#jump(i) }, card.step))));
+    const rows = needed.map((node) => h("tr", {}, h("th", { scope: "row", title: node.name }, labelOf(node.name).filter(Boolean).join(", ")),
+      answers.map((answer, i) => statusCell(answer, answer && answer.steps[answer.stepOf(node.name)]?.status, this.#chosen(i)))));
+    const share = h("tr", { class: "share" }, h("th", { scope: "row" }, "Share of the graph"), answers.map((answer, i) =>
+      h("td", { class: this.#chosen(i) }, answer?.done ? h("span", { class: "column", vars: { "--share": answer.done.verdict.process_accuracy } }, h("i", {}), percent(answer.done.verdict.process_accuracy)) : "")));
+    const final = h("tr", {}, h("th", { scope: "row" }, "Answer"), answers.map((answer, i) => gradeCell(answer, this.#chosen(i))));
+    this.matrix.replaceChildren(h("table", { class: "matrix" }, h("thead", {}, head), h("tbody", {}, rows, final, share)));
+  }
+
+  #chosen(index) {
+    return index === Number(this.slider.value) ? "chosen" : null;
+  }
+
+  #jump(index) {
+    this.slider.value = String(index);
+    this.#slide();
+    this.#ask();
+  }
+}
+
+function statusCell(answer, status, chosen) {
+  if (!status) return h("td", { class: chosen }, answer?.busy ? h("span", { class: "dot", title: "being asked" }) : "");
+  return h("td", { class: chosen, "data-tone": STATUS[status].tone }, h("span", { class: "mark", title: status }, icon(status, 14)), h("span", { class: "unseen" }, status));
+}
+
+function gradeCell(answer, chosen) {
+  if (!answer?.done) return h("td", { class: chosen });
+  const grade = gradeOf(answer.done.verdict);
+  return h("td", { class: chosen, "data-tone": grade.tone }, h("span", { class: "mark", title: grade.words }, icon(grade, 14)), h("span", { class: "unseen" }, grade.words));
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    }, { once: true });
+  });
+}
