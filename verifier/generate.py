@@ -18,11 +18,13 @@ from verifier.structure import GRAND, KINDS, PLACES, TOTAL, Builder, DeadEnd, Sh
 MAX_VALUE = 1000
 MAX_OP = 40
 MIN_OP = {2: 2, 3: 4}  # by depth; at depth 3 the smallest is a count, an average and their product, which costs 2
-_ATTEMPTS = 200
+_ATTEMPTS = 1000
+# A quarter of all draws or more succeed where op < 3 * facts; beyond that shapes become contrived, then impossible.
+_EDGES_PER_FACT = 3
 # Times only up to here, so that sums of products stay within MAX_VALUE.
 _MAX_PRODUCT = 250
 _TOTAL_QUESTION = 0.85
-_DIFFERENCE = 0.38
+_DIFFERENCE = 0.48
 
 
 def generate(spec: ProblemSpec, seed: int) -> Problem:
@@ -37,7 +39,7 @@ def generate(spec: ProblemSpec, seed: int) -> Problem:
             return _attempt(spec, seed, rng)
         except DeadEnd:
             continue
-    raise ImpossibleSpec(f"no problem of op {spec.op} fits into max_facts={spec.max_facts}: raise max_facts")
+    raise AssertionError(f"no problem in {_ATTEMPTS} draws of {spec}, which passed its checks")
 
 
 def check_spec(spec: ProblemSpec) -> None:
@@ -52,8 +54,18 @@ def check_spec(spec: ProblemSpec) -> None:
         raise ImpossibleSpec(f"op is {MIN_OP[spec.depth]} to {MAX_OP} at depth {spec.depth}, not {spec.op}")
     if spec.max_answer < 1:
         raise ImpossibleSpec(f"max_answer is at least 1, not {spec.max_answer}")
-    if spec.max_facts is not None and spec.max_facts < 1:
-        raise ImpossibleSpec(f"max_facts is at least 1, not {spec.max_facts}")
+    if spec.max_facts is not None:
+        _check_facts(spec, spec.max_facts)
+
+
+def _check_facts(spec: ProblemSpec, max_facts: int) -> None:
+    """A reverse problem gives one fact away: the value that the equation is about."""
+    given = 1 if spec.mode == "reverse" else 0
+    least, most = -(-(spec.op + 1) // _EDGES_PER_FACT) + given, PLACES * KINDS * (spec.depth - 1) + given
+    if max_facts < least:
+        raise ImpossibleSpec(f"op {spec.op} in {spec.mode} mode needs max_facts of at least {least}, not {max_facts}")
+    if max_facts > most:
+        raise ImpossibleSpec(f"max_facts {max_facts} is more than a template has names for: {most} at most")
 
 
 def _attempt(spec: ProblemSpec, seed: int, rng: Random) -> Problem:

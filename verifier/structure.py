@@ -52,10 +52,16 @@ def _cumulative(*weights: float) -> tuple[float, ...]:
 
 # (number of parents, has a constant); the cost is their sum.
 _FORMS: tuple[tuple[int, int], ...] = ((0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1), (4, 0))
-# Shares of the forms among the reference's sentences: of needed quantities while there is budget to spare
-# (literals are mostly forced by its end), and of distractors.
-_NEEDED = _cumulative(0.14, 0.24, 0.33, 0.08, 0.14, 0.07, 0.06, 0.035)
+# How often a needed quantity gets which form while there is budget to spare; literals come mostly at its end.
+_NEEDED = _cumulative(0.03, 0.10, 0.30, 0.10, 0.19, 0.10, 0.09, 0.06)
+# The same for distractors: the reference's shares.
 _SPARE = _cumulative(0.43, 0.18, 0.14, 0.06, 0.07, 0.045, 0.03, 0.035)
+# How many kinds a total counts, from 1 on.
+_TOTAL_KINDS = _cumulative(0.27, 0.51, 0.19, 0.03)
+# Chances, fitted so that chains, fan-in and fan-out come out as in the reference (docs/tasks-fidelity.md): that the
+# last edge left for a quantity makes it a literal, that a parent is a new quantity although others wait, that a new
+# parent is a total, that a total at depth 3 is of count times average, and that a distractor reads a new total.
+_LAST_LITERAL, _NEW_PARENT, _NEW_TOTAL, _GRAND, _SPARE_TOTAL = 0.4, 0.3, 0.6, 0.5, 0.12
 
 
 class Builder:
@@ -73,8 +79,6 @@ class Builder:
         roles = (COUNT, AVERAGE) if self._deep else (COUNT,)
         # Names not yet taken, by place, as role * KINDS + kind.
         self._free = [[role * KINDS + kind for kind in range(kinds) for role in roles] for _ in range(places)]
-        for names in self._free:
-            rng.shuffle(names)
         self._members: list[list[int]] = [[] for _ in range(places)]
         # A place is fresh while a total can still come before all its quantities.
         self._fresh = [True] * places
@@ -118,15 +122,15 @@ class Builder:
             for member in tuple(members):
                 other = (AVERAGE if shape.role[member] == COUNT else COUNT) * KINDS + shape.kind[member]
                 if other in self._free[place] and self._facts < self._most_facts:
-                    self._add_spare(place, self._free[place].index(other), known)
+                    self._add_spare(place, other, known)
 
-    def _add_spare(self, place: int, index: int, known: list[int]) -> None:
+    def _add_spare(self, place: int, code: int, known: list[int]) -> None:
         shape = self.shape
         draw, form = self._random(), 0
         while _SPARE[form] < draw:
             form += 1
         parents, constant = _FORMS[form]
-        node = self._name(place, index)
+        node = self._name(place, code)
         shape.parents[node] = self._spare_parents(known, min(parents, len(known)), place)
         shape.constant[node] = bool(constant)
         shape.spare.append(node)
@@ -143,11 +147,15 @@ class Builder:
         shape.constant.append(False)
         return node
 
-    def _name(self, place: int, index: int = -1) -> int:
-        """Take a free name of a place for a new told quantity."""
+    def _name(self, place: int, code: int) -> int:
+        """Take a free name of a place (-1: any) for a new told quantity."""
+        names = self._free[place]
         self._facts += 1
-        role, kind = divmod(self._free[place].pop(index), KINDS)
-        return self._add(role, place, kind)
+        if code < 0:
+            code = names.pop(int(self._random() * len(names)))
+        else:
+            names.remove(code)
+        return self._add(code // KINDS, place, code % KINDS)
 
     def _draw(self) -> int:
         """Take the next quantity to settle; a kind waits for the total that counts it."""
@@ -181,6 +189,8 @@ class Builder:
         waiting = len(self._waiting)
         if waiting == 0 and room > 1 and self._facts >= self._most_facts:
             raise DeadEnd
+        if room == 1 and (waiting == 0 or self._random() < _LAST_LITERAL):
+            return (0, 1)
         while True:
             draw, index = self._random(), 0
             while _NEEDED[index] < draw:
@@ -197,8 +207,8 @@ class Builder:
         candidates = [node for node in self._waiting if node not in chosen]
         reserved = left - 1 - len(candidates)
         slack = self._budget - self._unpaid - (reserved if reserved > 0 else 0)
-        if slack >= 1 and (left > len(candidates) or self._random() < 0.45):
-            if slack >= 2 and self._random() < 0.25:
+        if slack >= 1 and (left > len(candidates) or self._random() < _NEW_PARENT):
+            if slack >= 2 and self._random() < _NEW_TOTAL:
                 total = self._new_total(slack)
                 if total >= 0:
                     return total
@@ -212,10 +222,10 @@ class Builder:
         places = [place for place, names in enumerate(self._free) if names]
         if not places or self._facts >= self._most_facts:
             raise DeadEnd
-        return self._wait(places[int(self._random() * len(places))])
+        return self._wait(places[int(self._random() * len(places))], -1)
 
-    def _wait(self, place: int, index: int = -1) -> int:
-        node = self._name(place, index)
+    def _wait(self, place: int, code: int) -> int:
+        node = self._name(place, code)
         self._members[place].append(node)
         self._waiting.append(node)
         self._unpaid += 1
@@ -227,14 +237,14 @@ class Builder:
         if not fresh:
             return -1
         place = fresh[int(self._random() * len(fresh))]
-        role = GRAND if self._deep and self._random() < 0.5 else TOTAL
+        role = GRAND if self._deep and self._random() < _GRAND else TOTAL
         kinds, missing = self._counted(place, role)
         self._widen(kinds, missing, role, room, place)
         edges = len(kinds) * (2 if role == GRAND else 1)
         if not kinds or edges + len(missing) > room or self._facts + len(missing) > self._most_facts:
             return -1
         for code in missing:
-            self._wait(place, self._free[place].index(code))
+            self._wait(place, code)
         node = self._close(place, role)
         self._budget -= edges
         self._fresh[place] = False
@@ -257,15 +267,16 @@ class Builder:
         draw, wanted = self._random(), 1
         while _TOTAL_KINDS[wanted - 1] < draw:
             wanted += 1
-        roles = (COUNT, AVERAGE) if role == GRAND else (COUNT,)
-        step = len(roles)
-        for code in reversed(self._free[place]):
-            part, kind = divmod(code, KINDS)
-            if len(kinds) >= wanted or (len(kinds) + 1) * step + len(missing) + step > room:
+        new = [code for code in self._free[place] if code < KINDS and code not in kinds]
+        step = 2 if role == GRAND else 1
+        while new and len(kinds) < wanted:
+            if step * (len(kinds) + 2) + len(missing) > room or self._facts + len(missing) + step > self._most_facts:
                 return
-            if part == COUNT and kind not in kinds and self._facts + len(missing) + step <= self._most_facts:
-                kinds.append(kind)
-                missing.extend([wide * KINDS + kind for wide in roles])
+            kind = new.pop(int(self._random() * len(new)))
+            kinds.append(kind)
+            missing.append(kind)
+            if role == GRAND:
+                missing.append(KINDS + kind)
 
     def _close(self, place: int, role: int) -> int:
         """Add the node of a total over a place's quantities and take the names that would change it."""
@@ -290,7 +301,7 @@ class Builder:
         """Distinct parents for a distractor at `place`: known quantities, or a total over another open place."""
         chosen: list[int] = []
         while len(chosen) < count:
-            if self._random() < 0.12:
+            if self._random() < _SPARE_TOTAL:
                 total = self._spare_total(place)
                 if total >= 0:
                     known.append(total)
@@ -306,12 +317,9 @@ class Builder:
         other = int(self._random() * len(self._free))
         if other == place or not self._members[other] or self._closed[other]:
             return -1
-        role = GRAND if self._deep and self._random() < 0.5 else TOTAL
+        role = GRAND if self._deep and self._random() < _GRAND else TOTAL
         if self._counted(other, role)[1]:
             return -1
         node = self._close(other, role)
         self.shape.spare.append(node)
         return node
-
-
-_TOTAL_KINDS = _cumulative(0.27, 0.51, 0.19, 0.03)
