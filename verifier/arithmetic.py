@@ -1,29 +1,36 @@
-"""Exact arithmetic on the expressions of a trace: text to a linear form a + b*x, with the operands it read.
+"""Exact arithmetic on the expressions of a trace: text to a polynomial in its letters, and that to a value a + b*x.
 
-Bounded on purpose: digits per number, size of every intermediate value and depth of brackets are capped, powers do not
-exist, and nothing is ever evaluated as code. It knows letters and numbers, not what a letter stands for.
+Bounded on purpose: length, digits per number, size of every value, terms of a product and depth of brackets are
+capped, powers do not exist, and nothing is ever evaluated as code. Reading an expression depends on its text alone and
+is remembered; what a letter stands for comes in only when the polynomial is evaluated.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
 
 MAX_DIGITS = 18  # the largest value a generated problem reaches has 4
 MAX_VALUE = 10**24
 MAX_DEPTH = 12
+MAX_LENGTH = 400  # characters; the longest expression of a generated trace has about 60
+MAX_PRODUCTS = 16  # terms that one multiplication may make
+MAX_FACTORS = 4
+MAX_REMEMBERED = 64  # characters of an expression; longer ones are read anew, so that no text fills the memory
 
 # Identities are tested at one pseudo-random point per quantity, modulo this prime: two different formulas of the size
 # a step can have agree there with a probability below 2**-50.
 PRIME = (1 << 61) - 1
 
 Rational = int | Fraction
+_Monomial = tuple[str, ...]
+_Polynomial = dict[_Monomial, Rational]
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """What an expression is worth: `constant + slope * x`, x being the unknown of the problem.
 
     `print` is the expression's value, modulo PRIME, where every quantity it reads has its own pseudo-random value:
@@ -37,28 +44,29 @@ class Form:
     reads: int
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """One expression read from the start of a text.
+class Term(NamedTuple):
+    """One monomial of a polynomial: a coefficient, the same modulo PRIME, and letters in alphabetical order."""
 
-    `end` is the offset behind it, `letters` what it reads, in order; `shape` is its tokens with `n` for a number and
-    `x` for a letter.
+    coefficient: Rational
+    residue: int
+    letters: _Monomial
+
+
+class Expression(NamedTuple):
+    """An expression as it is written, and what is left of the text behind it (stripped; "" if it is all).
+
+    `letters` holds every letter as often as it is written, in order. `is_number` marks one number, perhaps negative: a
+    value that needs no more working. `is_linear` marks what a value in one letter looks like: `x`, `2*x`, `x + 4`.
+    `fixed` is the value of an expression without letters, `alone` the letter of one that is nothing but a letter.
     """
 
-    form: Form
-    end: int
+    terms: tuple[Term, ...]
     letters: tuple[str, ...]
-    shape: str
-
-    @property
-    def is_number(self) -> bool:
-        """Whether it is one number, perhaps negative: a value that needs no more working."""
-        return self.shape in ("n", "-n")
-
-    @property
-    def is_linear(self) -> bool:
-        """Whether it is written as a value in one letter is: `x`, `2*x`, `x + 4`, `12 - x`."""
-        return self.shape in _LINEAR
+    is_number: bool
+    is_linear: bool
+    fixed: Form | None
+    alone: str | None
+    rest: str
 
 
 class Unreadable(ValueError):
@@ -69,11 +77,85 @@ class UndefinedLetter(Unreadable):
     """An expression that reads a letter nothing has been bound to."""
 
     def __init__(self, letter: str) -> None:
-        super().__init__(f"{letter} stands for nothing yet")
+        super().__init__(f"reads {letter}, which stands for nothing")
         self.letter = letter
 
 
-_TOKEN = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]+)?)|([A-Za-z])(?![A-Za-z])|([-+*/()]))")
+def read_expression(text: str) -> Expression:
+    """Read the expression that `text`, a stripped string, starts with.
+
+    Raises:
+        Unreadable: no expression there, a text, number or product too long, brackets too deep, a division by a letter.
+    """
+    if len(text) <= MAX_REMEMBERED:
+        return _remembered(text)
+    if len(text) > MAX_LENGTH:
+        raise Unreadable("an expression too long to be one")
+    return _read(text)
+
+
+def evaluate(expression: Expression, letters: Mapping[str, Form]) -> Form:
+    """The value of an expression over a table of letters.
+
+    Raises:
+        Unreadable: a letter without a value, a product of unknowns, or a value beyond the caps.
+    """
+    if expression.fixed is not None:
+        return expression.fixed
+    try:
+        if expression.alone is not None:
+            return letters[expression.alone]
+        return _polynomial_value(expression, letters)
+    except KeyError as missing:
+        raise UndefinedLetter(missing.args[0]) from None
+
+
+def _polynomial_value(expression: Expression, letters: Mapping[str, Form]) -> Form:
+    constant: Rational = 0
+    slope: Rational = 0
+    mark = 0
+    reads = 0
+    for letter in expression.letters:
+        reads += letters[letter].reads
+    for coefficient, residue, monomial in expression.terms:
+        if not monomial:
+            constant += coefficient
+            mark += residue
+            continue
+        value = letters[monomial[0]]
+        if len(monomial) > 1:
+            value = _product(letters[letter] for letter in monomial)
+        constant += coefficient * value.constant
+        slope += coefficient * value.slope
+        mark += residue * value.print
+    if not _is_bounded(constant) or not _is_bounded(slope):
+        raise Unreadable("a number grows beyond all bounds")
+    return Form(constant, slope, mark % PRIME, reads % PRIME)
+
+
+def literal(value: int) -> Form:
+    """The form of a number written down."""
+    return Form(value, 0, value % PRIME, 0)
+
+
+def _is_bounded(value: Rational) -> bool:
+    if type(value) is int:
+        return -MAX_VALUE <= value <= MAX_VALUE
+    return abs(value.numerator) <= MAX_VALUE and value.denominator <= MAX_VALUE
+
+
+def _product(factors: Iterable[Form]) -> Form:
+    result = Form(1, 0, 1, 0)
+    for factor in factors:
+        if result.slope and factor.slope:
+            raise Unreadable("the product of two unknowns is not linear")
+        result = Form(
+            result.constant * factor.constant,
+            result.constant * factor.slope + result.slope * factor.constant,
+            result.print * factor.print % PRIME,
+            0,
+        )
+    return result
 
 
 def number(text: str) -> Rational:
@@ -90,42 +172,57 @@ def number(text: str) -> Rational:
     return _plain(Fraction(int(whole + decimals), 10 ** len(decimals)))
 
 
-def literal(value: Rational) -> Form:
-    """The form of a number written down."""
-    if isinstance(value, int):
-        return Form(value, 0, value % PRIME, 0)
-    return Form(value, 0, value.numerator * pow(value.denominator, -1, PRIME) % PRIME, 0)
+def _plain(value: Rational) -> Rational:
+    """An int where the rational is whole: ints are several times faster."""
+    return value.numerator if value.denominator == 1 else value
 
 
-def evaluate(text: str, letters: Mapping[str, Form]) -> Expression:
-    """Evaluate the expression that `text` starts with; what follows it is not looked at.
+_LEXEME = re.compile(r"\s*(?:([0-9]+(?:\.[0-9]+)?)|([A-Za-z])(?![A-Za-z])|([-+*/()]))")
+_LINEAR = frozenset(
+    f"{sign}{shape}"
+    for sign in ("", "-")
+    for shape in ("x", "n*x", "x+n", "x-n", "n*x+n", "n*x-n", "n+x", "n-x", "n+n*x", "n-n*x")
+)
 
-    Raises:
-        Unreadable: no expression there, a letter without a value, a product of unknowns, or a value beyond the caps.
-    """
-    reader = _Reader(text, letters)
-    form = reader.sum()
-    return Expression(form, reader.position, tuple(reader.read), "".join(reader.shape))
+
+@lru_cache(maxsize=1 << 16)
+def _remembered(text: str) -> Expression:
+    return _read(text)
+
+
+def _read(text: str) -> Expression:
+    reader = _Reader(text)
+    polynomial = reader.sum()
+    terms = tuple(
+        Term(coefficient, coefficient.numerator * pow(coefficient.denominator, -1, PRIME) % PRIME, monomial)
+        for monomial, coefficient in polynomial.items()
+    )
+    shape = "".join(reader.shape)
+    fixed = None
+    if not reader.letters:
+        fixed = Form(terms[0].coefficient, 0, terms[0].residue, 0)
+    alone = reader.letters[0] if shape == "x" else None
+    rest = text[reader.position :].strip()
+    return Expression(terms, tuple(reader.letters), shape in ("n", "-n"), shape in _LINEAR, fixed, alone, rest)
 
 
 class _Reader:
     """Recursive descent over one expression; `position` is where the expression read so far ends."""
 
-    __slots__ = ("_depth", "_kind", "_letters", "_lexeme", "_next", "_text", "position", "read", "shape")
+    __slots__ = ("_depth", "_kind", "_lexeme", "_next", "_text", "letters", "position", "shape")
 
-    def __init__(self, text: str, letters: Mapping[str, Form]) -> None:
+    def __init__(self, text: str) -> None:
         self._text = text
-        self._letters = letters
         self._depth = 0
-        self.position = 0
-        self.read: list[str] = []
-        self.shape: list[str] = []
         self._next = 0
+        self.position = 0
+        self.letters: list[str] = []
+        self.shape: list[str] = []
         self._advance()
 
     def _advance(self) -> None:
         self.position = self._next
-        match = _TOKEN.match(self._text, self._next)
+        match = _LEXEME.match(self._text, self._next)
         if match is None:
             self._kind, self._lexeme = 0, ""
             return
@@ -133,128 +230,80 @@ class _Reader:
         self._lexeme = match[self._kind]
         self._next = match.end()
 
-    def sum(self) -> Form:
+    def sum(self) -> _Polynomial:
         """term (('+' | '-') term)*"""
-        total = self._product()
+        total = self._terms()
         while self._kind == 3 and self._lexeme in "+-":
-            sign = self._lexeme
-            self.shape.append(sign)
+            sign = 1 if self._lexeme == "+" else -1
+            self.shape.append(self._lexeme)
             self._advance()
-            total = _bounded(_add(total, self._product(), 1 if sign == "+" else -1))
-        return total
+            for monomial, coefficient in self._terms().items():
+                total[monomial] = total.get(monomial, 0) + sign * coefficient
+        return _checked(total)
 
-    def _product(self) -> Form:
+    def _terms(self) -> _Polynomial:
         result = self._factor()
         while self._kind == 3 and self._lexeme in "*/":
             operator = self._lexeme
             self.shape.append(operator)
             self._advance()
             right = self._factor()
-            result = _bounded(_multiply(result, right) if operator == "*" else _divide(result, right))
+            result = _times(result, right if operator == "*" else _inverse(right))
         return result
 
-    def _factor(self) -> Form:
+    def _factor(self) -> _Polynomial:
         if self._kind == 1:
             self.shape.append("n")
-            form = literal(number(self._lexeme))
+            polynomial: _Polynomial = {(): number(self._lexeme)}
         elif self._kind == 2:
             self.shape.append("x")
-            self.read.append(self._lexeme)
-            found = self._letters.get(self._lexeme)
-            if found is None:
-                raise UndefinedLetter(self._lexeme)
-            form = found
+            self.letters.append(self._lexeme)
+            polynomial = {(self._lexeme,): 1}
         elif self._kind == 3 and self._lexeme in "-(":
             return self._nested(self._lexeme)
         else:
             raise Unreadable("an expression is missing or cannot be read")
         self._advance()
-        return form
+        return polynomial
 
-    def _nested(self, lexeme: str) -> Form:
+    def _nested(self, lexeme: str) -> _Polynomial:
         self.shape.append(lexeme)
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise Unreadable("brackets nested too deep")
         self._advance()
         if lexeme == "-":
-            form = _add(_ZERO, self._factor(), -1)
+            polynomial = {monomial: -coefficient for monomial, coefficient in self._factor().items()}
         else:
-            form = self.sum()
+            polynomial = self.sum()
             if self._lexeme != ")":
                 raise Unreadable("a bracket is not closed")
             self._advance()
         self._depth -= 1
-        return form
+        return polynomial
 
 
-_LINEAR = frozenset(
-    [
-        "x",
-        "-x",
-        "n*x",
-        "-n*x",
-        "x+n",
-        "x-n",
-        "-x+n",
-        "-x-n",
-        "n*x+n",
-        "n*x-n",
-        "-n*x+n",
-        "-n*x-n",
-        "n+x",
-        "n-x",
-        "-n+x",
-        "-n-x",
-        "n+n*x",
-        "n-n*x",
-        "-n+n*x",
-        "-n-n*x",
-    ]
-)
-_ZERO = Form(0, 0, 0, 0)
+def _times(left: _Polynomial, right: _Polynomial) -> _Polynomial:
+    if len(left) * len(right) > MAX_PRODUCTS:
+        raise Unreadable("a product of too many terms")
+    result: _Polynomial = {}
+    for first, scale in left.items():
+        for second, coefficient in right.items():
+            monomial = tuple(sorted(first + second))
+            result[monomial] = result.get(monomial, 0) + scale * coefficient
+    return _checked(result)
 
 
-def _plain(value: Rational) -> Rational:
-    """An int where the rational is whole: ints are several times faster."""
-    return value.numerator if value.denominator == 1 else value
+def _inverse(divisor: _Polynomial) -> _Polynomial:
+    value = divisor.get((), 0)
+    if len(divisor) != 1 or not value:
+        raise Unreadable("a division by zero or by a letter")
+    return {(): _plain(1 / Fraction(value))}
 
 
-def _add(left: Form, right: Form, sign: int) -> Form:
-    return Form(
-        _plain(left.constant + sign * right.constant),
-        _plain(left.slope + sign * right.slope),
-        (left.print + sign * right.print) % PRIME,
-        (left.reads + right.reads) % PRIME,
-    )
-
-
-def _multiply(left: Form, right: Form) -> Form:
-    if left.slope and right.slope:
-        raise Unreadable("the product of two unknowns is not linear")
-    return Form(
-        _plain(left.constant * right.constant),
-        _plain(left.constant * right.slope + left.slope * right.constant),
-        left.print * right.print % PRIME,
-        (left.reads + right.reads) % PRIME,
-    )
-
-
-def _divide(left: Form, right: Form) -> Form:
-    if right.slope or not right.constant:
-        raise Unreadable("a division by zero or by the unknown")
-    if right.print == 0:  # a quantity's pseudo-random value is never 0, a difference of two equal ones is
-        raise Unreadable("a division by zero or by the unknown")
-    return Form(
-        _plain(Fraction(left.constant) / right.constant),
-        _plain(Fraction(left.slope) / right.constant),
-        left.print * pow(right.print, -1, PRIME) % PRIME,
-        (left.reads + right.reads) % PRIME,
-    )
-
-
-def _bounded(form: Form) -> Form:
-    for value in (form.constant, form.slope):
-        if abs(value.numerator) > MAX_VALUE or value.denominator > MAX_VALUE:
-            raise Unreadable("a number grows beyond all bounds")
-    return form
+def _checked(polynomial: _Polynomial) -> _Polynomial:
+    if any(len(monomial) > MAX_FACTORS for monomial in polynomial):
+        raise Unreadable("a product of too many factors")
+    if not all(map(_is_bounded, polynomial.values())):
+        raise Unreadable("a number grows beyond all bounds")
+    return {monomial: _plain(coefficient) for monomial, coefficient in polynomial.items()}

@@ -1,0 +1,174 @@
+"""Executing the statements of a trace over a table of letters: assignments, chains of equalities, what they read.
+
+It knows letters, forms and the names they stand for, not what the problem says: whether a step is right is decided in
+`verifier.verify`, and the gold trace is executed by the same code in `verifier.gold`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import blake2b
+from typing import NamedTuple
+
+from verifier.arithmetic import PRIME, Expression, Form, Unreadable, evaluate, read_expression
+from verifier.trace import LETTERS, MAX_STATEMENTS, Step
+
+# An English clause may follow a value, but not one that would do arithmetic or deny what is written.
+_CLAUSE = re.compile(r",?\s*[A-Za-z]{2,}[A-Za-z\s,'-]*")
+_LOADED = re.compile(
+    r"\b(?:plus|minus|times|divided|over|half|double|twice|squared|more|less|fewer|zero|one|two|three|four|five|six|"
+    r"seven|eight|nine|ten|eleven|twelve|hundred|thousand|not|never|no|false|wrong|define|solution|know)\b",
+    re.IGNORECASE,
+)
+
+
+class Chain(NamedTuple):
+    """One executed assignment "L = e1 = e2 = ... = en".
+
+    `read` is what the first link is worth, with the operands it reads; `claimed` what the last one says.
+    """
+
+    letter: str
+    first: Expression
+    read: Form
+    last: Expression
+    claimed: Form
+    false_link: str | None
+
+
+class Body(NamedTuple):
+    """An executed step up to the statement that gives its own letter a value (None: it has none).
+
+    `false_link` is the first equality of any statement that does not hold, `tainted` whether a wrong step's result was
+    read, `used` how many statements this took.
+    """
+
+    chain: Chain | None
+    false_link: str | None
+    tainted: bool
+    used: int
+
+
+class Table:
+    """The letters of a trace: their forms, whose they are, and which of them stem from a wrong step."""
+
+    __slots__ = ("forms", "owners", "tainted")
+
+    def __init__(self) -> None:
+        self.forms: dict[str, Form] = {}
+        self.owners: dict[str, frozenset[str]] = {}
+        self.tainted: set[str] = set()
+
+    def bind(self, letter: str, form: Form, owners: frozenset[str], tainted: bool) -> None:
+        """Let a letter stand for a quantity, or for a partial result built from several."""
+        self.forms[letter] = form
+        self.owners[letter] = owners
+        if tainted:
+            self.tainted.add(letter)
+        elif self.tainted:
+            self.tainted.discard(letter)
+
+    def drop(self, letter: str) -> None:
+        """Let a letter stand for nothing any more."""
+        self.forms.pop(letter, None)
+        self.owners.pop(letter, None)
+        self.tainted.add(letter)
+
+    def owners_of(self, expression: Expression) -> frozenset[str]:
+        """The quantities that an expression reads, directly or through partial results."""
+        return frozenset[str]().union(*(self.owners[letter] for letter in expression.letters))
+
+    def taints(self, expression: Expression) -> bool:
+        """Whether an expression reads anything that stems from a wrong step."""
+        return bool(self.tainted) and not self.tainted.isdisjoint(expression.letters)
+
+
+def run_body(step: Step, table: Table) -> Body:
+    """Execute a step's statements up to and with the one that gives its own letter a value.
+
+    Raises:
+        Unreadable: a statement before it is no assignment, or cannot be evaluated.
+    """
+    false_link: str | None = None
+    tainted = False
+    for used, statement in enumerate(step.statements[:MAX_STATEMENTS], 1):
+        chain = run_assignment(statement.text, table)
+        false_link = false_link or chain.false_link
+        tainted = tainted or table.taints(chain.first)
+        if chain.letter == step.letter:
+            return Body(chain, false_link, tainted, used)
+        if statement.closed:
+            raise Unreadable(f"the step ends before {step.letter} has a value")
+        table.bind(chain.letter, chain.read, table.owners_of(chain.first), tainted)
+    if len(step.statements) > MAX_STATEMENTS:
+        raise Unreadable("a step of too many statements")
+    return Body(None, false_link, tainted, len(step.statements))
+
+
+def run_assignment(text: str, table: Table) -> Chain:
+    """Evaluate "so L = e1 = e2 = ... = en", the "so" being optional; every link must be worth the same.
+
+    Raises:
+        Unreadable: it is not of that form, or a link is no expression or reads an undefined letter.
+    """
+    target, *links = text.split("=")
+    letter = target.strip()
+    if len(letter) > 2 and letter[:2] == "so" and letter[2].isspace():
+        letter = letter[2:].lstrip()
+    if letter not in LETTERS or not links:
+        raise Unreadable(f"{shown(text)} cannot be read")
+    first = last = read_link(links[0], prose=len(links) == 1)
+    read = claimed = evaluate(first, table.forms)
+    false_link: str | None = None
+    for index in range(1, len(links)):
+        last = read_link(links[index], prose=index == len(links) - 1)
+        claimed = evaluate(last, table.forms)
+        if false_link is None and (claimed.constant != read.constant or claimed.slope != read.slope):
+            false_link = f"{shown(links[index - 1])} is not {shown(links[index])}"
+    return Chain(letter, first, read, last, claimed, false_link)
+
+
+def read_link(text: str, prose: bool) -> Expression:
+    """Read an expression that is all of the text, but for an English clause behind it where `prose` allows one.
+
+    Raises:
+        Unreadable: there is anything else.
+    """
+    expression = read_expression(text.strip())
+    if expression.rest and not (prose and is_clause(expression.rest)):
+        raise Unreadable(f"{shown(expression.rest)} cannot be read")
+    return expression
+
+
+def is_prose(text: str) -> bool:
+    """Whether a text holds words and nothing that could be mathematics."""
+    return _CLAUSE.fullmatch(text) is not None
+
+
+def is_clause(text: str) -> bool:
+    """Whether a text is prose that neither calculates nor denies."""
+    return is_prose(text) and _LOADED.search(text) is None
+
+
+def same_value(left: Form, right: Form) -> bool:
+    """Whether two forms are the same number, or the same expression in the unknown."""
+    return left.constant == right.constant and left.slope == right.slope
+
+
+def shown(text: str) -> str:
+    """A piece of text quoted for a reason: short, and printable whatever it holds."""
+    short = " ".join(text[:60].split())
+    return ascii(short if len(short) <= 40 else short[:37] + "...")
+
+
+def bound(name: str, value: Form) -> Form:
+    """The form of a letter that stands for the quantity `name`: the value, and the quantity's own pseudo-randoms."""
+    marks = _marks(name) if len(name) <= 200 else (1, 1)
+    return Form(value.constant, value.slope, *marks)
+
+
+@lru_cache(maxsize=1 << 14)
+def _marks(name: str) -> tuple[int, int]:
+    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return int.from_bytes(digest[:8]) % PRIME or 1, int.from_bytes(digest[8:]) % PRIME or 1
