@@ -8,6 +8,7 @@ on every machine, and the same seed gives the same graph in every template.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from random import Random
 
 from verifier.errors import ImpossibleSpec
@@ -32,11 +33,39 @@ def generate(spec: ProblemSpec, seed: int) -> Problem:
 
     Raises ImpossibleSpec where no problem can be what `spec` says.
     """
+    return sketch(spec, seed).tell()
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """A problem before it is told: enough to decide whether it is wanted, at half the cost."""
+
+    spec: ProblemSpec
+    seed: int
+    graph: Graph
+    _rng: Random
+
+    def tell(self) -> Problem:
+        """The problem in words. Call once: it goes on drawing where the graph left off."""
+        graph = self.graph
+        teller = Teller(self._rng, graph)
+        problem, question = teller.statement()
+        answer = graph.needed[-1].value
+        if graph.given is not None:
+            answer = next(quantity.value for quantity in graph.needed if quantity.name == graph.query)
+        return Problem(self.spec, self.seed, problem, question, teller.solution(), answer, graph)
+
+
+def sketch(spec: ProblemSpec, seed: int) -> Sketch:
+    """The graph of `generate(spec, seed)`.
+
+    Raises ImpossibleSpec like `generate`.
+    """
     check_spec(spec)
     rng = Random(seed)  # noqa: S311 - problems are no secrets
     for _ in range(_ATTEMPTS):
         try:
-            return _attempt(spec, seed, rng)
+            return Sketch(spec, seed, _attempt(spec, rng), rng)
         except DeadEnd:
             continue
     raise AssertionError(f"no problem in {_ATTEMPTS} draws of {spec}, which passed its checks")
@@ -68,7 +97,7 @@ def _check_facts(spec: ProblemSpec, max_facts: int) -> None:
         raise ImpossibleSpec(f"max_facts {max_facts} is more than a template has names for: {most} at most")
 
 
-def _attempt(spec: ProblemSpec, seed: int, rng: Random) -> Problem:
+def _attempt(spec: ProblemSpec, rng: Random) -> Graph:
     reverse = spec.mode == "reverse"
     names = quantity_names(rng, spec.template)
     most = 2 * PLACES * KINDS if spec.max_facts is None else spec.max_facts - reverse
@@ -83,11 +112,7 @@ def _attempt(spec: ProblemSpec, seed: int, rng: Random) -> Problem:
     builder.distract(_distractors(rng, spec))
     values.extend()
     values.settle(builder.shape.spare)
-    graph = _graph(builder.shape, values, names)
-    teller = Teller(rng, graph)
-    problem, question = teller.statement()
-    answer = values.value[values.unknown if reverse else builder.shape.order[-1]]
-    return Problem(spec, seed, problem, question, teller.solution(), answer, graph)
+    return _graph(builder.shape, values, names)
 
 
 # How often the reference adds distractors and how many it then adds on average, by op (measured on its problems).

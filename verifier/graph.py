@@ -32,7 +32,11 @@ def canonical_hash(problem: Problem) -> str:
     Letters, the order of sentences and the order of a sum's operands do not count; names do, and so the template,
     and so do distractors.
     """
-    graph = problem.graph
+    return graph_hash(problem.graph)
+
+
+def graph_hash(graph: Graph) -> str:
+    """The canonical hash of the problem that tells this graph."""
     facts = [_fact(quantity) for quantity in graph.needed + graph.distractors]
     facts.sort()
     given = "" if graph.given is None else f"{graph.given}={graph.needed[-1].value}"

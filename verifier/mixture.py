@@ -127,14 +127,23 @@ class Budget:
     unit: Literal["problems", "tokens"]
 
 
+def by_tokens(mixture: Mixture, mean_tokens: Callable[[ProblemSpec], float]) -> Mixture:
+    """The mixture whose *problem* shares give the token shares that `mixture` states.
+
+    `mean_tokens` says how long the training texts of a cell are (`verifier.tasks.mean_length` measures it).
+    """
+    cells = [replace(cell, share=cell.share / mean_tokens(mixture.spec(cell))) for cell in mixture.cells]
+    return replace(mixture, cells=scaled(cells))
+
+
 def problems_per_cell(
     mixture: Mixture, budget: Budget, mean_tokens: Callable[[ProblemSpec], float] | None = None
 ) -> tuple[int, ...]:
     """How many problems of each cell a budget buys.
 
     Shares are fractions of the budget: of its problems, or of its tokens, and then `mean_tokens` says how long the
-    training texts of a cell are (`verifier.tasks.mean_length` measures it). A cell's last problem may be cut off by
-    a token budget, never added. Raises BadMixture where the budget is not positive or `mean_tokens` is missing.
+    training texts of a cell are; counts are rounded down, so that no budget is exceeded on average. Raises BadMixture
+    where the budget is not positive or `mean_tokens` is missing.
     """
     if budget.amount < 1:
         raise BadMixture(f"a budget is at least 1, not {budget.amount} {budget.unit}")

@@ -12,9 +12,9 @@ from itertools import count
 from typing import Literal
 
 from verifier.errors import BadMixture
-from verifier.generate import generate
-from verifier.graph import canonical_hash
-from verifier.mixture import Budget, Cell, Mixture, largest_remainder, mix, problems_per_cell
+from verifier.generate import generate, sketch
+from verifier.graph import canonical_hash, graph_hash
+from verifier.mixture import Budget, Cell, Mixture, by_tokens, largest_remainder, mix, problems_per_cell
 from verifier.presets import PRESETS, preset
 from verifier.problem import MODES, TEMPLATES, Problem, ProblemSpec
 from verifier.render import training_text
@@ -26,6 +26,7 @@ __all__ = [
     "Cell",
     "Mixture",
     "Split",
+    "by_tokens",
     "mean_length",
     "mix",
     "preset",
@@ -47,7 +48,11 @@ _TRIES = 10_000
 
 def split_of(problem: Problem) -> Split:
     """The split that a problem belongs to: 90% train, 5% validation, 5% test of all distinct problems."""
-    place = int(canonical_hash(problem)[:12], 16) % 1000
+    return _split_of_hash(canonical_hash(problem))
+
+
+def _split_of_hash(digest: str) -> Split:
+    place = int(digest[:12], 16) % 1000
     if place < _TEST:
         return "test"
     return "validation" if place < _VALIDATION else "train"
@@ -64,9 +69,9 @@ def problem_at(mixture: Mixture, seed: int, split: Split | None, index: int) -> 
 
 def _of_split(spec: ProblemSpec, split: Split | None, key: Sequence[int]) -> Problem:
     for attempt in range(_TRIES):
-        problem = generate(spec, mix(*key, attempt))
-        if split is None or split_of(problem) == split:
-            return problem
+        drawn = sketch(spec, mix(*key, attempt))
+        if split is None or _split_of_hash(graph_hash(drawn.graph)) == split:
+            return drawn.tell()
     raise BadMixture(f"no {split} problem among {_TRIES} draws of {spec}: allow more facts or a wider answer range")
 
 
@@ -115,9 +120,10 @@ def _distinct(spec: ProblemSpec, number: int, seed: int, split: Split) -> list[P
     for index in range(_TRIES + 200 * number):
         if len(found) == number:
             break
-        problem = generate(spec, mix(*key, index))
-        if split_of(problem) == split:
-            found.setdefault(canonical_hash(problem), problem)
+        drawn = sketch(spec, mix(*key, index))
+        digest = graph_hash(drawn.graph)
+        if digest not in found and _split_of_hash(digest) == split:
+            found[digest] = drawn.tell()
     if len(found) < number:
         raise BadMixture(
             f"only {len(found)} distinct {split} problems of {spec} were found, not {number}: ask for fewer"
