@@ -1,7 +1,7 @@
 """The `interplay` command: names of the sub-commands, and how errors reach the person. No work is done here.
 
-A sub-command lives in `cluster/commands/<name>.py` as a function `main` with typer's annotations. Its module is imported
-only when that sub-command is called, so `interplay --help` pays for none of them.
+A sub-command lives in `cluster/commands/<name>.py` as a function `main` with typer's annotations. Its module is
+imported only when that sub-command is called, so `interplay --help` pays for none of them.
 """
 
 from __future__ import annotations

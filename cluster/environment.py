@@ -1,7 +1,7 @@
 """The environment variables of our own processes, as pure functions of paths and core counts.
 
-Not a settings reader: nothing here sets or reads `os.environ`. `cluster.cli` applies the result to its own process before
-any heavy import, and `cluster.runtime` hands it to Ray for every actor.
+Not a settings reader: nothing here sets or reads `os.environ`. `cluster.cli` applies the result to its own process
+before any heavy import, and `cluster.runtime` hands it to Ray for every actor.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Where libraries may keep what they would put into the home folder.
 
-    `INTERPLAY_CACHE` if set, else `.cache` of a repository checkout that can be written, else a folder of this user's in
-    the system's temporary folder.
+    `INTERPLAY_CACHE` if set, else `.cache` of a repository checkout that can be written, else a folder of this user's
+    in the system's temporary folder.
     """
     if chosen := environ.get("INTERPLAY_CACHE"):
         return Path(chosen).resolve()

@@ -1,0 +1,59 @@
+"""What a recipe asks for next to what there is. Plain arithmetic on three numbers; knows nothing about Ray."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import psutil
+
+from cluster.errors import NotEnough
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Logical CPUs, GPUs and memory in GiB."""
+
+    cpus: float
+    gpus: float = 0.0
+    memory_gib: float = 0.0
+
+
+def of_this_machine() -> Resources:
+    """The cores this process may use, the GPUs it can see and the memory that is free now."""
+    cores = len(os.sched_getaffinity(0))
+    return Resources(cores, _visible_gpus(os.environ), psutil.virtual_memory().available / GIB)
+
+
+def of_ray(totals: Mapping[str, float]) -> Resources:
+    """From Ray's own resource names (`ray.cluster_resources()`; memory is in bytes there)."""
+    return Resources(totals.get("CPU", 0.0), totals.get("GPU", 0.0), totals.get("memory", 0.0) / GIB)
+
+
+def require(asked: Resources, available: Resources, where: str) -> None:
+    """Raises NotEnough with a table of asked, available and missing, unless everything asked for is there."""
+    short = [f.name for f in fields(Resources) if getattr(asked, f.name) > getattr(available, f.name) + 1e-9]
+    if short:
+        raise NotEnough(
+            f"{where} has less than the recipe asks for\n{table(asked, available)}",
+            "Ask for fewer or smaller workers (fleet.rollout_workers=1 and the like), or join a cluster (--address).",
+        )
+
+
+def table(asked: Resources, available: Resources) -> str:
+    """Asked, available and missing, one resource a line, in plain text."""
+    lines = [f"  {'resource':<12}{'asked':>10}{'available':>12}{'missing':>10}"]
+    for field in fields(Resources):
+        want, have = getattr(asked, field.name), getattr(available, field.name)
+        lines.append(f"  {field.name:<12}{want:>10.2f}{have:>12.2f}{max(0.0, want - have):>10.2f}")
+    return "\n".join(lines)
+
+
+def _visible_gpus(environ: Mapping[str, str]) -> int:
+    """CUDA devices by their device files: asking the driver would import torch."""
+    chosen = environ.get("CUDA_VISIBLE_DEVICES")
+    present = sum(name.removeprefix("nvidia").isdecimal() for name in os.listdir("/dev"))
+    return min(present, len([d for d in chosen.split(",") if d.strip()])) if chosen is not None else present
