@@ -39,6 +39,7 @@ CLUSTER_FILE = "cluster.json"
 # Sockets of Ray lie about 75 characters below its temporary folder, and a socket's path ends at 107 bytes.
 LONGEST_TEMPORARY = 30
 OBJECT_STORE_BYTES = 1024**3
+SHARED_MEMORY = "/dev/shm"  # noqa: S108
 CONNECT_TIMEOUT_S = 3.0
 SHUTDOWN_GRACE_S = 5.0
 # What workers of a cluster need of the checkout: the packages alone.
@@ -249,7 +250,7 @@ def _short_temporary() -> Path:
 
 def _object_store_bytes() -> int:
     """At most 1 GiB, and no more than shared memory holds: beyond it Ray falls back to the disk."""
-    shared = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else OBJECT_STORE_BYTES  # noqa: S108
+    shared = shutil.disk_usage(SHARED_MEMORY).free if os.path.isdir(SHARED_MEMORY) else OBJECT_STORE_BYTES
     return max(100 * 1024**2, min(OBJECT_STORE_BYTES, int(shared * 0.8)))
 
 
