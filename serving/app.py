@@ -30,3 +30,152 @@ connections open. The streams of `/v1/completions` and `/v1/chat/completions` ar
 """
 
 from __future__ import annotations
+
+import pathlib
+from datetime import datetime
+from importlib.metadata import version
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI, Path
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from serving import admin, compare, metrics, openai, pass_at_k, probe
+from serving.admission import RateLimit
+from serving.answers import documented_get, install_error_shape, json_answer
+from serving.errors import Unavailable
+from serving.guards import App, Guard
+from serving.keys import KeyRecord
+from serving.registry import Entry
+from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
+from serving.service import Service
+
+PAGE = pathlib.Path(__file__).parent / "web"
+
+
+def create_app(service: Service, keys: tuple[KeyRecord, ...], rate_per_minute: int, burst: int) -> App:
+    """The whole application over `service`, behind its guard."""
+    limits = Limits(
+        rate_per_minute=rate_per_minute, burst=burst, running=service.gate.running, queued=service.gate.queued
+    )
+    return Guard(build_routes(service, limits), keys, RateLimit(rate_per_minute, burst), service.metrics)
+
+
+def build_routes(service: Service, limits: Limits) -> FastAPI:
+    """The routes alone: what the OpenAPI file describes."""
+    app = FastAPI(
+        title="Interplay",
+        version=version("interplay"),
+        description="Any checkpoint of a run over HTTP, judged step by step.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    install_error_shape(app)
+    app.include_router(_operations(service, limits, app))
+    for module in (openai, probe, compare, pass_at_k, admin):
+        app.include_router(module.routes(service))
+    _add_page(app)
+    return app
+
+
+def openapi(app: FastAPI) -> dict[str, object]:
+    """The OpenAPI document with the bearer key that all but the open paths need."""
+    document = app.openapi()
+    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"key": []}]
+    document["paths"]["/healthz"]["get"]["security"] = []
+    return document
+
+
+def _operations(service: Service, limits: Limits, app: FastAPI) -> APIRouter:
+    router = APIRouter(tags=["Operations"])
+    registry = service.router.registry
+
+    @router.get("/healthz", response_model=Live)
+    async def healthz() -> Response:
+        """Whether the process lives. Open to all."""
+        return json_answer(Live())
+
+    @router.get("/readyz", response_model=Ready, responses=documented_get(503))
+    async def readyz() -> Response:
+        """Whether at least one model answers and the server is not draining."""
+        if not service.ready:
+            service.prepare()
+            raise Unavailable("no model answers yet, or the server is shutting down", code="not_ready")
+        return json_answer(Ready(loaded=service.router.pool.loaded))
+
+    @router.get("/version", response_model=Version, responses=documented_get())
+    async def show_version() -> Response:
+        """The versions of the server and its engine."""
+        return json_answer(Version(interplay=version("interplay"), engine=service.engine, ray=version("ray")))
+
+    @router.get("/metrics", responses=documented_get() | {200: {"content": {"text/plain": {}}}})
+    async def show_metrics() -> Response:
+        """This replica's metrics, for Prometheus."""
+        service.metrics.running.set(service.gate.used)
+        service.metrics.queued.set(service.gate.depth)
+        return Response(service.metrics.text(), media_type=metrics.CONTENT_TYPE)
+
+    @router.get("/openapi.json", responses=documented_get())
+    async def document() -> JSONResponse:
+        """This API in OpenAPI's form."""
+        return JSONResponse(openapi(app))
+
+    @router.get("/v1/limits", response_model=Limits, responses=documented_get())
+    async def show_limits() -> Response:
+        """Every bound that a request can run into."""
+        return json_answer(limits)
+
+    @router.get("/v1/models", response_model=ModelList, responses=documented_get())
+    async def models() -> Response:
+        """What can be asked: aliases, then checkpoints in the order of training."""
+        return json_answer(await run_in_threadpool(_model_list, service))
+
+    @router.get("/v1/models/{model}", response_model=ModelCard, responses=documented_get())
+    async def model(model: Annotated[str, Path(max_length=200)]) -> Response:
+        """One checkpoint or alias."""
+        entry = await run_in_threadpool(registry.find, model)
+        return json_answer(_card(service, model, entry))
+
+    return router
+
+
+def _model_list(service: Service) -> ModelList:
+    registry = service.router.registry
+    entries = registry.entries()
+    named = [*registry.aliases().items(), *entries.items()]
+    return ModelList(data=[_card(service, name, entry) for name, entry in named])
+
+
+def _card(service: Service, name: str, entry: Entry) -> ModelCard:
+    manifest = entry.manifest
+    return ModelCard(
+        id=name,
+        created=int(datetime.fromisoformat(manifest.created).timestamp()),
+        alias_of=None if name == entry.id else entry.id,
+        run=manifest.run,
+        stage=manifest.stage,
+        step=manifest.step,
+        checkpoint=manifest.id,
+        parent=manifest.parent,
+        weight_hash=manifest.weight_hash,
+        tokenizer_hash=manifest.tokenizer_hash,
+        tokens=manifest.tokens,
+        flops=manifest.flops,
+        score=manifest.score,
+        loaded=entry.id in service.router.pool.loaded,
+        max_model_len=service.router.pool.max_model_len(entry.id),
+    )
+
+
+def _add_page(app: FastAPI) -> None:
+    """The probe page: a shell without data. Keys are typed into it and travel with its requests only."""
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+
+    app.mount("/static", StaticFiles(directory=PAGE, check_dir=False))

@@ -7,9 +7,9 @@ carries `policy` beside OpenAI's own fields.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag, model_validator
 
 from serving.schemas import (
     DEFAULT_MAX_TOKENS,
@@ -31,6 +31,23 @@ from serving.schemas import (
 )
 
 
+def _form_of(prompt: object) -> str:
+    """Which of OpenAI's four forms a prompt has, by its first element."""
+    if not isinstance(prompt, list):
+        return "one-text"
+    first = cast("object", prompt[0]) if prompt else None
+    return "many-ids" if isinstance(first, list) else "many-texts" if isinstance(first, str) else "one-ids"
+
+
+Prompt = Annotated[
+    Annotated[PromptText, Tag("one-text")]
+    | Annotated[TokenIds, Tag("one-ids")]
+    | Annotated[list[PromptText], Field(min_length=1, max_length=MAX_PROMPTS), Tag("many-texts")]
+    | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_PROMPTS), Tag("many-ids")],
+    Discriminator(_form_of),
+]
+
+
 class StreamOptions(Request):
     """OpenAI's `stream_options`."""
 
@@ -41,12 +58,7 @@ class CompletionRequest(Request):
     """`POST /v1/completions`. `user` changes nothing in the answer; it keeps one caller on one side of a canary."""
 
     model: ModelId
-    prompt: (
-        PromptText
-        | TokenIds
-        | Annotated[list[PromptText], Field(min_length=1, max_length=MAX_PROMPTS)]
-        | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_PROMPTS)]
-    )
+    prompt: Prompt
     max_tokens: MaxTokens = DEFAULT_MAX_TOKENS
     temperature: Temperature = 1.0
     top_p: TopP = 1.0

@@ -122,7 +122,10 @@ StepStatusName = Literal["right", "wrong value", "wrong operand", "too early", "
 
 
 class StepBody(Answer):
-    """One judged step. A missing quantity has the empty span at the end of the text."""
+    """One judged step. A missing quantity has the empty span at the end of the text.
+
+    `inherited`: the step reads the result of a wrong one, so what it got wrong may not be its own doing.
+    """
 
     index: int
     node: str
@@ -130,6 +133,7 @@ class StepBody(Answer):
     reason: str
     start: int
     end: int
+    inherited: bool
 
 
 class VerdictBody(Answer):
@@ -176,7 +180,10 @@ class SolveRequest(_About):
 
 
 class ContinueRequest(SolveRequest):
-    """`POST /v1/probe/continue`: as solve, after `prefix`, a trace up to where the model goes on (edited or not)."""
+    """`POST /v1/probe/continue`: as solve, after `prefix`, a trace up to where the model goes on (edited or not).
+
+    A final full stop of `prefix` is left to the policy, whose tokens carry it together with what follows.
+    """
 
     prefix: PromptText
 
@@ -190,7 +197,7 @@ class Alternative(Answer):
 
 
 class TokenBody(Answer):
-    """One written token. The texts of all tokens after `prefix` join to the answer's text."""
+    """One written token. `StartEvent.prefix` and the texts of all tokens join to the answer's text."""
 
     index: int
     id: int
@@ -360,7 +367,7 @@ class PassStart(Answer):
 
 
 class SampleEvent(Answer):
-    """Event `sample`: one trace has been judged."""
+    """Event `sample`: one trace has been judged. `solve` with this `seed` and sampling writes the same text."""
 
     problem: int
     sample: int

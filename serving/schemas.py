@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StrictInt, StrictStr, Tag
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 16
@@ -27,17 +27,34 @@ MAX_SEED = 2**53 - 1  # the largest integer that a JavaScript client sends unhar
 DEADLINE_S = 60.0
 DEFAULT_MAX_TOKENS = 256
 
+
+def _without_nul(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("NUL characters are not allowed")
+    return text
+
+
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 ModelId = Annotated[StrictStr, Field(min_length=1, max_length=80)]
 TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
-PromptText = Annotated[StrictStr, Field(max_length=MAX_PROMPT_CHARS)]
+PromptText = Annotated[StrictStr, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(_without_nul)]
 StopText = Annotated[StrictStr, Field(min_length=1, max_length=MAX_STOP_CHARS)]
-Stops = StopText | Annotated[list[StopText], Field(max_length=MAX_STOPS)]
+StopTexts = Annotated[list[StopText], Field(max_length=MAX_STOPS)]
+# The tags are no identifiers, so that they can be told from field names where an error says what it is about.
+Stops = Annotated[
+    Annotated[StopText, Tag("one-text")] | Annotated[StopTexts, Tag("many-texts")],
+    Discriminator(lambda given: "many-texts" if isinstance(given, list) else "one-text"),
+]
 UserTag = Annotated[StrictStr, Field(max_length=128)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0, allow_inf_nan=False)]
 TopP = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
 MaxTokens = Annotated[StrictInt, Field(ge=1, le=MAX_NEW_TOKENS)]
+
+
+def stop_strings(stop: Stops | None) -> tuple[str, ...]:
+    """OpenAI's three forms of `stop` as one."""
+    return () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
 
 
 class Request(BaseModel):
@@ -117,6 +134,7 @@ class ModelCard(Answer):
     tokenizer_hash: str
     tokens: int
     flops: float
+    score: float | None
     loaded: bool
     max_model_len: int | None = None
 
@@ -214,11 +232,11 @@ class CanaryRequest(Request):
 
 
 class CanarySide(Answer):
-    """The judged traffic of one side: answers and how many of them were verified."""
+    """The judged traffic of one side: how many answers, and their mean process accuracy in [0, 1]."""
 
     model: str
     judged: int
-    verified: int
+    process_accuracy: float
 
 
 class CanaryAnswer(Answer):

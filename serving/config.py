@@ -1,0 +1,39 @@
+"""What a server is told when it starts. Also the arguments of the Serve config file; nothing here reads files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from actors.config import EngineConfig
+from serving.keys import KeyRecord
+from serving.schemas import DEADLINE_S
+
+
+class ServingConfig(BaseModel):
+    """One server, whatever the number of its replicas."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_dirs: tuple[Path, ...] = Field(min_length=1, description="run folders; plain aliases mean the first")
+    keys: tuple[KeyRecord, ...] = Field(min_length=1, description="the API keys at rest")
+    engine: EngineConfig = Field(default_factory=lambda: EngineConfig.model_validate({}))
+    engines_per_replica: int = Field(3, ge=1, description="checkpoints in memory at once; the LRU gives way")
+    running: int = Field(32, ge=1, description="sequences in the engines at once")
+    queued: int = Field(64, ge=0, description="requests that may wait; more get 503 at once")
+    rate_per_minute: int = Field(6000, ge=1, description="requests of one key on average")
+    burst: int = Field(600, ge=1, description="requests of one key at once")
+    deadline_s: float = Field(DEADLINE_S, gt=0, le=DEADLINE_S, description="for every answer and every stream")
+    grace_s: float = Field(20.0, gt=0, description="for what runs when the server is told to stop")
+
+
+class ReplicaConfig(BaseModel):
+    """How many replicas Serve keeps, and what Ray reserves for each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_replicas: int = Field(1, ge=1)
+    max_replicas: int = Field(1, ge=1)
+    cpus: float = Field(1.0, ge=0)
+    gpus: float = Field(0.0, ge=0)

@@ -1,0 +1,63 @@
+"""The Ray Serve application: one deployment whose replicas are ingress and engines in one process.
+
+A request takes one hop from Serve's proxy to the replica and none from there to the engine (docs/decisions/ says why).
+Replicas are alike: each loads what it is asked for, and what admins set lies in the run folder, where all see it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig
+
+from actors.config import engine_env
+from serving.config import ReplicaConfig, ServingConfig
+
+
+@serve.ingress()
+class Gateway:
+    """One replica. The heavy imports happen here, in a process that has the engine's environment already."""
+
+    async def __init__(self, config: Mapping[str, Any]) -> None:
+        from serving.replica import Replica
+
+        self._replica = Replica(ServingConfig.model_validate(config))
+        await self._replica.start()
+
+    def __serve_build_asgi_app__(self):
+        return self._replica.app
+
+    async def drain(self) -> None:
+        """Refuse newcomers and finish what runs, within the configured grace."""
+        await self._replica.drain()
+
+    async def __del__(self) -> None:
+        await self._replica.drain()
+        await self._replica.stop()
+
+
+def application(config: ServingConfig, replicas: ReplicaConfig, env: Mapping[str, str]) -> Application:
+    """The application for `serve.run`; `env` is what every process of ours gets, besides the engine's own needs."""
+    deployment = serve.deployment(
+        name="gateway",
+        # Far above what the gate lets in: refusals are ours, at once and in our error shape.
+        max_ongoing_requests=4096,
+        max_queued_requests=-1,
+        graceful_shutdown_timeout_s=config.grace_s + 5,
+        graceful_shutdown_wait_loop_s=0.2,
+        health_check_period_s=5,
+        autoscaling_config=AutoscalingConfig(
+            min_replicas=replicas.min_replicas,
+            max_replicas=replicas.max_replicas,
+            target_ongoing_requests=config.running,
+        ),
+        ray_actor_options={
+            "num_cpus": replicas.cpus,
+            "num_gpus": replicas.gpus,
+            "runtime_env": {"env_vars": {**env, **engine_env(config.engine)}},
+        },
+    )
+    return deployment(Gateway).bind(config.model_dump(mode="json"))

@@ -1,0 +1,75 @@
+"""API keys: made once, kept as salted hashes, compared in constant time. No HTTP and no file access here.
+
+A key file is JSON: `{"keys": [{"name", "scope", "salt", "sha256"}]}`. Keys are 256 random bits, so one salted
+SHA-256 is as strong as a slow hash and costs nothing per request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Scope = Literal["read", "probe", "admin"]
+RANK: Final[dict[Scope, int]] = {"read": 0, "probe": 1, "admin": 2}
+_PREFIX: Final = "ip_"
+
+
+class KeyFileError(ValueError):
+    """The key file is not what it should be; the message says where."""
+
+
+class KeyRecord(BaseModel):
+    """One key at rest: who it belongs to, what it may do, and the salted SHA-256 of the key, both in hex."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    scope: Scope
+    salt: str = Field(pattern=r"^[0-9a-f]{32}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    def matches(self, key: str) -> bool:
+        """Whether `key` is this one; takes the same time for every wrong key."""
+        return hmac.compare_digest(_digest(self.salt, key), self.sha256)
+
+
+class KeyFile(BaseModel):
+    """All keys of one server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keys: tuple[KeyRecord, ...]
+
+
+def new_key(name: str, scope: Scope) -> tuple[str, KeyRecord]:
+    """A fresh key, to be shown once, and its record."""
+    key = _PREFIX + secrets.token_urlsafe(32)
+    salt = secrets.token_hex(16)
+    return key, KeyRecord(name=name, scope=scope, salt=salt, sha256=_digest(salt, key))
+
+
+def parse_key_file(text: str) -> tuple[KeyRecord, ...]:
+    """The records of a key file. KeyFileError names the first fault; names must be distinct."""
+    try:
+        keys = KeyFile.model_validate_json(text).keys
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise KeyFileError(f"key file: {'.'.join(map(str, first['loc'])) or 'top level'}: {first['msg']}") from None
+    names = [record.name for record in keys]
+    if not names or len(set(names)) != len(names):
+        raise KeyFileError("key file: it needs at least one key, and every key its own name")
+    return keys
+
+
+def identify(keys: tuple[KeyRecord, ...], key: str) -> KeyRecord | None:
+    """The record that `key` belongs to. Every record is tried, so the time does not tell which one matched."""
+    found = [record for record in keys if record.matches(key)]
+    return found[0] if found else None
+
+
+def _digest(salt: str, key: str) -> str:
+    return hashlib.sha256(bytes.fromhex(salt) + key.encode("utf-8", "surrogateescape")).hexdigest()

