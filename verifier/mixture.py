@@ -93,9 +93,7 @@ def check_shares(shares: Sequence[float]) -> None:
             raise BadMixture(f"share {share!r} of cell {place} is not in 0..1")
     total = math.fsum(shares)
     if abs(total - 1) > SHARE_TOLERANCE:
-        raise BadMixture(
-            f"the shares sum to {total:.6g}, not to 1: scale each by {1 / total:.6g}" if total else "no share"
-        )
+        raise BadMixture(f"the shares sum to {total:.6g}, not to 1: divide each by that sum")
 
 
 def scaled(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -110,7 +108,7 @@ def scaled(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def largest_remainder(shares: Sequence[float], total: int) -> tuple[int, ...]:
-    """Whole numbers that sum to `total` and follow the shares; ties go to the earlier one."""
+    """Whole numbers that sum to `total` and follow the shares (which sum to 1); ties go to the earlier one."""
     exact = [share * total for share in shares]
     counts = [math.floor(amount) for amount in exact]
     order = sorted(range(len(exact)), key=lambda place: (counts[place] - exact[place], place))
