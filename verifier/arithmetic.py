@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from functools import lru_cache
 from typing import NamedTuple
 
 MAX_DIGITS = 18  # the largest value a generated problem reaches has 4
@@ -20,6 +19,7 @@ MAX_LENGTH = 400  # characters; the longest expression of a generated trace has 
 MAX_PRODUCTS = 16  # terms that one multiplication may make
 MAX_FACTORS = 4
 MAX_REMEMBERED = 64  # characters of an expression; longer ones are read anew, so that no text fills the memory
+MAX_MEMORY = 1 << 16
 
 # Identities are tested at one pseudo-random point per quantity, modulo this prime: two different formulas of the size
 # a step can have agree there with a probability below 2**-50.
@@ -82,16 +82,26 @@ class UndefinedLetter(Unreadable):
 
 
 def read_expression(text: str) -> Expression:
-    """Read the expression that `text`, a stripped string, starts with.
+    """Read the expression that `text` starts with, blanks around it aside.
 
     Raises:
         Unreadable: no expression there, a text, number or product too long, brackets too deep, a division by a letter.
     """
-    if len(text) <= MAX_REMEMBERED:
-        return _remembered(text)
+    known = _memory.get(text)
+    if known is not None:
+        return known
     if len(text) > MAX_LENGTH:
         raise Unreadable("an expression too long to be one")
-    return _read(text)
+    expression = _read(text)
+    if len(text) <= MAX_REMEMBERED:
+        if len(_memory) >= MAX_MEMORY:
+            _memory.clear()
+        _memory[text] = expression
+    return expression
+
+
+# A dictionary rather than functools.lru_cache: a hit costs a third, and hits are what the judge spends its time on.
+_memory: dict[str, Expression] = {}
 
 
 def evaluate(expression: Expression, letters: Mapping[str, Form]) -> Form:
@@ -102,32 +112,26 @@ def evaluate(expression: Expression, letters: Mapping[str, Form]) -> Form:
     """
     if expression.fixed is not None:
         return expression.fixed
-    try:
-        if expression.alone is not None:
-            return letters[expression.alone]
-        return _polynomial_value(expression, letters)
-    except KeyError as missing:
-        raise UndefinedLetter(missing.args[0]) from None
-
-
-def _polynomial_value(expression: Expression, letters: Mapping[str, Form]) -> Form:
     constant: Rational = 0
     slope: Rational = 0
     mark = 0
     reads = 0
-    for letter in expression.letters:
-        reads += letters[letter].reads
-    for coefficient, residue, monomial in expression.terms:
-        if not monomial:
-            constant += coefficient
-            mark += residue
-            continue
-        value = letters[monomial[0]]
-        if len(monomial) > 1:
-            value = _product(letters[letter] for letter in monomial)
-        constant += coefficient * value.constant
-        slope += coefficient * value.slope
-        mark += residue * value.print
+    try:
+        if expression.alone is not None:
+            return letters[expression.alone]
+        for letter in expression.letters:
+            reads += letters[letter][3]
+        for coefficient, residue, monomial in expression.terms:
+            if not monomial:
+                constant += coefficient
+                mark += residue
+                continue
+            value = letters[monomial[0]] if len(monomial) == 1 else _product(letters[letter] for letter in monomial)
+            constant += coefficient * value[0]
+            slope += coefficient * value[1]
+            mark += residue * value[2]
+    except KeyError as missing:
+        raise UndefinedLetter(missing.args[0]) from None
     if not _is_bounded(constant) or not _is_bounded(slope):
         raise Unreadable("a number grows beyond all bounds")
     return Form(constant, slope, mark % PRIME, reads % PRIME)
@@ -183,11 +187,6 @@ _LINEAR = frozenset(
     for sign in ("", "-")
     for shape in ("x", "n*x", "x+n", "x-n", "n*x+n", "n*x-n", "n+x", "n-x", "n+n*x", "n-n*x")
 )
-
-
-@lru_cache(maxsize=1 << 16)
-def _remembered(text: str) -> Expression:
-    return _read(text)
 
 
 def _read(text: str) -> Expression:

@@ -77,7 +77,10 @@ class Table:
 
     def owners_of(self, expression: Expression) -> frozenset[str]:
         """The quantities that an expression reads, directly or through partial results."""
-        return frozenset[str]().union(*(self.owners[letter] for letter in expression.letters))
+        owners = frozenset[str]()
+        for letter in expression.letters:
+            owners |= self.owners[letter]
+        return owners
 
     def taints(self, expression: Expression) -> bool:
         """Whether an expression reads anything that stems from a wrong step."""
@@ -118,13 +121,15 @@ def run_assignment(text: str, table: Table) -> Chain:
         letter = letter[2:].lstrip()
     if letter not in LETTERS or not links:
         raise Unreadable(f"{shown(text)} cannot be read")
-    first = last = read_link(links[0], prose=len(links) == 1)
+    final = len(links) - 1
+    first = last = read_link(links[0], final == 0)
     read = claimed = evaluate(first, table.forms)
+    constant, slope, _, _ = read
     false_link: str | None = None
-    for index in range(1, len(links)):
-        last = read_link(links[index], prose=index == len(links) - 1)
-        claimed = evaluate(last, table.forms)
-        if false_link is None and (claimed.constant != read.constant or claimed.slope != read.slope):
+    for index in range(1, final + 1):
+        last = read_link(links[index], index == final)
+        claimed = last.fixed or evaluate(last, table.forms)
+        if (claimed[0] != constant or claimed[1] != slope) and false_link is None:
             false_link = f"{shown(links[index - 1])} is not {shown(links[index])}"
     return Chain(letter, first, read, last, claimed, false_link)
 
@@ -135,7 +140,7 @@ def read_link(text: str, prose: bool) -> Expression:
     Raises:
         Unreadable: there is anything else.
     """
-    expression = read_expression(text.strip())
+    expression = read_expression(text)
     if expression.rest and not (prose and is_clause(expression.rest)):
         raise Unreadable(f"{shown(expression.rest)} cannot be read")
     return expression

@@ -69,11 +69,13 @@ def read_trace(text: str) -> Trace:
 def statements(text: str) -> list[Statement]:
     """The sentences and clauses of a text; a `.` before a digit does not end one."""
     found: list[Statement] = []
+    if ";" not in text and text[-1:] == "." and text.find(".") == len(text) - 1:  # one sentence: the usual case
+        return [Statement(sentence, True)] if (sentence := text[:-1].strip()) else []
     for piece in text.split(";"):
         clause = piece.strip()
         if not clause:
             continue
-        if clause.find(".") in (-1, len(clause) - 1):  # one clause: the usual case, without a search
+        if clause.find(".") in (-1, len(clause) - 1):
             closed = clause[-1] == "."
             found.append(Statement(clause[:-1].rstrip() if closed else clause, closed))
             continue
@@ -86,6 +88,10 @@ def statements(text: str) -> list[Statement]:
 def _step(body: str, start: int, end: int) -> Step:
     chunk = body[start:end].rstrip()
     header, semicolon, rest = chunk.partition(";")
+    if header[:7] == "Define " and header[-5:-1] == " as " and header[-1] in LETTERS:
+        name = header[7:-5]
+        if name.isprintable() and "  " not in name and name.strip() == name != "":  # blanks as they should be
+            return Step(name, header[-1], statements(rest), start, start + len(chunk))
     words = header.split()
     if not semicolon or len(words) < 4 or words[0] != "Define" or words[-2] != "as" or words[-1] not in LETTERS:
         return Step(_guessed_name(header.split(maxsplit=16)), "", [], start, start + len(chunk))

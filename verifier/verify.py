@@ -8,6 +8,9 @@ is `verifier.reference`; conventions where the form is debatable are in docs/dec
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 from verifier.arithmetic import Expression, UndefinedLetter, Unreadable, evaluate, literal, number
 from verifier.execution import Body, Chain, Table, bound, is_prose, read_link, run_body, same_value, shown
 from verifier.gold import WE_KNOW, Gold, GoldStep, prepare
@@ -19,7 +22,8 @@ __all__ = ["Gold", "prepare", "verify"]
 OPENING = "The question is difficult, so we use equations to solve it"
 MAX_FAULTS = 16  # a text with more is not worth reading on
 
-_HARMLESS = frozenset([StepStatus.RIGHT, StepStatus.DUPLICATE])
+MAX_LINE = 200  # characters of a line of the equation solving
+_DIVIDE = "Divide both sides by "
 _LABELS = frozenset(["Simplifying the equation", "Move all terms to one side"])
 
 
@@ -57,7 +61,7 @@ class _Judge:
                 self._loose(step.statements[used:])
         self._gaps()
         answer, status = self._answer()
-        first_error = next((i for i, step in enumerate(self._steps) if step.status not in _HARMLESS), None)
+        first_error = next((i for i, step in enumerate(self._steps) if not _is_harmless(step.status)), None)
         return Verdict(
             verified=first_error is None and not self._faults and status is AnswerStatus.RIGHT,
             process_accuracy=len((self._right - self._wrong) & self._gold.steps.keys()) / len(self._gold.steps),
@@ -86,7 +90,7 @@ class _Judge:
         if status is StepStatus.RIGHT and step.name in self._right:
             status, reason = StepStatus.DUPLICATE, "says again what an earlier step says"
         self._steps.append(StepVerdict(step.name, status, reason, step.start, step.end, inherited))
-        (self._right if status in _HARMLESS else self._wrong).add(step.name)
+        (self._right if _is_harmless(status) else self._wrong).add(step.name)
 
     def _needed(self, index: int, step: Step, gold: GoldStep) -> int:
         try:
@@ -189,11 +193,8 @@ class _Judge:
                 raise _Fault("is not of the form 'We know L = N, so we have ...'")
             self._check_known(match[1], match[2], match[3])
             text = text[match.end() :]
-        label, colon, equation = text.partition(": ")
-        if colon:
-            self._check_line(label, equation)
-        elif text:
-            raise _Fault("says nothing that can be checked")
+        if text:
+            self._check_line(text)
 
     def _check_known(self, letter: str, value: str, equation: str) -> None:
         gold = self._gold
@@ -209,18 +210,20 @@ class _Judge:
     def _is_given(self, expression: Expression) -> bool:
         return expression.is_number and expression.terms[0].coefficient == self._gold.given_value
 
-    def _check_line(self, label: str, equation: str) -> None:
+    def _check_line(self, text: str) -> None:
         """One line of the solving; all of them are statements about the unknown, true at its value or false."""
-        left, right = _sides(equation)
+        line = read_line(text) if len(text) <= MAX_LINE else None
+        if line is None:
+            raise _Fault("says nothing that can be checked")
+        label, left, right, divisor = line
         if self._at_answer(left) != self._at_answer(right):
             raise _Fault("does not hold")
         if label == "Solution":
             if len(left.terms) != 1 or left.letters != (self._unknown_letter,) or not right.is_number:
                 raise _Fault("does not say what the unknown is")
             self._solved = True
-        elif label.startswith("Divide both sides by "):
-            divisor = read_link(label[len("Divide both sides by ") :], prose=False)
-            if divisor.terms != read_link(equation.rpartition("/")[2], prose=True).terms:
+        elif divisor is not None:
+            if divisor[0].terms != divisor[1].terms:
                 raise _Fault("divides by another number than it says")
         elif label not in _LABELS and label != f"Isolate the term with {self._unknown_letter}":
             raise _Fault("says nothing that can be checked")
@@ -265,6 +268,10 @@ def _equals(digits: str, answer: int) -> bool:
     return len(bare) <= 18 and number(bare) * (-1 if digits[0] == "-" else 1) == answer
 
 
+def _is_harmless(status: StepStatus) -> bool:
+    return status is StepStatus.RIGHT or status is StepStatus.DUPLICATE
+
+
 def _sentence_end(step: Step) -> int:
     """How many statements a step that cannot be read covers: up to its first full stop."""
     closed = (used for used, statement in enumerate(step.statements, 1) if statement.closed)
@@ -274,6 +281,32 @@ def _sentence_end(step: Step) -> int:
 def _sides(equation: str) -> tuple[Expression, Expression]:
     left, _, right = equation.partition("=")
     return read_link(left, prose=False), read_link(right, prose=True)
+
+
+class Line(NamedTuple):
+    """One line of the equation solving; `divisor` holds the number it says to divide by and the one it does."""
+
+    label: str
+    left: Expression
+    right: Expression
+    divisor: tuple[Expression, Expression] | None
+
+
+@lru_cache(maxsize=1 << 12)
+def read_line(text: str) -> Line | None:
+    """Read "LABEL: e1 = e2"; None where there is no label.
+
+    Raises:
+        Unreadable: what follows the label is no equation.
+    """
+    label, colon, equation = text.partition(": ")
+    if not colon:
+        return None
+    left, right = _sides(equation)
+    if not label.startswith(_DIVIDE):
+        return Line(label, left, right, None)
+    said = read_link(label.removeprefix(_DIVIDE), prose=False)
+    return Line(label, left, right, (said, read_link(equation.rpartition("/")[2], prose=True)))
 
 
 def _listed(names: tuple[str, ...]) -> str:
