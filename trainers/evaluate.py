@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,7 @@ from actors.seeds import derive
 from trainers.tasks import TaskConfig
 from verifier.estimators import Interval, bootstrap_interval, paired_interval, pass_at_k
 from verifier.problem import Problem
+from verifier.tasks import problems_for_eval
 from verifier.verdict import StepStatus
 
 GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, few enough for a steady progress line
@@ -38,6 +39,10 @@ class EvalConfig(BaseModel):
     samples: int = Field(8, ge=1, description="completions per problem; pass@k is given for k up to this")
     temperature: float = Field(1.0, gt=0)
     max_new_tokens: int = Field(160, ge=1)
+
+    def per_op(self, target: bool) -> int:
+        """Problems of one op."""
+        return self.target_problems if target else self.problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +100,12 @@ class Evaluation:
         return cls(**{**record, "scores": scores, "samples": samples})
 
 
-class Sampler(Protocol):
-    """What evaluation needs of a worker pool."""
-
-    async def rollout(self, request: GroupRequest, problem: Problem) -> RolloutGroup:
-        """Sample one prompt and judge every completion."""
-        ...
+Sample = Callable[[GroupRequest, Problem], Awaitable[RolloutGroup]]
+"""Samples one prompt and judges every completion: what evaluation needs of a worker pool."""
 
 
 async def evaluate(
-    sampler: Sampler,
+    sample: Sample,
     checkpoint: str,
     problems: Sequence[Problem],
     encode: Callable[[Problem], tuple[int, ...]],
@@ -113,7 +114,7 @@ async def evaluate(
     seed: int,
     progress: Callable[[int, int], None],
 ) -> Evaluation:
-    """Sample and judge every problem with the weights that `sampler` holds; `checkpoint` is only written down.
+    """Sample and judge every problem with the weights that `sample` draws with; `checkpoint` is only written down.
 
     The seed of a problem depends on (seed, its id) alone, so that two checkpoints are compared on the same draws.
     `progress` is told (problems done, problems in all).
@@ -127,7 +128,7 @@ async def evaluate(
         sampling = Sampling(config.max_new_tokens, config.temperature, stop_token_ids=stop_token_ids)
         request = GroupRequest(number, derive(seed, "eval", problem.id), encode(problem), config.samples, sampling)
         async with gate:
-            group = await sampler.rollout(request, problem)
+            group = await sample(request, problem)
         done += 1
         progress(done, len(problems))
         return group
@@ -140,11 +141,11 @@ async def evaluate(
         tokens=sum(len(r.completion.token_ids) for g in groups for r in g.rollouts),
         seconds=time.monotonic() - started,
         scores=tuple(score(g) for g in groups),
-        samples=tuple(_sample(firsts[op]) for op in sorted(firsts)),
+        samples=tuple(_trace(firsts[op]) for op in sorted(firsts)),
     )
 
 
-def _sample(group: RolloutGroup) -> TraceSample:
+def _trace(group: RolloutGroup) -> TraceSample:
     rollout = group.rollouts[0]
     problem, verdict = group.problem, rollout.verdict
     steps = verdict.steps if verdict is not None else ()
@@ -157,6 +158,13 @@ def _sample(group: RolloutGroup) -> TraceSample:
         verified=verdict is not None and verdict.verified,
         steps=tuple((s.start, s.end, s.status.value, s.reason) for s in steps),
     )
+
+
+def held_out(config: EvalConfig, target_ops: Collection[int], seed: int) -> list[Problem]:
+    """The fixed problems of an evaluation, by op: distinct ones of the test split."""
+    mixture = config.tasks.mixture()
+    sets = {n: problems_for_eval(mixture, n, seed) for n in {config.problems, config.target_problems}}
+    return [p for op in sorted(sets[config.problems]) for p in sets[config.per_op(op in target_ops)][op]]
 
 
 def score(group: RolloutGroup) -> ProblemScore:
