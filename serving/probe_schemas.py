@@ -31,7 +31,7 @@ from serving.schemas import (
     TopP,
     UserTag,
 )
-from verifier.problem import Mode, Template
+from verifier.problem import DEFAULT_MAX_ANSWER, Mode, Template
 
 # --- Problems ---------------------------------------------------------------------------------------------------------
 
@@ -45,7 +45,7 @@ class ProblemRequest(Request):
     seed: Seed = 0
     depth: Annotated[StrictInt, Field(ge=2, le=4)] = 2
     max_facts: Annotated[StrictInt, Field(ge=1, le=200)] | None = None
-    max_answer: Annotated[StrictInt, Field(ge=1, le=1000)] = 4
+    max_answer: Annotated[StrictInt, Field(ge=1, le=1000)] = DEFAULT_MAX_ANSWER
 
 
 class ProblemTexts(Request):
