@@ -54,13 +54,17 @@ export class Client {
   /** Yields {name, data} with parsed data; an `error` event or a stream cut before `done` throws. */
   async *stream(path, body, signal) {
     const response = await this.#send(path, this.#json({ ...body, stream: true }, signal));
+    let complete = false;
     for await (const event of this.#read(response)) {
-      if (event.data === "[DONE]") return;
+      if (event.data === "[DONE]") {
+        complete = true; // read on to the end: leaving early would look like a lost client
+        continue;
+      }
       const data = JSON.parse(event.data);
       if (event.name === "error") throw streamError(data.error, response.headers);
       yield { name: event.name, data };
     }
-    throw streamError({ message: "The stream ended before the answer was complete." }, response.headers);
+    if (!complete) throw streamError({ message: "The stream ended before the answer was complete." }, response.headers);
   }
 
   async *#read(response) {

@@ -2,20 +2,20 @@
 
 import { percent, svg } from "./dom.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [560, 260, 40, 34, 22];
+const [HEIGHT, LEFT, BOTTOM, TOP] = [260, 40, 34, 22];
 const y = (share) => HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);
 
-/** An SVG of the estimates {outcome, strict}, each a list of {k, mean, lo, hi}. */
-export function bars({ outcome, strict }) {
-  const slot = (WIDTH - LEFT) / outcome.length;
-  const width = Math.min(46, slot * 0.34);
+/** An SVG, `total` pixels wide, of the estimates {outcome, strict}, each a list of {k, mean, lo, hi}. */
+export function bars({ outcome, strict }, total) {
+  const slot = (total - LEFT) / outcome.length;
+  const width = Math.min(46, slot * 0.38);
   const label = outcome.map((e, i) => `pass@${e.k}: ${percent(e.mean)} right, ${percent(strict[i].mean)} verified`).join("; ");
   const groups = outcome.flatMap((e, i) => {
     const middle = LEFT + slot * (i + 0.5);
-    return [bar(middle - width - 3, width, e, "outcome"), bar(middle + 3, width, strict[i], "strict"),
+    return [bar(middle - width - 2, width, e, "outcome"), bar(middle + 2, width, strict[i], "strict"),
       svg("text", { class: "tick", x: middle, y: HEIGHT - 12, "text-anchor": "middle" }, `k = ${e.k}`)];
   });
-  return svg("svg", { class: "bars", viewBox: `0 0 ${WIDTH} ${HEIGHT + 26}`, role: "img", "aria-label": label }, hatch(), grid(), ...groups, key());
+  return svg("svg", { class: "bars", viewBox: `0 0 ${total} ${HEIGHT + 26}`, role: "img", "aria-label": label }, hatch(), grid(total), ...groups, key());
 }
 
 function bar(x, width, { mean, lo, hi }, kind) {
@@ -27,9 +27,9 @@ function bar(x, width, { mean, lo, hi }, kind) {
     svg("text", { x: middle, y: above, "text-anchor": "middle" }, percent(mean)));
 }
 
-function grid() {
+function grid(total) {
   return svg("g", { class: "grid" }, [0, 0.5, 1].map((share) => svg("g", {},
-    svg("path", { d: `M${LEFT} ${y(share)}H${WIDTH}` }), svg("text", { x: LEFT - 8, y: y(share) + 4, "text-anchor": "end" }, percent(share)))));
+    svg("path", { d: `M${LEFT} ${y(share)}H${total}` }), svg("text", { x: LEFT - 8, y: y(share) + 4, "text-anchor": "end" }, percent(share)))));
 }
 
 function hatch() {
@@ -41,5 +41,5 @@ function key() {
   const row = HEIGHT + 8;
   return svg("g", { class: "key" },
     svg("g", { class: "outcome" }, svg("rect", { x: LEFT, y: row, width: 14, height: 14, rx: 2 })), svg("text", { x: LEFT + 20, y: row + 12 }, "Right answer"),
-    svg("g", { class: "strict" }, svg("rect", { x: LEFT + 130, y: row, width: 14, height: 14, rx: 2 })), svg("text", { x: LEFT + 150, y: row + 12 }, "Verified step by step"));
+    svg("g", { class: "strict" }, svg("rect", { x: LEFT + 115, y: row, width: 14, height: 14, rx: 2 })), svg("text", { x: LEFT + 135, y: row + 12 }, "Verified step by step"));
 }

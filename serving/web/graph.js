@@ -4,7 +4,7 @@ import { h, svg } from "./dom.js";
 import { STATUS } from "./status.js";
 
 const WIDE = { width: 156, height: 54, gapX: 18, gapY: 40, chars: 23, lines: 1 };
-const NARROW = { width: 108, height: 70, gapX: 8, gapY: 36, chars: 16, lines: 2 };
+const NARROW = { width: 108, height: 74, gapX: 8, gapY: 36, chars: 16, lines: 2 };
 const NARROW_BELOW = 440; // pixels of the drawing's column
 const LANE = 10; // the width of a row's gap through which a longer edge passes
 
@@ -52,24 +52,25 @@ export class GraphView {
     const column = this.element.clientWidth || NARROW_BELOW;
     const size = column < NARROW_BELOW ? NARROW : WIDE;
     const shown = graph.nodes.filter((node) => distractors || node.role !== "distractor" || this.#marks.has(node.name));
-    const edges = graph.edges.filter((e) => [e.source, e.target].every((end) => shown.some((node) => node.name === end)));
+    const names = new Set(shown.map((node) => node.name));
+    const edges = graph.edges.filter((e) => names.has(e.source) && names.has(e.target)).map((e) => ({ ...e }));
     const rows = rowsOf(shown, invented);
     const lanes = addLanes(rows, edges);
     const span = (row) => row.reduce((sum, item) => sum + (item.lane ? LANE : size.width) + size.gapX, 0);
     const width = Math.max(...rows.map(span)) + size.gapX;
-    const height = rows.length * (size.height + size.gapY) - size.gapY + 30;
+    const height = rows.length * (size.height + size.gapY) - size.gapY + 32;
     this.#cells.clear();
     this.#rows = rows.map((row) => row.filter((item) => !item.lane));
     rows.forEach((row, y) => {
       let left = (width - span(row) + size.gapX) / 2;
       for (const item of row) {
         item.left = left;
-        item.top = 16 + y * (size.height + size.gapY);
+        item.top = 22 + y * (size.height + size.gapY);
         left += (item.lane ? LANE : size.width) + size.gapX;
         if (!item.lane) this.#place(item, y, size);
       }
     });
-    this.#edges = edges.map((edge) => this.#edge(edge, lanes.get(edge), size));
+    this.#edges = this.#ports(edges, lanes).map((edge) => this.#edge(edge, lanes.get(edge), size));
     const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": label });
     drawing.append(...this.#edges.map((edge) => edge.path), ...[...this.#cells.values()].map((cell) => cell.group));
     drawing.style.setProperty("min-width", `${Math.min(width, Math.round(width * 0.8))}px`);
@@ -103,6 +104,7 @@ export class GraphView {
     const [what, where] = labelOf(node.name);
     const lines = [...wrap(what, size.chars, size.lines), ...(where ? wrap(where, size.chars, 1) : [])];
     const path = svg("path", { class: "shape", d: outline("round", size) });
+    const ring = svg("path", { class: "ring", d: outline("round", size) });
     const text = lines.map((line, i) =>
       svg("text", { class: where && i === lines.length - 1 ? "where" : "what", x: 10, y: 20 + i * 15 }, line));
     const value = node.invented ? null : svg("text", { class: "value", x: size.width - 10, y: size.height - 9 }, String(node.value));
@@ -112,16 +114,25 @@ export class GraphView {
       class: `node ${node.invented ? "invented" : node.role}`, transform: `translate(${left} ${top})`,
       role: "button", tabindex: "-1", "aria-pressed": "false", "data-node": node.name,
       onclick: () => this.onSelect(node.name), onkeydown: (event) => this.#key(event, node.name),
-    }, svg("title", {}, node.name), path, ...text, value, tag && svg("text", { class: "tag", x: 10, y: -4 }, tag), badge);
-    this.#cells.set(node.name, { node, group, path, badge, size, row, left, top });
+    }, svg("title", {}, node.name), ring, path, ...text, value, tag && svg("text", { class: "tag", x: 2, y: -5 }, tag), badge);
+    this.#cells.set(node.name, { node, group, path, ring, badge, size, row, left, top });
     this.#describe(node.name, null);
+  }
+
+  // Edges enter a node in the order of where they come from, so that they do not cross at its door.
+  #ports(edges, lanes) {
+    const from = (edge) => lanes.get(edge).at(-1)?.left ?? this.#cells.get(edge.source).left;
+    for (const edge of edges) {
+      const all = edges.filter((other) => other.target === edge.target).sort((a, b) => from(a) - from(b));
+      [edge.port, edge.ports] = [all.indexOf(edge), all.length];
+    }
+    return edges;
   }
 
   #edge(edge, lanes, size) {
     const from = this.#cells.get(edge.source);
     const to = this.#cells.get(edge.target);
-    const siblings = to.node.parents.length;
-    const spread = Math.min(20, size.width / (siblings + 1)) * (to.node.parents.indexOf(edge.source) - (siblings - 1) / 2);
+    const spread = Math.min(20, size.width / (edge.ports + 1)) * (edge.port - (edge.ports - 1) / 2);
     let [x, y] = [from.left + size.width / 2, from.top + size.height];
     let d = `M${x} ${y}`;
     const curve = (toX, toY) => {
@@ -144,7 +155,7 @@ export class GraphView {
     cell.group.dataset.tone = tone;
     cell.group.dataset.status = status;
     cell.group.classList.toggle("first", first);
-    cell.path.setAttribute("d", outline(shape, cell.size));
+    for (const line of [cell.path, cell.ring]) line.setAttribute("d", outline(shape, cell.size));
     cell.badge.replaceChildren(svg("circle", { r: 10 }), svg("path", { d: path, transform: "translate(-8 -8)" }));
     this.#describe(name, status, first);
     for (const { path: line, edge } of this.#edges) {

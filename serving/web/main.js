@@ -43,7 +43,8 @@ class App {
   async restore() {
     this.stop();
     const { view } = this.settings;
-    if (!fillModels(this)) return;
+    this.view = null;
+    if (!fillModels(this)) return this.#fields();
     this.change({});
     this.#fields();
     this.view = new VIEW[view](byId("stage"), this);
@@ -79,6 +80,7 @@ class App {
       if (ticket === this.#asked) byId("problem").classList.remove("loading");
     }
     showProblem(byId("problem"), this.problem);
+    byId("tools").hidden = false;
     this.view.reset(this.problem);
     return true;
   }
@@ -114,6 +116,7 @@ class App {
   trouble(error, retry) {
     if (!(error instanceof ApiError)) throw error;
     byId("problem").replaceChildren();
+    byId("tools").hidden = true;
     byId("stage").replaceChildren(failure(error, retry));
     if (error.status === 401) this.askKey();
   }
@@ -158,8 +161,7 @@ class App {
     const patch = { [field.name]: value, step: -1, prefix: "", go: false };
     this.stop();
     this.change(patch);
-    this.#fields();
-    if (!this.view) return;
+    if (!this.view) return this.restore();
     if (OF_PROBLEM.includes(field.name)) this.loadProblem();
     else if (this.problem) this.view.reset(this.problem);
   }
@@ -172,6 +174,7 @@ byId("bench").addEventListener("submit", (event) => {
   event.preventDefault();
   if (!app.view || !app.problem) return;
   app.change({ go: true, prefix: "", step: -1 }, true);
+  if (byId("stage").getBoundingClientRect().top > innerHeight * 0.6) byId("tools").scrollIntoView();
   app.run();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {

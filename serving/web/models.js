@@ -14,9 +14,9 @@ function groups(models) {
     ...stages.map((stage) => group(stage, own.filter((card) => `${card.run}, ${card.stage}` === stage)))].filter(Boolean);
 }
 
-/** The checkpoints of a run's last stage that has several, oldest first. */
+/** The checkpoints of a run, oldest first; "" is the first run. */
 export function training(models, run) {
-  return models.filter((card) => !card.alias_of && card.run === run);
+  return models.filter((card) => !card.alias_of && card.run === (run || models[0].run));
 }
 
 /** Fills the selects; false (with a notice) when the link names a model that is not there. */
@@ -25,10 +25,9 @@ export function fillModels(app) {
   model.replaceChildren(...groups(app.models));
   other.replaceChildren(...groups(app.models));
   const runs = [...new Set(app.models.map((card) => card.run))];
-  byId("bench").elements.run.replaceChildren(...runs.map((run) => h("option", {}, run)));
+  byId("bench").elements.run.replaceChildren(...runs.map((run, i) => h("option", { value: i === 0 ? "" : run }, run)));
   const { settings } = app;
   const known = (id) => app.models.some((card) => card.id === id);
-  if (!runs.includes(settings.run)) settings.run = runs.at(-1);
   if (settings.model === "latest" && !known("latest")) settings.model = app.models.at(-1).id;
   if (settings.other === "base" && !known("base")) settings.other = app.models[0].id;
   const lost = [settings.model, settings.other].find((id) => !known(id));

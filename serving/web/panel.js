@@ -21,9 +21,9 @@ export class AnswerPanel {
     this.foot = h("div", { class: "foot" });
     this.notice = h("div", {});
     this.graphHead = h("div", { class: "card-head" });
-    this.element = h("div", { class: "panel" },
-      h("section", { class: "card graph-card", "aria-label": "Dependency graph" }, this.graphHead, this.graph.element, legend()),
-      h("section", { class: "card trace-card", "aria-label": "Answer" }, this.head, this.notice, this.trace.element, this.foot));
+    this.traceCard = h("section", { class: "card trace-card", "aria-label": "Trace" }, this.trace.element, this.foot);
+    this.element = h("div", { class: "panel" }, h("section", { class: "band", "aria-label": "Verdict" }, this.head, this.notice),
+      h("section", { class: "card graph-card", "aria-label": "Dependency graph" }, this.graphHead, this.graph.element, legend()), this.traceCard);
     this.#watchWidth();
   }
 
@@ -151,28 +151,33 @@ export function verdictWords(answer) {
 }
 
 function verdictHead(answer, jump) {
-  if (answer.state === "empty") return [h("h2", { class: "quiet" }, "No answer yet"), h("p", { class: "quiet" }, "Press Solve to ask the checkpoint this problem.")];
-  if (answer.state === "waiting") return [h("h2", { class: "waiting" }, "Waiting for the first token")];
+  if (answer.state === "empty") return [h("h2", {}, "No answer yet"), h("p", { class: "quiet" }, "Ask the checkpoint: the graph lights up while it reasons.")];
+  if (answer.state === "waiting") return [h("h2", { class: "waiting" }, "Waiting for the first token"), h("p", { class: "quiet" }, "A checkpoint that is not loaded yet takes a few seconds.")];
+  const first = answer.steps[answer.firstWrong];
+  const link = first && h("button", { type: "button", class: "plain jump", onclick: jump }, `First wrong step: ${first.node}`);
   if (!answer.done) {
     const title = { streaming: "Reasoning", stopped: "Stopped", failed: "Broken off" }[answer.state];
     const right = answer.steps.filter((step) => step.status === "right").length;
-    return [h("h2", { class: answer.busy ? "waiting" : "" }, title), h("p", { class: "quiet figures" }, `${right} of ${answer.steps.length} steps right so far`)];
+    const count = h("span", { class: "quiet figures" }, `${right} of ${answer.steps.length} steps right so far`);
+    return [h("h2", { class: answer.busy ? "waiting" : "" }, title), h("p", { class: "facts" }, count, link)];
   }
-  const { verdict, recovered, timing } = answer.done;
-  const [title] = verdictWords(answer);
+  return [...wholeVerdict(answer.done, answer.tokens.length, verdictWords(answer)[0], link), ...otherFaults(answer.done.verdict).map((fault) => h("p", { class: "fault" }, fault))];
+}
+
+// A wrong answer is in the headline already.
+function otherFaults({ faults }) {
+  return faults.filter((fault) => !fault.startsWith("the answer is "));
+}
+
+function wholeVerdict({ verdict, recovered, timing }, tokens, title, link) {
   const grade = gradeOf(verdict);
-  const first = verdict.first_error;
   const facts = [
     h("span", { class: "meter", vars: { "--share": verdict.process_accuracy } }, h("i", {}), `${percent(verdict.process_accuracy)} of the graph derived rightly`),
     recovered === null ? null : h("span", {}, recovered ? "Recovered from the wrong step" : "Did not recover from the wrong step"),
-    timing && h("span", { class: "quiet figures" }, `${answer.tokens.length} tokens in ${(timing.total_ms / 1000).toFixed(1)} s`),
+    link,
+    timing && h("span", { class: "quiet" }, `${tokens} tokens in ${(timing.total_ms / 1000).toFixed(1)} s`),
   ];
-  return [
-    h("h2", { "data-tone": grade.tone }, icon(grade, 20), title),
-    h("p", { class: "facts figures" }, facts),
-    first !== null ? h("p", {}, h("button", { type: "button", class: "plain jump", onclick: jump }, `Go to the first wrong step: ${answer.steps[first].node}`)) : null,
-    ...verdict.faults.map((fault) => h("p", { class: "fault" }, fault)),
-  ].filter(Boolean);
+  return [h("h2", { "data-tone": grade.tone }, icon(grade, 22), title), h("p", { class: "facts figures" }, facts)];
 }
 
 function policyFoot(answer) {

@@ -31,7 +31,7 @@ export class PassView {
     const { settings } = this.app;
     const { logprobs: _, ...body } = question(settings, settings.model);
     const { samples, problems } = settings;
-    return { path: "v1/probe/pass-at-k", body: { ...body, samples, problems, ks: KS.filter((k) => k <= samples) } };
+    return { path: "v1/probe/pass-at-k", body: { ...body, samples, problems, ks: KS.filter((k) => k <= Math.max(1, samples / 2)) } };
   }
 
   async run(signal) {
@@ -60,10 +60,7 @@ export class PassView {
     }
   }
 
-  setHeat(heat) {
-    this.panel.heat = heat;
-    if (this.panel.answer) this.panel.refresh();
-  }
+  setHeat() {}
 
   #draw(state) {
     const { samples, estimate, total, policy } = state;
@@ -73,7 +70,7 @@ export class PassView {
       h("section", { class: "card chart", "aria-label": "Estimates" },
         h("h2", { class: waiting ? "waiting" : "" }, title),
         h("p", { class: "quiet figures" }, `${samples.length} of ${total} samples${state.early ? ", stopped early: the interval is narrow enough" : ""}${policy ? `, ${policy.model}` : ""}`),
-        estimate?.outcome.length ? bars(estimate) : null, estimate?.outcome.length ? table(estimate) : null),
+        estimate?.outcome.length ? bars(estimate, this.element.clientWidth < 600 ? 320 : 560) : null, estimate?.outcome.length ? table(estimate) : null),
       h("section", { class: "card", "aria-label": "Samples" }, h("h2", {}, "Samples"), key(), this.#grid(samples)));
   }
 

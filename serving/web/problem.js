@@ -8,6 +8,5 @@ export function showProblem(host, problem) {
   host.replaceChildren(
     h("h1", {}, problem.question),
     h("details", { class: "facts-of" },
-      h("summary", {}, h("span", { class: "text" }, problem.problem), h("span", { class: "more" }, `All ${facts} facts`))),
-    h("p", { class: "quiet figures" }, `${problem.id}, graph ${problem.hash.slice(0, 8)}`));
+      h("summary", {}, h("span", { class: "text" }, problem.problem), h("span", { class: "more" }, `All ${facts} facts`))));
 }

@@ -2,13 +2,16 @@
 
 /** Yields {name, data} for each event; `data` is the raw string. */
 export async function* events(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
   let rest = "";
+  let ended = false;
   try {
     for (;;) {
       const { value, done } = await reader.read();
+      ended = done;
       if (done) return;
-      const blocks = (rest + value).split(/\r?\n\r?\n/);
+      const blocks = (rest + decoder.decode(value, { stream: true })).split(/\r?\n\r?\n/);
       rest = blocks.pop();
       for (const block of blocks) {
         const event = parse(block);
@@ -16,7 +19,7 @@ export async function* events(body) {
       }
     }
   } finally {
-    reader.cancel().catch(() => {}); // an aborted body has nothing left to cancel
+    if (!ended) reader.cancel().catch(() => {}); // an aborted body has nothing left to cancel
   }
 }
 

@@ -15,7 +15,8 @@ export class TraceView {
     this.onOpen = onOpen;
     this.onEdit = onEdit;
     this.list = h("ol", { class: "trace", "aria-label": "Trace, step by step", onkeydown: (event) => this.#key(event) });
-    this.element = h("div", { class: "trace-frame" }, this.list);
+    this.blank = h("p", { class: "quiet" }, "The trace will stand here, step by step, each with its verdict.");
+    this.element = h("div", { class: "trace-frame" }, this.blank, this.list);
   }
 
   /** Draws what changed since the last call; rows that stay equal keep their element and the focus. */
@@ -25,6 +26,7 @@ export class TraceView {
     const wanted = this.#wanted();
     for (const key of this.#rows.keys()) if (!wanted.some((row) => row.key === key)) this.#rows.delete(key);
     this.list.replaceChildren(...wanted.map((row) => this.#row(row)));
+    this.blank.hidden = wanted.length > 0;
     this.element.classList.toggle("busy", answer.busy);
   }
 

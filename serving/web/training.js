@@ -2,11 +2,10 @@
 
 import { Answer } from "./answer.js";
 import { h, percent } from "./dom.js";
-import { labelOf } from "./graph.js";
+import { Matrix } from "./matrix.js";
 import { training } from "./models.js";
 import { AnswerPanel } from "./panel.js";
 import { framed, question, stream } from "./solve.js";
-import { STATUS, gradeOf, icon } from "./status.js";
 
 const cache = new Map(); // weights, problem and sampling -> Answer; a permanent checkpoint answers the same for ever
 const TRIES = 3;
@@ -16,12 +15,12 @@ export class TrainingView {
   constructor(host, app) {
     this.app = app;
     this.panel = new AnswerPanel({ announce: app.announce, onOpen: (index) => app.change({ step: index }) });
-    this.matrix = h("div", { class: "matrix-frame", tabindex: "0", role: "region", "aria-label": "Every quantity at every checkpoint" });
+    this.frame = h("div", { class: "matrix-frame", role: "region", "aria-label": "Every quantity at every checkpoint" });
     this.slider = h("input", { type: "range", min: 0, step: 1, class: "slider", "aria-label": "Checkpoint",
       oninput: () => this.#slide(), onchange: () => this.#ask() });
     this.caption = h("output", { class: "figures" });
     host.replaceChildren(h("section", { class: "card timeline", "aria-label": "Through training" },
-      h("div", { class: "slide" }, this.caption, this.slider), this.matrix), this.panel.element);
+      this.caption, this.frame), this.panel.element);
   }
 
   reset(problem) {
@@ -34,7 +33,8 @@ export class TrainingView {
     this.slider.value = String(index < 0 ? this.cards.length - 1 : index);
     this.panel.open = step;
     this.panel.heat = heat;
-    this.#draw();
+    this.matrix = new Matrix(problem, this.cards, this.slider, (i) => this.#jump(i));
+    this.frame.replaceChildren(this.matrix.element);
     this.#show();
   }
 
@@ -113,7 +113,6 @@ export class TrainingView {
     this.app.change({ at: this.#card.step, step: -1 });
     this.panel.open = -1;
     this.#show();
-    this.#draw();
   }
 
   #ask() {
@@ -125,24 +124,13 @@ export class TrainingView {
     const answer = cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? new Answer(this.problem);
     if (this.panel.answer !== answer) this.panel.show(answer);
     this.caption.replaceChildren(h("strong", {}, card.id), ` ${card.stage} step ${card.step}, ${card.tokens.toLocaleString("en")} tokens`);
-    this.slider.setAttribute("aria-valuetext", `${card.id}${answer.done ? `, ${percent(answer.done.verdict.process_accuracy)} right` : ""}`);
+    this.slider.setAttribute("aria-valuetext", `${card.id}${answer.done ? `, ${percent(answer.done.verdict.process_accuracy)} of the graph right` : ""}`);
+    this.#draw();
   }
 
   #draw() {
-    const needed = this.problem.graph.nodes.filter((node) => node.role !== "distractor");
-    const answers = this.cards.map((card) => cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? null);
-    const head = h("tr", {}, h("td", {}), this.cards.map((card, i) => h("th", { scope: "col", class: this.#chosen(i) },
-      h("button", { type: "button", class: "plain", tabindex: -1, title: card.id, onclick: () => this.#jump(i) }, card.step))));
-    const rows = needed.map((node) => h("tr", {}, h("th", { scope: "row", title: node.name }, labelOf(node.name).filter(Boolean).join(", ")),
-      answers.map((answer, i) => statusCell(answer, answer && answer.steps[answer.stepOf(node.name)]?.status, this.#chosen(i)))));
-    const share = h("tr", { class: "share" }, h("th", { scope: "row" }, "Share of the graph"), answers.map((answer, i) =>
-      h("td", { class: this.#chosen(i) }, answer?.done ? h("span", { class: "column", vars: { "--share": answer.done.verdict.process_accuracy } }, h("i", {}), percent(answer.done.verdict.process_accuracy)) : "")));
-    const final = h("tr", {}, h("th", { scope: "row" }, "Answer"), answers.map((answer, i) => gradeCell(answer, this.#chosen(i))));
-    this.matrix.replaceChildren(h("table", { class: "matrix" }, h("thead", {}, head), h("tbody", {}, rows, final, share)));
-  }
-
-  #chosen(index) {
-    return index === Number(this.slider.value) ? "chosen" : null;
+    this.cards.forEach((card, i) => this.matrix.fill(i, cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? null));
+    this.matrix.choose(Number(this.slider.value));
   }
 
   #jump(index) {
@@ -150,17 +138,6 @@ export class TrainingView {
     this.#slide();
     this.#ask();
   }
-}
-
-function statusCell(answer, status, chosen) {
-  if (!status) return h("td", { class: chosen }, answer?.busy ? h("span", { class: "dot", title: "being asked" }) : "");
-  return h("td", { class: chosen, "data-tone": STATUS[status].tone }, h("span", { class: "mark", title: status }, icon(status, 14)), h("span", { class: "unseen" }, status));
-}
-
-function gradeCell(answer, chosen) {
-  if (!answer?.done) return h("td", { class: chosen });
-  const grade = gradeOf(answer.done.verdict);
-  return h("td", { class: chosen, "data-tone": grade.tone }, h("span", { class: "mark", title: grade.words }, icon(grade, 14)), h("span", { class: "unseen" }, grade.words));
 }
 
 function pause(milliseconds, signal) {

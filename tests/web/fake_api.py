@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import math
 import re
+import threading
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -62,6 +63,8 @@ class Knobs:
     delay_s: float = 0.0
     fail: list[tuple[str, int]] = field(default_factory=list)  # (path ending, status), used up one by one
     break_after: int | None = None  # tokens until a stream ends in an error event
+    hold_after: int | None = None  # tokens until a stream waits for `release`
+    release: threading.Event = field(default_factory=threading.Event)
     models: bool = True
     asked: list[tuple[str, dict]] = field(default_factory=list)  # what came in: (path, body)
 
@@ -394,6 +397,8 @@ def make_app(knobs: Knobs) -> FastAPI:
                 fault = schemas.ErrorBody(message="the replica was lost", type="server_error", code="replica_lost")
                 yield _event("error", probe.ErrorEvent(error=fault))
                 return
+            if token.index == knobs.hold_after:
+                await asyncio.to_thread(knobs.release.wait, 10)
             if knobs.delay_s:
                 await asyncio.sleep(knobs.delay_s)
             yield _event("token", probe.TokenEvent(tokens=[token]))

@@ -1,0 +1,115 @@
+"""A headless Chromium and the stand-in API behind the page; each test gets a fresh page and fresh knobs."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.web.fake_api import Knobs, make_app
+
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+TIMEOUT_MS = 20_000  # a page takes a tenth of a second; a crowded machine much longer
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything that opens a page carries the marker `browser`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and "open_page" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One Chromium for all browser tests; skips where there is none."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium on PATH; install Debian's package `chromium`")
+    expect.set_options(timeout=TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@dataclass(frozen=True)
+class Fake:
+    """The stand-in API: its address and what can be turned."""
+
+    url: str
+    knobs: Knobs
+
+
+@pytest.fixture(scope="session")
+def fake_server() -> Iterator[Fake]:
+    knobs = Knobs()
+    server = uvicorn.Server(uvicorn.Config(make_app(knobs), host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield Fake(f"http://127.0.0.1:{port}/", knobs)
+    server.should_exit = True
+    thread.join(5)
+
+
+@pytest.fixture
+def fake(fake_server: Fake) -> Iterator[Fake]:
+    """The stand-in API with all knobs as they come."""
+    fresh = Knobs()
+    for knob in fields(Knobs):
+        setattr(fake_server.knobs, knob.name, getattr(fresh, knob.name))
+    yield fake_server
+    fake_server.knobs.release.set()
+
+
+class Opener:
+    """Opens links in fresh contexts and remembers what went wrong in them."""
+
+    def __init__(self, browser: Browser, base: str) -> None:
+        self.browser = browser
+        self.base = base
+        self.errors: list[str] = []
+        self.contexts = []
+
+    def __call__(self, link: str = "", width: int = 1280, height: int = 900, **options: object) -> Page:
+        context = self.browser.new_context(
+            viewport={"width": width, "height": height}, reduced_motion="reduce", **options
+        )
+        context.set_default_timeout(TIMEOUT_MS)
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: self.errors.append(f"{error}"))
+        page.on("console", lambda message: self._console(message.type, message.text))
+        page.on("request", lambda request: self._outside(request.url))
+        page.goto(self.base + link)
+        return page
+
+    def _console(self, kind: str, text: str) -> None:
+        # Chromium itself reports each 4xx and 5xx answer here; those are what the error tests ask for.
+        if kind in ("error", "warning") and not text.startswith("Failed to load resource"):
+            self.errors.append(text)
+
+    def _outside(self, url: str) -> None:
+        if not url.startswith(self.base):
+            self.errors.append(f"a request left the server: {url}")
+
+
+@pytest.fixture
+def open_page(chromium: Browser, fake: Fake) -> Iterator[Opener]:
+    """Opens links of the page; in the end there may be no script error, CSP report or outside request."""
+    opener = Opener(chromium, fake.url)
+    yield opener
+    for context in opener.contexts:
+        context.close()
+    assert opener.errors == []

@@ -1,0 +1,77 @@
+"""The pure modules of the page, run in the browser: the stream parser, the link, the offsets."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.web.conftest import Opener
+
+
+def test_events_survive_any_cut_of_the_bytes(open_page: Opener) -> None:
+    page = open_page()
+    wanted = page.evaluate(
+        """async () => {
+          const { events } = await import("/static/stream.js");
+          const text = "event: start\\r\\ndata: {\\"a\\":\\"é\\u{1F600}\\"}\\r\\n\\r\\n: beat\\n\\n"
+            + "event: token\\ndata: 1\\ndata: 2\\n\\ndata: [DONE]\\n\\n";
+          const bytes = new TextEncoder().encode(text);
+          const seen = new Set();
+          for (let cut = 1; cut < bytes.length; cut += 1) {
+            const body = new ReadableStream({ start(controller) {
+              controller.enqueue(bytes.slice(0, cut));
+              controller.enqueue(bytes.slice(cut));
+              controller.close();
+            } });
+            const out = [];
+            for await (const event of events(body)) out.push(event);
+            seen.add(JSON.stringify(out));
+          }
+          return [...seen];
+        }"""
+    )
+    assert wanted == [
+        '[{"name":"start","data":"{\\"a\\":\\"é\U0001f600\\"}"},{"name":"token","data":"1\\n2"},'
+        '{"name":"message","data":"[DONE]"}]'
+    ]
+
+
+def test_a_link_read_back_gives_the_same_settings(open_page: Opener) -> None:
+    page = open_page()
+    assert page.evaluate(
+        """async () => {
+          const { DEFAULTS, VIEWS, read, write } = await import("/static/link.js");
+          const some = { number: [0, 1, -1, 0.3, 9007199254740991], boolean: [true, false],
+            string: ["", "demo@40", "a&b=c #?%é 1\\n2"] };
+          let state = 1;
+          const pick = (list) => list[(state = (state * 48271) % 2147483647) % list.length];
+          for (let i = 0; i < 500; i += 1) {
+            const settings = { ...DEFAULTS };
+            for (const name of Object.keys(DEFAULTS)) {
+              settings[name] = pick(name === "view" ? VIEWS : some[typeof DEFAULTS[name]]);
+            }
+            if (JSON.stringify(read(write(settings))) !== JSON.stringify(settings)) return write(settings);
+          }
+          return "same";
+        }"""
+    ) == "same"  # fmt: skip
+
+
+def test_a_damaged_link_falls_back_to_the_defaults(open_page: Opener) -> None:
+    page = open_page("#nowhere?op=many&seed=&constructor=1&__proto__=2&heat=yes")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.get_by_label("Operations")).to_have_value("5")
+
+
+def test_offsets_count_code_points(open_page: Opener) -> None:
+    page = open_page()
+    assert page.evaluate(
+        """async () => {
+          const { Answer } = await import("/static/answer.js");
+          const answer = new Answer({ graph: { nodes: [] } });
+          answer.start({ policy: null, prefix: "\\u{1F600} " });
+          const tokens = [{ text: "ab\\u{1F601}", start: 2, end: 5 }, { text: "cd", start: 5, end: 7 }];
+          answer.add(tokens);
+          answer.step({ node: "x", status: "right", start: 3, end: 6 });
+          return [answer.pieces.map((p) => answer.slice(p.start, p.end)), answer.tokensIn(3, 6).map((t) => t.part)];
+        }"""
+    ) == [["\U0001f600 a", "b\U0001f601c", "d"], ["b\U0001f601", "c"]]

@@ -1,0 +1,128 @@
+"""Keys, errors and empty states: each is said in words, with what is needed to report it."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.web.conftest import Fake, Opener
+
+
+def test_a_locked_server_asks_for_the_key_and_keeps_it_in_this_tab_only(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.key = "k-1"
+    page = open_page("#solve?model=demo@40&go=1")
+    expect(page.get_by_role("heading", name="API key")).to_be_visible()
+    page.get_by_label("Key", exact=True).fill("k-1")
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.locator(".step.first")).to_be_visible()
+    assert "k-1" not in page.url
+    assert page.evaluate("JSON.stringify(localStorage)").find("k-1") < 0
+    assert page.evaluate("sessionStorage.getItem('interplay.key')") == "k-1"
+    assert page.evaluate("document.cookie") == ""
+    page.get_by_role("button", name="Key", exact=True).click()
+    page.get_by_role("button", name="Forget it").click()
+    expect(page.get_by_role("heading", name="This server needs a key")).to_be_visible()
+
+
+def test_escape_from_the_key_dialog_changes_nothing(open_page: Opener) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Key", exact=True).click()
+    page.get_by_label("Key", exact=True).fill("half typed")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+    assert page.evaluate("sessionStorage.getItem('interplay.key')") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "headline"),
+    [
+        (400, "The server refused a field"),
+        (404, "Not found"),
+        (429, "Too many requests with this key"),
+        (500, "The server failed"),
+        (503, "The server is full or not ready"),
+    ],
+)
+def test_a_refusal_is_shown_in_words_with_its_request_id(
+    open_page: Opener, fake: Fake, status: int, headline: str
+) -> None:
+    fake.knobs.fail = [("/solve", status)]
+    page = open_page("#solve?model=demo@40&go=1")
+    alert = page.get_by_role("alert")
+    expect(alert.get_by_role("heading")).to_have_text(headline)
+    expect(alert).to_contain_text("req-fake-1")
+    if status in (429, 503):
+        expect(alert).to_contain_text("2 s")
+    if status == 400:
+        expect(alert).to_contain_text("problem.op")
+    page.get_by_role("button", name="Solve").click()
+    expect(page.locator(".step.first")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_an_answer_that_breaks_off_keeps_its_steps(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.break_after = 60
+    page = open_page("#solve?model=demo@40&go=1")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("The answer broke off")
+    expect(alert).to_contain_text("the replica was lost")
+    expect(alert).to_contain_text("req-fake-stream")
+    expect(page.locator(".step")).to_have_count(3)
+
+
+@pytest.mark.parametrize("link", ["#compare?go=1", "#pass?go=1"])
+def test_the_other_views_show_their_errors_too(open_page: Opener, fake: Fake, link: str) -> None:
+    fake.knobs.fail = [("/compare", 503), ("/pass-at-k", 503)]
+    page = open_page(link)
+    expect(page.get_by_role("alert")).to_contain_text("The server is full or not ready")
+
+
+def test_a_failed_problem_can_be_tried_again(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.fail = [("/problems", 503)]
+    page = open_page()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def test_a_server_that_is_gone_is_named_as_such(open_page: Opener) -> None:
+    page = open_page("#solve?model=demo@40")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Solve").click()
+    expect(page.get_by_role("alert")).to_contain_text("The server did not answer")
+
+
+def test_a_run_without_checkpoints_says_so(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.models = False
+    page = open_page()
+    expect(page.get_by_role("heading", name="No checkpoint yet")).to_be_visible()
+
+
+def test_a_link_to_a_checkpoint_that_is_gone_says_so_and_another_can_be_chosen(open_page: Opener) -> None:
+    page = open_page("#solve?model=demo@7")
+    expect(page.get_by_role("alert")).to_contain_text("demo@7")
+    page.get_by_label("Checkpoint").select_option("demo@20")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+
+
+def test_model_text_is_never_markup(open_page: Opener) -> None:
+    page = open_page()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    shown = page.evaluate(
+        """async () => {
+          const { TraceView } = await import("/static/trace.js");
+          const { Answer } = await import("/static/answer.js");
+          const evil = "<img src=x onerror=alert(1)> \\u{1F600} Define <b>x</b> as y.";
+          const answer = new Answer({ graph: { nodes: [] }, answer: 1 });
+          answer.chars = Array.from(evil);
+          const view = new TraceView({ onOpen() {}, onEdit() {} });
+          const start = Array.from(evil).indexOf("D");
+          const step = { index: 0, node: "<i>x</i>", status: "invented", reason: "<u>no</u>" };
+          answer.steps = [{ ...step, start, end: answer.chars.length }];
+          view.show(answer, { open: 0, heat: false });
+          document.body.append(view.element);
+          const sentence = view.element.querySelector(".sentence").textContent;
+          return [view.element.querySelectorAll("img, b, i, u").length, sentence];
+        }"""
+    )
+    assert shown == [0, "Define <b>x</b> as y."]

@@ -1,0 +1,112 @@
+"""Compare, Training, pass@k; and the permalink of every view."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.web.conftest import Fake, Opener
+
+
+def test_compare_says_where_two_checkpoints_part(open_page: Opener) -> None:
+    page = open_page("#compare?model=demo@40&other=demo@100&go=1")
+    expect(page.locator(".parting h2")).to_have_text(
+        "They part at adult wolf in Bundle Ranch: demo@40 has it wrong operand, demo@100 has it right."
+    )
+    expect(page.locator("tr.parts")).to_have_count(1)
+    expect(page.locator("tr.parts")).to_contain_text("they part here")
+    expect(page.locator("tr.same")).to_have_count(4)
+    expect(page.locator(".sides .card")).to_have_count(2)
+
+
+def test_a_compared_node_is_chosen_in_both_graphs_and_the_table(open_page: Opener) -> None:
+    page = open_page("#compare?model=demo@0&other=demo@100&go=1")
+    page.locator(".sides .card").nth(1).locator('[data-node="adult bear in Bundle Ranch"]').click()
+    expect(page.locator('.node[aria-pressed="true"]')).to_have_count(2)
+    expect(page.locator("tr.chosen")).to_contain_text("adult bear in Bundle Ranch")
+
+
+def test_training_asks_every_checkpoint_once_and_the_slider_walks_through_them(open_page: Opener, fake: Fake) -> None:
+    page = open_page("#training?go=1")
+    expect(page.locator(".column")).to_have_count(6)
+    asked = [body["model"] for path, body in fake.knobs.asked if path == "solve"]
+    assert asked == [f"demo@{step}" for step in (0, 20, 40, 60, 80, 100)]
+    slider = page.get_by_role("slider", name="Checkpoint")
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("heading", name="Right answer, for the wrong reason")).to_be_visible()
+    page.keyboard.press("Home")
+    expect(page.get_by_role("heading", name=re.compile("Wrong answer"))).to_be_visible()
+    expect(slider).to_have_attribute("aria-valuetext", "demo@0, 14% of the graph right")
+    assert "at=0" in page.url
+    assert len(fake.knobs.asked) == 6
+
+
+def test_training_waits_as_long_as_a_full_server_says_and_goes_on(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.fail = [("/solve", 503)]
+    page = open_page("#training?go=1")
+    expect(page.locator(".column")).to_have_count(6)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_pass_at_k_draws_both_readings_with_intervals(open_page: Opener, fake: Fake) -> None:
+    page = open_page("#pass?model=demo@80&temperature=1&go=1")
+    expect(page.get_by_role("heading", name=re.compile("At k = 8, 96% right answers, 50% verified"))).to_be_visible()
+    expect(page.locator(".bars .outcome rect")).to_have_count(5)  # four bars and the key
+    expect(page.locator(".bars .whisker")).to_have_count(8)
+    expect(page.locator("button.sample")).to_have_count(16)
+    page.get_by_text("As a table").click()
+    expect(page.get_by_role("row", name=re.compile("^1 25%"))).to_be_visible()
+    assert fake.knobs.asked[0][1]["ks"] == [1, 2, 4, 8]
+
+
+def test_a_sample_opens_with_its_verdict(open_page: Opener) -> None:
+    page = open_page("#pass?model=demo@80&temperature=1&go=1")
+    page.get_by_role("button", name=re.compile("right for the wrong reason")).first.click()
+    expect(page.get_by_role("heading", name="Right answer, for the wrong reason")).to_be_visible()
+    expect(page.locator('.step[data-status="missing"]')).to_have_count(1)
+
+
+LINKS = [
+    ("#solve?op=7&template=school&seed=3&model=demo@20&temperature=0.5&draw=9&step=2&heat=1&go=1", "#step-detail"),
+    ("#compare?seed=2&model=demo@0&other=demo@60&step=1&go=1", "tr.chosen"),
+    ("#training?template=movie&run=demo&at=40&go=1", ".column"),
+    ("#pass?model=demo@60&temperature=1&problems=2&samples=4&go=1", ".bars"),
+]
+
+
+@pytest.mark.parametrize(("link", "shown"), LINKS, ids=["solve", "compare", "training", "pass"])
+def test_a_permalink_restores_its_view(open_page: Opener, link: str, shown: str) -> None:
+    page = open_page(link)
+    expect(page.locator(shown).first).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    first = page.locator("main").inner_text()
+    assert page.url.endswith(link)
+    again = open_page(page.url.removeprefix(open_page.base))
+    expect(again.locator(shown).first).to_be_visible()
+    expect(again.get_by_role("button", name="Stop")).to_be_hidden()
+    assert again.locator("main").inner_text() == first
+
+
+def test_back_returns_to_the_view_before(open_page: Opener) -> None:
+    page = open_page("#solve?model=demo@40&go=1")
+    expect(page.locator(".step.first")).to_be_visible()
+    page.get_by_role("link", name="Compare").click()
+    expect(page.get_by_role("button", name="Compare")).to_be_visible()
+    page.go_back()
+    expect(page.locator(".step.first")).to_be_visible()
+
+
+def test_a_copied_link_names_the_checkpoint_and_not_the_alias(open_page: Opener) -> None:
+    page = open_page("#solve?go=1", permissions=["clipboard-read", "clipboard-write"])
+    expect(page.get_by_role("heading", name="Right, and every step holds")).to_be_visible()
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator("#copied")).to_have_text("Link copied")
+    assert "model=demo@100" in page.evaluate("navigator.clipboard.readText()")
+    page.get_by_role("button", name="Copy as curl").click()
+    expect(page.locator("#copied")).to_have_text("Command copied")
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert "v1/probe/solve" in command
+    assert "$INTERPLAY_KEY" in command
