@@ -148,7 +148,7 @@ class CheckpointStore:
             raise CheckpointError(f"there is no checkpoint {checkpoint_id!r} in this run")
         return path
 
-    def latest_good(self, stage: str | None = None) -> Manifest | None:
+    def latest(self, stage: str | None = None) -> Manifest | None:
         """The newest checkpoint (of `stage`) whose hashes hold; broken ones are passed over, newest first."""
         for manifest in reversed(self.list()):
             if stage is None or manifest.stage == stage:
