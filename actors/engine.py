@@ -10,7 +10,9 @@ What every back end promises, and the errors it may raise; no back end lives her
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import importlib
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -87,7 +89,7 @@ class Engine(Protocol):
         """One whole completion. Cancelling the call aborts it. Raises RequestRefused or EngineDead."""
         ...
 
-    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncIterator[TokenDelta]:
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
         """The completion as it is drawn; closing the iterator aborts it. The last delta has a finish reason."""
         ...
 
@@ -113,9 +115,7 @@ async def start_engine(model_dir: Path, config: EngineConfig, weight_version: in
     `weight_version` is the number that the directory's weights answer under.
     """
     if config.backend == "torch":
-        from actors.engine_torch import TorchEngine
-
-        return await TorchEngine.start(model_dir, config, weight_version)
-    from actors.engine_vllm import VllmEngine
-
-    return await VllmEngine.start(model_dir, config, weight_version)
+        torch_engine = await asyncio.to_thread(importlib.import_module, "actors.engine_torch")
+        return await torch_engine.TorchEngine.start(model_dir, config, weight_version)
+    vllm_engine = await asyncio.to_thread(importlib.import_module, "actors.engine_vllm")  # takes 10 s
+    return await vllm_engine.VllmEngine.start(model_dir, config, weight_version)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -37,7 +38,8 @@ class TorchEngine:
         model = await asyncio.to_thread(
             AutoModelForCausalLM.from_pretrained, model_dir, dtype=getattr(torch, config.dtype), use_safetensors=True
         )
-        return cls(model.to(config.device).eval(), weight_version)
+        cast("torch.nn.Module", model).to(config.device).eval()
+        return cls(model, weight_version)
 
     @property
     def weight_version(self) -> int:
@@ -68,7 +70,7 @@ class TorchEngine:
             first_weight_version=deltas[0].weight_version,
         )
 
-    async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncIterator[TokenDelta]:
+    async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
         """The completion as it is drawn; see the protocol."""
         self._check(prompt_ids, sampling)
         draws = self._draw(list(prompt_ids), sampling)

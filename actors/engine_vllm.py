@@ -12,7 +12,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +101,7 @@ class VllmEngine:
             raise
         return _completion(output.outputs[0], index)
 
-    async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncIterator[TokenDelta]:
+    async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
         """The completion as it is drawn; see the protocol."""
         loop = asyncio.get_running_loop()
         arrived: asyncio.Queue[RequestOutput | Exception] = asyncio.Queue()
@@ -333,7 +333,7 @@ def _engine_args(model_dir: Path, config: EngineConfig) -> EngineArgs:
         trust_remote_code=False,
         dtype=config.dtype,
         enforce_eager=not config.compiled,
-        max_model_len=config.max_model_tokens,
+        max_model_len=cast("int", config.max_model_tokens),
         max_num_seqs=config.max_open_requests,
         # Seeded sampling of a prompt that is split over steps fails in vLLM 0.32 on a CPU ("CPU Generator does not use
         # offset"), so prompts are prefilled whole there.

@@ -84,7 +84,7 @@ def publish(version: int, named_tensors: Iterable[tuple[str, torch.Tensor]], pro
     for name, tensor in named_tensors:
         packer.add(name, tensor)
     arrays, places, digest = packer.finish()
-    buckets = tuple(Bucket(ray.put(array), array.nbytes, zlib.crc32(array)) for array in arrays)
+    buckets = tuple(Bucket(ray.put(array), array.nbytes, zlib.crc32(array.data)) for array in arrays)
     return WeightVersion(version, places, buckets, digest, probe)
 
 
@@ -103,7 +103,7 @@ def fetch(weights: WeightVersion, timeout_s: float) -> list[tuple[str, torch.Ten
 
     arrays: list[np.ndarray[Any, Any]] = ray.get([bucket.ref for bucket in weights.buckets], timeout=timeout_s)
     for number, (array, bucket) in enumerate(zip(arrays, weights.buckets, strict=True)):
-        if array.nbytes != bucket.nbytes or zlib.crc32(array) != bucket.crc32:
+        if array.nbytes != bucket.nbytes or zlib.crc32(array.data) != bucket.crc32:
             raise WeightsRefused(f"weight version {weights.version}: bucket {number} does not match its checksum")
     return [(place.name, _view(arrays[place.bucket], place)) for place in weights.tensors]
 
@@ -152,7 +152,7 @@ def weight_hash(tensors: Sequence[tuple[TensorPlace, np.ndarray[Any, Any]]]) -> 
     digest = hashlib.sha256()
     for place, data in tensors:
         digest.update(f"{place.name}\0{place.dtype}\0{place.shape}\0".encode())
-        digest.update(data)
+        digest.update(data.data)
     return digest.hexdigest()
 
 
@@ -171,4 +171,4 @@ def _view(array: np.ndarray[Any, Any], place: TensorPlace) -> torch.Tensor:
     with warnings.catch_warnings():
         # The store's memory is read-only; torch has no such notion and says so, but nobody writes.
         warnings.filterwarnings("ignore", "The given buffer is not writable")
-        return torch.frombuffer(memoryview(array), dtype=dtype, count=count, offset=place.offset).view(place.shape)
+        return torch.frombuffer(array.data, dtype=dtype, count=count, offset=place.offset).view(place.shape)

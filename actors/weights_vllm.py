@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
 from vllm.distributed.weight_transfer.base import (
@@ -57,7 +57,8 @@ class RayWeightTransfer(WeightTransferEngine[NothingToInitialise, CheckedTensors
 
     def receive_weights(self, update_info: CheckedTensors) -> None:
         """Load the tensors; each layer is processed and copied into its live storage once it is complete."""
-        self.model.load_weights((name, tensor.to(self.device)) for name, tensor in update_info.tensors)
+        load_weights = cast("Any", self.model).load_weights  # every vLLM model has it; torch's Module does not
+        load_weights((name, tensor.to(self.device)) for name, tensor in update_info.tensors)
 
     def finish_weight_update(self) -> None:
         """Complete the reload and repack the heads that a tied embedding feeds."""
@@ -75,11 +76,11 @@ def repack_tied_heads(model: torch.nn.Module) -> None:
     load time, which then keeps the old values: log-probabilities off by about 5.
     """
     embeddings = {
-        module.weight.data_ptr()
+        cast("torch.Tensor", module.weight).data_ptr()
         for module in model.modules()
         if isinstance(module, VocabParallelEmbedding) and not isinstance(module, ParallelLMHead)
     }
     for module in model.modules():
-        tied = isinstance(module, ParallelLMHead) and module.weight.data_ptr() in embeddings
+        tied = isinstance(module, ParallelLMHead) and cast("torch.Tensor", module.weight).data_ptr() in embeddings
         if tied and isinstance(module.quant_method, QuantizeMethodBase):
             module.quant_method.process_weights_after_loading(module)

@@ -1,0 +1,303 @@
+"""A fleet brought to life: starts, proves, watches, replaces and lets go the workers that `fleet` asks for.
+
+It owns every wait and every task around a worker, but knows neither Ray nor what the work is: how to make a worker, to
+prove it and to kill it is told by `Trade`. All of it belongs to one asyncio loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from ray.exceptions import RayError
+
+from actors.engine import EngineError
+from actors.fleet import ALIVE, Action, Fleet, FleetPolicy, State
+from actors.weights import WeightsRefused
+
+H = TypeVar("H")
+
+_STOP_S: Final = 10.0
+
+
+class WorkerFault(RuntimeError):
+    """A worker is up but cannot be trusted with work: it failed its proof, or it hangs."""
+
+
+WORKER_ERRORS: Final = (RayError, EngineError, WeightsRefused, WorkerFault, TimeoutError)
+"""What a lost or useless worker looks like from outside."""
+
+
+class Trade(Protocol[H]):
+    """What a crew must know of its workers; every call may raise one of WORKER_ERRORS."""
+
+    def hire(self, name: str) -> H:
+        """Begin to make a worker; returns at once."""
+        ...
+
+    async def ready(self, worker: H) -> int:
+        """Wait until it is up; its process id."""
+        ...
+
+    async def prove(self, worker: H, name: str) -> int | None:
+        """Wait until it has shown that it holds the wanted version; that version."""
+        ...
+
+    def wanted(self) -> int | None:
+        """The version that a serving worker must hold, if versions matter."""
+        ...
+
+    async def watch(self, worker: H) -> object:
+        """Probe it once; something that changes while a busy worker gets on, and is None while it is idle."""
+        ...
+
+    async def dismiss(self, worker: H) -> None:
+        """Ask it to end."""
+        ...
+
+    def kill(self, worker: H) -> None:
+        """End it now; never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a crew waits, in seconds: for a start, between two probes, for an answer or for progress."""
+
+    start_s: float
+    probe_every_s: float
+    stall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lease(Generic[H]):
+    """The right to give one piece of work to one incarnation of a worker."""
+
+    worker: H
+    slot: int
+    incarnation: int
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker as `status` shows it. `failures` counts what its slot lost lately, `cause` says the last."""
+
+    kind: str
+    name: str
+    state: State
+    pid: int | None
+    version: int | None
+    open: int
+    failures: int
+    cause: str | None
+
+
+class Crew(Generic[H]):
+    """Keeps the wanted number of proved workers. Call `resize` to begin and `close` to end."""
+
+    def __init__(self, kind: str, trade: Trade[H], policy: FleetPolicy, patience: Patience) -> None:
+        self.kind = kind
+        self.fleet = Fleet(policy)
+        self._trade = trade
+        self._patience = patience
+        self._workers: dict[int, H] = {}
+        self._pids: dict[int, int] = {}
+        self._proofs: dict[int, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._pulse = asyncio.Event()
+        self._bug: BaseException | None = None
+
+    def resize(self, count: int) -> None:
+        """Ask for `count` workers; returns at once. Asking twice is asking once."""
+        self.fleet.resize(count, time.monotonic())
+        if self._supervisor is None:
+            self._supervisor = self._spawn(self._supervise())
+        self.wake()
+
+    async def settled(self, timeout_s: float) -> None:
+        """Wait until nobody is on the way in or out. Raises TimeoutError, or FleetExhausted if nobody is left."""
+        async with asyncio.timeout(timeout_s):
+            while not self.fleet.settled:
+                await self._change()
+        if self.fleet.exhausted:
+            self.fleet.take()
+
+    @asynccontextmanager
+    async def lease(self, timeout_s: float) -> AsyncIterator[Lease[H]]:
+        """The least loaded serving worker, once there is one. Raises FleetExhausted, or TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while (member := self.fleet.take()) is None:
+                await self._change()
+        slot, incarnation = member.slot, member.incarnation
+        try:
+            yield Lease(self._workers[incarnation], slot, incarnation, member.version)
+        finally:
+            self.fleet.give_back(slot, incarnation)
+            self.wake()
+
+    def lost(self, slot: int, incarnation: int, cause: str) -> None:
+        """Take an incarnation out for good and kill what may be left of it."""
+        self.fleet.lost(slot, incarnation, cause, time.monotonic())
+        self._forget(incarnation)
+        self.wake()
+
+    async def prove_all(self) -> None:
+        """Prove every worker that is up against what is wanted now; those that fail are lost.
+
+        One that refuses the version is not: it keeps serving what it holds.
+        """
+        up = (State.SYNCING, State.SERVING, State.SUSPECT)
+        members = [(m.slot, m.incarnation) for m in self.fleet.members.values() if m.state in up]
+        await asyncio.gather(*(self._prove(slot, incarnation) for slot, incarnation in members))
+
+    def drop_stale(self) -> None:
+        """Take out the serving workers that do not hold what is wanted now."""
+        wanted = self._trade.wanted()
+        for member in [m for m in self.fleet.members.values() if m.state is State.SERVING and m.version != wanted]:
+            self.lost(member.slot, member.incarnation, f"holds version {member.version} instead of {wanted}")
+
+    def status(self) -> tuple[WorkerStatus, ...]:
+        """Every worker, those that drain included."""
+        return tuple(
+            WorkerStatus(
+                kind=self.kind,
+                name=self._name(m.slot, m.incarnation),
+                state=m.state,
+                pid=self._pids.get(m.incarnation),
+                version=m.version,
+                open=m.open,
+                failures=m.failures,
+                cause=m.cause,
+            )
+            for m in sorted(self.fleet.everyone(), key=lambda m: (m.slot, m.incarnation))
+        )
+
+    async def close(self) -> None:
+        """End every worker and every task; safe to call twice."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(self._dismiss(worker) for worker in self._workers.values()))
+        self._workers.clear()
+
+    def wake(self) -> None:
+        """Something changed: let all who wait look again."""
+        self._pulse.set()
+        self._pulse = asyncio.Event()
+
+    async def _supervise(self) -> None:
+        while True:
+            pulse = self._pulse
+            for action in self.fleet.plan(time.monotonic()):
+                self._spawn(self._bring_up(action) if action.kind == "start" else self._let_go(action))
+            due = self.fleet.next_due()
+            wait_s = None if due is None else max(0.0, due - time.monotonic())
+            with suppress(TimeoutError):  # something is due
+                async with asyncio.timeout(wait_s):
+                    await pulse.wait()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Tasks handle what is planned for; anything else is our own mistake and is raised to whoever waits."""
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._bug = task.exception()
+            self.wake()
+
+    async def _change(self) -> None:
+        if self._bug is not None:
+            raise self._bug
+        await self._pulse.wait()
+
+    async def _bring_up(self, action: Action) -> None:
+        slot, incarnation = action.slot, action.incarnation
+        try:
+            worker = self._workers[incarnation] = self._trade.hire(self._name(slot, incarnation))
+            async with asyncio.timeout(self._patience.start_s):
+                self._pids[incarnation] = await self._trade.ready(worker)
+        except TimeoutError:
+            self.lost(slot, incarnation, f"not up in {self._patience.start_s:g} s")
+            return
+        except WORKER_ERRORS as error:
+            self.lost(slot, incarnation, str(error))
+            return
+        self.fleet.started(slot, incarnation, time.monotonic())
+        self.wake()
+        await self._prove(slot, incarnation)
+        await self._watch(slot, incarnation)
+
+    async def _prove(self, slot: int, incarnation: int) -> None:
+        """Prove until it holds what is wanted, which may change meanwhile; one proof of a worker at a time."""
+        async with self._proofs.setdefault(incarnation, asyncio.Lock()):
+            member = self.fleet.members.get(slot)
+            while member is not None and member.incarnation == incarnation and member.state in ALIVE:
+                if member.state is not State.SYNCING and member.version == self._trade.wanted():
+                    return
+                try:
+                    version = await self._trade.prove(self._workers[incarnation], self._name(slot, incarnation))
+                except WORKER_ERRORS as error:
+                    if not (isinstance(error, WeightsRefused) and member.version is not None):
+                        self.lost(slot, incarnation, str(error))
+                    return  # one that refused a version still holds, and serves, the one before
+                self.fleet.proved(slot, incarnation, version, self._trade.wanted(), time.monotonic())
+                self.wake()
+
+    async def _watch(self, slot: int, incarnation: int) -> None:
+        """Probe until it is gone; doubt it when it does not answer, give it up when it stands still too long."""
+        answered = moved = time.monotonic()
+        seen: object = None
+        while (worker := self._workers.get(incarnation)) is not None:
+            await asyncio.sleep(self._patience.probe_every_s)
+            try:
+                async with asyncio.timeout(max(5.0, self._patience.probe_every_s)):
+                    progress = await self._trade.watch(worker)
+            except TimeoutError:
+                self.fleet.doubted(slot, incarnation, time.monotonic())
+            except WORKER_ERRORS as error:
+                self.lost(slot, incarnation, str(error))
+                return
+            else:
+                answered = time.monotonic()
+                self.fleet.cleared(slot, incarnation, answered)
+                if progress is None or progress != seen:
+                    moved = answered
+                seen = progress
+            self.wake()
+            if time.monotonic() - min(answered, moved) > self._patience.stall_s:
+                self.lost(slot, incarnation, f"hung: no progress in {self._patience.stall_s:g} s")
+                return
+
+    async def _let_go(self, action: Action) -> None:
+        worker = self._workers.get(action.incarnation)
+        if worker is not None:
+            await self._dismiss(worker)
+        self._forget(action.incarnation)
+        self.wake()
+
+    async def _dismiss(self, worker: H) -> None:
+        with suppress(*WORKER_ERRORS):  # it is killed next in any case
+            async with asyncio.timeout(_STOP_S):
+                await self._trade.dismiss(worker)
+        self._trade.kill(worker)
+
+    def _forget(self, incarnation: int) -> None:
+        worker = self._workers.pop(incarnation, None)
+        self._pids.pop(incarnation, None)
+        self._proofs.pop(incarnation, None)
+        if worker is not None:
+            self._trade.kill(worker)
+
+    def _name(self, slot: int, incarnation: int) -> str:
+        return f"{self.kind}-{slot}.{incarnation}"

@@ -1,0 +1,67 @@
+"""The event log survives kills, torn lines and full disks; the metric table is sound."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pytest
+
+from actors.telemetry import METRICS, EventLog, Meters, read_events
+
+
+def test_events_come_back_in_order_with_their_fields(tmp_path: Path) -> None:
+    with EventLog(tmp_path / "run" / "metrics.jsonl") as log:
+        log.write("rl_step", step=1, reward=0.5)
+        log.write("sync", version=1)
+        log.sync()
+    events = list(read_events(tmp_path / "run" / "metrics.jsonl"))
+    assert [e["event"] for e in events] == ["rl_step", "sync"]
+    assert events[0]["reward"] == 0.5
+
+
+def test_a_log_that_is_not_there_has_no_events(tmp_path: Path) -> None:
+    assert list(read_events(tmp_path / "none.jsonl")) == []
+
+
+def test_a_torn_last_line_is_not_read_and_is_cut_off_by_the_next_writer(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"event": "a"}\n{"event": "b", "ste')
+    assert [e["event"] for e in read_events(path)] == ["a"]
+    with EventLog(path) as log:
+        log.write("c")
+    assert [e["event"] for e in read_events(path)] == ["a", "c"]
+
+
+def test_a_damaged_line_before_the_last_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"event": "a"}\nnonsense\n{"event": "b"}\n')
+    with pytest.raises(ValueError, match="line 2"):
+        list(read_events(path))
+
+
+def test_a_full_disk_drops_events_whole_and_counts_them(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with EventLog(path) as log:
+        log.write("before")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+        try:
+            log.write("too long for what is left", filler="x" * 100)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        log.write("after")
+        assert log.dropped == 1
+    assert [e["event"] for e in read_events(path)] == ["before", "after"]
+
+
+def test_metric_names_are_unique_and_counters_end_in_total() -> None:
+    assert len({m.name for m in METRICS}) == len(METRICS)
+    assert all(m.name.endswith("_total") == (m.kind == "counter") for m in METRICS)
+
+
+def test_a_metric_outside_the_table_is_our_own_mistake() -> None:
+    with pytest.raises(KeyError):
+        Meters().add("interplay_unheard_of_total")
+    with pytest.raises(AssertionError):
+        Meters().add("interplay_workers")
