@@ -29,9 +29,10 @@ import ray.exceptions
 from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]  # Cython
 
 from cluster import resources
-from cluster.environment import REPOSITORY, actor_env, cache_folder
+from cluster.environment import actor_env, cache_folder
 from cluster.errors import ClusterUnreachable, UnsafeCluster
 from cluster.resources import Resources
+from cluster.shipping import stage
 
 NAMESPACE = "interplay"
 INSECURE_FLAG = "--i-accept-that-anyone-on-the-network-can-run-code"
@@ -42,8 +43,6 @@ OBJECT_STORE_BYTES = 1024**3
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
 CONNECT_TIMEOUT_S = 3.0
 SHUTDOWN_GRACE_S = 5.0
-# What workers of a cluster need of the checkout: the packages alone.
-WORKING_DIR_EXCLUDES = ("/.*", "/runs", "/tests", "/docs", "/benchmarks", "*.log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +159,13 @@ def _joined(address: str, asked: Resources, insecure: bool, wait_s: float) -> Ge
     require_safe(address, os.environ, insecure)
     # Inside a job Ray hands down the job's own runtime environment, and refuses a second one.
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    context = _connect(address, {} if in_job else _shipped())
+    if in_job:
+        context = _connect(address, {})
+    else:
+        with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:
+            stage(Path(folder))
+            environment = actor_env(Path(tempfile.gettempdir()) / "interplay-cache", 1)
+            context = _connect(address, {"working_dir": folder, "env_vars": environment})
     try:
         _await_resources(asked, address, wait_s)
         yield ClusterRecord(
@@ -168,14 +173,6 @@ def _joined(address: str, asked: Resources, insecure: bool, wait_s: float) -> Ge
         )
     finally:
         ray.shutdown()
-
-
-def _shipped() -> dict[str, object]:
-    return {
-        "working_dir": str(REPOSITORY),
-        "excludes": list(WORKING_DIR_EXCLUDES),
-        "env_vars": actor_env(Path(tempfile.gettempdir()) / "interplay-cache", 1),
-    }
 
 
 def _connect(address: str, runtime_env: Mapping[str, object]):

@@ -1,0 +1,54 @@
+"""`interplay submit`: sends a recipe to a Ray cluster as a job and follows its log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+
+def main(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file, which travels along.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe.")
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="Job server of the cluster: HOST, HOST:PORT or a URL.")
+    ] = "127.0.0.1:8265",
+    run_dir: Annotated[
+        str | None, typer.Option(help="Run folder on the cluster; shared storage where it has several nodes.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
+    ] = False,
+    follow: Annotated[bool, typer.Option(help="Follow the log until the job ends.")] = True,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--i-accept-that-anyone-on-the-network-can-run-code", help="Use a cluster without authentication."
+        ),
+    ] = False,
+) -> None:
+    """Send a recipe to a Ray cluster as a job and follow its log.
+
+    The token comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH. Ctrl-C stops following; the job goes on. Exit code 0
+    only if the job succeeded (or was not followed).
+    """
+    from cluster import jobs
+
+    server = jobs.reach(address, os.environ, insecure=insecure)
+    job_id = jobs.submit_recipe(server, recipe, overrides or (), run_dir, resume)
+    print(f"job {job_id} on {server.address}", file=sys.stderr)
+    if not follow:
+        print(job_id)
+        return
+    try:
+        status = jobs.follow(server, job_id, lambda text: print(text, end="", flush=True))
+    except KeyboardInterrupt:
+        print(f"the job goes on; stop it: interplay stop {job_id} --address {server.address}", file=sys.stderr)
+        raise
+    print(f"job {job_id}: {status}", file=sys.stderr)
+    if status != "SUCCEEDED":
+        raise typer.Exit(1)
