@@ -20,7 +20,3 @@ class UnknownPreset(ValueError):
 
 class MalformedProblem(ValueError):
     """A problem's texts do not follow the grammar of the three templates."""
-
-
-class MalformedRecord(ValueError):
-    """A line of a file of records is not what it should be; the message names the line and the field."""

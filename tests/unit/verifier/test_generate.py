@@ -3,13 +3,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from hashlib import sha256
+from typing import cast
 
 import pytest
 
 from verifier.errors import ImpossibleSpec
 from verifier.generate import MAX_OP, MAX_VALUE, MIN_OP, generate
 from verifier.graph import op_count
-from verifier.problem import MODES, TEMPLATES, Graph, Operation, Problem, ProblemSpec
+from verifier.problem import MODES, TEMPLATES, Graph, Mode, Operation, Problem, ProblemSpec, Template
 
 GRID = [
     ProblemSpec(op, mode, depth=depth) for depth in MIN_OP for op in range(MIN_OP[depth], MAX_OP + 1) for mode in MODES
@@ -174,8 +175,8 @@ def test_letters_of_a_trace_are_drawn_once_and_cannot_leak_in_reverse():
         (ProblemSpec(41), "op is 2 to 40"),
         (ProblemSpec(2, depth=3), "op is 4 to 40 at depth 3, not 2"),
         (ProblemSpec(5, depth=4), "depth is 2 or 3, not 4"),
-        (ProblemSpec(5, "sideways"), "unknown mode 'sideways': use one of forward, reverse"),
-        (ProblemSpec(5, template="farm"), "unknown template 'farm': use one of zoo, school, movie"),
+        (ProblemSpec(5, cast(Mode, "sideways")), "unknown mode 'sideways': use one of forward, reverse"),
+        (ProblemSpec(5, template=cast(Template, "farm")), "unknown template 'farm': use one of zoo, school, movie"),
         (ProblemSpec(5, max_facts=26), "more than a template has names for: 25 at most"),
         (ProblemSpec(5, "reverse", depth=3, max_facts=52), "51 at most"),
         (ProblemSpec(5, max_facts=0), "max_facts of at least 2"),
