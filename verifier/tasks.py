@@ -43,7 +43,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # Of 1000 hash classes: 50 are test, 50 validation, the others train.
 _TEST, _VALIDATION = 50, 100
 _PROBLEM_DRAW, _EVAL_DRAW, _LENGTH_DRAW = 2, 3, 4
-_TRIES = 10_000
+# Draws for an evaluation set before a cell counts as exhausted: these, and 200 a problem wanted (about 20 are needed).
+_TRIES = 2_000
 
 
 def split_of(problem: Problem) -> Split:

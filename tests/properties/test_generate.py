@@ -23,7 +23,7 @@ def specs(draw: st.DrawFn) -> ProblemSpec:
 SEEDS = st.integers(0, (1 << 63) - 1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(specs(), SEEDS)
 def test_a_problem_is_what_its_spec_says(spec, seed):
     problem = generate(spec, seed)
@@ -36,7 +36,7 @@ def test_a_problem_is_what_its_spec_says(spec, seed):
     assert spec.mode == "forward" or 1 <= problem.answer <= spec.max_answer
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(specs(), SEEDS)
 def test_every_told_quantity_has_its_sentence_in_the_problem(spec, seed):
     problem = generate(spec, seed)
@@ -45,7 +45,7 @@ def test_every_told_quantity_has_its_sentence_in_the_problem(spec, seed):
             assert fact(quantity) in problem.problem
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(specs(), SEEDS)
 def test_the_trace_defines_each_needed_quantity_once_in_order(spec, seed):
     problem = generate(spec, seed)

@@ -21,12 +21,12 @@ GRID = [
 @pytest.mark.parametrize("depth", MIN_OP)
 def test_every_op_count_is_met_exactly(mode, depth):
     for op in range(MIN_OP[depth], MAX_OP + 1):
-        for seed in range(20):
+        for seed in range(6):
             assert op_count(generate(ProblemSpec(op, mode, depth=depth), seed).graph) == op
 
 
 def test_the_same_seed_gives_the_same_graph_in_every_template():
-    for spec in GRID[::7]:
+    for spec in GRID[::9]:
         shapes = {_nameless(generate(replace(spec, template=template), 11).graph) for template in TEMPLATES}
         assert len(shapes) == 1, spec
 
@@ -103,7 +103,7 @@ def test_a_total_counts_all_that_is_told_of_its_place():
 
 def test_the_last_value_of_a_reverse_problem_moves_with_the_unknown():
     for op in (2, 7, 15, 30):
-        for seed in range(30):
+        for seed in range(15):
             problem = generate(ProblemSpec(op, "reverse"), seed)
             base, moved = (_last_value(problem, shift) for shift in (0, 1))
             assert base == problem.graph.needed[-1].value
@@ -138,7 +138,7 @@ def _last_value(problem: Problem, shift: int) -> int:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("op", [2, 6, 8, 20])
 def test_a_cap_on_facts_is_kept(mode, op):
-    for seed in range(100):
+    for seed in range(40):
         problem = generate(ProblemSpec(op, mode, max_facts=8), seed)
         assert problem.problem.count(". ") + 1 <= 8
 
@@ -147,20 +147,20 @@ def test_the_tightest_cap_that_is_allowed_can_be_kept():
     for mode in MODES:
         for op in range(2, MAX_OP + 1):
             least = -(-(op + 1) // 3) + (mode == "reverse")
-            for seed in range(5):
+            for seed in range(2):
                 assert generate(ProblemSpec(op, mode, max_facts=least), seed).problem.count(". ") + 1 <= least
             with pytest.raises(ImpossibleSpec, match=f"max_facts of at least {least}"):
                 generate(ProblemSpec(op, mode, max_facts=least - 1), 0)
 
 
 def test_reverse_answers_fill_their_range():
-    answers = {generate(ProblemSpec(8, "reverse", max_answer=6), seed).answer for seed in range(300)}
+    answers = {generate(ProblemSpec(8, "reverse", max_answer=6), seed).answer for seed in range(200)}
     assert answers == set(range(1, 7))
     assert {generate(ProblemSpec(5, "reverse", max_answer=1), seed).answer for seed in range(20)} == {1}
 
 
 def test_letters_of_a_trace_are_drawn_once_and_cannot_leak_in_reverse():
-    for seed in range(50):
+    for seed in range(20):
         text = generate(ProblemSpec(15, "reverse"), seed).solution
         letters = [part.split(" as ")[1][0] for part in text.split("Define ")[1:]]
         assert len(set(letters)) == len(letters)
@@ -198,5 +198,5 @@ def test_the_texts_carry_no_blanks_around_them():
 
 
 def test_seeds_do_not_repeat_problems():
-    texts = {sha256(generate(ProblemSpec(8), seed).problem.encode()).digest() for seed in range(500)}
-    assert len(texts) == 500
+    texts = {sha256(generate(ProblemSpec(8), seed).problem.encode()).digest() for seed in range(200)}
+    assert len(texts) == 200

@@ -36,21 +36,21 @@ def test_streams_differ_by_seed_and_keep_to_their_split():
 
 
 def test_a_tenth_of_all_problems_is_held_out():
-    splits = [split_of(problem) for problem in islice(stream(TINY, 9, None), 4000)]
-    assert 0.87 < splits.count("train") / 4000 < 0.93
-    assert 0.03 < splits.count("test") / 4000 < 0.07
+    splits = [split_of(problem) for problem in islice(stream(TINY, 9, None), 1500)]
+    assert 0.87 < splits.count("train") / 1500 < 0.93
+    assert 0.03 < splits.count("test") / 1500 < 0.07
 
 
 def test_evaluation_sets_are_fixed_distinct_and_of_their_split():
-    sets = problems_for_eval(TINY, 30, seed=1)
+    sets = problems_for_eval(TINY, 12, seed=1)
     assert list(sets) == [2, 3, 4, 5]
     for op, problems in sets.items():
-        assert len({canonical_hash(problem) for problem in problems}) == 30
+        assert len({canonical_hash(problem) for problem in problems}) == 12
         assert {problem.spec.op for problem in problems} == {op}
         assert {split_of(problem) for problem in problems} == {"test"}
         assert all(problem.spec.max_facts == 8 for problem in problems)
-    assert problems_for_eval(TINY, 30, seed=1) == sets
-    assert problems_for_eval(TINY, 30, seed=2) != sets
+    assert problems_for_eval(TINY, 12, seed=1) == sets
+    assert problems_for_eval(TINY, 12, seed=2) != sets
 
 
 def test_an_ops_evaluation_set_does_not_depend_on_other_ops():
@@ -69,7 +69,7 @@ def test_a_cell_with_too_few_distinct_problems_says_so():
     # One fact leaves "equals N" and the total of its place: 50 counts with 4 values.
     tiny = Mixture((Cell(2, "forward", "school", 1.0),), max_facts=1)
     with pytest.raises(BadMixture, match="ask for fewer"):
-        problems_for_eval(tiny, 30, 0)
+        problems_for_eval(tiny, 20, 0)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -83,9 +83,9 @@ def test_even_the_smallest_cells_have_problems_of_every_split(template):
 def test_no_test_problem_is_in_training_by_a_key_taken_from_the_words():
     mixture = PRESETS["id2-10_uniform"]
     small = Mixture(tuple(Cell(c.op, c.mode, c.template, 1 / 6) for c in mixture.cells if c.op in (2, 3, 4)))
-    test = {_key(problem) for problems in problems_for_eval(small, 60, 0).values() for problem in problems}
-    train = {_key(problem) for problem in islice(stream(small, 5, "train"), 4000)}
-    assert len(test) == 180
+    test = {_key(problem) for problems in problems_for_eval(small, 24, 0).values() for problem in problems}
+    train = {_key(problem) for problem in islice(stream(small, 5, "train"), 1500)}
+    assert len(test) == 72
     assert not test & train
 
 
