@@ -1,0 +1,184 @@
+"""Pre- and mid-training: next-token training on gold traces, in the same learner that RL uses.
+
+Step t trains on the documents of indices [t * n, (t + 1) * n) of one stream of problems, so data need no state: a
+resumed run sees what the straight one saw. This module makes batches and drives a learner; it starts no process and
+publishes nothing (callbacks do).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from transformers import PreTrainedTokenizerFast
+
+from trainers.batch import Batch, Document, pack_documents
+from trainers.config import OptimizerConfig
+from trainers.learner import LearnerConfig, StepReport
+from trainers.losses import LossConfig
+from trainers.tasks import TaskConfig
+from verifier.mixture import Mixture
+from verifier.problem import Problem
+from verifier.render import completion_text, prompt_text
+from verifier.tasks import problem_at
+
+
+class PretrainConfig(BaseModel):
+    """A pre- or mid-training stage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tasks: TaskConfig
+    steps: int = Field(ge=1, description="optimiser updates")
+    documents_per_step: int = Field(ge=1, description="training texts per update")
+    loss_on: Literal["all", "solution"] = Field(
+        "all", description="the paper's: all; solution spares noise and the head"
+    )
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-4, schedule="cosine", weight_decay=0.1)
+    checkpoint_every: int = Field(ge=1, description="updates")
+    report_every: int = Field(20, ge=1, description="updates between two lines of progress")
+    microbatch_tokens: int = Field(4096, ge=64, description="tokens per forward pass; bounds memory, not the result")
+
+    def learner_config(self) -> LearnerConfig:
+        """What the learner of this stage is made with."""
+        return LearnerConfig(self.optimizer, LossConfig("cross_entropy"), self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a stage stands: what a bar, a log line and the ledger need. Means are since the last report."""
+
+    step: int
+    steps: int
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    tokens: int
+    flops: float
+    tokens_per_s: float
+    eta_s: float
+    skipped: int
+
+
+class Steps(Protocol):
+    """What the loop needs of a learner."""
+
+    steps: int
+
+    def step(self, batch: Batch) -> StepReport:
+        """One optimiser step."""
+        ...
+
+
+class NotFinite(RuntimeError):
+    """Too many steps in a row had a loss or gradient that is not finite; the last checkpoint is the last good state."""
+
+
+MAX_SKIPPED = 10  # in a row
+
+
+def document_of(problem: Problem, tokenizer: PreTrainedTokenizerFast, loss_on: Literal["all", "solution"]) -> Document:
+    """A problem with its gold trace as the model is to continue it, ended by [EOS]."""
+    prompt = encode_prompt(problem, tokenizer)
+    completion = _encode(tokenizer, f" {completion_text(problem.solution)}{tokenizer.eos_token}")
+    return Document((*prompt, *completion), len(prompt) if loss_on == "solution" else 1)
+
+
+def encode_prompt(problem: Problem, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    """A problem's prompt as the model is asked it, in pre-training, RL, evaluation and serving alike."""
+    return _encode(tokenizer, prompt_text(problem.problem, problem.question))
+
+
+class DocumentStream:
+    """The batches of a stage, by step number."""
+
+    def __init__(self, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        self._config = config
+        self._mixture: Mixture = config.tasks.mixture()
+        self._tokenizer = tokenizer
+        self._seed = seed
+
+    def batch(self, step: int) -> Batch:
+        """The batch of step `step` (from 0): a pure function of the stage's config, the seed and the step."""
+        count = self._config.documents_per_step
+        problems = (
+            problem_at(self._mixture, self._seed, "train", index) for index in range(step * count, (step + 1) * count)
+        )
+        documents = [document_of(problem, self._tokenizer, self._config.loss_on) for problem in problems]
+        return pack_documents(documents, self._config.microbatch_tokens)
+
+
+def pretrain(
+    learner: Steps,
+    data: DocumentStream,
+    config: PretrainConfig,
+    report: Callable[[Progress], None],
+    checkpoint: Callable[[Progress], None],
+    stop: Callable[[], bool] = lambda: False,
+    spent: tuple[int, float] = (0, 0.0),
+) -> Progress:
+    """Train from the learner's step to the last one, or until `stop`; a checkpoint is asked for at the end too.
+
+    `spent` is the tokens and FLOPs of the steps before. Raises NotFinite.
+    """
+    window = _Window(config, learner.steps, *spent)
+    progress = window.progress(learner.steps)
+    while learner.steps < config.steps and not stop():
+        window.add(learner.step(data.batch(learner.steps)))
+        if window.skipped_in_a_row > MAX_SKIPPED:
+            raise NotFinite(f"{window.skipped_in_a_row} steps in a row had no finite gradient; lower the learning rate")
+        last = learner.steps == config.steps
+        if learner.steps % config.report_every == 0 or last:
+            progress = window.progress(learner.steps)
+            report(progress)
+        if learner.steps % config.checkpoint_every == 0 and not last:
+            checkpoint(window.progress(learner.steps))
+    progress = window.progress(learner.steps)
+    checkpoint(progress)
+    return progress
+
+
+class _Window:
+    """Sums since the stage began and since the last report."""
+
+    def __init__(self, config: PretrainConfig, step: int, tokens: int, flops: float) -> None:
+        self.config = config
+        self.tokens, self.flops = tokens, flops
+        self.skipped = self.skipped_in_a_row = 0
+        self._begin = (time.monotonic(), step)
+        self._reports: list[StepReport] = []
+        self._since = time.monotonic()
+
+    def add(self, report: StepReport) -> None:
+        self._reports.append(report)
+        self.tokens += report.tokens
+        self.flops += report.flops
+        self.skipped += report.skipped
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if report.skipped else 0
+
+    def progress(self, step: int) -> Progress:
+        now = time.monotonic()
+        reports, count = self._reports, max(1, len(self._reports))
+        begun, first = self._begin
+        per_step = (now - begun) / max(1, step - first)
+        made = Progress(
+            step=step,
+            steps=self.config.steps,
+            loss=sum(r.loss for r in reports) / count,
+            gradient_norm=sum(r.gradient_norm for r in reports) / count,
+            learning_rate=reports[-1].learning_rate if reports else 0.0,
+            tokens=self.tokens,
+            flops=self.flops,
+            tokens_per_s=sum(r.tokens for r in reports) / max(1e-9, now - self._since),
+            eta_s=per_step * (self.config.steps - step),
+            skipped=self.skipped,
+        )
+        self._reports, self._since = [], now
+        return made
+
+
+def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -1,0 +1,32 @@
+"""DeepSpeed as this project imports it, and the process group of a learner that runs outside Ray Train.
+
+Inside Ray Train the workers' group is Ray's own affair. DeepSpeed looks at the environment while it is imported, so it
+is imported here only, after what it looks for is in place.
+"""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+
+os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+
+import deepspeed
+
+# On the CPU DeepSpeed would compile a C++ extension for its collectives at start (a minute, and a compiler that a
+# user's machine need not have). Gloo does the same work.
+deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+__all__ = ["deepspeed", "form_group_of_one"]
+
+
+def form_group_of_one() -> None:
+    """A gloo group of this process alone, kept in memory, unless the process is in a group already.
+
+    It lasts as long as the process: DeepSpeed keeps groups derived from it and does not survive its end.
+    """
+    if not dist.is_initialized():
+        os.environ.setdefault("LOCAL_RANK", "0")
+        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)

@@ -1,0 +1,401 @@
+"""The learner's processes: N Ray Train workers, each with one rank of the learner, and the handle that drives them.
+
+Ray Train places the workers, forms their process group and restarts them all when one dies. They take verbs from a
+mailbox actor, so the handle (`LearnerGroup`, used by a run's controller) needs no thread of its own and survives them.
+No arithmetic here; that is `trainers.learner`. A restarted group holds the weights it was planned with: whoever hears
+`LearnerLost` loads the checkpoint it wants to continue from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import ray
+
+from actors.checkpoint import CheckpointError, CheckpointStore, Lineage
+from actors.policy import PolicyConfig
+from actors.weights import WeightVersion
+from trainers.batch import Batch
+
+if TYPE_CHECKING:
+    from trainers.learner import Learner, LearnerConfig, StepReport
+    from trainers.pretrain import PretrainConfig, Progress
+
+_STARVED_S: Final = 600.0  # Ray Train gives up on a placement of workers after so long
+
+
+class LearnerLost(RuntimeError):
+    """The learner's processes died, or never came up; the message names the first cause known."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerPlan:
+    """What the workers build: weights from a transformers directory, or fresh ones of `policy` from `seed`.
+
+    `tokenizer` is a directory with the tokenizer that checkpoints are to carry. `reference` is the directory of the
+    policy that a KL penalty refers to.
+    """
+
+    config: LearnerConfig
+    tokenizer: Path
+    weights: Path | None = None
+    policy: PolicyConfig | None = None
+    seed: int = 0
+    reference: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the workers run. `env` is set in their processes before torch is imported."""
+
+    workers: int
+    cpus: float
+    gpus: float
+    env: dict[str, str]
+    storage: Path
+    max_restarts: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainJob:
+    """A pre- or mid-training stage as the workers run it; it continues from its own last checkpoint if there is one."""
+
+    config: PretrainConfig
+    lineage: Lineage
+    checkpoints: Path
+    data_seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    batch: ray.ObjectRef[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Publish:
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Save:
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    pass
+
+
+_Verb = _Step | _Publish | _Save | _Load | PretrainJob | _Stop
+
+
+class LearnerGroup:
+    """The learner as the controller sees it: start it, then one verb at a time."""
+
+    def __init__(self, plan: LearnerPlan, placement: Placement) -> None:
+        self.plan = plan
+        self.placement = placement
+        self._mailbox: Any = None
+        self._fit: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start the workers and wait until every rank has built its engine. Raises LearnerLost."""
+        self._mailbox = ray.remote(num_cpus=0, max_concurrency=1000)(Mailbox).remote(self.placement.workers)
+        self._fit = asyncio.create_task(self._run())
+        await self._mailbox.joined.remote()
+
+    async def step(self, batch: Batch) -> StepReport:
+        """One optimiser step. Raises LearnerLost."""
+        return await self._ask(_Step(ray.put(batch)))
+
+    async def publish(self, version: int) -> WeightVersion:
+        """Put the weights into the object store as `version`. Raises LearnerLost."""
+        return await self._ask(_Publish(version))
+
+    async def save(self, directory: Path) -> None:
+        """Fill `directory` with a checkpoint's files, the optimiser included. Raises LearnerLost."""
+        await self._ask(_Save(directory))
+
+    async def load(self, directory: Path) -> None:
+        """Continue exactly from a directory that `save` filled. Raises LearnerLost, ResumeError."""
+        await self._ask(_Load(directory))
+
+    async def pretrain(self, job: PretrainJob, report: Callable[[Progress], None]) -> Progress:
+        """Run a pre-training stage to its end (or until `interrupt`), over deaths of workers. Raises LearnerLost."""
+        while True:
+            lives = await self._mailbox.joined.remote()
+            telling = asyncio.create_task(self._tell(report))
+            try:
+                return await self._ask(job)
+            except LearnerLost:
+                if await self._mailbox.lives.remote() == lives:  # nothing was restarted: it is over
+                    raise
+            finally:
+                telling.cancel()
+
+    async def interrupt(self) -> None:
+        """Ask a pre-training stage to save and end after the step it is in."""
+        await self._mailbox.interrupt.remote()
+
+    async def stop(self) -> None:
+        """End the workers. Harmless when they are already gone."""
+        if self._fit is None:
+            return
+        if not self._fit.done():
+            await self._mailbox.post.remote(_Stop())
+        await asyncio.gather(self._fit, return_exceptions=True)
+        ray.kill(self._mailbox)
+        self._fit = None
+
+    async def _ask(self, verb: _Verb) -> Any:
+        answer = await self._mailbox.ask.remote(verb)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _tell(self, report: Callable[[Progress], None]) -> None:
+        seen = 0
+        while True:
+            for progress in await self._mailbox.progress_after.remote(seen):
+                report(progress)
+                seen += 1
+
+    async def _run(self) -> None:
+        """Keep the Ray Train run; its end is told to whoever waits at the mailbox."""
+        end = await asyncio.to_thread(_fit, self.plan, self.placement, self._mailbox)
+        await self._mailbox.close.remote(end)
+
+
+class Mailbox:
+    """An asyncio Ray actor between the handle and the ranks: one verb at a time, to all, answered by all.
+
+    `lives` counts how often the whole group has come up. A rank that joins while a verb is open means that the group
+    was restarted, and the verb is answered with LearnerLost.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._lives = 0
+        self._serial = 0
+        self._verb: _Verb | None = None
+        self._ranks: set[int] = set()
+        self._answers: dict[int, Any] = {}
+        self._open = False
+        self._end: LearnerLost | None = None
+        self._interrupted = False
+        self._progress: list[Progress] = []
+        self._changed = asyncio.Condition()
+
+    async def join(self, rank: int) -> int:
+        """A rank reports for work; returns the serial number of the last verb, which it must not run."""
+        async with self._changed:
+            if rank in self._ranks or len(self._ranks) == self.workers:
+                self._ranks.clear()
+                if self._open:
+                    self._settle(LearnerLost("a learner process died; the group was restarted"))
+            self._ranks.add(rank)
+            if len(self._ranks) == self.workers:
+                self._lives += 1
+            self._changed.notify_all()
+            return self._serial
+
+    async def joined(self) -> int:
+        """Wait for all ranks; how often the group has come up. Raises LearnerLost when it never will."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._end is not None or len(self._ranks) == self.workers)
+            if self._end is not None:
+                raise self._end
+            return self._lives
+
+    async def lives(self) -> int:
+        """How often the group has come up, counting a restart that is under way."""
+        return self._lives + (self._end is None and len(self._ranks) < self.workers)
+
+    async def ask(self, verb: _Verb) -> Any:
+        """Give a verb to all ranks; rank 0's answer once all have answered, or the exception that took its place."""
+        await self.joined()
+        await self.post(verb)
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._open)
+            return self._answers[0]
+
+    async def post(self, verb: _Verb) -> None:
+        """Give a verb to all ranks without waiting."""
+        async with self._changed:
+            self._serial += 1
+            self._verb, self._answers, self._open = verb, {}, True
+            self._changed.notify_all()
+
+    async def verb_after(self, serial: int) -> tuple[int, _Verb]:
+        """For ranks: the next verb and its serial number."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._serial > serial)
+            assert self._verb is not None
+            return self._serial, self._verb
+
+    async def answer(self, rank: int, serial: int, answer: Any) -> None:
+        """For ranks: the result of a verb. Those of a verb that is settled are dropped."""
+        async with self._changed:
+            if serial != self._serial or not self._open:
+                return
+            self._answers[rank] = answer
+            if len(self._answers) == self.workers:
+                self._open = False
+                self._changed.notify_all()
+
+    async def tell(self, progress: Progress) -> None:
+        """For rank 0: progress of a pre-training stage."""
+        async with self._changed:
+            self._progress.append(progress)
+            self._changed.notify_all()
+
+    async def progress_after(self, seen: int) -> list[Progress]:
+        """Progress told after the first `seen` reports; waits for one."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._progress) > seen)
+            return self._progress[seen:]
+
+    async def interrupt(self) -> None:
+        """Remember that a long verb is to end early."""
+        self._interrupted = True
+
+    async def interrupted(self) -> bool:
+        """For rank 0: whether to end early."""
+        return self._interrupted
+
+    async def close(self, cause: str | None) -> None:
+        """The Ray Train run is over; an open verb will not be answered."""
+        async with self._changed:
+            self._end = LearnerLost(cause or "the learner was stopped")
+            if self._open:
+                self._settle(self._end)
+            self._changed.notify_all()
+
+    def _settle(self, error: LearnerLost) -> None:
+        self._answers = {0: error}
+        self._open = False
+        self._changed.notify_all()
+
+
+def _fit(plan: LearnerPlan, placement: Placement, mailbox: Any) -> str | None:
+    """Run Ray Train until the workers are told to stop; the cause if it ended otherwise."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    resources = {"CPU": placement.cpus} | ({"GPU": placement.gpus} if placement.gpus else {})
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"plan": plan, "mailbox": mailbox},
+        torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=placement.workers, use_gpu=placement.gpus > 0, resources_per_worker=resources
+        ),
+        run_config=RunConfig(
+            name="learner",
+            storage_path=str(placement.storage),
+            failure_config=FailureConfig(max_failures=placement.max_restarts),
+            worker_runtime_env={"env_vars": placement.env},
+        ),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        return f"the learner's processes failed for good: {error}"
+    return None
+
+
+def _work(given: dict[str, Any]) -> None:
+    """A rank: build the learner, then run verbs until told to stop."""
+    from trainers.pretrain import NotFinite
+    from trainers.resume import ResumeError
+
+    plan, mailbox = given["plan"], given["mailbox"]
+    learner = build_learner(plan)
+    serial = ray.get(mailbox.join.remote(learner.rank))
+    while True:
+        serial, verb = ray.get(mailbox.verb_after.remote(serial))
+        if isinstance(verb, _Stop):
+            return
+        try:
+            answer = _obey(verb, learner, mailbox)
+        except (ResumeError, NotFinite, CheckpointError) as error:  # what a person can cause: told, not restarted
+            answer = error
+        ray.get(mailbox.answer.remote(learner.rank, serial, answer))
+
+
+def build_learner(plan: LearnerPlan) -> Learner:
+    """The learner of this rank; the process group must exist."""
+    from actors.policy import build, load
+    from actors.tokenizer import load_tokenizer
+    from trainers.learner import Learner
+
+    tokenizer = load_tokenizer(plan.tokenizer)
+    if plan.weights is not None:
+        policy = load(plan.weights)
+    elif plan.policy is not None:
+        policy = build(plan.policy, len(tokenizer), plan.seed)
+    else:
+        raise ValueError("a learner needs weights or a policy to build")
+    return Learner(policy, tokenizer, plan.config, load(plan.reference) if plan.reference else None)
+
+
+def _obey(verb: _Verb, learner: Learner, mailbox: Any) -> Any:
+    match verb:
+        case _Step(batch):
+            return learner.step(ray.get(batch))
+        case _Publish(version):
+            return learner.publish(version)
+        case _Save(directory):
+            return learner.save(directory)
+        case _Load(directory):
+            return learner.load(directory)
+        case PretrainJob():
+            return run_pretrain(
+                verb,
+                learner,
+                report=lambda progress: ray.get(mailbox.tell.remote(progress)),
+                stop=lambda: ray.get(mailbox.interrupted.remote()),
+            )
+    raise AssertionError(f"no such verb: {verb}")
+
+
+def run_pretrain(
+    job: PretrainJob, learner: Learner, report: Callable[[Progress], None], stop: Callable[[], bool]
+) -> Progress:
+    """A pre-training stage on this rank, from the stage's last checkpoint if there is one. All ranks call it."""
+    from trainers.pretrain import DocumentStream, pretrain
+
+    store = CheckpointStore(job.checkpoints)
+    last = store.latest(job.lineage.stage)
+    spent = (0, 0.0)
+    if last is not None:
+        learner.load(store.path(last.id))
+        spent = (last.tokens, last.flops)
+
+    def checkpoint(progress: Progress) -> None:
+        lineage = job.lineage.model_copy(
+            update={"step": progress.step, "tokens": progress.tokens, "flops": progress.flops}
+        )
+        if learner.rank == 0:
+            store.publish(lineage, learner.save)
+        else:
+            learner.save(None)
+
+    return pretrain(
+        learner,
+        DocumentStream(job.config, learner.tokenizer, job.data_seed),
+        job.config,
+        report=report if learner.rank == 0 else lambda progress: None,
+        checkpoint=checkpoint,
+        stop=lambda: learner.agree(stop() if learner.rank == 0 else False),
+        spent=spent,
+    )
