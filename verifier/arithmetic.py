@@ -30,18 +30,12 @@ _Monomial = tuple[str, ...]
 _Polynomial = dict[_Monomial, Rational]
 
 
-class Form(NamedTuple):
-    """What an expression is worth: `constant + slope * x`, x being the unknown of the problem.
-
-    `print` is the expression's value, modulo PRIME, where every quantity it reads has its own pseudo-random value:
-    equal prints mean the same formula over the same quantities. `reads` sums one pseudo-random number per operand read,
-    so equal `reads` mean the same multiset of operands.
-    """
-
-    constant: Rational
-    slope: Rational
-    print: int
-    reads: int
+# What an expression is worth: (constant, slope, print, reads), its value being `constant + slope * x` with x the
+# unknown of the problem. `print` is the expression's value, modulo PRIME, where every quantity it reads has its own
+# pseudo-random value: equal prints mean the same formula over the same quantities. `reads` sums one pseudo-random
+# number per operand read: equal reads mean the same multiset of operands. (A bare tuple: making a named one costs ten
+# times as much, and the judge makes little else.)
+Form = tuple[Rational, Rational, int, int]
 
 
 class Term(NamedTuple):
@@ -134,12 +128,12 @@ def evaluate(expression: Expression, letters: Mapping[str, Form]) -> Form:
         raise UndefinedLetter(missing.args[0]) from None
     if not _is_bounded(constant) or not _is_bounded(slope):
         raise Unreadable("a number grows beyond all bounds")
-    return Form(constant, slope, mark % PRIME, reads % PRIME)
+    return constant, slope, mark % PRIME, reads % PRIME
 
 
 def literal(value: int) -> Form:
     """The form of a number written down."""
-    return Form(value, 0, value % PRIME, 0)
+    return value, 0, value % PRIME, 0
 
 
 def _is_bounded(value: Rational) -> bool:
@@ -149,17 +143,14 @@ def _is_bounded(value: Rational) -> bool:
 
 
 def _product(factors: Iterable[Form]) -> Form:
-    result = Form(1, 0, 1, 0)
-    for factor in factors:
-        if result.slope and factor.slope:
+    constant, slope, mark = 1, 0, 1
+    for its_constant, its_slope, its_mark, _ in factors:
+        if slope and its_slope:
             raise Unreadable("the product of two unknowns is not linear")
-        result = Form(
-            result.constant * factor.constant,
-            result.constant * factor.slope + result.slope * factor.constant,
-            result.print * factor.print % PRIME,
-            0,
-        )
-    return result
+        slope = constant * its_slope + slope * its_constant
+        constant *= its_constant
+        mark = mark * its_mark % PRIME
+    return constant, slope, mark, 0
 
 
 def number(text: str) -> Rational:
@@ -199,7 +190,7 @@ def _read(text: str) -> Expression:
     shape = "".join(reader.shape)
     fixed = None
     if not reader.letters:
-        fixed = Form(terms[0].coefficient, 0, terms[0].residue, 0)
+        fixed = (terms[0].coefficient, 0, terms[0].residue, 0)
     alone = reader.letters[0] if shape == "x" else None
     rest = text[reader.position :].strip()
     return Expression(terms, tuple(reader.letters), shape in ("n", "-n"), shape in _LINEAR, fixed, alone, rest)

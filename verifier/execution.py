@@ -11,7 +11,16 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
-from verifier.arithmetic import PRIME, Expression, Form, Unreadable, evaluate, read_expression
+from verifier.arithmetic import (
+    MAX_MEMORY,
+    MAX_REMEMBERED,
+    PRIME,
+    Expression,
+    Form,
+    Unreadable,
+    evaluate,
+    read_expression,
+)
 from verifier.trace import LETTERS, MAX_STATEMENTS, Step
 
 # An English clause may follow a value, but not one that would do arithmetic or deny what is written.
@@ -26,7 +35,8 @@ _LOADED = re.compile(
 class Chain(NamedTuple):
     """One executed assignment "L = e1 = e2 = ... = en".
 
-    `read` is what the first link is worth, with the operands it reads; `claimed` what the last one says.
+    `read` is what the first link is worth, with the operands it reads; `claimed` what the last one says; `false_link`
+    the first equality that does not hold.
     """
 
     letter: str
@@ -37,17 +47,9 @@ class Chain(NamedTuple):
     false_link: str | None
 
 
-class Body(NamedTuple):
-    """An executed step up to the statement that gives its own letter a value (None: it has none).
-
-    `false_link` is the first equality of any statement that does not hold, `tainted` whether a wrong step's result was
-    read, `used` how many statements this took.
-    """
-
-    chain: Chain | None
-    false_link: str | None
-    tainted: bool
-    used: int
+# An executed step: the chain that gives its own letter a value (None: it has none), the first equality of any statement
+# that does not hold, whether a wrong step's result was read, and how many statements this took.
+Body = tuple[Chain | None, str | None, bool, int]
 
 
 class Table:
@@ -95,18 +97,18 @@ def run_body(step: Step, table: Table) -> Body:
     """
     false_link: str | None = None
     tainted = False
-    for used, statement in enumerate(step.statements[:MAX_STATEMENTS], 1):
-        chain = run_assignment(statement.text, table)
+    for used, (text, closed) in enumerate(step.statements[:MAX_STATEMENTS], 1):
+        chain = run_assignment(text, table)
         false_link = false_link or chain.false_link
         tainted = tainted or table.taints(chain.first)
         if chain.letter == step.letter:
-            return Body(chain, false_link, tainted, used)
-        if statement.closed:
+            return chain, false_link, tainted, used
+        if closed:
             raise Unreadable(f"the step ends before {step.letter} has a value")
         table.bind(chain.letter, chain.read, table.owners_of(chain.first), tainted)
     if len(step.statements) > MAX_STATEMENTS:
         raise Unreadable("a step of too many statements")
-    return Body(None, false_link, tainted, len(step.statements))
+    return None, false_link, tainted, len(step.statements)
 
 
 def run_assignment(text: str, table: Table) -> Chain:
@@ -115,23 +117,45 @@ def run_assignment(text: str, table: Table) -> Chain:
     Raises:
         Unreadable: it is not of that form, or a link is no expression or reads an undefined letter.
     """
-    target, *links = text.split("=")
-    letter = target.strip()
-    if len(letter) > 2 and letter[:2] == "so" and letter[2].isspace():
-        letter = letter[2:].lstrip()
-    if letter not in LETTERS or not links:
-        raise Unreadable(f"{shown(text)} cannot be read")
-    final = len(links) - 1
-    first = last = read_link(links[0], final == 0)
-    read = claimed = evaluate(first, table.forms)
+    letter, links = read_assignment(text)
+    forms = table.forms
+    first = last = links[0]
+    read = claimed = evaluate(first, forms)
     constant, slope, _, _ = read
     false_link: str | None = None
-    for index in range(1, final + 1):
-        last = read_link(links[index], index == final)
-        claimed = last.fixed or evaluate(last, table.forms)
+    for index in range(1, len(links)):
+        last = links[index]
+        claimed = last.fixed or evaluate(last, forms)
         if (claimed[0] != constant or claimed[1] != slope) and false_link is None:
-            false_link = f"{shown(links[index - 1])} is not {shown(links[index])}"
+            written = text.split("=")
+            false_link = f"{shown(written[index])} is not {shown(written[index + 1])}"
     return Chain(letter, first, read, last, claimed, false_link)
+
+
+def read_assignment(text: str) -> tuple[str, tuple[Expression, ...]]:
+    """The letter and the links of an assignment; what they are worth is not asked.
+
+    Raises:
+        Unreadable: it is not of that form, or a link is no expression.
+    """
+    known = _memory.get(text)
+    if known is not None:
+        return known
+    target, *links = text.split("=")
+    words = target.split()
+    letter = words[-1] if words and words[:-1] in ([], ["so"]) else ""
+    if letter not in LETTERS or not links:
+        raise Unreadable(f"{shown(text)} cannot be read")
+    *inner, last = links
+    assignment = letter, (*(read_link(link, prose=False) for link in inner), read_link(last, prose=True))
+    if len(text) <= MAX_REMEMBERED:
+        if len(_memory) >= MAX_MEMORY:
+            _memory.clear()
+        _memory[text] = assignment
+    return assignment
+
+
+_memory: dict[str, tuple[str, tuple[Expression, ...]]] = {}
 
 
 def read_link(text: str, prose: bool) -> Expression:
@@ -158,7 +182,7 @@ def is_clause(text: str) -> bool:
 
 def same_value(left: Form, right: Form) -> bool:
     """Whether two forms are the same number, or the same expression in the unknown."""
-    return left.constant == right.constant and left.slope == right.slope
+    return left[0] == right[0] and left[1] == right[1]
 
 
 def shown(text: str) -> str:
@@ -169,8 +193,8 @@ def shown(text: str) -> str:
 
 def bound(name: str, value: Form) -> Form:
     """The form of a letter that stands for the quantity `name`: the value, and the quantity's own pseudo-randoms."""
-    marks = _marks(name) if len(name) <= 200 else (1, 1)
-    return Form(value.constant, value.slope, *marks)
+    mark, reads = _marks(name) if len(name) <= 200 else (1, 1)
+    return value[0], value[1], mark, reads
 
 
 @lru_cache(maxsize=1 << 14)

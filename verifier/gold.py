@@ -60,7 +60,7 @@ def prepare(problem: str, question: str, solution: str) -> Gold:
     found = read_number(answer)
     if not body or found is None or not found.lstrip("+-").isdecimal() or len(found) > 18:
         raise MalformedProblem("the solution must end in 'Answer: N.' with a whole number N")
-    sentences = frozenset(" ".join(statement.text.split()) for statement in statements(problem))
+    sentences = frozenset(" ".join(text.split()) for text, _ in statements(problem))
     reader = _GoldReader()
     given, given_value = reader.run(read_trace(body))
     return Gold(reader.steps, _facts(sentences), sentences, int(found), reader.unknown, given, given_value)
@@ -96,15 +96,15 @@ class _GoldReader:
         """Execute one step; returns the statements behind it."""
         if not step.letter:
             raise Unreadable("it is not of the form 'Define NAME as L;'")
-        if step.statements and "=" not in step.statements[0].text:
+        if step.statements and "=" not in step.statements[0][0]:
             self.unknown = step.name
-            self._add(step, Form(0, 1, 0, 0), frozenset())
+            self._add(step, (0, 1, 0, 0), frozenset())
             return step.statements[1:]
-        body = run_body(step, self._table)
-        if body.chain is None or body.false_link is not None:
-            raise Unreadable(body.false_link or "it is left empty")
-        self._add(step, body.chain.read, self._table.owners_of(body.chain.first))
-        return step.statements[body.used :]
+        chain, false_link, _, used = run_body(step, self._table)
+        if chain is None or false_link is not None:
+            raise Unreadable(false_link or "it is left empty")
+        self._add(step, chain.read, self._table.owners_of(chain.first))
+        return step.statements[used:]
 
     def _add(self, step: Step, read: Form, parents: frozenset[str]) -> None:
         value, owner = bound(step.name, read), frozenset([step.name])
@@ -112,7 +112,7 @@ class _GoldReader:
         self._table.bind(step.letter, value, owner, False)
 
     def _closing(self, rest: list[Statement]) -> tuple[str, int]:
-        match = WE_KNOW.match(" ".join(rest[0].text.split())) if rest else None
+        match = WE_KNOW.match(" ".join(rest[0][0].split())) if rest else None
         owner = self._table.owners.get(match[1]) if match else None
         value = read_number(match[2]) if match else None
         if owner is None or value is None or len(owner) != 1 or not value.isdecimal() or len(value) > 18:

@@ -20,11 +20,8 @@ _FULL_STOP = re.compile(r"\.(?![0-9])")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 
 
-class Statement(NamedTuple):
-    """One sentence or clause without its final `.` or `;`, stripped; `closed` says whether a `.` ended it."""
-
-    text: str
-    closed: bool
+# One sentence or clause without its final `.` or `;`, stripped, and whether a `.` ended it.
+Statement = tuple[str, bool]
 
 
 class Step(NamedTuple):
@@ -58,49 +55,53 @@ def read_trace(text: str) -> Trace:
     text = text.partition("</answer>")[0].partition(EOS)[0]
     body, tag, answer = text.partition("<answer>")
     body, _, stray = body.partition("</solution>")
-    step = _LOOSE_STEP if "define" in body else _STEP  # the literal is found several times faster than the class
-    starts = [match.start() for match in step.finditer(body)]
-    ends = [*starts[1:], len(body)]
-    steps = [_step(body, start, end) for start, end in zip(starts[:MAX_STEPS], ends, strict=False)]
-    preamble = statements(body[: starts[0]] if starts else body)
-    return Trace(preamble, steps, answer if tag else None, stray.strip(), len(starts) > MAX_STEPS)
+    opening, *chunks = _chunks(body)
+    steps: list[Step] = []
+    start = len(opening)
+    for chunk in chunks[:MAX_STEPS]:
+        steps.append(_step(chunk, start))
+        start += len(chunk)
+    return Trace(statements(opening), steps, answer if tag else None, stray.strip(), len(chunks) > MAX_STEPS)
+
+
+def _chunks(body: str) -> list[str]:
+    """The text before the first step, then one piece for every "Define"."""
+    starts = [match.start() for match in (_LOOSE_STEP if "define" in body else _STEP).finditer(body)]
+    return [body[start:end] for start, end in zip([0, *starts], [*starts, len(body)], strict=True)]
 
 
 def statements(text: str) -> list[Statement]:
     """The sentences and clauses of a text; a `.` before a digit does not end one."""
     found: list[Statement] = []
     if ";" not in text and text[-1:] == "." and text.find(".") == len(text) - 1:  # one sentence: the usual case
-        return [Statement(sentence, True)] if (sentence := text[:-1].strip()) else []
+        return [(sentence, True)] if (sentence := text[:-1].strip()) else []
     for piece in text.split(";"):
         clause = piece.strip()
         if not clause:
             continue
         if clause.find(".") in (-1, len(clause) - 1):
             closed = clause[-1] == "."
-            found.append(Statement(clause[:-1].rstrip() if closed else clause, closed))
+            found.append((clause[:-1].rstrip() if closed else clause, closed))
             continue
         *sentences, last = _FULL_STOP.split(clause)
-        found += [Statement(sentence.strip(), True) for sentence in sentences]
-        found.append(Statement(last.strip(), False))
-    return [statement for statement in found if statement.text]
+        found += [(sentence.strip(), True) for sentence in sentences]
+        found.append((last.strip(), False))
+    return [statement for statement in found if statement[0]]
 
 
-def _step(body: str, start: int, end: int) -> Step:
-    chunk = body[start:end].rstrip()
+def _step(chunk: str, start: int) -> Step:
+    chunk = chunk.rstrip()
+    end = start + len(chunk)
     header, semicolon, rest = chunk.partition(";")
-    if header[:7] == "Define " and header[-5:-1] == " as " and header[-1] in LETTERS:
-        name = header[7:-5]
-        if name.isprintable() and "  " not in name and name.strip() == name != "":  # blanks as they should be
-            return Step(name, header[-1], statements(rest), start, start + len(chunk))
     words = header.split()
     if not semicolon or len(words) < 4 or words[0] != "Define" or words[-2] != "as" or words[-1] not in LETTERS:
-        return Step(_guessed_name(header.split(maxsplit=16)), "", [], start, start + len(chunk))
-    return Step(" ".join(words[1:-2]), words[-1], statements(rest), start, start + len(chunk))
+        return Step(_guessed_name(words), "", [], start, end)
+    return Step(" ".join(words[1:-2]), words[-1], statements(rest), start, end)
 
 
 def _guessed_name(words: list[str]) -> str:
     """What a step of broken form seems to define, for the reader of the verdict."""
-    return " ".join(words[1 : words.index("as")] if "as" in words else words[1:16])
+    return " ".join(words[1 : words.index("as")] if "as" in words else words[1:])[:200]
 
 
 def read_number(text: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class StepStatus(StrEnum):
@@ -30,8 +31,7 @@ class AnswerStatus(StrEnum):
     MISSING = "missing"
 
 
-@dataclass(frozen=True, slots=True)
-class StepVerdict:
+class StepVerdict(NamedTuple):
     """One step: the quantity it defines, its status, the reason in words, its span in characters [start, end).
 
     A MISSING quantity has no text: start == end == length of the text judged. `inherited` says that the step reads,

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from verifier.arithmetic import Expression, UndefinedLetter, Unreadable, evaluate, literal, number
-from verifier.execution import Body, Chain, Table, bound, is_prose, read_link, run_body, same_value, shown
+from verifier.execution import Chain, Table, bound, is_prose, read_link, run_body, same_value, shown
 from verifier.gold import WE_KNOW, Gold, GoldStep, prepare
 from verifier.trace import Statement, Step, Trace, read_number, read_trace
 from verifier.verdict import AnswerStatus, StepStatus, StepVerdict, Verdict
@@ -94,22 +94,22 @@ class _Judge:
 
     def _needed(self, index: int, step: Step, gold: GoldStep) -> int:
         try:
-            body = run_body(step, self._table)
+            chain, false_link, tainted, used = run_body(step, self._table)
         except Unreadable as error:
             self._table.bind(step.letter, gold.value, gold.owner, True)
             self._unread(index, step, error)
             return _sentence_end(step)
-        if body.chain is None:
+        if chain is None:
             self._table.bind(step.letter, gold.value, gold.owner, True)
             self._record(step, StepStatus.WRONG_VALUE, "the step is left empty")
-            return body.used
-        status, reason = self._compare(body.chain, body.false_link, gold)
+            return used
+        status, reason = self._compare(chain, false_link, gold)
         if status is StepStatus.RIGHT:
-            self._table.bind(step.letter, gold.value, gold.owner, body.tainted)
+            self._table.bind(step.letter, gold.value, gold.owner, tainted)
         else:
-            self._table.bind(step.letter, bound(step.name, body.chain.claimed), gold.owner, True)
-        self._record(step, status, reason, body.tainted)
-        return body.used
+            self._table.bind(step.letter, bound(step.name, chain.claimed), gold.owner, True)
+        self._record(step, status, reason, tainted)
+        return used
 
     def _unread(self, index: int, step: Step, error: Unreadable) -> None:
         if not isinstance(error, UndefinedLetter):
@@ -121,7 +121,7 @@ class _Judge:
             self._record(step, StepStatus.WRONG_OPERAND, str(error), inherited)
 
     def _compare(self, chain: Chain, false_link: str | None, gold: GoldStep) -> tuple[StepStatus, str]:
-        if chain.read.print != gold.read.print or chain.read.reads != gold.read.reads:
+        if chain.read[2:] != gold.read[2:]:
             return StepStatus.WRONG_OPERAND, self._operand_reason(chain, gold)
         if false_link is not None:
             return StepStatus.WRONG_VALUE, false_link
@@ -143,7 +143,7 @@ class _Judge:
     def _unknown(self, step: Step, gold: GoldStep) -> int:
         self._table.bind(step.letter, gold.value, gold.owner, False)
         self._unknown_letter = step.letter
-        if step.statements and is_prose(step.statements[0].text):
+        if step.statements and is_prose(step.statements[0][0]):
             self._record(step, StepStatus.RIGHT, "the unknown, left open")
         else:
             self._record(step, StepStatus.WRONG_VALUE, "the unknown must be left open until the equation is solved")
@@ -158,25 +158,24 @@ class _Judge:
             return _sentence_end(step)
         value = bound(step.name, literal(fact))
         try:
-            body = run_body(step, self._table)
+            chain, false_link, _, used = run_body(step, self._table)
         except Unreadable as error:
-            body = Body(None, str(error), False, _sentence_end(step))
-        chain = body.chain
-        holds = chain is not None and not body.false_link and chain.first.is_number and same_value(chain.claimed, value)
+            chain, false_link, used = None, str(error), _sentence_end(step)
+        holds = chain is not None and not false_link and chain.first.is_number and same_value(chain.claimed, value)
         self._table.bind(step.letter, value, frozenset([step.name]), not holds)
         if holds:
             self._record(step, StepStatus.DUPLICATE, "says again what the problem says; the answer does not need it")
         else:
-            self._record(step, StepStatus.WRONG_VALUE, body.false_link or f"the problem says that it equals {fact}")
-        return body.used
+            self._record(step, StepStatus.WRONG_VALUE, false_link or f"the problem says that it equals {fact}")
+        return used
 
     # Outside the steps
 
     def _loose(self, loose: list[Statement]) -> None:
-        for statement in loose:
+        for statement, _ in loose:
             if len(self._faults) >= MAX_FAULTS:
                 return
-            text = " ".join(statement.text.split())
+            text = " ".join(statement.split())
             if text == OPENING or text in self._gold.sentences:
                 continue
             try:
@@ -229,8 +228,8 @@ class _Judge:
             raise _Fault("says nothing that can be checked")
 
     def _at_answer(self, expression: Expression) -> object:
-        form = evaluate(expression, self._table.forms)
-        return form.constant + form.slope * self._gold.answer
+        constant, slope, _, _ = evaluate(expression, self._table.forms)
+        return constant + slope * self._gold.answer
 
     # The whole
 
@@ -274,8 +273,8 @@ def _is_harmless(status: StepStatus) -> bool:
 
 def _sentence_end(step: Step) -> int:
     """How many statements a step that cannot be read covers: up to its first full stop."""
-    closed = (used for used, statement in enumerate(step.statements, 1) if statement.closed)
-    return next(closed, len(step.statements))
+    ends = (used for used, (_, closed) in enumerate(step.statements, 1) if closed)
+    return next(ends, len(step.statements))
 
 
 def _sides(equation: str) -> tuple[Expression, Expression]:
