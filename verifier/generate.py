@@ -101,7 +101,7 @@ def _attempt(spec: ProblemSpec, rng: Random) -> Graph:
     reverse = spec.mode == "reverse"
     names = quantity_names(rng, spec.template)
     most = 2 * PLACES * KINDS if spec.max_facts is None else spec.max_facts - reverse
-    builder = Builder(rng, spec.depth, PLACES, KINDS, most)
+    builder = Builder(rng, spec.depth, most)
     builder.needed(spec.op, rng.random() < _TOTAL_QUESTION)
     values = Values(builder.shape, rng)
     if reverse:

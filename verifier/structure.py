@@ -70,7 +70,7 @@ class Builder:
     `most_facts` caps the quantities that are told in a sentence.
     """
 
-    def __init__(self, rng: Random, depth: int, places: int, kinds: int, most_facts: int) -> None:
+    def __init__(self, rng: Random, depth: int, most_facts: int) -> None:
         self.shape = Shape()
         self._random = rng.random
         self._deep = depth == 3
@@ -78,12 +78,12 @@ class Builder:
         self._facts = 0
         roles = (COUNT, AVERAGE) if self._deep else (COUNT,)
         # Names not yet taken, by place, as role * KINDS + kind.
-        self._free = [[role * KINDS + kind for kind in range(kinds) for role in roles] for _ in range(places)]
-        self._members: list[list[int]] = [[] for _ in range(places)]
+        self._free = [[role * KINDS + kind for kind in range(KINDS) for role in roles] for _ in range(PLACES)]
+        self._members: list[list[int]] = [[] for _ in range(PLACES)]
         # A place is fresh while a total can still come before all its quantities.
-        self._fresh = [True] * places
-        self._closed = [False] * places
-        self._total_waiting = [-1] * places
+        self._fresh = [True] * PLACES
+        self._closed = [False] * PLACES
+        self._total_waiting = [-1] * PLACES
         self._waiting: list[int] = []
         self._budget = 0
         self._unpaid = 0
