@@ -7,11 +7,11 @@ ours, its token file is readable by its owner alone, nothing is written to the h
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import os
 import secrets
-import shutil
 import signal
 import socket
 import tempfile
@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
-import psutil
 import ray
 import ray.exceptions
 from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]  # Cython
@@ -31,18 +30,13 @@ from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[rep
 from cluster import resources
 from cluster.environment import actor_env, cache_folder
 from cluster.errors import ClusterUnreachable, UnsafeCluster
+from cluster.local_ray import NAMESPACE, local_ray
 from cluster.resources import Resources
 from cluster.shipping import stage
 
-NAMESPACE = "interplay"
 INSECURE_FLAG = "--i-accept-that-anyone-on-the-network-can-run-code"
 CLUSTER_FILE = "cluster.json"
-# Sockets of Ray lie about 75 characters below its temporary folder, and a socket's path ends at 107 bytes.
-LONGEST_TEMPORARY = 30
-OBJECT_STORE_BYTES = 1024**3
-SHARED_MEMORY = "/dev/shm"  # noqa: S108
 CONNECT_TIMEOUT_S = 3.0
-SHUTDOWN_GRACE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +114,10 @@ def require_safe(address: str, environ: Mapping[str, str], insecure: bool) -> No
 def is_loopback(address: str) -> bool:
     """Whether an address (`host:port`, or with a scheme) can only be reached from this machine."""
     host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextmanager
@@ -130,28 +127,11 @@ def _local(run_dir: Path, asked: Resources) -> Generator[ClusterRecord]:
     token_path = (run_dir / "ray-token").resolve()
     _write_private(token_path, secrets.token_hex(32))
     use_token(token_path)
-    temporary = _short_temporary()
-    environment = actor_env(cache_folder(os.environ), 1)
-    context = ray.init(
-        address="local",
-        num_cpus=int(here.cpus),
-        num_gpus=int(here.gpus),
-        namespace=NAMESPACE,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=_object_store_bytes(),
-        _temp_dir=str(temporary),
-        runtime_env={"env_vars": environment},
-    )
-    started = _processes_under(temporary)
     try:
-        yield ClusterRecord(_gcs_address(context), str(token_path), NAMESPACE, socket.gethostname(), os.getpid())
+        with local_ray(int(here.cpus), int(here.gpus), actor_env(cache_folder(os.environ), 1)) as started:
+            yield ClusterRecord(started.address, str(token_path), NAMESPACE, socket.gethostname(), os.getpid())
     finally:
-        ray.shutdown()
-        _end(started)
         token_path.unlink(missing_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -160,25 +140,29 @@ def _joined(address: str, asked: Resources, insecure: bool, wait_s: float) -> Ge
     # Inside a job Ray hands down the job's own runtime environment, and refuses a second one.
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
     if in_job:
-        context = _connect(address, {})
+        _connect(address, {})
     else:
         with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:
             stage(Path(folder))
             environment = actor_env(Path(tempfile.gettempdir()) / "interplay-cache", 1)
-            context = _connect(address, {"working_dir": folder, "env_vars": environment})
+            _connect(address, {"working_dir": folder, "env_vars": environment})
     try:
         _await_resources(asked, address, wait_s)
         yield ClusterRecord(
-            _gcs_address(context), os.environ.get("RAY_AUTH_TOKEN_PATH"), NAMESPACE, socket.gethostname(), os.getpid()
+            ray.get_runtime_context().gcs_address,
+            os.environ.get("RAY_AUTH_TOKEN_PATH"),
+            NAMESPACE,
+            socket.gethostname(),
+            os.getpid(),
         )
     finally:
         ray.shutdown()
 
 
-def _connect(address: str, runtime_env: Mapping[str, object]):
+def _connect(address: str, runtime_env: Mapping[str, object]) -> None:
     _require_listener(address)
     try:
-        return ray.init(
+        ray.init(
             address=address,
             namespace=NAMESPACE,
             log_to_driver=False,
@@ -233,43 +217,6 @@ def _read_record(run_dir: Path) -> ClusterRecord:
             f"{run_dir} is not a live run.", "Start it with `interplay run`, or name the folder of one."
         )
     return ClusterRecord(**json.loads(path.read_text()))
-
-
-def _gcs_address(context) -> str:  # pyright: ignore[reportMissingParameterType]  # Ray does not export its type
-    return context.address_info["gcs_address"]
-
-
-def _short_temporary() -> Path:
-    base = tempfile.gettempdir()
-    # A long TMPDIR would cost Ray its sockets.
-    return Path(tempfile.mkdtemp(prefix="ip-", dir=base if len(base) <= LONGEST_TEMPORARY else "/tmp"))  # noqa: S108
-
-
-def _object_store_bytes() -> int:
-    """At most 1 GiB, and no more than shared memory holds: beyond it Ray falls back to the disk."""
-    shared = shutil.disk_usage(SHARED_MEMORY).free if os.path.isdir(SHARED_MEMORY) else OBJECT_STORE_BYTES
-    return max(100 * 1024**2, min(OBJECT_STORE_BYTES, int(shared * 0.8)))
-
-
-def _processes_under(temporary: Path) -> list[psutil.Process]:
-    """Our child processes that name Ray's temporary folder: the ones that hold the rest of this Ray."""
-    mine = psutil.Process().children()
-    return [p for p in mine if p.is_running() and any(str(temporary) in part for part in _command(p))]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
-        return []
-
-
-def _end(processes: list[psutil.Process]) -> None:
-    """Wait for processes of this Ray that have been told to stop, then kill what is left, and its children."""
-    _, alive = psutil.wait_procs(processes, timeout=SHUTDOWN_GRACE_S)
-    for process in alive:
-        for member in (*process.children(recursive=True), process):
-            member.kill()
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from cluster.environment import process_env, thread_env
+from cluster.environment import actor_env, process_env, thread_env
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFORMANCE = Path(os.environ.get("INTERPLAY_CONFORMANCE", ROOT.parent / "shared" / "conformance"))
@@ -40,24 +38,11 @@ def ray_session() -> Iterator[Path]:
 
     Yields its temporary folder. Actors carry names in the namespace `interplay`: give each test its own names.
     """
-    import ray
+    from cluster.local_ray import local_ray
 
-    # Unix socket paths end at 107 bytes and Ray needs about 75 of them below this folder.
-    temp = Path(tempfile.mkdtemp(prefix="ip-", dir="/tmp"))
-    ray.init(
-        address="local",
-        num_cpus=4,
-        namespace="interplay",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="warning",
-        object_store_memory=512 * 1024**2,
-        _temp_dir=str(temp),
-        runtime_env={"env_vars": {**process_env(ROOT / ".cache"), **thread_env(1), "PYTHONPATH": str(ROOT)}},
-    )
-    yield temp
-    ray.shutdown()
-    shutil.rmtree(temp, ignore_errors=True)
+    environment = {**actor_env(ROOT / ".cache", 1), "PYTHONPATH": str(ROOT)}
+    with local_ray(cpus=4, gpus=0, environment=environment, object_store_bytes=512 * 1024**2) as ray:
+        yield ray.temporary
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,140 @@
+"""A Ray of our own: authenticated, private, found again by its run folder, and gone when its command is gone.
+
+Each test runs in processes of its own, because this session has a Ray already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cluster.errors import ClusterUnreachable, NotEnough, UnsafeCluster
+from cluster.resources import Resources
+from cluster.runtime import INSECURE_FLAG, connected, is_loopback, require_safe, running
+
+pytestmark = pytest.mark.timeout(180)
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from cluster.resources import Resources
+from cluster.runtime import running
+with running(Path(sys.argv[1]), Resources(1)):
+    print("up", flush=True)
+    time.sleep(150)
+"""
+LOOK = """
+import sys
+from pathlib import Path
+import ray
+from cluster.runtime import connected
+with connected(Path(sys.argv[1])) as record:
+    print(int(ray.cluster_resources()["CPU"]), record.pid)
+"""
+
+
+def environ() -> dict[str, str]:
+    """Without the session's own token, so that the runtime has to bring its own."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH") and k != "RAY_ADDRESS"}
+
+
+def descendants(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A command that holds a Ray of its own, up and waiting."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, env=environ(), stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        yield process
+        process.kill()
+
+
+def leftovers(processes: list[psutil.Process]) -> list[str]:
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    return [" ".join(p.cmdline())[:80] for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_run_is_private_and_can_be_joined_and_ctrl_c_leaves_nothing(
+    tmp_path: Path, held: subprocess.Popen[str]
+) -> None:
+    record = json.loads((tmp_path / "cluster.json").read_text())
+    family = descendants(psutil.Process(held.pid))
+    assert len(family) > 3
+    for name in ("cluster.json", "ray-token"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    looked = subprocess.run(
+        [sys.executable, "-c", LOOK, str(tmp_path)], env=environ(), capture_output=True, text=True, timeout=90
+    )
+    assert looked.stdout.split() == [str(len(os.sched_getaffinity(0))), str(record["pid"])], looked.stderr
+    held.send_signal(signal.SIGINT)
+    held.wait(timeout=60)
+    assert leftovers(family) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_command_takes_its_ray_with_it(tmp_path: Path, held: subprocess.Popen[str]) -> None:
+    family = descendants(psutil.Process(held.pid))
+    held.kill()
+    held.wait(timeout=10)
+    assert leftovers(family) == []
+    with pytest.raises(ClusterUnreachable, match="nothing answers"), connected(tmp_path):
+        pass
+
+
+def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    started = time.monotonic()
+    with pytest.raises(NotEnough, match="cpus"), running(tmp_path, Resources(cpus=10_000)):
+        pass
+    assert time.monotonic() - started < 5
+
+
+def test_a_folder_without_a_live_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ClusterUnreachable, match="is not a live run"), connected(tmp_path):
+        pass
+
+
+def test_a_dead_address_is_refused_at_once(tmp_path: Path) -> None:
+    refused = pytest.raises(ClusterUnreachable, match=r"nothing answers at 127\.0\.0\.1:1 ")
+    with refused, running(tmp_path, Resources(1), address="127.0.0.1:1"):
+        pass
+
+
+def test_a_head_elsewhere_needs_authentication_or_an_ugly_flag() -> None:
+    with pytest.raises(UnsafeCluster, match="token authentication is off") as caught:
+        require_safe("10.0.0.5:6379", {}, insecure=False)
+    assert INSECURE_FLAG in caught.value.fix
+    require_safe("10.0.0.5:6379", {"RAY_AUTH_MODE": "token"}, insecure=False)
+    require_safe("10.0.0.5:6379", {}, insecure=True)
+    require_safe("127.0.0.1:6379", {}, insecure=False)
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [
+        ("127.0.0.1:6379", True),
+        ("localhost:6379", True),
+        ("http://127.0.0.1:8265", True),
+        ("[::1]:6379", True),
+        ("0.0.0.0:6379", False),
+        ("http://head.example:8265", False),
+        ("localhost.example:6379", False),
+        ("127.evil.example:6379", False),
+    ],
+)
+def test_loopback_is_told_from_names_that_look_like_it(address: str, loopback: bool) -> None:
+    assert is_loopback(address) is loopback

@@ -1,0 +1,74 @@
+"""The command line itself: quick, lazy, and plain about mistakes."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cluster.cli import COMMANDS
+
+HEAVY = ("torch", "ray", "vllm", "transformers", "deepspeed", "numpy", "pydantic", "fastapi", "matplotlib")
+
+
+def interplay(*words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "cluster", *words], capture_output=True, text=True, timeout=timeout)
+
+
+def cpu_seconds(*words: str) -> float:
+    """User and system time of a command: what it costs, whoever else is on the machine."""
+    before = os.times()
+    interplay(*words)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def test_help_takes_half_a_second() -> None:
+    interplay("--help")
+    assert min(cpu_seconds("--help") for _ in range(3)) <= 0.5
+
+
+def test_help_names_every_command_and_imports_none() -> None:
+    code = (
+        "import sys; sys.argv = ['interplay', '--help']; from cluster.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print([m for m in sys.modules if m in {HEAVY!r} or m.startswith('cluster.commands')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_a_documented_main_and_imports_nothing_heavy(name: str) -> None:
+    code = f"import sys, cluster.commands.{name}; print([m for m in sys.modules if m in {HEAVY!r}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+    assert inspect.getdoc(importlib.import_module(f"cluster.commands.{name}").main)
+
+
+def test_a_misspelt_command_is_exit_code_2_with_the_nearest() -> None:
+    done = interplay("docter")
+    assert done.returncode == 2
+    assert "Did you mean 'doctor'" in done.stderr
+
+
+def test_a_users_mistake_is_one_line_with_its_fix_and_no_traceback() -> None:
+    started = time.monotonic()
+    done = interplay("stop", "some-job", "--address", "ray://nowhere:1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ray://nowhere:1 is no address of a job server. fix: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert time.monotonic() - started < 30
+
+
+def test_the_version_is_printed() -> None:
+    done = interplay("--version")
+    assert done.stdout.startswith("interplay ")
+    assert done.returncode == 0
