@@ -81,7 +81,8 @@ export class CompareView {
     const body = rows.map((row, index) => {
       const parts = row.node === parting?.node;
       const name = h("button", { type: "button", class: "plain", "data-row": index, onclick: () => this.#select(row.node, index) }, row.node);
-      return h("tr", { role: "row", class: parts ? "parts" : row.same ? "same" : "", "data-node": row.node },
+      const same = row.same && new Set(row.cells.map((cell) => cell?.status)).size === 1;
+      return h("tr", { role: "row", class: parts ? "parts" : same ? "same" : "", "data-node": row.node },
         h("th", { role: "rowheader", scope: "row" }, name, parts ? h("span", { class: "flag" }, "they part here") : null),
         row.cells.map((cell, i) => this.#cell(cell, models[i])));
     });
@@ -91,10 +92,11 @@ export class CompareView {
 
   #cell(cell, model) {
     if (!cell) return h("td", { role: "cell", "data-model": model }, h("span", { class: "quiet" }, "says nothing of it"));
+    const words = cell.text.trim() ? h("p", {}, cell.text.trim()) : null;
     const chip = cell.status === "right" ? null : h("span", { class: "chip" }, STATUS[cell.status].label);
+    const reason = ["right", "missing"].includes(cell.status) ? null : h("p", { class: "quiet" }, cell.reason);
     return h("td", { role: "cell", "data-model": model, "data-tone": STATUS[cell.status].tone, "data-status": cell.status },
-      h("div", { class: "cell" }, h("span", { class: "mark" }, icon(cell.status)),
-        h("div", {}, h("p", {}, cell.text.trim() || h("span", { class: "quiet" }, "no step")), chip, cell.status === "right" ? null : h("p", { class: "quiet" }, cell.reason))));
+      h("div", { class: "cell" }, h("span", { class: "mark" }, icon(cell.status)), h("div", {}, words, chip, reason)));
   }
 
   #select(node, index = this.#rowOf(node)) {

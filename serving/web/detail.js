@@ -21,9 +21,15 @@ export class StepDetail {
     const tokens = this.step.end > this.step.start ? answer.tokensIn(this.step.start, this.step.end) : [];
     this.element = h("div", { class: "detail", id: "step-detail" },
       h("p", { class: "reason" }, this.step.reason || `${explain(this.step.status)}.`),
+      this.#truth(),
       this.step.inherited ? h("p", { class: "quiet" }, "It reads the result of an earlier wrong step: the error may not be its own.") : null,
       tokens.length ? this.#tokens(tokens) : this.#none(),
       onEdit && answer.done?.policy && this.step.end > this.step.start ? this.#editButton() : null, this.editor);
+  }
+
+  #truth() {
+    const node = this.answer.problem.graph.nodes.find((one) => one.name === this.step.node);
+    return node ? h("p", { class: "quiet figures" }, `In the problem: ${rule(node)}, so ${node.value}.`) : null;
   }
 
   #none() {
@@ -84,4 +90,16 @@ export class StepDetail {
       h("span", { class: "quiet" }, "The model sees the trace up to here as if it had written it.")));
     area.focus();
   }
+}
+
+/** How the problem defines a quantity, in words: "3 plus the sum of A and B". */
+function rule({ operation, constant, parents }) {
+  const [form, inner] = operation.split(" ");
+  const list = new Intl.ListFormat("en").format(parents);
+  const nested = { sum: `the sum of ${list}`, difference: `the difference between ${list}` }[inner] ?? list;
+  return {
+    literal: `it equals ${constant}`, unknown: "it is what the question asks for", copy: `it equals ${list}`,
+    plus: `it is ${constant} plus ${nested}`, times: `it is ${constant} times ${nested}`, sum: `it is the sum of ${list}`,
+    difference: `it is the difference between ${list}`, total: `it adds up ${list}`, weighted: `it adds up the products of ${list}`,
+  }[form];
 }

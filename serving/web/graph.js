@@ -3,8 +3,8 @@
 import { h, svg } from "./dom.js";
 import { STATUS } from "./status.js";
 
-const WIDE = { width: 156, height: 54, gapX: 18, gapY: 40, chars: 23, lines: 1 };
-const NARROW = { width: 108, height: 74, gapX: 8, gapY: 36, chars: 16, lines: 2 };
+const WIDE = { width: 178, height: 46, gapX: 16, gapY: 36, chars: 26, lines: 1, whereChars: 30, valueY: 20 };
+const NARROW = { width: 110, height: 74, gapX: 8, gapY: 34, chars: 16, lines: 2, whereChars: 17, valueY: 66 };
 const NARROW_BELOW = 440; // pixels of the drawing's column
 const LANE = 10; // the width of a row's gap through which a longer edge passes
 
@@ -15,18 +15,26 @@ export function labelOf(name) {
   return [what.replace(/^(total|average) number of /, "$1 "), where];
 }
 
+const cut = (text, chars) => (text.length > chars ? `${text.slice(0, chars - 1).trimEnd()}\u2026` : text);
+
 function wrap(text, chars, lines) {
-  const out = [""];
-  for (const word of text.split(" ")) {
-    const longer = out.at(-1) ? `${out.at(-1)} ${word}` : word;
-    if (longer.length <= chars || !out.at(-1)) out[out.length - 1] = longer;
-    else out.push(word);
+  const out = [];
+  let rest = text;
+  while (rest.length > chars && out.length < lines - 1) {
+    const space = rest.lastIndexOf(" ", chars);
+    if (space < 0) break;
+    out.push(rest.slice(0, space));
+    rest = rest.slice(space + 1);
   }
-  const shown = out.slice(0, lines);
-  if (out.length > lines || shown.some((line) => line.length > chars)) {
-    shown[shown.length - 1] = `${shown.at(-1).slice(0, chars - 1)}\u2026`;
-  }
-  return shown;
+  return [...out, cut(rest, chars)];
+}
+
+// Fonts differ in width: a line that would leave its node is set tighter.
+function squeeze(text) {
+  const room = Number(text.dataset.room);
+  if (text.getComputedTextLength() <= room) return;
+  text.setAttribute("textLength", room);
+  text.setAttribute("lengthAdjust", "spacingAndGlyphs");
 }
 
 function outline(shape, { width: w, height: t }) {
@@ -75,6 +83,7 @@ export class GraphView {
     drawing.append(...this.#edges.map((edge) => edge.path), ...[...this.#cells.values()].map((cell) => cell.group));
     drawing.style.setProperty("min-width", `${Math.min(width, Math.round(width * 0.8))}px`);
     this.element.replaceChildren(drawing);
+    for (const text of drawing.querySelectorAll("text[data-room]")) squeeze(text);
     for (const [name, mark] of this.#marks) this.#paint(name, mark);
     this.#cells.values().next().value?.group.setAttribute("tabindex", "0");
   }
@@ -102,12 +111,12 @@ export class GraphView {
 
   #place({ node, left, top }, row, size) {
     const [what, where] = labelOf(node.name);
-    const lines = [...wrap(what, size.chars, size.lines), ...(where ? wrap(where, size.chars, 1) : [])];
+    const lines = [...wrap(what, size.chars, size.lines), ...(where ? [cut(where, size.whereChars)] : [])];
     const path = svg("path", { class: "shape", d: outline("round", size) });
     const ring = svg("path", { class: "ring", d: outline("round", size) });
+    const value = node.invented ? null : svg("text", { class: "value", x: size.width - 10, y: size.valueY }, String(node.value));
     const text = lines.map((line, i) =>
-      svg("text", { class: where && i === lines.length - 1 ? "where" : "what", x: 10, y: 20 + i * 15 }, line));
-    const value = node.invented ? null : svg("text", { class: "value", x: size.width - 10, y: size.height - 9 }, String(node.value));
+      svg("text", { class: where && i === lines.length - 1 ? "where" : "what", x: 10, y: 20 + i * 15, "data-room": size.width - (i === 0 && size === WIDE && value ? 40 : 18) }, line));
     const tag = { query: "asked", given: "given" }[node.role];
     const badge = svg("g", { class: "badge", transform: `translate(${size.width - 11} -9)` });
     const group = svg("g", {

@@ -5,14 +5,15 @@ export const VIEWS = ["solve", "compare", "training", "pass"];
 /** What an empty link means. Types follow the default: numbers, booleans, strings. */
 export const DEFAULTS = Object.freeze({
   view: "solve",
-  op: 5,
+  op: 4,
+  facts: 6, // the most facts that the problem states; 0 is no bound
   template: "zoo",
   mode: "forward",
   seed: 1,
   model: "latest",
   other: "base",
   run: "",
-  at: -1, // training view: step of the checkpoint under the slider; -1 is the last
+  at: "", // training view: the checkpoint under the slider; "" is the last
   temperature: 0,
   draw: 0, // the sampling seed
   problems: 1,

@@ -8,18 +8,19 @@ import { listen } from "./keyboard.js";
 import { fillModels } from "./models.js";
 import { empty, failure } from "./notices.js";
 import { PassView } from "./pass.js";
-import { showProblem } from "./problem.js";
+import { showProblem, specOf } from "./problem.js";
 import { SolveView } from "./solve.js";
 import { TrainingView } from "./training.js";
 
 const VIEW = { solve: SolveView, compare: CompareView, training: TrainingView, pass: PassView };
-const OF_PROBLEM = ["op", "template", "mode", "seed"];
+const OF_PROBLEM = ["op", "facts", "template", "mode", "seed"];
 
 class App {
   client = new Client();
   settings = read(location.hash);
   problem = null;
   models = [];
+  limits = null;
   view = null;
   #running = null;
   #asked = 0;
@@ -31,7 +32,8 @@ class App {
   /** Reads the models and the problem, then shows the view that the link names. */
   async start() {
     try {
-      this.models = (await this.client.get("v1/models")).data;
+      const [limits, models] = await Promise.all([this.client.get("v1/limits"), this.client.get("v1/models")]);
+      [this.limits, this.models] = [limits, models.data];
     } catch (error) {
       return this.trouble(error, () => this.start());
     }
@@ -67,10 +69,9 @@ class App {
   /** Fetches the problem; false when it failed or another one was asked for meanwhile. */
   async loadProblem() {
     const ticket = (this.#asked += 1);
-    const { op, template, mode, seed } = this.settings;
     byId("problem").classList.add("loading");
     try {
-      const problem = await this.client.post("v1/probe/problems", { op, template, mode, seed });
+      const problem = await this.client.post("v1/probe/problems", specOf(this.settings));
       if (ticket !== this.#asked) return false;
       this.problem = problem;
     } catch (error) {
@@ -141,9 +142,12 @@ class App {
 
   #fields() {
     const { settings } = this;
-    for (const element of byId("bench").elements) {
+    const { elements } = byId("bench");
+    for (const element of elements) {
       if (element.name && element.name in settings) element.value = settings[element.name];
     }
+    if (!settings.facts) elements.facts.value = "";
+    elements.op.max = this.limits.op;
     byId("heat").checked = settings.heat;
     for (const link of document.querySelectorAll("nav [data-view]")) {
       if (link.dataset.view === settings.view) link.setAttribute("aria-current", "page");

@@ -15,8 +15,11 @@ export class Matrix {
       const pick = h("button", { type: "button", class: "plain", tabindex: -1, title: card.id, onclick: () => onPick(i) }, card.step);
       return { head: h("th", { scope: "col" }, pick), cells: rows.map(() => h("td", {})), printed: [] };
     });
+    const stages = [...new Set(cards.map((card) => card.stage))];
+    const stageRow = h("tr", { class: "stages" }, h("th", { scope: "row" }, "Stage"), stages.map((stage) =>
+      h("th", { scope: "colgroup", colspan: cards.filter((card) => card.stage === stage).length }, stage)));
     const head = h("thead", {}, h("tr", {}, h("td", {}), h("td", { colspan: cards.length }, slider)),
-      h("tr", {}, h("th", { scope: "row" }, "Step"), this.#columns.map((column) => column.head)));
+      stages.length > 1 ? stageRow : null, h("tr", {}, h("th", { scope: "row" }, "Step"), this.#columns.map((column) => column.head)));
     const body = rows.map(([label, name], y) => h("tr", { class: y === rows.length - 1 ? "share" : null },
       h("th", { scope: "row", title: name }, label), this.#columns.map((column) => column.cells[y])));
     const columns = h("colgroup", {}, h("col", {}), cards.map(() => h("col", {})));

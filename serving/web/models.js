@@ -5,8 +5,10 @@ import { failure } from "./notices.js";
 
 const label = (card) => (card.alias_of ? `${card.id} (${card.alias_of})` : card.id);
 
-function groups(models) {
-  const aliases = models.filter((card) => card.alias_of);
+// "demo@latest" says nothing more than "latest" while there is one run; it is listed when a link asks for it.
+function groups(models, chosen) {
+  const one = new Set(models.map((card) => card.run)).size === 1;
+  const aliases = models.filter((card) => card.alias_of && (!one || !card.id.includes("@") || card.id === chosen));
   const own = models.filter((card) => !card.alias_of);
   const stages = [...new Set(own.map((card) => `${card.run}, ${card.stage}`))];
   const group = (name, cards) => h("optgroup", { label: name }, cards.map((card) => h("option", { value: card.id }, label(card))));
@@ -22,8 +24,8 @@ export function training(models, run) {
 /** Fills the selects; false (with a notice) when the link names a model that is not there. */
 export function fillModels(app) {
   const { model, other } = byId("bench").elements;
-  model.replaceChildren(...groups(app.models));
-  other.replaceChildren(...groups(app.models));
+  model.replaceChildren(...groups(app.models, app.settings.model));
+  other.replaceChildren(...groups(app.models, app.settings.other));
   const runs = [...new Set(app.models.map((card) => card.run))];
   byId("bench").elements.run.replaceChildren(...runs.map((run, i) => h("option", { value: i === 0 ? "" : run }, run)));
   const { settings } = app;

@@ -146,7 +146,7 @@ export function verdictWords(answer) {
   const where = first ? `First wrong step: ${first.node} (${first.status})` : verdict.faults[0] ?? "";
   if (verdict.verified) return ["Right, and every step holds"];
   if (verdict.outcome) return ["Right answer, for the wrong reason", where].filter(Boolean);
-  if (verdict.answer_status === "missing") return ["No answer", where].filter(Boolean);
+  if (verdict.answer_status === "missing") return [answer.done.finish_reason === "length" ? "Cut off before an answer" : "No answer", where].filter(Boolean);
   return [`Wrong answer: ${verdict.answer}, not ${answer.problem.answer}`, where].filter(Boolean);
 }
 
@@ -161,12 +161,14 @@ function verdictHead(answer, jump) {
     const count = h("span", { class: "quiet figures" }, `${right} of ${answer.steps.length} steps right so far`);
     return [h("h2", { class: answer.busy ? "waiting" : "" }, title), h("p", { class: "facts" }, count, link)];
   }
-  return [...wholeVerdict(answer.done, answer.tokens.length, verdictWords(answer)[0], link), ...otherFaults(answer.done.verdict).map((fault) => h("p", { class: "fault" }, fault))];
+  return [...wholeVerdict(answer.done, answer.tokens.length, verdictWords(answer)[0], link), ...otherFaults(answer.done.verdict)];
 }
 
-// A wrong answer is in the headline already.
+// A wrong or missing answer is in the headline already.
 function otherFaults({ faults }) {
-  return faults.filter((fault) => !fault.startsWith("the answer is "));
+  const others = faults.filter((fault) => !/^(the answer is |there is no answer)/.test(fault));
+  if (others.length < 2) return others.map((fault) => h("p", { class: "fault" }, `Also: ${fault}.`));
+  return [h("details", { class: "fault" }, h("summary", {}, `${others.length} faults outside the steps`), h("ul", {}, others.map((fault) => h("li", {}, fault))))];
 }
 
 function wholeVerdict({ verdict, recovered, timing }, tokens, title, link) {

@@ -5,6 +5,7 @@ import { bars } from "./bars.js";
 import { h, percent } from "./dom.js";
 import { empty, failure } from "./notices.js";
 import { AnswerPanel } from "./panel.js";
+import { specOf } from "./problem.js";
 import { framed, question } from "./solve.js";
 import { GRADES, gradeOf, icon } from "./status.js";
 
@@ -31,7 +32,9 @@ export class PassView {
     const { settings } = this.app;
     const { logprobs: _, ...body } = question(settings, settings.model);
     const { samples, problems } = settings;
-    return { path: "v1/probe/pass-at-k", body: { ...body, samples, problems, ks: KS.filter((k) => k <= Math.max(1, samples / 2)) } };
+    const share = Math.floor(this.app.limits.total_tokens / (samples * problems)); // the server's bound on one request
+    const max_tokens = Math.min(body.max_tokens, share);
+    return { path: "v1/probe/pass-at-k", body: { ...body, max_tokens, samples, problems, ks: KS.filter((k) => k <= Math.max(1, samples / 2)) } };
   }
 
   async run(signal) {
@@ -90,8 +93,7 @@ export class PassView {
 
   async #look(sample) {
     const { client, settings } = this.app;
-    const { op, template, mode, seed } = settings;
-    const spec = { op, template, mode, seed: seed + sample.problem };
+    const spec = specOf(settings, sample.problem);
     try {
       const [problem, judged] = await Promise.all([
         client.post("v1/probe/problems", spec), client.post("v1/probe/verify", { problem: spec, text: sample.text })]);

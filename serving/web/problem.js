@@ -2,6 +2,11 @@
 
 import { h } from "./dom.js";
 
+/** The cell and seed that settings ask for, as the API spells it; `ahead` problems further on. */
+export function specOf({ op, mode, template, seed, facts }, ahead = 0) {
+  return { op, mode, template, seed: seed + ahead, max_facts: facts || null };
+}
+
 /** Shows a ProblemAnswer in `host`. */
 export function showProblem(host, problem) {
   const facts = problem.problem.split(/(?<=\.)\s+/).length;

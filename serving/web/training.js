@@ -29,7 +29,7 @@ export class TrainingView {
     this.slider.max = String(this.cards.length - 1);
     this.asking = new Map();
     const { at, step, heat } = this.app.settings;
-    const index = this.cards.findIndex((card) => card.step === at);
+    const index = this.cards.findIndex((card) => card.id === at);
     this.slider.value = String(index < 0 ? this.cards.length - 1 : index);
     this.panel.open = step;
     this.panel.heat = heat;
@@ -44,7 +44,7 @@ export class TrainingView {
 
   /** Asks every checkpoint that has not answered yet, oldest first; the slider follows unless the link pins it. */
   async run(signal) {
-    const follow = this.app.settings.at < 0;
+    const follow = !this.app.settings.at;
     for (const [index, card] of this.cards.entries()) {
       if (follow) {
         this.slider.value = String(index);
@@ -110,7 +110,7 @@ export class TrainingView {
   }
 
   #slide() {
-    this.app.change({ at: this.#card.step, step: -1 });
+    this.app.change({ at: this.#card.id, step: -1 });
     this.panel.open = -1;
     this.#show();
   }

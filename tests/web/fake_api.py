@@ -25,7 +25,10 @@ from serving import probe_schemas as probe
 from serving import schemas
 
 WEB = Path(__file__).resolve().parents[2] / "serving" / "web"
-CSP = "default-src 'self'"
+CSP = (  # as `serving.guards` sends it
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 STEPS = (0, 20, 40, 60, 80, 100)
 
 WORDS = {
