@@ -74,7 +74,8 @@ def _record(line: bytes, where: str, fields: tuple[str, ...]) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
-        what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not JSON ({error})"
+        why = f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
+        what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not JSON ({why})"
         raise UserError(f"{where}: {what}.", "Put one JSON object on each line.") from error
     if not isinstance(record, dict):
         raise UserError(f"{where}: not a JSON object but {type(record).__name__}.", "Put one JSON object on each line.")

@@ -14,6 +14,7 @@ import typer
 from verifier.verdict import AnswerStatus, StepStatus, StepVerdict, Verdict
 
 WIDTH = 100
+MARK = max(len(status.value) for status in StepStatus) + 2
 _COLOURS = {
     StepStatus.RIGHT: typer.colors.GREEN,
     StepStatus.DUPLICATE: typer.colors.CYAN,
@@ -36,6 +37,11 @@ def render(text: str, verdict: Verdict) -> str:
     return "\n".join([*lines, *_summary(verdict)]) + "\n"
 
 
+def wrapped(text: str) -> str:
+    """Plain text of any source in lines of the view's width."""
+    return textwrap.fill(_clean(text), WIDTH)
+
+
 def _step(text: str, step: StepVerdict) -> list[str]:
     colour = _COLOURS.get(step.status, typer.colors.RED)
     if step.status is StepStatus.MISSING:
@@ -44,9 +50,6 @@ def _step(text: str, step: StepVerdict) -> list[str]:
     if step.status is not StepStatus.RIGHT:
         lines.append(_wrapped("", f"^ {step.reason}", " " * MARK))
     return lines
-
-
-MARK = max(len(status.value) for status in StepStatus) + 2
 
 
 def _marked(status: StepStatus, body: str, colour: str) -> str:

@@ -133,9 +133,8 @@ def split_text(text: str) -> tuple[str, str]:
 def _read_statement(sentence: str) -> Statement | Fault:
     match = _SUBJECT.match(sentence)
     if match is None:
-        return _unreadable(
-            sentence, 'it is not of the form "The ... equals ..." or "The ... exists, and its number is greater than 0"'
-        )
+        wanted = '"The ... equals ..." or "The ... exists, and its number is greater than 0"'
+        return _unreadable(sentence, f"the sentence is not of the form {wanted}")
     subject = _read_quantity(match[1])
     if subject is None:
         return _unreadable(sentence, f'"{_clip(match[1])}" does not name a quantity')

@@ -77,7 +77,7 @@ def main(
     job = problem_files.Job(mixture, seed, split.value if split else None, Budget(amount, unit), tokenizer)
     made = problem_files.lines(job, _processes(jobs, count))
     number = problem_files.write(out, _with_progress(made, job))
-    typer.echo(f"{number} problems", err=True)
+    typer.echo(f"{number} problem{'s' * (number != 1)}", err=True)
 
 
 def _budget(count: int | None, tokens: int | None, tokenizer: Path | None) -> tuple[int, Literal["problems", "tokens"]]:

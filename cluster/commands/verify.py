@@ -135,7 +135,7 @@ def _show(problems: str, pid: str, texts: str, trace: str | None) -> None:
     else:
         raise UserError(f"{jsonl.shown(problems)}: no problem has pid {pid!r}.", "Name a pid of that file.")
     text = _first_text(texts, pid) if trace is None else _whole(trace)
-    typer.echo(f"{row['problem'].strip()} {row['question'].strip()}\n")
+    typer.echo(trace_view.wrapped(f"{row['problem']} {row['question']}") + "\n")
     typer.echo(trace_view.render(text, verify(text, gold)), nl=False)
 
 
