@@ -125,6 +125,18 @@ class CheckpointStore:
         _sync(self.root)
         return manifest
 
+    def adopt(self, source: CheckpointStore, checkpoint_id: str) -> Manifest:
+        """Copy a good checkpoint of another store under its own id, without what only its own run can resume from."""
+        manifest = source.get(checkpoint_id)
+        origin = source.path(checkpoint_id)
+
+        def copy(directory: Path) -> None:
+            for name in manifest.files:
+                if not name.startswith(f"{RESUME}/"):
+                    shutil.copyfile(origin / name, directory / name)
+
+        return self.publish(Lineage(**{key: getattr(manifest, key) for key in Lineage.model_fields}), copy)
+
     def list(self) -> list[Manifest]:
         """The complete checkpoints, oldest first."""
         if not self.root.is_dir():

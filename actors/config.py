@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from verifier.problem import TEMPLATES, Template
 
 
 class EngineConfig(BaseModel):
@@ -69,3 +71,34 @@ def engine_env(config: EngineConfig) -> dict[str, str]:
     if config.device == "cpu":
         env |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
     return env
+
+
+class TokenizerConfig(BaseModel):
+    """Which tokenizer to make."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["phrase", "byte-pair"] = "phrase"
+    templates: tuple[Template, ...] = Field(TEMPLATES, min_length=1, description="phrase: whose words are tokens")
+    vocab_size: int = Field(2200, ge=266, description="byte-pair: most tokens; the phrases give their own number")
+
+
+class PolicyConfig(BaseModel):
+    """The size of a policy. The vocabulary is the tokenizer's and is given when it is built."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layers: int = Field(default=4, ge=1)
+    hidden: int = Field(default=128, ge=8, description="width of the residual stream")
+    ffn: int = Field(default=512, ge=8, description="width of the gated feed-forward layer")
+    heads: int = Field(default=4, ge=1)
+    kv_heads: int = Field(default=4, ge=1, description="key/value heads; fewer than heads is grouped-query attention")
+    max_positions: int = Field(default=1024, ge=16, description="longest sequence in tokens")
+
+    @model_validator(mode="after")
+    def _divides(self) -> PolicyConfig:
+        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
+            raise ValueError(f"hidden ({self.hidden}) must be heads ({self.heads}) times an even head width")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
+        return self

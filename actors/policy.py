@@ -11,35 +11,14 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
+from actors.config import PolicyConfig
 from actors.tokenizer import BOS, EOS, PAD
 
 _ROPE_THETA: Final = 1e6
 _PAPER_INIT_STD: Final = 0.02  # at the paper's width of 768
 _PAPER_WIDTH: Final = 768
-
-
-class PolicyConfig(BaseModel):
-    """The size of a policy. The vocabulary is the tokenizer's and is given when it is built."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    layers: int = Field(default=4, ge=1)
-    hidden: int = Field(default=128, ge=8, description="width of the residual stream")
-    ffn: int = Field(default=512, ge=8, description="width of the gated feed-forward layer")
-    heads: int = Field(default=4, ge=1)
-    kv_heads: int = Field(default=4, ge=1, description="key/value heads; fewer than heads is grouped-query attention")
-    max_positions: int = Field(default=1024, ge=16, description="longest sequence in tokens")
-
-    @model_validator(mode="after")
-    def _divides(self) -> PolicyConfig:
-        if self.hidden % self.heads or (self.hidden // self.heads) % 2:
-            raise ValueError(f"hidden ({self.hidden}) must be heads ({self.heads}) times an even head width")
-        if self.heads % self.kv_heads:
-            raise ValueError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads})")
-        return self
 
 
 def build(config: PolicyConfig, vocab_size: int, seed: int) -> Qwen2ForCausalLM:

@@ -12,13 +12,12 @@ import codecs
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from verifier.problem import TEMPLATES, Template
+from actors.config import TokenizerConfig
 from verifier.templates import Vocabulary, vocabulary
 
 SPECIALS: Final = (
@@ -100,16 +99,6 @@ _CONNECTIVES: Final = (
     ":",
     ". Solution:",
 )
-
-
-class TokenizerConfig(BaseModel):
-    """Which tokenizer to make."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: Literal["phrase", "byte-pair"] = "phrase"
-    templates: tuple[Template, ...] = Field(TEMPLATES, min_length=1, description="phrase: whose words are tokens")
-    vocab_size: int = Field(2200, ge=266, description="byte-pair: most tokens; the phrases give their own number")
 
 
 def connective_phrases() -> tuple[str, ...]:

@@ -27,6 +27,7 @@ COMMANDS = MappingProxyType(
         "solve": "Solve problems by their text alone.",
         "eval": "Measure pass@k of a checkpoint, per number of operations.",
         "serve": "Serve the checkpoints of a run over HTTP.",
+        "export": "Copy a checkpoint out of a run, as a transformers directory.",
         "submit": "Send a recipe to a Ray cluster as a job and follow its log.",
         "stop": "Stop a job on a Ray cluster.",
         "status": "Show what a live run is doing.",

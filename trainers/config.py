@@ -1,16 +1,21 @@
-"""What a recipe says about learning: the optimiser, and for RL the loss and how a batch is made of rollouts.
+"""What a recipe says about learning: the optimiser, the loss, and the stages of pre-training and RL.
 
-Defaults follow `docs/decisions/0020-learning-defaults.md`. Task and sampling settings stand elsewhere.
+Light to import: a recipe is checked before torch is loaded. Defaults follow `docs/decisions/0020-learning-defaults.md`.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trainers.tasks import TaskConfig
+from verifier.reward import Scheme
+
 Loss = Literal["dapo", "grpo", "dr_grpo", "cispo", "reinforce"]
+Objective = Loss | Literal["cross_entropy"]
 
 
 class _Model(BaseModel):
@@ -41,6 +46,46 @@ class OptimizerConfig(_Model):
         return self.final_learning_rate + swing * (1 + math.cos(math.pi * share))
 
 
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Which objective, its clip range, and the pull to the reference."""
+
+    objective: Objective
+    clip_low: float = 0.2
+    clip_high: float = 0.28
+    kl: float = 0.0
+    kl_estimator: Literal["k2", "k3"] = "k3"
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerConfig:
+    """What a learner is made with; `total_steps` is what the learning rate's course is laid out for."""
+
+    optimizer: OptimizerConfig
+    loss: LossConfig
+    total_steps: int
+    mismatch_cap: float = 2.0
+
+
+class PretrainConfig(_Model):
+    """A pre- or mid-training stage."""
+
+    tasks: TaskConfig
+    steps: int = Field(ge=1, description="optimiser updates")
+    documents_per_step: int = Field(ge=1, description="training texts per update")
+    loss_on: Literal["all", "solution"] = Field(
+        "all", description="the paper's: all; solution spares noise and the head"
+    )
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-4, schedule="cosine", weight_decay=0.1)
+    checkpoint_every: int = Field(ge=1, description="updates")
+    report_every: int = Field(20, ge=1, description="updates between two lines of progress")
+    microbatch_tokens: int = Field(4096, ge=64, description="tokens per forward pass; bounds memory, not the result")
+
+    def learner_config(self) -> LearnerConfig:
+        """What the learner of this stage is made with."""
+        return LearnerConfig(self.optimizer, LossConfig("cross_entropy"), self.steps)
+
+
 class LearningConfig(_Model):
     """How one RL step learns from its groups.
 
@@ -60,3 +105,26 @@ class LearningConfig(_Model):
     minibatches: int = Field(1, ge=1, description="optimiser updates per step")
     microbatch_tokens: int = Field(8192, ge=64, description="tokens per forward pass; bounds memory, not the result")
     max_completion_tokens: int = Field(512, ge=1, description="dr_grpo: the constant length it divides by")
+
+    def learner_config(self, total_steps: int) -> LearnerConfig:
+        """What the learner of an RL stage of `total_steps` steps is made with."""
+        loss = LossConfig(self.loss, self.clip_low, self.clip_high, self.kl, self.kl_estimator)
+        return LearnerConfig(self.optimizer, loss, total_steps, self.mismatch_cap)
+
+
+class RlConfig(_Model):
+    """Hyperparameters of an RL stage (defaults: `docs/decisions`, rl table of the paper where it gives one)."""
+
+    tasks: TaskConfig
+    curriculum: Literal["mixture", "edge"] = "mixture"
+    steps: int = Field(ge=1, description="learner steps")
+    prompts_per_step: int = Field(ge=1)
+    group_size: int = Field(8, ge=2, description="completions per prompt; one alone has no advantage")
+    max_new_tokens: int = Field(ge=1)
+    temperature: float = Field(1.0, gt=0)
+    reward: Scheme = Scheme("strict")
+    refills: int = Field(0, ge=0, description="replacements tried for a group whose rewards are all equal")
+    max_staleness: int = Field(0, ge=0, le=8, description="versions; 0 is synchronous")
+    checkpoint_every: int = Field(ge=1, description="learner steps")
+    keep_last: int = Field(20, ge=1, description="checkpoints of this stage to keep, besides the best")
+    learning: LearningConfig

@@ -25,20 +25,10 @@ from actors.policy import forward_flops_per_token, load, save
 from actors.weights import WeightVersion, publish_model
 from trainers.attention import PACKED, layout_of
 from trainers.batch import Batch, Stream
-from trainers.config import OptimizerConfig
-from trainers.losses import LossConfig, TokenStreams, mismatch_correction, policy_loss
+from trainers.config import LearnerConfig, OptimizerConfig
+from trainers.losses import TokenStreams, mismatch_correction, policy_loss
 from trainers.process_group import deepspeed
 from trainers.resume import load_optimizer, save_optimizer
-
-
-@dataclass(frozen=True, slots=True)
-class LearnerConfig:
-    """What a learner is made with; `total_steps` is what the learning rate's course is laid out for."""
-
-    optimizer: OptimizerConfig
-    loss: LossConfig
-    total_steps: int
-    mismatch_cap: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Objective = Literal["cross_entropy", "dapo", "grpo", "dr_grpo", "cispo", "reinforce"]
-
-
-@dataclass(frozen=True, slots=True)
-class LossConfig:
-    """Which objective, its clip range, and the pull to the reference."""
-
-    objective: Objective
-    clip_low: float = 0.2
-    clip_high: float = 0.28
-    kl: float = 0.0
-    kl_estimator: Literal["k2", "k3"] = "k3"
+from trainers.config import LossConfig
 
 
 @dataclass(frozen=True, slots=True)

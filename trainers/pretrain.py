@@ -8,43 +8,21 @@ publishes nothing (callbacks do).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedTokenizerFast
 
 from trainers.batch import Batch, Document, pack_documents
-from trainers.config import OptimizerConfig
-from trainers.learner import LearnerConfig, StepReport
-from trainers.losses import LossConfig
+from trainers.config import PretrainConfig
+from trainers.learner import StepReport
 from trainers.tasks import TaskConfig
 from verifier.mixture import Mixture
 from verifier.problem import Problem
-from verifier.render import completion_text, prompt_text
-from verifier.tasks import problem_at
-
-
-class PretrainConfig(BaseModel):
-    """A pre- or mid-training stage."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    tasks: TaskConfig
-    steps: int = Field(ge=1, description="optimiser updates")
-    documents_per_step: int = Field(ge=1, description="training texts per update")
-    loss_on: Literal["all", "solution"] = Field(
-        "all", description="the paper's: all; solution spares noise and the head"
-    )
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-4, schedule="cosine", weight_decay=0.1)
-    checkpoint_every: int = Field(ge=1, description="updates")
-    report_every: int = Field(20, ge=1, description="updates between two lines of progress")
-    microbatch_tokens: int = Field(4096, ge=64, description="tokens per forward pass; bounds memory, not the result")
-
-    def learner_config(self) -> LearnerConfig:
-        """What the learner of this stage is made with."""
-        return LearnerConfig(self.optimizer, LossConfig("cross_entropy"), self.steps)
+from verifier.render import completion_text, prompt_text, training_text
+from verifier.tasks import problem_at, stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +56,7 @@ class NotFinite(RuntimeError):
 
 
 MAX_SKIPPED = 10  # in a row
+TOKENIZER_CORPUS = 20_000  # texts; the words of the task all occur many times in a tenth of that
 
 
 def document_of(problem: Problem, tokenizer: PreTrainedTokenizerFast, loss_on: Literal["all", "solution"]) -> Document:
@@ -90,6 +69,12 @@ def document_of(problem: Problem, tokenizer: PreTrainedTokenizerFast, loss_on: L
 def encode_prompt(problem: Problem, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
     """A problem's prompt as the model is asked it, in pre-training, RL, evaluation and serving alike."""
     return _encode(tokenizer, prompt_text(problem.problem, problem.question))
+
+
+def corpus(tasks: TaskConfig, seed: int) -> Iterator[str]:
+    """The training texts that a byte-pair tokenizer learns its merges from."""
+    problems = islice(stream(tasks.mixture(), seed, "train"), TOKENIZER_CORPUS)
+    return (training_text(p.problem, p.question, p.solution) for p in problems)
 
 
 class DocumentStream:

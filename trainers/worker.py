@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any, Final
 import ray
 
 from actors.checkpoint import CheckpointError, CheckpointStore, Lineage
-from actors.policy import PolicyConfig
+from actors.config import PolicyConfig
 from actors.weights import WeightVersion
 from trainers.batch import Batch
+from trainers.config import LearnerConfig, PretrainConfig
 
 if TYPE_CHECKING:
-    from trainers.learner import Learner, LearnerConfig, StepReport
-    from trainers.pretrain import PretrainConfig, Progress
-
-_STARVED_S: Final = 600.0  # Ray Train gives up on a placement of workers after so long
+    from trainers.learner import Learner, StepReport
+    from trainers.pretrain import Progress
 
 
 class LearnerLost(RuntimeError):

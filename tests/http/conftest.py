@@ -16,8 +16,9 @@ import httpx
 import pytest
 
 from actors.checkpoint import CheckpointStore, Lineage
+from actors.config import PolicyConfig
 from actors.engine import EngineDead, LoadReport, TokenDelta, TopLogprob
-from actors.policy import PolicyConfig, build, save
+from actors.policy import build, save
 from actors.records import Completion, Sampling
 from actors.tokenizer import phrase_tokenizer
 from actors.weights import WeightVersion

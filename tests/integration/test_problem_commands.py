@@ -111,7 +111,8 @@ def test_facts_and_answers_are_limited_as_asked(tmp_path):
 
 
 def test_a_token_budget_is_filled_and_never_exceeded(tmp_path):
-    from actors.tokenizer import TokenizerConfig, build_tokenizer
+    from actors.config import TokenizerConfig
+    from actors.tokenizer import build_tokenizer
     from verifier.render import training_text
 
     tokenizer = build_tokenizer(TokenizerConfig())

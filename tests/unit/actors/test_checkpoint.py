@@ -107,6 +107,15 @@ def test_a_linked_directory_is_no_checkpoint(store, tmp_path):
         store.get("rl-1")
 
 
+def test_an_adopted_checkpoint_keeps_its_lineage_and_weights_but_not_the_optimiser(store, tmp_path):
+    original = store.publish(lineage(3, parent="pretrain-9", tokens=7), writer())
+    other = CheckpointStore(tmp_path / "other")
+    adopted = other.adopt(store, "rl-3")
+    assert other.get("rl-3") == adopted
+    assert (adopted.parent, adopted.tokens, adopted.weight_hash) == ("pretrain-9", 7, original.weight_hash)
+    assert "resume/loop.json" not in adopted.files
+
+
 def test_best_is_the_highest_score_and_retention_spares_it(store):
     for step, score in enumerate([0.1, 0.9, 0.3, 0.4]):
         store.publish(lineage(step, score=score), writer(bytes([step])))

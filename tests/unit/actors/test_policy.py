@@ -4,8 +4,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from actors.policy import PolicyConfig, block_parameters, build, forward_flops_per_token, load, save, total_parameters
-from actors.tokenizer import TokenizerConfig, build_tokenizer
+from actors.config import PolicyConfig, TokenizerConfig
+from actors.policy import block_parameters, build, forward_flops_per_token, load, save, total_parameters
+from actors.tokenizer import build_tokenizer
 
 SMALL = PolicyConfig(layers=2, hidden=32, ffn=48, heads=4, kv_heads=2, max_positions=64)
 

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from actors.checkpoint import CheckpointStore, Lineage
-from actors.policy import PolicyConfig, build, load
-from actors.tokenizer import EOS, TokenizerConfig, build_tokenizer, decode_with_offsets
-from trainers.config import OptimizerConfig
+from actors.config import PolicyConfig, TokenizerConfig
+from actors.policy import build, load
+from actors.tokenizer import EOS, build_tokenizer, decode_with_offsets
+from trainers.config import OptimizerConfig, PretrainConfig
 from trainers.learner import Learner
-from trainers.pretrain import DocumentStream, NotFinite, PretrainConfig, document_of, pretrain
+from trainers.pretrain import DocumentStream, NotFinite, document_of, pretrain
 from trainers.process_group import form_group_of_one
 from trainers.tasks import TaskConfig
 from trainers.worker import PretrainJob, run_pretrain

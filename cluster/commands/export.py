@@ -1,0 +1,29 @@
+"""`interplay export`: copies a checkpoint out of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def main(
+    run_dir: Annotated[Path, typer.Option(help="Folder of the run.")],
+    to: Annotated[Path, typer.Option(help="Folder to copy into; the checkpoint gets a folder of its own id there.")],
+    checkpoint: Annotated[str | None, typer.Option(help="Id of the checkpoint.  [default: the newest]")] = None,
+) -> None:
+    """Copy a checkpoint out of a run, as a transformers directory.
+
+    Weights, config, tokenizer and manifest are copied and checked; the optimiser's state stays behind.
+    """
+    from actors.checkpoint import CheckpointStore
+    from cluster.errors import UserError
+    from cluster.folder import RunFolder
+
+    store = RunFolder(run_dir.resolve()).store
+    newest = store.latest()
+    if newest is None:
+        raise UserError(f"{run_dir} holds no good checkpoint.", "Name the folder of a run that got as far as one.")
+    manifest = CheckpointStore(to.resolve()).adopt(store, checkpoint or newest.id)
+    typer.echo(f"{to / manifest.id}  {manifest.weight_hash[:12]}")

@@ -1,0 +1,35 @@
+"""`interplay run`: runs a recipe from its first stage that is not done to its last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def main(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe.")
+    ] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/NAME]")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
+    ] = False,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join.  [default: a new one on this machine]")
+    ] = None,
+) -> None:
+    """Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.
+
+    Exit code 0 only if every stage finished. Ctrl-C saves and stops; the same command with --resume goes on.
+    """
+    from cluster.config import load
+    from cluster.folder import RunFolder
+    from cluster.stages import run_stages
+
+    resolved = load(recipe, overrides or ())
+    folder = RunFolder((run_dir or Path("runs") / resolved.name).resolve())
+    folder.open(resolved, resume)
+    run_stages(resolved, folder, address)

@@ -1,0 +1,26 @@
+"""`interplay scale`: changes the number of workers of a live run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def main(
+    run: Annotated[str, typer.Option(help="Name or folder of the run.")],
+    rollout_workers: Annotated[int | None, typer.Option(min=1, help="How many rollout workers to have.")] = None,
+    reward_workers: Annotated[int | None, typer.Option(min=1, help="How many reward workers to have.")] = None,
+) -> None:
+    """Change the number of workers of a live run, up or down.
+
+    A worker that joins serves only after its weights are proved; one that leaves finishes what it has begun. Asking
+    twice for the same number changes nothing.
+    """
+    from cluster.errors import UserError
+    from cluster.live import live_run, show
+
+    if rollout_workers is None and reward_workers is None:
+        raise UserError("Nothing to scale.", "Give --rollout-workers N, --reward-workers N or both.")
+    with live_run(run) as controller:
+        show(controller.scale(rollout_workers, reward_workers), as_json=False)

@@ -1,0 +1,89 @@
+"""How a run tells a person where it is: a live line on a terminal, plain lines elsewhere.
+
+Nothing is measured here; metrics.jsonl is the record.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from trainers.controller import Progress as RunProgress
+from trainers.ledger import StageRecord
+from trainers.pretrain import Progress as PretrainProgress
+
+PLAIN_EVERY_S = 10.0  # between two lines where there is no terminal
+
+
+class Reporter:
+    """Prints stages as they begin and end, and one line of progress between."""
+
+    def __init__(self, run: str) -> None:
+        self._console = Console(file=sys.stderr, highlight=False)
+        self._live: Live | None = None
+        self._stage = ""
+        self._told_at = 0.0
+        self._console.print(f"[bold]{run}[/bold]")
+
+    def skipped(self, names: Collection[str]) -> None:
+        """Stages that an earlier run finished."""
+        for name in sorted(names):
+            self._console.print(f"  {name:<12} done before")
+
+    def begin(self, stage: str) -> None:
+        """A stage starts."""
+        self._stage = stage
+        self._told_at = time.monotonic()
+        if self._console.is_terminal:
+            self._live = Live(Text(f"  {stage:<12} ..."), console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+
+    def end(self, record: StageRecord) -> None:
+        """A stage is done."""
+        self._close()
+        tokens = f"{record.tokens:>12,} tokens" if record.tokens else ""
+        self._console.print(f"  {record.name:<12} {record.seconds:8.1f} s {tokens}")
+
+    def stopped(self, why: str) -> None:
+        """The run ends before its last stage."""
+        self._close()
+        self._console.print(f"  {self._stage:<12} {why}")
+
+    def finished(self, folder: Path) -> None:
+        """Every stage is done."""
+        self._console.print(f"report: {folder / 'report.html'}")
+        self._console.print(f"serve:  interplay serve --run-dir {folder}")
+
+    def pretraining(self, at: PretrainProgress) -> None:
+        """Progress of a pre-training stage."""
+        self._tell(
+            f"step {at.step}/{at.steps}  loss {at.loss:.3f}  {at.tokens_per_s:,.0f} tokens/s  {_minutes(at.eta_s)} left"
+        )
+
+    def running(self, at: RunProgress, elapsed_s: float) -> None:
+        """Progress of a stage in the controller."""
+        numbers = "  ".join(f"{name} {value:.3f}" for name, value in at.numbers.items())
+        left = elapsed_s / at.done * (at.total - at.done) if at.done else None
+        self._tell(f"{at.done}/{at.total}  {numbers}  {_minutes(left) + ' left' if left is not None else ''}")
+
+    def _tell(self, line: str) -> None:
+        if self._live is not None:
+            self._live.update(Text(f"  {self._stage:<12} {line}"))
+        elif time.monotonic() - self._told_at >= PLAIN_EVERY_S:
+            self._told_at = time.monotonic()
+            self._console.print(f"  {self._stage:<12} {line}")
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"

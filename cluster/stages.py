@@ -1,0 +1,296 @@
+"""Runs the stages of a recipe, in order, once each: the top of the system, where every part meets.
+
+A stage that is done is written down in the run folder and never repeated; a resumed run starts at the first other.
+Pre-training happens in a learner group of its own; evaluation and RL in the run's controller actor, which is started at
+the first of them and serves until the last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.checkpoint import CheckpointError, CheckpointStore, Lineage, Manifest
+from cluster.config import BaseStage, EvalStage, PretrainStage, Recipe, RlStage, Stage, TokenizerStage, dump
+from cluster.environment import actor_env, cache_folder
+from cluster.errors import UserError
+from cluster.folder import RunFolder
+from cluster.progress import Reporter
+from cluster.resources import Resources
+from cluster.runtime import running
+from trainers.controller import Controller, ControllerPlan, controller_name
+from trainers.evaluate import Evaluation
+from trainers.ledger import StageRecord
+from trainers.loop import LoopState
+from trainers.report import RunRecord, events_of, write
+from trainers.worker import Placement
+
+POLL_S = 0.5
+NEEDS_RAY = ("pretrain", "midtrain", "rl", "eval")
+
+
+class MissingBase(UserError):
+    """A stage names a base that does not ship with the package."""
+
+
+def run_stages(recipe: Recipe, folder: RunFolder, address: str | None) -> None:
+    """Run every stage that is not done. Returns only if all are done; raises what stopped the run otherwise."""
+    done = {record.name for record in folder.stages()}
+    left = [stage for stage in recipe.stages if stage.name not in done]
+    report = Reporter(recipe.name)
+    report.skipped(done)
+    with _cluster(recipe, folder, address, left) as workplace:
+        for stage in left:
+            began = time.monotonic()
+            report.begin(stage.name)
+            try:
+                spent = _run_stage(stage, recipe, folder, workplace, report)
+            except BaseException:
+                report.stopped("stopped; the same command with --resume goes on")
+                raise
+            record = StageRecord(stage.name, stage.kind, time.monotonic() - began, *spent)
+            folder.finish(record)
+            report.end(record)
+    report.finished(folder.path)
+
+
+def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
+    """Write both reports from what the run folder holds; the content of `report.json`."""
+    evaluations = [folder.evaluation(s.name) for s in recipe.stages if s.kind == "eval"]
+    present = [e for e in evaluations if e is not None]
+    before, after = (present[0], present[-1]) if len(present) > 1 else (present[0] if present else None, None)
+    return write(
+        folder.path,
+        RunRecord(
+            name=recipe.name,
+            recipe=recipe.model_dump(mode="json"),
+            recipe_text=dump(recipe),
+            bands=recipe.bands.bands(),
+            stages=tuple(folder.stages()),
+            before=before,
+            after=after,
+            events=events_of(folder.path),
+        ),
+    )
+
+
+class Workplace:
+    """The run's actors; the controller is made at its first use."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self._controller: Any = None
+
+    @property
+    def controller(self) -> Any:
+        """The handle of the run's controller actor."""
+        if self._controller is None:
+            recipe = self.recipe
+            plan = ControllerPlan(
+                run=recipe.name,
+                run_dir=self.folder.path,
+                seed=recipe.seed,
+                target_ops=tuple(recipe.bands.bands().ops(recipe.bands.target)),
+                engine=recipe.engine,
+                pool=recipe.fleet,
+                learner=self.placement(),
+                env=actor_env(cache_folder(os.environ), recipe.engine.threads),
+            )
+            actor = ray.remote(Controller).options(
+                name=controller_name(recipe.name), num_cpus=0, max_concurrency=1000, max_restarts=0
+            )
+            self._controller = actor.remote(plan)
+        return self._controller
+
+    def placement(self) -> Placement:
+        """Where the learner's processes run."""
+        fleet = self.recipe.learner
+        env = {
+            **actor_env(cache_folder(os.environ), fleet.threads),
+            **({} if fleet.gpus else {"DS_ACCELERATOR": "cpu"}),
+        }
+        return Placement(fleet.workers, fleet.cpus, fleet.gpus, env, self.folder.path / "ray-train")
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._controller is not None:
+            ray.get(self._controller.close.remote(), timeout=30)
+            ray.kill(self._controller)
+
+
+Spent = tuple[int, float]
+"""Tokens that the learner computed (for evaluation: that were drawn) and FLOPs."""
+
+
+@contextmanager
+def _cluster(recipe: Recipe, folder: RunFolder, address: str | None, left: list[Stage]) -> Iterator[Workplace]:
+    """A workplace, with a Ray under it if any stage that is left needs one."""
+    if not any(stage.kind in NEEDS_RAY for stage in left):
+        yield Workplace(recipe, folder)
+        return
+    with running(folder.path, asked(recipe), address=address):
+        workplace = Workplace(recipe, folder)
+        try:
+            yield workplace
+        finally:
+            workplace.close()
+
+
+def asked(recipe: Recipe) -> Resources:
+    """What the recipe's fleet reserves at its largest, all kinds of workers together."""
+    fleet, learner = recipe.fleet, recipe.learner
+    return Resources(
+        cpus=fleet.rollout_workers * fleet.rollout_cpus
+        + fleet.reward_workers * fleet.reward_cpus
+        + learner.workers * learner.cpus,
+        gpus=fleet.rollout_workers * fleet.rollout_gpus + learner.workers * learner.gpus,
+    )
+
+
+def _run_stage(stage: Stage, recipe: Recipe, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
+    match stage:
+        case TokenizerStage():
+            return _make_tokenizer(stage, recipe, folder)
+        case BaseStage():
+            return _take_base(stage, folder)
+        case PretrainStage():
+            return _pretrain(stage, recipe, folder, workplace, report)
+        case RlStage():
+            return _reinforce(stage, folder, workplace, report)
+        case EvalStage():
+            return _evaluate(stage, folder, workplace, report)
+        case _:
+            write_report(folder, recipe)
+            return 0, 0.0
+
+
+def _make_tokenizer(stage: TokenizerStage, recipe: Recipe, folder: RunFolder) -> Spent:
+    from actors.tokenizer import build_tokenizer
+    from trainers.pretrain import corpus
+
+    first = next(s for s in recipe.stages if s.kind == "pretrain")
+    assert isinstance(first, PretrainStage)
+    build_tokenizer(stage.tokenizer, corpus(first.train.tasks, recipe.seed)).save_pretrained(folder.path / "tokenizer")
+    return 0, 0.0
+
+
+def _take_base(stage: BaseStage, folder: RunFolder) -> Spent:
+    """Copy a shipped checkpoint into the run's own, lineage and all, so that the run serves and resumes by itself."""
+    source = CheckpointStore(Path(str(resources.files("cluster") / "bases" / stage.base)))
+    base = source.latest()
+    if base is None:
+        names = sorted(p.name for p in source.root.parent.glob("*/"))
+        raise MissingBase(f"No base named {stage.base!r} ships with the package.", f"Name one of {', '.join(names)}.")
+    folder.store.adopt(source, base.id)
+    return 0, 0.0
+
+
+def _pretrain(stage: PretrainStage, recipe: Recipe, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
+    from trainers.worker import LearnerGroup, LearnerPlan, PretrainJob
+
+    parent = _newest(folder, before=stage.name)
+    weights = folder.store.path(parent.id) if parent else None
+    plan = LearnerPlan(
+        config=stage.train.learner_config(),
+        tokenizer=weights or folder.path / "tokenizer",
+        weights=weights,
+        policy=recipe.policy,
+        seed=recipe.seed,
+    )
+    lineage = Lineage(run=recipe.name, stage=stage.name, step=0, parent=parent.id if parent else None, seed=recipe.seed)
+    job = PretrainJob(stage.train, lineage, folder.store.root, recipe.seed)
+
+    async def work() -> Spent:
+        group = LearnerGroup(plan, workplace.placement())
+        await group.start()
+        try:
+            with _on_interrupt(group.interrupt):
+                end = await group.pretrain(job, report.pretraining)
+        finally:
+            await group.stop()
+        if end.step < stage.train.steps:
+            raise KeyboardInterrupt
+        return end.tokens, end.flops
+
+    return asyncio.run(work())
+
+
+def _reinforce(stage: RlStage, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
+    parent = _newest(folder, before=stage.name)
+    assert parent is not None, "the recipe was checked to have a base before RL"
+    controller = workplace.controller
+    state: LoopState = asyncio.run(
+        _follow(controller, controller.train.remote(stage.name, stage.rl, parent.id), report)
+    )
+    if state.step < stage.rl.steps:
+        raise KeyboardInterrupt
+    return state.tokens, state.flops
+
+
+def _evaluate(stage: EvalStage, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
+    newest = _newest(folder, before=stage.name)
+    assert newest is not None, "the recipe was checked to have weights before an evaluation"
+    controller = workplace.controller
+    evaluation: Evaluation = asyncio.run(
+        _follow(controller, controller.evaluate.remote(stage.name, newest.id, stage.eval), report)
+    )
+    folder.save_evaluation(stage.name, evaluation)
+    return evaluation.tokens, 0.0
+
+
+def _newest(folder: RunFolder, before: str) -> Manifest | None:
+    """The checkpoint that a stage starts from: the newest good one that is not the stage's own."""
+    for manifest in reversed(folder.store.list()):
+        if manifest.stage != before:
+            try:
+                return folder.store.get(manifest.id)
+            except CheckpointError:
+                continue
+    return None
+
+
+async def _follow(controller: Any, result: ray.ObjectRef, report: Reporter) -> Any:
+    """Wait for a call on the controller, telling its progress; on Ctrl-C let it save and come back."""
+    began = time.monotonic()
+    waiting = asyncio.wrap_future(result.future())
+    with _on_interrupt(controller.stop.remote):
+        while not waiting.done():
+            await asyncio.wait([waiting], timeout=POLL_S)
+            if not waiting.done():
+                report.running(await controller.status.remote(), time.monotonic() - began)
+    return waiting.result()
+
+
+@contextmanager
+def _on_interrupt(ask: Callable[[], Awaitable[Any]]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM asks for an orderly end; the second is as sudden as ever."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    asked: set[asyncio.Future[Any]] = set()
+
+    def restore() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
+
+    def interrupted() -> None:
+        restore()
+        asked.add(asyncio.ensure_future(ask()))
+
+    for number in numbers:
+        loop.add_signal_handler(number, interrupted)
+    try:
+        yield
+    finally:
+        restore()

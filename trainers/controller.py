@@ -1,0 +1,177 @@
+"""The controller of a run: one Ray actor that owns the worker pool and drives evaluation and RL.
+
+It is where a live run is reached: `status` and `scale` are calls on it. Control plane only; the arithmetic is in
+`trainers.loop` and `trainers.evaluate`, the fleet in `actors.pool`, and the weights go from the learner to the engines
+without passing here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from actors.checkpoint import CheckpointStore
+from actors.config import EngineConfig, PoolConfig
+from actors.pool import PoolStatus, WorkerPool
+from actors.records import GroupRequest, RolloutGroup
+from actors.rollout import SyncReport
+from actors.telemetry import EventLog
+from actors.tokenizer import EOS, load_tokenizer
+from actors.weights import WeightVersion
+from trainers.config import RlConfig
+from trainers.evaluate import EvalConfig, Evaluation, evaluate, held_out
+from trainers.loop import LoopState
+from trainers.pretrain import encode_prompt
+from trainers.rl_stage import RlStage, StageNames
+from trainers.worker import Placement
+from verifier.problem import Problem
+from verifier.reward import Scheme
+
+EVAL_SEED: Final = 1  # the held-out problems are the same for every seed of a run, so that runs can be compared
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerPlan:
+    """What a controller is started with; `env` is what the cluster wants in every actor's environment."""
+
+    run: str
+    run_dir: Path
+    seed: int
+    target_ops: tuple[int, ...]
+    engine: EngineConfig
+    pool: PoolConfig
+    learner: Placement
+    env: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a live run stands: its stage, how far it is, the last numbers it told, and its workers if it has any."""
+
+    stage: str
+    done: int
+    total: int
+    numbers: dict[str, float]
+    pool: PoolStatus | None
+
+
+class NothingToScale(ValueError):
+    """The run has no workers at the moment; the message says when it will."""
+
+
+def controller_name(run: str) -> str:
+    """The name of a run's controller among Ray's named actors."""
+    return f"controller:{run}"
+
+
+class Controller:
+    """A Ray actor (asyncio), started by `cluster.stages`. One stage at a time; `status` and `scale` at any time."""
+
+    def __init__(self, plan: ControllerPlan) -> None:
+        self.plan = plan
+        self.store = CheckpointStore(plan.run_dir / "checkpoints")
+        self.events = EventLog(plan.run_dir / "metrics.jsonl")
+        self._pool: WorkerPool | None = None
+        self._model_dir: Path | None = None
+        self._rl: RlStage | None = None
+        self._at = ("idle", 0, 0)
+        self._numbers: dict[str, float] = {}
+
+    async def evaluate(self, stage: str, checkpoint_id: str, config: EvalConfig) -> Evaluation:
+        """Sample a checkpoint on held-out problems; the same problems and draws whatever the run's seed."""
+        self._at, self._numbers = (stage, 0, 0), {}
+        directory = self.store.path(checkpoint_id)
+        self._model_dir = directory
+        tokenizer = load_tokenizer(directory)
+        await self.sync(await asyncio.to_thread(_publish_checkpoint, directory, self.store.get(checkpoint_id).step))
+        evaluation = await evaluate(
+            self._sample,
+            checkpoint_id,
+            held_out(config, self.plan.target_ops, EVAL_SEED),
+            lambda problem: encode_prompt(problem, tokenizer),
+            config,
+            (EOS,),
+            EVAL_SEED,
+            lambda done, total: self._advance(stage, done, total),
+        )
+        self._tell_pool(stage)
+        return evaluation
+
+    async def train(self, stage: str, config: RlConfig, parent_id: str) -> LoopState:
+        """Run an RL stage from its own last good checkpoint, or from `parent_id`. Raises LearnerLost."""
+        self._at, self._numbers = (stage, 0, config.steps), {}
+        self._model_dir = self.store.path(parent_id)
+        names = StageNames(self.plan.run, stage, parent_id, self.plan.seed)
+        self._rl = RlStage(names, config, self.store, self.plan.learner, self, self._emit)
+        try:
+            return await self._rl.train()
+        finally:
+            await self._rl.close()
+            self._rl = None
+            self._tell_pool(stage)
+
+    async def rollout(self, request: GroupRequest, problem: Problem, scheme: Scheme) -> RolloutGroup:
+        """Sample one prompt and judge every completion."""
+        assert self._pool is not None, "sync() comes first"
+        return await self._pool.rollout(request, problem, scheme)
+
+    async def sync(self, weights: WeightVersion) -> list[SyncReport]:
+        """Bring every worker to a version and prove it; the first call starts them."""
+        if self._pool is None:
+            assert self._model_dir is not None
+            pool = WorkerPool(self._model_dir, self.plan.engine, self.plan.pool, self.plan.env)
+            await pool.start()
+            self._pool = pool
+        return await self._pool.sync(weights)
+
+    async def scale(self, rollout_workers: int | None, reward_workers: int | None) -> Progress:
+        """Ask for other numbers of workers; returns at once with where the run stands."""
+        if self._pool is None:
+            raise NothingToScale("the run has no workers yet: they come with its first evaluation or RL stage")
+        await self._pool.scale(rollout_workers, reward_workers)
+        self._emit("scale", rollout_workers=rollout_workers, reward_workers=reward_workers)
+        return await self.status()
+
+    async def status(self) -> Progress:
+        """Where the run stands now."""
+        return Progress(*self._at, dict(self._numbers), self._pool.status() if self._pool is not None else None)
+
+    async def stop(self) -> None:
+        """Ask the RL loop to save after the step it is in and return."""
+        if self._rl is not None:
+            self._rl.loop.stopping = True
+
+    async def close(self) -> None:
+        """End the workers."""
+        if self._pool is not None:
+            await self._pool.close()
+        self.events.close()
+
+    async def _sample(self, request: GroupRequest, problem: Problem) -> RolloutGroup:
+        return await self.rollout(request, problem, Scheme("strict"))
+
+    def _advance(self, stage: str, done: int, total: int) -> None:
+        self._at = (stage, done, total)
+
+    def _emit(self, event: str, **fields: Any) -> None:
+        self.events.write(event, **fields)
+        if event == "rl_step":
+            self._at = (fields["stage"], fields["step"], self._at[2])
+            self._numbers = {k: fields[k] for k in ("reward", "strict", "outcome", "completion_tokens", "step_s")}
+
+    def _tell_pool(self, stage: str) -> None:
+        """Write the pool's counters down at the end of a stage, and the workers that were given up."""
+        if self._pool is not None:
+            status = self._pool.status()
+            counters = {k: v for k, v in asdict(status).items() if k != "workers"}
+            self._emit("pool", stage=stage, **counters)
+
+
+def _publish_checkpoint(directory: Path, version: int) -> WeightVersion:
+    """A checkpoint's weights in the object store. The controller owns the object, so it must outlive its readers."""
+    from actors.policy import load
+    from actors.weights import publish_model
+
+    return publish_model(version, load(directory))

@@ -1,0 +1,134 @@
+"""The report as one static HTML page: figures as inline SVG, no script, no outside request.
+
+Only how it looks; every number comes from `trainers.report`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trainers.evaluate import TraceSample
+from trainers.report import RunRecord
+
+_BEFORE, _AFTER, _OUTCOME = "#8a8f98", "#1f6feb", "#c4892b"
+_STYLE = {
+    "svg.hashsalt": "interplay",  # the same figures, the same bytes
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e6ea",
+    "axes.axisbelow": True,
+}
+
+
+def page(run: RunRecord, content: Mapping[str, Any]) -> str:
+    """The whole page. All text from models and recipes is escaped by the template."""
+    environment = Environment(loader=PackageLoader("trainers", "."), autoescape=True, undefined=StrictUndefined)
+    with mpl.rc_context(_STYLE):
+        figures = {
+            "training": _training([e for e in run.events if e["event"] == "rl_step"]),
+            "curves": _curves(content["bands"]),
+            "stages": _stages(content["stages"]),
+        }
+    samples = run.after.samples if run.after is not None else ()
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        content=content,
+        figures=figures,
+        samples=[(s, _pieces(s)) for s in samples],
+        target=run.bands.target,
+    )
+
+
+def _svg(figure: Figure) -> Markup:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    return Markup(out.getvalue()[out.getvalue().index("<svg") :])  # noqa: S704  # matplotlib's own output
+
+
+def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Reward, strict and outcome rates over the learner steps."""
+    if not steps:
+        return None
+    figure = Figure(figsize=(7.2, 2.6))
+    rates: Axes = figure.subplots()
+    xs = [s["step"] for s in steps]
+    for key, label, colour in (("outcome", "answer right", _OUTCOME), ("strict", "process verified", _AFTER)):
+        values = [s[key] for s in steps]
+        rates.plot(xs, values, color=colour, alpha=0.3, linewidth=0.8)
+        rates.plot(xs, _smooth(values), color=colour, label=label, linewidth=1.8)
+    rates.set_xlabel("learner step")
+    rates.set_ylabel("share of rollouts")
+    rates.set_ylim(0, 1)
+    rates.legend(frameon=False)
+    return _svg(figure)
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """Exponential moving average over about ten steps, so that the trend shows through the noise."""
+    smooth: list[float] = []
+    for value in values:
+        smooth.append(value if not smooth else 0.9 * smooth[-1] + 0.1 * value)
+    return smooth
+
+
+def _curves(bands: Mapping[str, Any]) -> Markup | None:
+    """pass@k per band, before and after, strict solid and outcome dashed, with 95% bands on strict."""
+    shown = {b: c for b, c in bands.items() if "before" in c or "after" in c}
+    if not shown:
+        return None
+    figure = Figure(figsize=(2.6 * len(shown), 2.6))
+    axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axis, (band, content) in zip(axes, shown.items(), strict=True):
+        for name, colour in (("before", _BEFORE), ("after", _AFTER)):
+            if name in content:
+                _curve(axis, content[name], name, colour)
+        low, high = content["ops"][0], content["ops"][-1]
+        axis.set_title(f"{band} (op {low}-{high})" if low != high else f"{band} (op {low})", fontsize=9)
+        axis.set_xscale("log", base=2)
+        axis.set_xlabel("k")
+        axis.set_ylim(0, 1)
+    axes[0].set_ylabel("pass@k")
+    axes[0].legend(frameon=False, fontsize=7)
+    return _svg(figure)
+
+
+def _curve(axis: Axes, curves: Mapping[str, Any], name: str, colour: str) -> None:
+    ks = [int(key.removeprefix("pass@")) for key in curves["strict"]]
+    strict = list(curves["strict"].values())
+    axis.plot(ks, [i["mean"] for i in strict], color=colour, marker="o", markersize=3, label=f"{name}, verified")
+    axis.fill_between(ks, [i["lo"] for i in strict], [i["hi"] for i in strict], color=colour, alpha=0.15, linewidth=0)
+    outcome = [i["mean"] for i in curves["outcome"].values()]
+    axis.plot(ks, outcome, color=colour, linestyle="--", linewidth=1, label=f"{name}, answer")
+
+
+def _stages(stages: Sequence[Mapping[str, Any]]) -> Markup:
+    figure = Figure(figsize=(7.2, 0.3 * len(stages) + 0.7))
+    axis: Axes = figure.subplots()
+    names = [s["name"] for s in stages][::-1]
+    axis.barh(names, [s["seconds"] for s in stages][::-1], color=_AFTER, height=0.6)
+    axis.set_xlabel("seconds")
+    return _svg(figure)
+
+
+def _pieces(sample: TraceSample) -> list[tuple[str, str, str]]:
+    """The text cut at the steps' spans: (text, status or "", reason), in order and nothing left out."""
+    spans = {(start, end): (status, reason) for start, end, status, reason in sample.steps if end > start}
+    cuts = sorted({0, len(sample.text), *(c for span in spans for c in span)})
+    pieces = []
+    for start, end in pairwise(cuts):
+        inside = next((v for (a, b), v in spans.items() if a <= start and end <= b), ("", ""))
+        pieces.append((sample.text[start:end], *inside))
+    return pieces

@@ -1,0 +1,169 @@
+"""An RL stage under the controller: a learner, the loop, its checkpoints, and coming back from a lost learner.
+
+What touches disks and processes on behalf of `trainers.loop`; the loop itself stays arithmetic on records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from actors.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
+from actors.records import GroupRequest, RolloutGroup
+from actors.rollout import SyncReport
+from actors.tokenizer import EOS, load_tokenizer
+from actors.weights import WeightVersion
+from trainers.config import LearnerConfig, LossConfig, RlConfig
+from trainers.loop import LoopState, RlLoop
+from trainers.pretrain import encode_prompt
+from trainers.worker import LearnerGroup, LearnerLost, LearnerPlan, Placement
+from verifier.problem import Problem
+from verifier.reward import Scheme
+
+MAX_FAILED_SAVES: Final = 3  # in a row; then the stage stops, with its last good checkpoint
+MAX_LEARNER_LOSSES: Final = 3
+LOOP_STATE: Final = f"{RESUME}/loop.json"
+
+Emit = Callable[..., None]
+
+
+class Fleet(Protocol):
+    """What the stage needs of the controller's pool."""
+
+    async def rollout(self, request: GroupRequest, problem: Problem, scheme: Scheme) -> RolloutGroup:
+        """Sample one prompt and judge every completion."""
+        ...
+
+    async def sync(self, weights: WeightVersion) -> list[SyncReport]:
+        """Bring every worker to a version and prove it; the first call starts them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageNames:
+    """Who the stage is: the run, the stage's name, the checkpoint it starts from, the run's seed."""
+
+    run: str
+    stage: str
+    parent: str
+    seed: int
+
+
+class RlStage:
+    """One RL stage; `train` runs it to its end, `close` frees the learner."""
+
+    def __init__(
+        self,
+        names: StageNames,
+        config: RlConfig,
+        store: CheckpointStore,
+        placement: Placement,
+        fleet: Fleet,
+        emit: Emit,
+    ) -> None:
+        self.names = names
+        self.config = config
+        self.store = store
+        self.emit = emit
+        self._fleet = fleet
+        parent = store.path(names.parent)
+        self._learner = LearnerGroup(_learner_plan(config, parent), placement)
+        tokenizer = load_tokenizer(parent)
+        self.loop = RlLoop(
+            config,
+            names.seed,
+            fleet,
+            self._learner,
+            lambda problem: encode_prompt(problem, tokenizer),
+            (EOS,),
+            self._save,
+            self._tell,
+        )
+        self._failed_saves = 0
+
+    async def train(self) -> LoopState:
+        """Run the loop from the stage's last good checkpoint, or from the parent, over deaths of the learner.
+
+        Returns the final state, short of the last step only when the loop was asked to stop. Raises LearnerLost.
+        """
+        await self._learner.start()
+        for losses in range(MAX_LEARNER_LOSSES + 1):
+            try:
+                await self._restore()
+                await self.loop.run()
+                return self.loop.state
+            except LearnerLost as error:
+                self.emit("learner_lost", cause=str(error))
+                if losses == MAX_LEARNER_LOSSES:
+                    raise
+        raise AssertionError("the last loss is raised")
+
+    async def close(self) -> None:
+        """End the learner's processes."""
+        self.loop.abandon()
+        await self._learner.stop()
+
+    async def _restore(self) -> None:
+        """Bring learner, loop and engines to the last good checkpoint of the stage; the parent if there is none."""
+        last = self.store.latest(self.names.stage)
+        if last is None:
+            self.loop.restore(LoopState())
+        else:
+            path = self.store.path(last.id)
+            await self._learner.load(path)
+            self.loop.restore(_read_state(path))
+            self.emit("resumed", checkpoint=last.id, step=last.step)
+        version = await self._learner.publish(self.loop.state.step)
+        for report in await self._fleet.sync(version):
+            self._tell("sync", **asdict(report))
+
+    async def _save(self, state: LoopState, score: float) -> None:
+        """Publish a checkpoint of the learner and the loop. A full disk costs a checkpoint, not the run, at first."""
+        names = self.names
+        lineage = Lineage(
+            run=names.run,
+            stage=names.stage,
+            step=state.step,
+            parent=names.parent,
+            seed=names.seed,
+            tokens=state.tokens,
+            flops=state.flops,
+            score=score,
+        )
+        here = asyncio.get_running_loop()
+
+        def write(directory: Path) -> None:
+            asyncio.run_coroutine_threadsafe(self._learner.save(directory), here).result()
+            (directory / LOOP_STATE).write_text(json.dumps(asdict(state)), encoding="utf-8")
+
+        try:
+            manifest = await asyncio.to_thread(self.store.publish, lineage, write)
+        except CheckpointWriteError as error:
+            self._failed_saves += 1
+            self.emit("save_failed", step=state.step, cause=str(error), in_a_row=self._failed_saves)
+            if self._failed_saves >= MAX_FAILED_SAVES:
+                raise
+        else:
+            self._failed_saves = 0
+            self.emit("checkpoint", id=manifest.id, step=state.step, weight_hash=manifest.weight_hash, score=score)
+            self.store.retain(names.stage, self.config.keep_last)
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        self.emit(event, stage=self.names.stage, **fields)
+
+
+def _learner_plan(config: RlConfig, parent: Path) -> LearnerPlan:
+    learning = config.learning
+    loss = LossConfig(learning.loss, learning.clip_low, learning.clip_high, learning.kl, learning.kl_estimator)
+    learner = LearnerConfig(learning.optimizer, loss, config.steps, learning.mismatch_cap)
+    return LearnerPlan(learner, parent, parent, reference=parent if learning.kl else None)
+
+
+def _read_state(checkpoint: Path) -> LoopState:
+    record = json.loads((checkpoint / LOOP_STATE).read_text(encoding="utf-8"))
+    curriculum = tuple((float(a), float(b)) for a, b in record.pop("curriculum"))
+    return LoopState(curriculum=curriculum, **record)
