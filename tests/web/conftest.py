@@ -76,9 +76,10 @@ def fake(fake_server: Fake) -> Iterator[Fake]:
 class Opener:
     """Opens links in fresh contexts and remembers what went wrong in them."""
 
-    def __init__(self, browser: Browser, base: str) -> None:
+    def __init__(self, browser: Browser, base: str, key: str | None = None) -> None:
         self.browser = browser
         self.base = base
+        self.key = key
         self.errors: list[str] = []
         self.contexts = []
 
@@ -87,6 +88,8 @@ class Opener:
             viewport={"width": width, "height": height}, reduced_motion="reduce", **options
         )
         context.set_default_timeout(TIMEOUT_MS)
+        if self.key:
+            context.add_init_script(f"sessionStorage.setItem('interplay.key', '{self.key}')")
         self.contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: self.errors.append(f"{error}"))
@@ -94,6 +97,12 @@ class Opener:
         page.on("request", lambda request: self._outside(request.url))
         page.goto(self.base + link)
         return page
+
+    def close(self) -> None:
+        """Close every page; none may have had an error of ours."""
+        for context in self.contexts:
+            context.close()
+        assert self.errors == []
 
     def _console(self, kind: str, text: str) -> None:
         # Chromium itself reports each 4xx and 5xx answer here; those are what the error tests ask for.
@@ -110,6 +119,4 @@ def open_page(chromium: Browser, fake: Fake) -> Iterator[Opener]:
     """Opens links of the page; in the end there may be no script error, CSP report or outside request."""
     opener = Opener(chromium, fake.url)
     yield opener
-    for context in opener.contexts:
-        context.close()
-    assert opener.errors == []
+    opener.close()
