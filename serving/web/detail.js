@@ -62,7 +62,7 @@ export class StepDetail {
 
   #weigh(token) {
     const rows = token.top.length ? token.top : [{ text: token.text, logprob: token.logprob, id: token.id }];
-    this.alternatives.replaceChildren(h("p", { class: "label" }, "What else the policy weighed here"),
+    this.alternatives.replaceChildren(h("p", { class: "label" }, "What the policy weighed in place of ", h("q", {}, token.text.trim() || "blank")),
       h("ul", {}, rows.map((row) => {
         const p = Math.exp(row.logprob);
         return h("li", { class: row.id === token.id ? "taken" : "" },

@@ -31,6 +31,7 @@ class App {
 
   /** Reads the models and the problem, then shows the view that the link names. */
   async start() {
+    this.#fields();
     try {
       const [limits, models] = await Promise.all([this.client.get("v1/limits"), this.client.get("v1/models")]);
       [this.limits, this.models] = [limits, models.data];
@@ -147,7 +148,7 @@ class App {
       if (element.name && element.name in settings) element.value = settings[element.name];
     }
     if (!settings.facts) elements.facts.value = "";
-    elements.op.max = this.limits.op;
+    elements.op.max = this.limits?.op ?? elements.op.max;
     byId("heat").checked = settings.heat;
     for (const link of document.querySelectorAll("nav [data-view]")) {
       if (link.dataset.view === settings.view) link.setAttribute("aria-current", "page");

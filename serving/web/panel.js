@@ -53,8 +53,7 @@ export class AnswerPanel {
     this.trace.show(answer, { open: this.open, heat: this.heat });
     if (answer.invented.length !== this.invented.length || this.#hiddenStep()) this.drawGraph();
     this.#marks();
-    this.head.replaceChildren(...verdictHead(answer, () => this.openStep(answer.firstWrong, true)));
-    this.foot.replaceChildren(...policyFoot(answer));
+    this.#words();
     this.#say();
   }
 
@@ -78,6 +77,16 @@ export class AnswerPanel {
   setHeat(heat) {
     this.heat = heat;
     this.refresh();
+  }
+
+  // Written anew only when they change, so that an open detail stays open and a focused link keeps the focus.
+  #words() {
+    const { answer } = this;
+    const print = `${answer.state} ${answer.steps.length} ${answer.firstWrong}`;
+    if (this.printed?.answer === answer && this.printed.print === print) return;
+    this.printed = { answer, print };
+    this.head.replaceChildren(...verdictHead(answer, () => this.openStep(answer.firstWrong, true)));
+    this.foot.replaceChildren(...policyFoot(answer));
   }
 
   #pick(name) {
@@ -155,6 +164,7 @@ function verdictHead(answer, jump) {
   if (answer.state === "waiting") return [h("h2", { class: "waiting" }, "Waiting for the first token"), h("p", { class: "quiet" }, "A checkpoint that is not loaded yet takes a few seconds.")];
   const first = answer.steps[answer.firstWrong];
   const link = first && h("button", { type: "button", class: "plain jump", onclick: jump }, `First wrong step: ${first.node}`);
+  if (answer.state === "failed" && !answer.chars.length) return []; // the notice says it all
   if (!answer.done) {
     const title = { streaming: "Reasoning", stopped: "Stopped", failed: "Broken off" }[answer.state];
     const right = answer.steps.filter((step) => step.status === "right").length;

@@ -25,7 +25,7 @@ export class TraceView {
     [this.#answer, this.#open, this.#heat] = [answer, open, heat];
     const wanted = this.#wanted();
     for (const key of this.#rows.keys()) if (!wanted.some((row) => row.key === key)) this.#rows.delete(key);
-    this.list.replaceChildren(...wanted.map((row) => this.#row(row)));
+    settle(this.list, wanted.map((row) => this.#row(row)));
     this.blank.hidden = wanted.length > 0;
     this.element.classList.toggle("busy", answer.busy);
   }
@@ -111,4 +111,13 @@ export class TraceView {
     event.preventDefault();
     heads[to].focus();
   }
+}
+
+// Puts elements in place without touching those that are: a moved element would lose the focus and start its animation anew.
+function settle(list, elements) {
+  const kept = new Set(elements);
+  for (const old of [...list.children]) if (!kept.has(old)) old.remove();
+  elements.forEach((element, i) => {
+    if (list.children[i] !== element) list.insertBefore(element, list.children[i] ?? null);
+  });
 }

@@ -28,7 +28,7 @@ SHOTS = {
 
 
 def take(folder: Path) -> None:
-    """Writes every picture into `folder`, at 64 colours."""
+    """Writes every picture into `folder`, at 200 colours."""
     server = uvicorn.Server(uvicorn.Config(make_app(Knobs()), host="127.0.0.1", port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -46,7 +46,7 @@ def take(folder: Path) -> None:
             page.locator(".verdict h2[data-tone], .parting, .bars").first.wait_for()
             page.wait_for_load_state("networkidle")
             picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
-            picture.quantize(64).save(folder / f"{name}.png", optimize=True)
+            picture.quantize(200).save(folder / f"{name}.png", optimize=True)
             page.close()
         browser.close()
     server.should_exit = True

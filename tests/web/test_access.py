@@ -129,3 +129,14 @@ def test_text_colours_reach_a_contrast_of_four_and_a_half(theme: str) -> None:
     ]
     pairs += [("ink", f"{tone}-soft") for tone in ("right", "wrong", "order", "missing")] + [("on-accent", "accent")]
     assert {pair: c for pair in pairs if (c := _contrast(colour[pair[0]], colour[pair[1]])) < 4.5} == {}
+
+
+def test_the_focus_stays_where_it_is_while_the_answer_streams(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.hold_after = 40
+    page = open_page("#solve?model=demo@40&go=1")
+    page.locator('[data-step="0"]').focus()
+    page.get_by_text("Answered by demo@40").click()
+    page.locator('[data-step="0"]').focus()
+    fake.knobs.release.set()
+    expect(page.get_by_role("heading", name="Wrong answer: 19, not 14")).to_be_visible()
+    expect(page.locator('[data-step="0"]')).to_be_focused()
