@@ -1,6 +1,6 @@
 """How many generated problems an independent reading of their words confirms: the whole grid, several processes.
 
-    python benchmarks/soundness.py --problems 1000000 --jobs 2
+    python -m benchmarks.soundness --problems 1000000 --jobs 2
 
 Prints one line per mode and depth, and every disagreement with what makes the problem again. Exit code 1 if there is
 any.
