@@ -19,13 +19,13 @@ class ServingConfig(BaseModel):
     run_dirs: tuple[Path, ...] = Field(min_length=1, description="run folders; plain aliases mean the first")
     keys: tuple[KeyRecord, ...] = Field(min_length=1, description="the API keys at rest")
     engine: EngineConfig = Field(default_factory=lambda: EngineConfig.model_validate({}))
-    engines_per_replica: int = Field(3, ge=1, description="checkpoints in memory at once; the LRU gives way")
-    running: int = Field(32, ge=1, description="sequences in the engines at once")
-    queued: int = Field(64, ge=0, description="requests that may wait; more get 503 at once")
-    rate_per_minute: int = Field(6000, ge=1, description="requests of one key on average")
-    burst: int = Field(600, ge=1, description="requests of one key at once")
-    deadline_s: float = Field(DEADLINE_S, gt=0, le=DEADLINE_S, description="for every answer and every stream")
-    grace_s: float = Field(20.0, gt=0, description="for what runs when the server is told to stop")
+    engines_per_replica: int = Field(default=3, ge=1, description="checkpoints in memory at once; the LRU gives way")
+    running: int = Field(default=32, ge=1, description="sequences in the engines at once")
+    queued: int = Field(default=64, ge=0, description="requests that may wait; more get 503 at once")
+    rate_per_minute: int = Field(default=6000, ge=1, description="requests of one key on average")
+    burst: int = Field(default=600, ge=1, description="requests of one key at once")
+    deadline_s: float = Field(default=DEADLINE_S, gt=0, le=DEADLINE_S, description="for every answer and every stream")
+    grace_s: float = Field(default=20.0, gt=0, description="for what runs when the server is told to stop")
 
 
 class ReplicaConfig(BaseModel):
@@ -33,7 +33,7 @@ class ReplicaConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    min_replicas: int = Field(1, ge=1)
-    max_replicas: int = Field(1, ge=1)
-    cpus: float = Field(1.0, ge=0)
-    gpus: float = Field(0.0, ge=0)
+    min_replicas: int = Field(default=1, ge=1)
+    max_replicas: int = Field(default=1, ge=1)
+    cpus: float = Field(default=1.0, ge=0)
+    gpus: float = Field(default=0.0, ge=0)

@@ -1,0 +1,55 @@
+"""`interplay serve`: the checkpoints of a run over HTTP. Arguments and messages; the work is in `cluster.server`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def main(
+    run_dir: Annotated[
+        list[Path], typer.Option(help="A run's folder; repeat it for several. Plain aliases mean the first.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on; other than loopback needs --api-key-file.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File of hashed keys (--add-key makes it). Without: one key for this start.")
+    ] = None,
+    add_key: Annotated[
+        str | None, typer.Option(metavar="NAME:SCOPE", help="Add a key to the file, print it once, and exit.")
+    ] = None,
+    engines: Annotated[int, typer.Option(min=1, help="Checkpoints in memory at once, per replica.")] = 3,
+    replicas: Annotated[int, typer.Option(min=1, help="At most so many replicas; Serve starts them under load.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="GPUs of one replica; 0 serves on the CPU.")] = 0,
+    running: Annotated[int, typer.Option(min=1, help="Sequences in the engines of one replica at once.")] = 32,
+    queued: Annotated[int, typer.Option(min=0, help="Requests that may wait; more get 503 at once.")] = 64,
+    address: Annotated[
+        str | None, typer.Option(help="Serve on this Ray cluster; without, on a Ray of its own on this machine.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", hidden=True)] = False,
+) -> None:
+    """Serve the checkpoints of a run over HTTP, with a page to look at what they learned.
+
+    New checkpoints of a run that trains appear without a restart. Ctrl-C or SIGTERM drains, then stops.
+    """
+    from cluster import server
+
+    if add_key is not None:
+        typer.echo(server.add_key(api_key_file, add_key))
+        return
+    plan = server.plan(
+        run_dirs=tuple(run_dir),
+        host=host,
+        port=port,
+        key_file=api_key_file,
+        engines=engines,
+        replicas=replicas,
+        gpus=gpus,
+        running=running,
+        queued=queued,
+    )
+    server.serve(plan, typer.echo, address=address, insecure=insecure)
