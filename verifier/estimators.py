@@ -21,8 +21,8 @@ class Interval:
     """A mean over problems with its bootstrap interval."""
 
     mean: float
-    low: float
-    high: float
+    lo: float
+    hi: float
 
 
 @dataclass(frozen=True, slots=True)
