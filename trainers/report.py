@@ -135,7 +135,7 @@ def events_of(run_dir: Path) -> tuple[dict[str, Any], ...]:
     """The run's events; of a step that was redone after a resume only the last record counts."""
     latest: dict[tuple[Any, ...], dict[str, Any]] = {}
     for number, event in enumerate(read_events(run_dir / "metrics.jsonl")):
-        key = (event["event"], event["stage"], event["step"]) if "step" in event else (number,)
+        key = (event["event"], event["stage"], event["step"]) if event["event"] == "rl_step" else (number,)
         latest.pop(key, None)
         latest[key] = event
     return tuple(latest.values())

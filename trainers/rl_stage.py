@@ -97,7 +97,7 @@ class RlStage:
                 await self.loop.run()
                 return self.loop.state
             except LearnerLost as error:
-                self.emit("learner_lost", cause=str(error))
+                self._tell("learner_lost", cause=str(error))
                 if losses == MAX_LEARNER_LOSSES:
                     raise
         raise AssertionError("the last loss is raised")
@@ -116,7 +116,7 @@ class RlStage:
             path = self.store.path(last.id)
             await self._learner.load(path)
             self.loop.restore(_read_state(path))
-            self.emit("resumed", checkpoint=last.id, step=last.step)
+            self._tell("resumed", checkpoint=last.id, step=last.step)
         version = await self._learner.publish(self.loop.state.step)
         for report in await self._fleet.sync(version):
             self._tell("sync", **asdict(report))
@@ -144,12 +144,12 @@ class RlStage:
             manifest = await asyncio.to_thread(self.store.publish, lineage, write)
         except CheckpointWriteError as error:
             self._failed_saves += 1
-            self.emit("save_failed", step=state.step, cause=str(error), in_a_row=self._failed_saves)
+            self._tell("save_failed", step=state.step, cause=str(error), in_a_row=self._failed_saves)
             if self._failed_saves >= MAX_FAILED_SAVES:
                 raise
         else:
             self._failed_saves = 0
-            self.emit("checkpoint", id=manifest.id, step=state.step, weight_hash=manifest.weight_hash, score=score)
+            self._tell("checkpoint", id=manifest.id, step=state.step, weight_hash=manifest.weight_hash, score=score)
             self.store.retain(names.stage, self.config.keep_last)
 
     def _tell(self, event: str, **fields: Any) -> None:
