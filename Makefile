@@ -62,7 +62,7 @@ check: setup-dev
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/vulture
+	$(BIN)/vulture | grep -E 'unused (function|method|class|property|import|variable .* \(100%)' && exit 1 || true
 
 format: setup-dev
 	$(BIN)/ruff check --fix
