@@ -1,6 +1,6 @@
 """What a recipe says about learning: the optimiser, the loss, and the stages of pre-training and RL.
 
-Light to import: a recipe is checked before torch is loaded. Defaults follow `docs/decisions/0020-learning-defaults.md`.
+Light to import: a recipe is checked before torch is loaded. Defaults follow `docs/decisions/0030-learning-defaults.md`.
 """
 
 from __future__ import annotations
