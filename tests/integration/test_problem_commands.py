@@ -34,7 +34,7 @@ def _error(module, *args, stdin=None):
     return result.exception
 
 
-def _shell(*command, stdin=None, timeout=60):
+def _shell(*command, stdin=None, timeout=100):
     return subprocess.run(command, input=stdin, capture_output=True, timeout=timeout, check=False)
 
 
@@ -170,6 +170,19 @@ def test_two_processes_work_from_a_real_command_line(tmp_path):
     assert len(_rows(out)) == 600
 
 
+def test_a_terminal_sees_progress(tmp_path):
+    leader, follower = pty.openpty()
+    command = [INTERPLAY, "generate", "--op", "4", "--count", "300", "--out", tmp_path / "rows.jsonl"]
+    subprocess.run(command, stderr=follower, timeout=100, check=True)
+    os.close(follower)
+    output = b""
+    while chunk := _read(leader):
+        output += chunk
+    os.close(leader)
+    assert b"100%" in output
+    assert output.endswith(b"300 problems\r\n")
+
+
 def test_an_error_is_one_line_with_exit_code_2(tmp_path):
     done = _shell(INTERPLAY, "generate", "--op", "1", "--count", "1", "--out", tmp_path / "rows.jsonl")
     assert done.returncode == 2
@@ -257,7 +270,7 @@ def test_a_terminal_gets_colours_but_never_the_escapes_of_a_model(made):
     command = [INTERPLAY, "verify", "--problems", made[0], "--show", pid, "--text", "-"]
     environ = {**os.environ, "TERM": "xterm"}
     environ.pop("NO_COLOR", None)
-    subprocess.run(command, input=text.encode(), stdout=follower, timeout=60, check=True, env=environ)
+    subprocess.run(command, input=text.encode(), stdout=follower, timeout=100, check=True, env=environ)
     os.close(follower)
     output = b""
     while chunk := _read(leader):
