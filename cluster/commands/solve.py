@@ -6,9 +6,13 @@ them. It never looks at a solution.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from verifier.solve import Derivation, Derived
 
 JSON_START = "{"
 
@@ -40,7 +44,7 @@ def main(
         raise typer.Exit(1)
 
 
-def _texts(file: str):
+def _texts(file: str) -> Iterator[tuple[str, str]]:
     """(problem, question) pairs of the input, which is JSON lines if it begins with a brace."""
     import itertools
 
@@ -56,7 +60,7 @@ def _texts(file: str):
             yield split_text((first + lines.read()).decode("utf-8", "replace"))
 
 
-def _printed(found) -> str:
+def _printed(found: Derivation) -> str:
     """The derivation as numbered lines, or why there is none."""
     if found.fault is not None:
         lines = [f"no answer: {found.fault.defect.value}: {found.fault.reason}"]
@@ -73,7 +77,7 @@ def _printed(found) -> str:
     return "\n".join([*lines, f"answer: {found.answer}"]) + "\n"
 
 
-def _line(step, numbers) -> str:
+def _line(step: Derived, numbers: dict[str, int]) -> str:
     """One step; the numbers of the steps that it uses stand in brackets."""
     chain = [step.name, step.formula]
     chain += [text for text in (str(step.symbolic),) if text != step.formula]
@@ -82,7 +86,7 @@ def _line(step, numbers) -> str:
     return f"{numbers[step.name]:3}. {' = '.join(chain)}{uses}{value}"
 
 
-def _record(found) -> dict[str, object]:
+def _record(found: Derivation) -> dict[str, object]:
     fault, equation = found.fault, found.equation
     return {
         "answer": found.answer,
