@@ -20,7 +20,12 @@ export class CompareView {
   reset() {
     const { model, other } = this.app.settings;
     this.sides = [];
-    this.element.replaceChildren(empty(`${model} against ${other}`, "Both get this problem with the same seed. Press Compare to see where they part."));
+    this.element.replaceChildren(
+      empty(
+        `${model} against ${other}`,
+        "Both get this problem with the same seed. Press Compare to see where they part.",
+      ),
+    );
   }
 
   request() {
@@ -31,7 +36,14 @@ export class CompareView {
 
   async run(signal) {
     const { path, body } = this.request();
-    this.element.replaceChildren(h("div", { class: "card" }, h("h2", { class: "waiting" }, "Asking both checkpoints"), h("p", { class: "quiet" }, "A checkpoint that is not loaded yet takes a few seconds.")));
+    this.element.replaceChildren(
+      h(
+        "div",
+        { class: "card" },
+        h("h2", { class: "waiting" }, "Asking both checkpoints"),
+        h("p", { class: "quiet" }, "A checkpoint that is not loaded yet takes a few seconds."),
+      ),
+    );
     try {
       this.#show(await this.app.client.post(path, body, signal), body.models);
     } catch (error) {
@@ -50,8 +62,18 @@ export class CompareView {
     this.sides = answers.map((answer, i) => this.#side(answer, models[i]));
     this.table = this.#table(comparison, models);
     this.element.replaceChildren(
-      h("div", { class: "parting" }, h("h2", {}, parting ? parting.sentence : "They do not part: both wrote the same trace.")),
-      h("div", { class: "sides" }, this.sides.map((side) => side.element)), this.table);
+      h(
+        "div",
+        { class: "parting" },
+        h("h2", {}, parting ? parting.sentence : "They do not part: both wrote the same trace."),
+      ),
+      h(
+        "div",
+        { class: "sides" },
+        this.sides.map((side) => side.element),
+      ),
+      this.table,
+    );
     this.app.announce(parting ? parting.sentence : "Both wrote the same trace.");
     this.sides.forEach((side) => side.draw());
     if (comparison.rows[settings.step]) this.#select(comparison.rows[settings.step].node, settings.step);
@@ -63,40 +85,69 @@ export class CompareView {
     const [title, where] = verdictWords(answer);
     const grade = gradeOf(answer.done.verdict);
     const named = answer.policy.model === model ? model : `${model} (${answer.policy.model})`;
-    const element = h("section", { class: "card", "aria-label": model },
+    const element = h(
+      "section",
+      { class: "card", "aria-label": model },
       h("p", { class: "label" }, named),
       h("h3", { "data-tone": grade.tone }, icon(grade, 18), title),
-      h("p", { class: "quiet" }, where ?? "No wrong step"), graph.element);
+      h("p", { class: "quiet" }, where ?? "No wrong step"),
+      graph.element,
+    );
     const draw = () => {
       graph.clear();
       graph.draw(answer.problem.graph, { invented: answer.invented, label: `Dependency graph, ${model}` });
       const first = answer.steps[answer.firstWrong]?.node;
-      for (const step of answer.steps) graph.mark(step.node, answer.steps[answer.stepOf(step.node)].status, step.node === first);
+      for (const step of answer.steps)
+        graph.mark(step.node, answer.steps[answer.stepOf(step.node)].status, step.node === first);
     };
     return { element, graph, draw };
   }
 
   #table({ rows, parting }, models) {
-    const head = h("tr", { role: "row" }, ["Quantity", ...models].map((name) => h("th", { role: "columnheader", scope: "col" }, name)));
+    const head = h(
+      "tr",
+      { role: "row" },
+      ["Quantity", ...models].map((name) => h("th", { role: "columnheader", scope: "col" }, name)),
+    );
     const body = rows.map((row, index) => {
       const parts = row.node === parting?.node;
-      const name = h("button", { type: "button", class: "plain", "data-row": index, onclick: () => this.#select(row.node, index) }, row.node);
+      const name = h(
+        "button",
+        { type: "button", class: "plain", "data-row": index, onclick: () => this.#select(row.node, index) },
+        row.node,
+      );
       const same = row.same && new Set(row.cells.map((cell) => cell?.status)).size === 1;
-      return h("tr", { role: "row", class: parts ? "parts" : same ? "same" : "", "data-node": row.node },
-        h("th", { role: "rowheader", scope: "row" }, name, parts ? h("span", { class: "flag" }, "they part here") : null),
-        row.cells.map((cell, i) => this.#cell(cell, models[i])));
+      return h(
+        "tr",
+        { role: "row", class: parts ? "parts" : same ? "same" : "", "data-node": row.node },
+        h(
+          "th",
+          { role: "rowheader", scope: "row" },
+          name,
+          parts ? h("span", { class: "flag" }, "they part here") : null,
+        ),
+        row.cells.map((cell, i) => this.#cell(cell, models[i])),
+      );
     });
-    return h("table", { role: "table", class: "aligned", onkeydown: (event) => walk(event) },
-      h("thead", { role: "rowgroup" }, head), h("tbody", { role: "rowgroup" }, body));
+    return h(
+      "table",
+      { role: "table", class: "aligned", onkeydown: (event) => walk(event) },
+      h("thead", { role: "rowgroup" }, head),
+      h("tbody", { role: "rowgroup" }, body),
+    );
   }
 
   #cell(cell, model) {
-    if (!cell) return h("td", { role: "cell", "data-model": model }, h("span", { class: "quiet" }, "says nothing of it"));
+    if (!cell)
+      return h("td", { role: "cell", "data-model": model }, h("span", { class: "quiet" }, "says nothing of it"));
     const words = cell.text.trim() ? h("p", {}, cell.text.trim()) : null;
     const chip = cell.status === "right" ? null : h("span", { class: "chip" }, STATUS[cell.status].label);
     const reason = ["right", "missing"].includes(cell.status) ? null : h("p", { class: "quiet" }, cell.reason);
-    return h("td", { role: "cell", "data-model": model, "data-tone": STATUS[cell.status].tone, "data-status": cell.status },
-      h("div", { class: "cell" }, h("span", { class: "mark" }, icon(cell.status)), h("div", {}, words, chip, reason)));
+    return h(
+      "td",
+      { role: "cell", "data-model": model, "data-tone": STATUS[cell.status].tone, "data-status": cell.status },
+      h("div", { class: "cell" }, h("span", { class: "mark" }, icon(cell.status)), h("div", {}, words, chip, reason)),
+    );
   }
 
   #select(node, index = this.#rowOf(node)) {

@@ -7,7 +7,11 @@ import { explain } from "./status.js";
 export function heatToken(token) {
   const p = Math.exp(token.logprob);
   const title = `${percent(p)}`;
-  return h("span", { class: `token${p < 0.5 ? " doubtful" : ""}`, title, vars: { "--surprise": (1 - p).toFixed(3) } }, token.part);
+  return h(
+    "span",
+    { class: `token${p < 0.5 ? " doubtful" : ""}`, title, vars: { "--surprise": (1 - p).toFixed(3) } },
+    token.part,
+  );
 }
 
 /** The open part of a step. `onEdit(prefix)` asks the model to go on after the edited text. */
@@ -19,12 +23,18 @@ export class StepDetail {
     this.alternatives = h("div", { class: "alternatives" });
     this.editor = h("div", { class: "editor" });
     const tokens = this.step.end > this.step.start ? answer.tokensIn(this.step.start, this.step.end) : [];
-    this.element = h("div", { class: "detail", id: "step-detail" },
+    this.element = h(
+      "div",
+      { class: "detail", id: "step-detail" },
       h("p", { class: "reason" }, this.step.reason || `${explain(this.step.status)}.`),
       this.#truth(),
-      this.step.inherited ? h("p", { class: "quiet" }, "It reads the result of an earlier wrong step: the error may not be its own.") : null,
+      this.step.inherited
+        ? h("p", { class: "quiet" }, "It reads the result of an earlier wrong step: the error may not be its own.")
+        : null,
       tokens.length ? this.#tokens(tokens) : this.#none(),
-      onEdit && answer.done?.policy && this.step.end > this.step.start ? this.#editButton() : null, this.editor);
+      onEdit && answer.done?.policy && this.step.end > this.step.start ? this.#editButton() : null,
+      this.editor,
+    );
   }
 
   #truth() {
@@ -41,34 +51,65 @@ export class StepDetail {
     const mean = tokens.reduce((sum, token) => sum + token.logprob, 0) / tokens.length;
     const least = tokens.reduce((a, b) => (a.logprob < b.logprob ? a : b));
     this.#weigh(least);
-    return h("div", { class: "tokens" },
-      h("ul", { class: "chips", "aria-label": "Tokens with their probability" }, tokens.map((token) => this.#chip(token, token === least))),
-      h("p", { class: "quiet figures" }, `${tokens.length} tokens, geometric mean ${percent(Math.exp(mean))}, least sure of `,
-        h("q", {}, least.text.trim() || "blank"), ` at ${percent(Math.exp(least.logprob))}`),
-      this.alternatives);
+    return h(
+      "div",
+      { class: "tokens" },
+      h(
+        "ul",
+        { class: "chips", "aria-label": "Tokens with their probability" },
+        tokens.map((token) => this.#chip(token, token === least)),
+      ),
+      h(
+        "p",
+        { class: "quiet figures" },
+        `${tokens.length} tokens, geometric mean ${percent(Math.exp(mean))}, least sure of `,
+        h("q", {}, least.text.trim() || "blank"),
+        ` at ${percent(Math.exp(least.logprob))}`,
+      ),
+      this.alternatives,
+    );
   }
 
   #chip(token, chosen) {
     const p = Math.exp(token.logprob);
-    const button = h("button", {
-      type: "button", class: "token-chip", "aria-pressed": chosen, vars: { "--surprise": (1 - p).toFixed(3) },
-      onclick: () => {
-        for (const other of this.element.querySelectorAll(".token-chip")) other.setAttribute("aria-pressed", String(other === button));
-        this.#weigh(token);
+    const button = h(
+      "button",
+      {
+        type: "button",
+        class: "token-chip",
+        "aria-pressed": chosen,
+        vars: { "--surprise": (1 - p).toFixed(3) },
+        onclick: () => {
+          for (const other of this.element.querySelectorAll(".token-chip"))
+            other.setAttribute("aria-pressed", String(other === button));
+          this.#weigh(token);
+        },
       },
-    }, h("span", {}, token.text.trim() || "\u2423"), h("small", {}, percent(p)));
+      h("span", {}, token.text.trim() || "\u2423"),
+      h("small", {}, percent(p)),
+    );
     return h("li", {}, button);
   }
 
   #weigh(token) {
     const rows = token.top.length ? token.top : [{ text: token.text, logprob: token.logprob, id: token.id }];
-    this.alternatives.replaceChildren(h("p", { class: "label" }, "What the policy weighed in place of ", h("q", {}, token.text.trim() || "blank")),
-      h("ul", {}, rows.map((row) => {
-        const p = Math.exp(row.logprob);
-        return h("li", { class: row.id === token.id ? "taken" : "" },
-          h("span", { class: "word" }, row.text.trim() || "\u2423"), h("span", { class: "bar", vars: { "--share": p.toFixed(4) } }),
-          h("span", { class: "figure" }, percent(p)));
-      })));
+    this.alternatives.replaceChildren(
+      h("p", { class: "label" }, "What the policy weighed in place of ", h("q", {}, token.text.trim() || "blank")),
+      h(
+        "ul",
+        {},
+        rows.map((row) => {
+          const p = Math.exp(row.logprob);
+          return h(
+            "li",
+            { class: row.id === token.id ? "taken" : "" },
+            h("span", { class: "word" }, row.text.trim() || "\u2423"),
+            h("span", { class: "bar", vars: { "--share": p.toFixed(4) } }),
+            h("span", { class: "figure" }, percent(p)),
+          );
+        }),
+      ),
+    );
   }
 
   #editButton() {
@@ -78,16 +119,26 @@ export class StepDetail {
   /** Opens the editor with the step's own words. */
   edit() {
     const { answer, step } = this;
-    const area = h("textarea", { rows: 3, spellcheck: "false", "aria-label": "The step, to be edited" }, answer.slice(step.start, step.end));
+    const area = h(
+      "textarea",
+      { rows: 3, spellcheck: "false", "aria-label": "The step, to be edited" },
+      answer.slice(step.start, step.end),
+    );
     const send = () => this.onEdit(answer.slice(0, step.start) + area.value.trim());
     area.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
       if (event.key === "Escape") this.editor.replaceChildren();
     });
-    this.editor.replaceChildren(area, h("div", { class: "row" },
-      h("button", { type: "button", class: "primary small", onclick: send }, "Go on from here"),
-      h("button", { type: "button", class: "plain", onclick: () => this.editor.replaceChildren() }, "Cancel"),
-      h("span", { class: "quiet" }, "The model sees the trace up to here as if it had written it.")));
+    this.editor.replaceChildren(
+      area,
+      h(
+        "div",
+        { class: "row" },
+        h("button", { type: "button", class: "primary small", onclick: send }, "Go on from here"),
+        h("button", { type: "button", class: "plain", onclick: () => this.editor.replaceChildren() }, "Cancel"),
+        h("span", { class: "quiet" }, "The model sees the trace up to here as if it had written it."),
+      ),
+    );
     area.focus();
   }
 }
@@ -98,8 +149,14 @@ function rule({ operation, constant, parents }) {
   const list = new Intl.ListFormat("en").format(parents);
   const nested = { sum: `the sum of ${list}`, difference: `the difference between ${list}` }[inner] ?? list;
   return {
-    literal: `it equals ${constant}`, unknown: "it is what the question asks for", copy: `it equals ${list}`,
-    plus: `it is ${constant} plus ${nested}`, times: `it is ${constant} times ${nested}`, sum: `it is the sum of ${list}`,
-    difference: `it is the difference between ${list}`, total: `it adds up ${list}`, weighted: `it adds up the products of ${list}`,
+    literal: `it equals ${constant}`,
+    unknown: "it is what the question asks for",
+    copy: `it equals ${list}`,
+    plus: `it is ${constant} plus ${nested}`,
+    times: `it is ${constant} times ${nested}`,
+    sum: `it is the sum of ${list}`,
+    difference: `it is the difference between ${list}`,
+    total: `it adds up ${list}`,
+    weighted: `it adds up the products of ${list}`,
   }[form];
 }

@@ -79,7 +79,13 @@ export class GraphView {
       }
     });
     this.#edges = this.#ports(edges, lanes).map((edge) => this.#edge(edge, lanes.get(edge), size));
-    const drawing = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "group", "aria-label": label });
+    const drawing = svg("svg", {
+      viewBox: `0 0 ${width} ${height}`,
+      width,
+      height,
+      role: "group",
+      "aria-label": label,
+    });
     drawing.append(...this.#edges.map((edge) => edge.path), ...[...this.#cells.values()].map((cell) => cell.group));
     drawing.style.setProperty("min-width", `${Math.min(width, Math.round(width * 0.8))}px`);
     this.element.replaceChildren(drawing);
@@ -114,16 +120,43 @@ export class GraphView {
     const lines = [...wrap(what, size.chars, size.lines), ...(where ? [cut(where, size.whereChars)] : [])];
     const path = svg("path", { class: "shape", d: outline("round", size) });
     const ring = svg("path", { class: "ring", d: outline("round", size) });
-    const value = node.invented ? null : svg("text", { class: "value", x: size.width - 10, y: size.valueY }, String(node.value));
+    const value = node.invented
+      ? null
+      : svg("text", { class: "value", x: size.width - 10, y: size.valueY }, String(node.value));
     const text = lines.map((line, i) =>
-      svg("text", { class: where && i === lines.length - 1 ? "where" : "what", x: 10, y: 20 + i * 15, "data-room": size.width - (i === 0 && size === WIDE && value ? 40 : 18) }, line));
+      svg(
+        "text",
+        {
+          class: where && i === lines.length - 1 ? "where" : "what",
+          x: 10,
+          y: 20 + i * 15,
+          "data-room": size.width - (i === 0 && size === WIDE && value ? 40 : 18),
+        },
+        line,
+      ),
+    );
     const tag = { query: "asked", given: "given" }[node.role];
     const badge = svg("g", { class: "badge", transform: `translate(${size.width - 11} -9)` });
-    const group = svg("g", {
-      class: `node ${node.invented ? "invented" : node.role}`, transform: `translate(${left} ${top})`,
-      role: "button", tabindex: "-1", "aria-pressed": "false", "data-node": node.name,
-      onclick: () => this.onSelect(node.name), onkeydown: (event) => this.#key(event, node.name),
-    }, svg("title", {}, node.name), ring, path, ...text, value, tag && svg("text", { class: "tag", x: 2, y: -5 }, tag), badge);
+    const group = svg(
+      "g",
+      {
+        class: `node ${node.invented ? "invented" : node.role}`,
+        transform: `translate(${left} ${top})`,
+        role: "button",
+        tabindex: "-1",
+        "aria-pressed": "false",
+        "data-node": node.name,
+        onclick: () => this.onSelect(node.name),
+        onkeydown: (event) => this.#key(event, node.name),
+      },
+      svg("title", {}, node.name),
+      ring,
+      path,
+      ...text,
+      value,
+      tag && svg("text", { class: "tag", x: 2, y: -5 }, tag),
+      badge,
+    );
     this.#cells.set(node.name, { node, group, path, ring, badge, size, row, left, top });
     this.#describe(node.name, null);
   }
@@ -154,7 +187,10 @@ export class GraphView {
       d += `V${(y = lane.top + size.height)}`;
     }
     curve(to.left + size.width / 2 + spread, to.top - 5);
-    return { edge, path: svg("path", { class: "edge", d: `${d}M${x - 3.5} ${y - 1}L${x} ${y + 4}L${x + 3.5} ${y - 1}` }) };
+    return {
+      edge,
+      path: svg("path", { class: "edge", d: `${d}M${x - 3.5} ${y - 1}L${x} ${y + 4}L${x + 3.5} ${y - 1}` }),
+    };
   }
 
   #paint(name, { status, first }) {
@@ -176,7 +212,10 @@ export class GraphView {
   #describe(name, status, first = false) {
     const { node, group } = this.#cells.get(name);
     const place = { query: ", asked for", given: ", given", distractor: ", not needed" }[node.role] ?? "";
-    group.setAttribute("aria-label", `${name}${place}: ${status ?? "not derived yet"}${first ? ", first wrong step" : ""}`);
+    group.setAttribute(
+      "aria-label",
+      `${name}${place}: ${status ?? "not derived yet"}${first ? ", first wrong step" : ""}`,
+    );
   }
 
   #key(event, name) {
@@ -206,7 +245,9 @@ export class GraphView {
 function rowsOf(nodes, invented) {
   const layers = new Map();
   for (const node of nodes) layers.set(node.layer, [...(layers.get(node.layer) ?? []), node]);
-  const rows = [...layers.keys()].sort((a, b) => a - b).map((layer) => layers.get(layer).sort((a, b) => a.order - b.order));
+  const rows = [...layers.keys()]
+    .sort((a, b) => a - b)
+    .map((layer) => layers.get(layer).sort((a, b) => a.order - b.order));
   if (invented.length) rows.push(invented.map((name) => ({ name, invented: true, role: "invented", parents: [] })));
   return rows.map((row) => row.map((node, i) => ({ node, at: (i + 0.5) / row.length })));
 }

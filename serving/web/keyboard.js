@@ -4,9 +4,18 @@ import { byId, h } from "./dom.js";
 import { write } from "./link.js";
 
 const SHORTCUTS = [
-  ["g", "Ask the checkpoint"], ["x", "Stop"], ["n", "Next problem"], ["f", "Go to the first wrong step"],
-  ["j, k", "Next, previous step"], ["Enter", "Open or close the step"], ["e", "Edit the open step"], ["h", "Token heat"],
-  ["1 to 4", "Solve, Compare, Training, pass@k"], ["c", "Copy the link"], ["t", "Light or dark"], ["?", "This list"],
+  ["g", "Ask the checkpoint"],
+  ["x", "Stop"],
+  ["n", "Next problem"],
+  ["f", "Go to the first wrong step"],
+  ["j, k", "Next, previous step"],
+  ["Enter", "Open or close the step"],
+  ["e", "Edit the open step"],
+  ["h", "Token heat"],
+  ["1 to 4", "Solve, Compare, Training, pass@k"],
+  ["c", "Copy the link"],
+  ["t", "Light or dark"],
+  ["?", "This list"],
 ];
 const ENABLED = "interplay.shortcuts";
 
@@ -36,7 +45,8 @@ function pinned(app) {
 function curl(app) {
   const { path, body } = app.view.request();
   const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
-  return `curl -N ${new URL(path, document.baseURI)} -H "Authorization: Bearer $INTERPLAY_KEY" -H 'Content-Type: application/json' -d '${quoted}'`;
+  const headers = `-H "Authorization: Bearer $INTERPLAY_KEY" -H 'Content-Type: application/json'`;
+  return `curl -N ${new URL(path, document.baseURI)} ${headers} -d '${quoted}'`;
 }
 
 function actions(app) {
@@ -54,10 +64,17 @@ function actions(app) {
     theme(dark);
   };
   return {
-    g: () => byId("bench").requestSubmit(), x: () => app.stop(), n: () => byId("dice").click(),
-    j: () => move(1), k: () => move(-1), f: () => document.querySelector(".step.first .step-head")?.focus(),
-    e: () => document.querySelector(".detail .edit")?.click(), h: () => byId("heat").click(),
-    t: toggleTheme, c: () => byId("copy-link").click(), "?": () => byId("help-dialog").showModal(),
+    g: () => byId("bench").requestSubmit(),
+    x: () => app.stop(),
+    n: () => byId("dice").click(),
+    j: () => move(1),
+    k: () => move(-1),
+    f: () => document.querySelector(".step.first .step-head")?.focus(),
+    e: () => document.querySelector(".detail .edit")?.click(),
+    h: () => byId("heat").click(),
+    t: toggleTheme,
+    c: () => byId("copy-link").click(),
+    "?": () => byId("help-dialog").showModal(),
     ...Object.fromEntries(views.map((view, i) => [String(i + 1), () => view.click()])),
   };
 }
@@ -70,8 +87,12 @@ export function listen(app) {
   byId("help-open").addEventListener("click", act["?"]);
   byId("help-list").append(...SHORTCUTS.flatMap(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)]));
   byId("shortcuts").checked = localStorage.getItem(ENABLED) !== "off";
-  byId("shortcuts").addEventListener("change", (event) => localStorage.setItem(ENABLED, event.target.checked ? "on" : "off"));
-  byId("copy-link").addEventListener("click", () => copy(new URL(write(pinned(app)), document.baseURI).href, "Link copied"));
+  byId("shortcuts").addEventListener("change", (event) =>
+    localStorage.setItem(ENABLED, event.target.checked ? "on" : "off"),
+  );
+  byId("copy-link").addEventListener("click", () =>
+    copy(new URL(write(pinned(app)), document.baseURI).href, "Link copied"),
+  );
   byId("copy-curl").addEventListener("click", () => app.view?.request && copy(curl(app), "Command copied"));
   byId("key-open").addEventListener("click", () => app.askKey());
   byId("key-dialog").addEventListener("close", () => keyChosen(app));

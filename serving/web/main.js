@@ -13,6 +13,8 @@ import { SolveView } from "./solve.js";
 import { TrainingView } from "./training.js";
 
 const VIEW = { solve: SolveView, compare: CompareView, training: TrainingView, pass: PassView };
+const VERB = { solve: "Solve", compare: "Compare", training: "Ask all checkpoints", pass: "Estimate" };
+const REFRESH_MS = 30_000;
 const OF_PROBLEM = ["op", "facts", "template", "mode", "seed"];
 
 class App {
@@ -104,7 +106,10 @@ class App {
       if (error.status === 401) this.askKey();
       this.announce(`${error.headline}. ${error.message}`);
     } finally {
-      if (this.#running === running) this.#busy(false);
+      if (this.#running === running) {
+        this.#running = null;
+        this.#busy(false);
+      }
     }
   }
 
@@ -119,8 +124,25 @@ class App {
     if (!(error instanceof ApiError)) throw error;
     byId("problem").replaceChildren();
     byId("tools").hidden = true;
+    this.view = null;
     byId("stage").replaceChildren(failure(error, retry));
     if (error.status === 401) this.askKey();
+  }
+
+  /** Follows the run: new checkpoints join the lists, answers stay as they are. */
+  async refresh() {
+    if (document.hidden || !this.view || this.#running) return;
+    const names = () => this.models.map((card) => card.id + card.alias_of).join();
+    const before = names();
+    try {
+      this.models = (await this.client.get("v1/models")).data;
+    } catch (error) {
+      if (error instanceof ApiError) return; // the next question will say what is wrong
+      throw error;
+    }
+    if (names() === before || !fillModels(this)) return;
+    this.#fields();
+    this.view.modelsChanged?.();
   }
 
   askKey() {
@@ -137,7 +159,9 @@ class App {
 
   #nothing() {
     byId("problem").replaceChildren();
-    byId("stage").replaceChildren(empty("No checkpoint yet", "This run has not published a checkpoint. The page looks again every ten seconds."));
+    byId("stage").replaceChildren(
+      empty("No checkpoint yet", "This run has not published a checkpoint. The page looks again every ten seconds."),
+    );
     setTimeout(() => this.start(), 10_000);
   }
 
@@ -154,9 +178,11 @@ class App {
       if (link.dataset.view === settings.view) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    for (const element of document.querySelectorAll("[data-for]")) element.hidden = !element.dataset.for.split(" ").includes(settings.view);
-    byId("go").textContent = { solve: "Solve", compare: "Compare", training: "Ask all checkpoints", pass: "Estimate" }[settings.view];
-    document.title = `${{ solve: "Solve", compare: "Compare", training: "Training", pass: "pass@k" }[settings.view]} - Interplay probe`;
+    for (const element of document.querySelectorAll("[data-for]"))
+      element.hidden = !element.dataset.for.split(" ").includes(settings.view);
+    byId("go").textContent = VERB[settings.view];
+    const name = document.querySelector("nav [aria-current]").textContent;
+    document.title = `${name} - Interplay probe`;
   }
 
   /** A field of the bench was changed by hand. */
@@ -172,7 +198,8 @@ class App {
   }
 }
 
-const app = new App();
+/** The page; exported so that tests and the console can reach it. */
+export const app = new App();
 
 byId("bench").addEventListener("change", (event) => app.edited(event.target));
 byId("bench").addEventListener("submit", (event) => {
@@ -201,4 +228,5 @@ addEventListener("popstate", () => {
   if (app.models.length) app.restore();
 });
 listen(app);
+setInterval(() => app.refresh(), REFRESH_MS);
 app.start();

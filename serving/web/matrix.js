@@ -10,26 +10,71 @@ export class Matrix {
 
   constructor(problem, cards, slider, onPick) {
     this.nodes = problem.graph.nodes.filter((node) => node.role !== "distractor");
-    const rows = [...this.nodes.map((node) => [labelOf(node.name).filter(Boolean).join(", "), node.name]), ["Answer"], ["Share of the graph"]];
+    const rows = [
+      ...this.nodes.map((node) => [labelOf(node.name).filter(Boolean).join(", "), node.name]),
+      ["Answer"],
+      ["Share of the graph"],
+    ];
     this.#columns = cards.map((card, i) => {
-      const pick = h("button", { type: "button", class: "plain", tabindex: -1, title: card.id, onclick: () => onPick(i) }, card.step);
+      const pick = h(
+        "button",
+        { type: "button", class: "plain", tabindex: -1, title: card.id, onclick: () => onPick(i) },
+        card.step,
+      );
       return { head: h("th", { scope: "col" }, pick), cells: rows.map(() => h("td", {})), printed: [] };
     });
     const stages = [...new Set(cards.map((card) => card.stage))];
-    const stageRow = h("tr", { class: "stages" }, h("th", { scope: "row" }, "Stage"), stages.map((stage) =>
-      h("th", { scope: "colgroup", colspan: cards.filter((card) => card.stage === stage).length }, stage)));
-    const head = h("thead", {}, h("tr", {}, h("td", {}), h("td", { colspan: cards.length }, slider)),
-      stages.length > 1 ? stageRow : null, h("tr", {}, h("th", { scope: "row" }, "Step"), this.#columns.map((column) => column.head)));
-    const body = rows.map(([label, name], y) => h("tr", { class: y === rows.length - 1 ? "share" : null },
-      h("th", { scope: "row", title: name }, label), this.#columns.map((column) => column.cells[y])));
-    const columns = h("colgroup", {}, h("col", {}), cards.map(() => h("col", {})));
-    this.element = h("table", { class: "matrix", vars: { "--columns": cards.length } }, columns, head, h("tbody", {}, body));
+    const stageRow = h(
+      "tr",
+      { class: "stages" },
+      h("th", { scope: "row" }, "Stage"),
+      stages.map((stage) =>
+        h("th", { scope: "colgroup", colspan: cards.filter((card) => card.stage === stage).length }, stage),
+      ),
+    );
+    const head = h(
+      "thead",
+      {},
+      h("tr", {}, h("td", {}), h("td", { colspan: cards.length }, slider)),
+      stages.length > 1 ? stageRow : null,
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, "Step"),
+        this.#columns.map((column) => column.head),
+      ),
+    );
+    const body = rows.map(([label, name], y) =>
+      h(
+        "tr",
+        { class: y === rows.length - 1 ? "share" : null },
+        h("th", { scope: "row", title: name }, label),
+        this.#columns.map((column) => column.cells[y]),
+      ),
+    );
+    const columns = h(
+      "colgroup",
+      {},
+      h("col", {}),
+      cards.map(() => h("col", {})),
+    );
+    this.element = h(
+      "table",
+      { class: "matrix", vars: { "--columns": cards.length } },
+      columns,
+      head,
+      h("tbody", {}, body),
+    );
   }
 
   /** Shows `answer` (or nothing, for null) in column `index`. */
   fill(index, answer) {
     const { cells, printed } = this.#columns[index];
-    const wanted = [...this.nodes.map((node) => answer?.steps[answer.stepOf(node.name)]?.status ?? null), answer?.done ?? null, answer?.done ?? null];
+    const wanted = [
+      ...this.nodes.map((node) => answer?.steps[answer.stepOf(node.name)]?.status ?? null),
+      answer?.done ?? null,
+      answer?.done ?? null,
+    ];
     wanted.forEach((value, y) => {
       const print = value ?? (answer?.busy && y < this.nodes.length ? "busy" : "");
       if (printed[y] === print) return;
@@ -52,9 +97,19 @@ function content(value, below) {
   if (below < 0) return mark(STATUS[value].tone, value, value);
   const { verdict } = value;
   if (below === 0) return mark(gradeOf(verdict).tone, gradeOf(verdict), gradeOf(verdict).words);
-  return [h("span", { class: "column", vars: { "--share": verdict.process_accuracy } }, h("i", {}), percent(verdict.process_accuracy))];
+  return [
+    h(
+      "span",
+      { class: "column", vars: { "--share": verdict.process_accuracy } },
+      h("i", {}),
+      percent(verdict.process_accuracy),
+    ),
+  ];
 }
 
 function mark(tone, kind, words) {
-  return [h("span", { class: "mark", "data-tone": tone, title: words }, icon(kind, 14)), h("span", { class: "unseen" }, words)];
+  return [
+    h("span", { class: "mark", "data-tone": tone, title: words }, icon(kind, 14)),
+    h("span", { class: "unseen" }, words),
+  ];
 }

@@ -11,9 +11,21 @@ function groups(models, chosen) {
   const aliases = models.filter((card) => card.alias_of && (!one || !card.id.includes("@") || card.id === chosen));
   const own = models.filter((card) => !card.alias_of);
   const stages = [...new Set(own.map((card) => `${card.run}, ${card.stage}`))];
-  const group = (name, cards) => h("optgroup", { label: name }, cards.map((card) => h("option", { value: card.id }, label(card))));
-  return [aliases.length ? group("Aliases", aliases) : null,
-    ...stages.map((stage) => group(stage, own.filter((card) => `${card.run}, ${card.stage}` === stage)))].filter(Boolean);
+  const group = (name, cards) =>
+    h(
+      "optgroup",
+      { label: name },
+      cards.map((card) => h("option", { value: card.id }, label(card))),
+    );
+  return [
+    aliases.length ? group("Aliases", aliases) : null,
+    ...stages.map((stage) =>
+      group(
+        stage,
+        own.filter((card) => `${card.run}, ${card.stage}` === stage),
+      ),
+    ),
+  ].filter(Boolean);
 }
 
 /** The checkpoints of a run, oldest first; "" is the first run. */
@@ -35,6 +47,11 @@ export function fillModels(app) {
   const lost = [settings.model, settings.other].find((id) => !known(id));
   if (!lost) return true;
   byId("problem").replaceChildren();
-  byId("stage").replaceChildren(failure({ headline: "This link's checkpoint is not here", message: `The server does not list ${lost}; choose another one above.` }));
+  byId("stage").replaceChildren(
+    failure({
+      headline: "This link's checkpoint is not here",
+      message: `The server does not list ${lost}; choose another one above.`,
+    }),
+  );
   return false;
 }

@@ -9,10 +9,20 @@ export function failure(error, retry = null) {
     error.retryAfter && ["Try again in", `${error.retryAfter} s`],
     error.requestId && ["Request id", error.requestId],
   ].filter(Boolean);
-  return h("div", { class: "notice", role: "alert" },
-    h("h3", {}, error.headline ?? "The page failed"), h("p", {}, error.message),
-    details.length ? h("dl", {}, details.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])) : null,
-    retry && h("button", { type: "button", class: "plain", onclick: retry }, "Try again"));
+  return h(
+    "div",
+    { class: "notice", role: "alert" },
+    h("h3", {}, error.headline ?? "The page failed"),
+    h("p", {}, error.message),
+    details.length
+      ? h(
+          "dl",
+          {},
+          details.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+        )
+      : null,
+    retry && h("button", { type: "button", class: "plain", onclick: retry }, "Try again"),
+  );
 }
 
 /** A calm sentence where there is nothing to show. */

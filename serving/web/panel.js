@@ -22,8 +22,19 @@ export class AnswerPanel {
     this.notice = h("div", {});
     this.graphHead = h("div", { class: "card-head" });
     this.traceCard = h("section", { class: "card trace-card", "aria-label": "Trace" }, this.trace.element, this.foot);
-    this.element = h("div", { class: "panel" }, h("section", { class: "band", "aria-label": "Verdict" }, this.head, this.notice),
-      h("section", { class: "card graph-card", "aria-label": "Dependency graph" }, this.graphHead, this.graph.element, legend()), this.traceCard);
+    this.element = h(
+      "div",
+      { class: "panel" },
+      h("section", { class: "band", "aria-label": "Verdict" }, this.head, this.notice),
+      h(
+        "section",
+        { class: "card graph-card", "aria-label": "Dependency graph" },
+        this.graphHead,
+        this.graph.element,
+        legend(),
+      ),
+      this.traceCard,
+    );
     this.#watchWidth();
   }
 
@@ -111,11 +122,19 @@ export class AnswerPanel {
 
   #graphTitle() {
     const count = this.answer.problem.graph.nodes.filter((node) => node.role === "distractor").length;
-    const toggle = h("label", { class: "check" },
-      h("input", { type: "checkbox", checked: this.distractors, onchange: (event) => {
-        this.distractors = event.target.checked;
-        this.drawGraph();
-      } }), `${count} not needed`);
+    const toggle = h(
+      "label",
+      { class: "check" },
+      h("input", {
+        type: "checkbox",
+        checked: this.distractors,
+        onchange: (event) => {
+          this.distractors = event.target.checked;
+          this.drawGraph();
+        },
+      }),
+      `${count} not needed`,
+    );
     this.graphHead.replaceChildren(h("h2", {}, "Dependency graph"), count ? toggle : "");
   }
 
@@ -144,7 +163,9 @@ export class AnswerPanel {
 }
 
 function legend() {
-  const items = Object.keys(STATUS).map((status) => h("li", { "data-tone": STATUS[status].tone }, icon(status, 14), STATUS[status].label));
+  const items = Object.keys(STATUS).map((status) =>
+    h("li", { "data-tone": STATUS[status].tone }, icon(status, 14), STATUS[status].label),
+  );
   return h("ul", { class: "legend", "aria-label": "Legend" }, items);
 }
 
@@ -152,18 +173,28 @@ function legend() {
 export function verdictWords(answer) {
   const { verdict } = answer.done;
   const first = answer.steps[verdict.first_error ?? -1];
-  const where = first ? `First wrong step: ${first.node} (${first.status})` : verdict.faults[0] ?? "";
+  const where = first ? `First wrong step: ${first.node} (${first.status})` : (verdict.faults[0] ?? "");
   if (verdict.verified) return ["Right, and every step holds"];
   if (verdict.outcome) return ["Right answer, for the wrong reason", where].filter(Boolean);
-  if (verdict.answer_status === "missing") return [answer.done.finish_reason === "length" ? "Cut off before an answer" : "No answer", where].filter(Boolean);
+  if (verdict.answer_status === "missing")
+    return [answer.done.finish_reason === "length" ? "Cut off before an answer" : "No answer", where].filter(Boolean);
   return [`Wrong answer: ${verdict.answer}, not ${answer.problem.answer}`, where].filter(Boolean);
 }
 
 function verdictHead(answer, jump) {
-  if (answer.state === "empty") return [h("h2", {}, "No answer yet"), h("p", { class: "quiet" }, "Ask the checkpoint: the graph lights up while it reasons.")];
-  if (answer.state === "waiting") return [h("h2", { class: "waiting" }, "Waiting for the first token"), h("p", { class: "quiet" }, "A checkpoint that is not loaded yet takes a few seconds.")];
+  if (answer.state === "empty")
+    return [
+      h("h2", {}, "No answer yet"),
+      h("p", { class: "quiet" }, "Ask the checkpoint: the graph lights up while it reasons."),
+    ];
+  if (answer.state === "waiting")
+    return [
+      h("h2", { class: "waiting" }, "Waiting for the first token"),
+      h("p", { class: "quiet" }, "A checkpoint that is not loaded yet takes a few seconds."),
+    ];
   const first = answer.steps[answer.firstWrong];
-  const link = first && h("button", { type: "button", class: "plain jump", onclick: jump }, `First wrong step: ${first.node}`);
+  const link =
+    first && h("button", { type: "button", class: "plain jump", onclick: jump }, `First wrong step: ${first.node}`);
   if (answer.state === "failed" && !answer.chars.length) return []; // the notice says it all
   if (!answer.done) {
     const title = { streaming: "Reasoning", stopped: "Stopped", failed: "Broken off" }[answer.state];
@@ -171,21 +202,42 @@ function verdictHead(answer, jump) {
     const count = h("span", { class: "quiet figures" }, `${right} of ${answer.steps.length} steps right so far`);
     return [h("h2", { class: answer.busy ? "waiting" : "" }, title), h("p", { class: "facts" }, count, link)];
   }
-  return [...wholeVerdict(answer.done, answer.tokens.length, verdictWords(answer)[0], link), ...otherFaults(answer.done.verdict)];
+  return [
+    ...wholeVerdict(answer.done, answer.tokens.length, verdictWords(answer)[0], link),
+    ...otherFaults(answer.done.verdict),
+  ];
 }
 
 // A wrong or missing answer is in the headline already.
 function otherFaults({ faults }) {
   const others = faults.filter((fault) => !/^(the answer is |there is no answer)/.test(fault));
   if (others.length < 2) return others.map((fault) => h("p", { class: "fault" }, `Also: ${fault}.`));
-  return [h("details", { class: "fault" }, h("summary", {}, `${others.length} faults outside the steps`), h("ul", {}, others.map((fault) => h("li", {}, fault))))];
+  return [
+    h(
+      "details",
+      { class: "fault" },
+      h("summary", {}, `${others.length} faults outside the steps`),
+      h(
+        "ul",
+        {},
+        others.map((fault) => h("li", {}, fault)),
+      ),
+    ),
+  ];
 }
 
 function wholeVerdict({ verdict, recovered, timing }, tokens, title, link) {
   const grade = gradeOf(verdict);
   const facts = [
-    h("span", { class: "meter", vars: { "--share": verdict.process_accuracy } }, h("i", {}), `${percent(verdict.process_accuracy)} of the graph derived rightly`),
-    recovered === null ? null : h("span", {}, recovered ? "Recovered from the wrong step" : "Did not recover from the wrong step"),
+    h(
+      "span",
+      { class: "meter", vars: { "--share": verdict.process_accuracy } },
+      h("i", {}),
+      `${percent(verdict.process_accuracy)} of the graph derived rightly`,
+    ),
+    recovered === null
+      ? null
+      : h("span", {}, recovered ? "Recovered from the wrong step" : "Did not recover from the wrong step"),
     link,
     timing && h("span", { class: "quiet" }, `${tokens} tokens in ${(timing.total_ms / 1000).toFixed(1)} s`),
   ];
@@ -196,11 +248,20 @@ function policyFoot(answer) {
   const { policy } = answer;
   if (!policy) return [];
   const rows = [
-    ["Checkpoint", policy.requested === policy.model ? policy.model : `${policy.model} (asked for as ${policy.requested})`],
-    ["Weights", policy.weight_hash], ["Tokenizer", policy.tokenizer_hash], ["Engine", policy.engine],
+    [
+      "Checkpoint",
+      policy.requested === policy.model ? policy.model : `${policy.model} (asked for as ${policy.requested})`,
+    ],
+    ["Weights", policy.weight_hash],
+    ["Tokenizer", policy.tokenizer_hash],
+    ["Engine", policy.engine],
     ["Sampling", `temperature ${policy.sampling.temperature}, top-p ${policy.sampling.top_p}, seed ${policy.seed}`],
     ...Object.entries(answer.done?.rewards ?? {}).map(([scheme, reward]) => [`Reward, ${scheme}`, reward.toFixed(3)]),
   ];
-  const list = h("dl", {}, rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  const list = h(
+    "dl",
+    {},
+    rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+  );
   return [h("details", {}, h("summary", {}, `Answered by ${policy.model}`), list)];
 }

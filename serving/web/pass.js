@@ -3,6 +3,7 @@
 import { Answer } from "./answer.js";
 import { bars } from "./bars.js";
 import { h, percent } from "./dom.js";
+import { write } from "./link.js";
 import { empty, failure } from "./notices.js";
 import { AnswerPanel } from "./panel.js";
 import { specOf } from "./problem.js";
@@ -24,8 +25,14 @@ export class PassView {
   reset() {
     const { samples, problems, model } = this.app.settings;
     this.one.replaceChildren();
-    this.element.replaceChildren(empty(`${samples} samples from ${model}`,
-      `Draws ${samples} traces of ${problems === 1 ? "this problem" : `each of ${problems} problems`} and estimates how often one of k is right, by its answer alone and with every step checked. A temperature near 1 makes the samples differ.`));
+    this.element.replaceChildren(
+      empty(
+        `${samples} samples from ${model}`,
+        `Draws ${samples} traces of ${problems === 1 ? "this problem" : `each of ${problems} problems`} ` +
+          "and estimates how often one of k is right, by its answer alone and with every step checked. " +
+          "A temperature near 1 makes the samples differ.",
+      ),
+    );
   }
 
   request() {
@@ -34,7 +41,10 @@ export class PassView {
     const { samples, problems } = settings;
     const share = Math.floor(this.app.limits.total_tokens / (samples * problems)); // the server's bound on one request
     const max_tokens = Math.min(body.max_tokens, share);
-    return { path: "v1/probe/pass-at-k", body: { ...body, max_tokens, samples, problems, ks: KS.filter((k) => k <= Math.max(1, samples / 2)) } };
+    return {
+      path: "v1/probe/pass-at-k",
+      body: { ...body, max_tokens, samples, problems, ks: KS.filter((k) => k <= Math.max(1, samples / 2)) },
+    };
   }
 
   async run(signal) {
@@ -49,7 +59,7 @@ export class PassView {
         if (name === "start") state.policy = data.policy;
         else if (name === "sample") state.samples.push(data);
         else if (name === "estimate") state.estimate = data;
-        else if (name === "done") Object.assign(state, { done: true, estimate: data, early: data.stopped_early });
+        else if (name === "done") Object.assign(state, { done: true, estimate: data });
         changed();
       }
       draw();
@@ -70,25 +80,59 @@ export class PassView {
     const waiting = !state.done && !state.stopped;
     const title = estimate ? gap(estimate) : "Waiting for the first sample";
     this.element.replaceChildren(
-      h("section", { class: "card chart", "aria-label": "Estimates" },
+      h(
+        "section",
+        { class: "card chart", "aria-label": "Estimates" },
         h("h2", { class: waiting ? "waiting" : "" }, title),
-        h("p", { class: "quiet figures" }, `${samples.length} of ${total} samples${state.early ? ", stopped early: the interval is narrow enough" : ""}${policy ? `, ${policy.model}` : ""}`),
-        estimate?.outcome.length ? bars(estimate, this.element.clientWidth < 600 ? 320 : 560) : null, estimate?.outcome.length ? table(estimate) : null),
-      h("section", { class: "card", "aria-label": "Samples" }, h("h2", {}, "Samples"), key(), this.#grid(samples)));
+        h("p", { class: "quiet figures" }, [`${samples.length} of ${total} samples`, policy?.model].filter(Boolean).join(", ")),
+        estimate?.outcome.length ? bars(estimate, this.element.clientWidth < 600 ? 320 : 560) : null,
+        estimate?.outcome.length ? table(estimate) : null,
+      ),
+      h("section", { class: "card", "aria-label": "Samples" }, h("h2", {}, "Samples"), key(), this.#grid(samples)),
+    );
   }
 
   #grid(samples) {
     const rows = new Map();
     for (const sample of samples) rows.set(sample.problem, [...(rows.get(sample.problem) ?? []), sample]);
-    return h("div", { class: "samples" }, [...rows].map(([problem, own]) => h("div", { class: "sample-row" },
-      rows.size > 1 ? h("span", { class: "quiet figures" }, `seed ${this.app.settings.seed + problem}`) : null,
-      h("ul", {}, own.map((sample) => h("li", {}, this.#mark(sample)))))));
+    return h(
+      "div",
+      { class: "samples" },
+      [...rows].map(([problem, own]) =>
+        h(
+          "div",
+          { class: "sample-row" },
+          rows.size > 1 ? h("span", { class: "quiet figures" }, `seed ${this.app.settings.seed + problem}`) : null,
+          h(
+            "ul",
+            {},
+            own.map((sample) => h("li", {}, this.#mark(sample))),
+          ),
+        ),
+      ),
+    );
   }
 
   #mark(sample) {
     const grade = gradeOf(sample);
-    return h("button", { type: "button", class: "sample", "data-tone": grade.tone, title: `${grade.words}, ${percent(sample.process_accuracy)} of the graph`,
-      "aria-label": `Sample ${sample.sample + 1}: ${grade.words}`, onclick: () => this.#look(sample) }, icon(grade, 14));
+    return h(
+      "button",
+      {
+        type: "button",
+        class: "sample",
+        "data-tone": grade.tone,
+        title: `${grade.words}, ${percent(sample.process_accuracy)} of the graph`,
+        "aria-label": `Sample ${sample.sample + 1}: ${grade.words}`,
+        onclick: () => this.#look(sample),
+      },
+      icon(grade, 14),
+    );
+  }
+
+  // The same policy, problem and seed write the same text.
+  #again(sample) {
+    const { settings } = this.app;
+    return write({ ...settings, view: "solve", seed: settings.seed + sample.problem, draw: sample.seed, go: true });
   }
 
   async #look(sample) {
@@ -96,11 +140,20 @@ export class PassView {
     const spec = specOf(settings, sample.problem);
     try {
       const [problem, judged] = await Promise.all([
-        client.post("v1/probe/problems", spec), client.post("v1/probe/verify", { problem: spec, text: sample.text })]);
-      this.one.replaceChildren(h("h2", { class: "one" }, `Sample ${sample.sample + 1}: ${problem.question}`), this.panel.element);
+        client.post("v1/probe/problems", spec),
+        client.post("v1/probe/verify", { problem: spec, text: sample.text }),
+      ]);
+      this.one.replaceChildren(
+        h("h2", { class: "one" }, `Sample ${sample.sample + 1}: ${problem.question}`),
+        h("p", { class: "one" }, h("a", { href: this.#again(sample) }, "Ask for it again in Solve, with its tokens")),
+        this.panel.element,
+      );
       this.panel.open = -1;
       this.panel.show(Answer.judged(problem, sample.text, judged.verdict));
-      this.one.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+      this.one.scrollIntoView({
+        block: "start",
+        behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+      });
     } catch (error) {
       this.one.replaceChildren(failure(error));
       if (error.status === undefined) throw error;
@@ -119,12 +172,35 @@ export function gap({ outcome, strict }) {
 
 function table({ outcome, strict }) {
   const figure = (e) => `${percent(e.mean)} (${percent(e.lo)} to ${percent(e.hi)})`;
-  const row = (e, i) => h("tr", {}, h("th", { scope: "row" }, e.k), h("td", {}, figure(e)), h("td", {}, figure(strict[i])));
-  return h("details", {}, h("summary", {}, "As a table"), h("table", { class: "plain-table figures" },
-    h("thead", {}, h("tr", {}, ["k", "Right answer (95% interval)", "Verified (95% interval)"].map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, outcome.map(row))));
+  const row = (e, i) =>
+    h("tr", {}, h("th", { scope: "row" }, e.k), h("td", {}, figure(e)), h("td", {}, figure(strict[i])));
+  return h(
+    "details",
+    {},
+    h("summary", {}, "As a table"),
+    h(
+      "table",
+      { class: "plain-table figures" },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          ["k", "Right answer (95% interval)", "Verified (95% interval)"].map((name) =>
+            h("th", { scope: "col" }, name),
+          ),
+        ),
+      ),
+      h("tbody", {}, outcome.map(row)),
+    ),
+  );
 }
 
 function key() {
-  return h("ul", { class: "legend" }, GRADES.map((grade) => h("li", { "data-tone": grade.tone }, icon(grade, 14), grade.words)));
+  return h(
+    "ul",
+    { class: "legend" },
+    GRADES.map((grade) => h("li", { "data-tone": grade.tone }, icon(grade, 14), grade.words)),
+  );
 }

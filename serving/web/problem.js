@@ -12,6 +12,15 @@ export function showProblem(host, problem) {
   const facts = problem.problem.split(/(?<=\.)\s+/).length;
   host.replaceChildren(
     h("h1", {}, problem.question),
-    h("details", { class: "facts-of" },
-      h("summary", {}, h("span", { class: "text" }, problem.problem), h("span", { class: "more" }, `All ${facts} facts`))));
+    h(
+      "details",
+      { class: "facts-of" },
+      h(
+        "summary",
+        {},
+        h("span", { class: "text" }, problem.problem),
+        h("span", { class: "more" }, `All ${facts} facts`),
+      ),
+    ),
+  );
 }

@@ -46,8 +46,6 @@ export function framed(draw) {
 
 /** One of the four views. `app` gives settings, problem, client, announce and change(patch). */
 export class SolveView {
-  verb = "Solve";
-
   constructor(host, app) {
     this.app = app;
     this.panel = new AnswerPanel({

@@ -14,7 +14,11 @@ export class TraceView {
   constructor({ onOpen, onEdit }) {
     this.onOpen = onOpen;
     this.onEdit = onEdit;
-    this.list = h("ol", { class: "trace", "aria-label": "Trace, step by step", onkeydown: (event) => this.#key(event) });
+    this.list = h("ol", {
+      class: "trace",
+      "aria-label": "Trace, step by step",
+      onkeydown: (event) => this.#key(event),
+    });
     this.blank = h("p", { class: "quiet" }, "The trace will stand here, step by step, each with its verdict.");
     this.element = h("div", { class: "trace-frame" }, this.blank, this.list);
   }
@@ -25,7 +29,10 @@ export class TraceView {
     [this.#answer, this.#open, this.#heat] = [answer, open, heat];
     const wanted = this.#wanted();
     for (const key of this.#rows.keys()) if (!wanted.some((row) => row.key === key)) this.#rows.delete(key);
-    settle(this.list, wanted.map((row) => this.#row(row)));
+    settle(
+      this.list,
+      wanted.map((row) => this.#row(row)),
+    );
     this.blank.hidden = wanted.length > 0;
     this.element.classList.toggle("busy", answer.busy);
   }
@@ -46,7 +53,8 @@ export class TraceView {
       .filter((piece) => piece.step >= 0 || this.#answer.slice(piece.start, piece.end).trim())
       .map((piece) => ({ key: `${piece.step >= 0 ? "step" : "aside"} ${piece.start}`, ...piece }));
     steps.forEach((step, index) => {
-      if (step.status === "missing") rows.push({ key: `missing ${index}`, step: index, start: step.start, end: step.end });
+      if (step.status === "missing")
+        rows.push({ key: `missing ${index}`, step: index, start: step.start, end: step.end });
     });
     return rows.map((row) => {
       const state = [row.end, row.step, row.step >= 0 && steps[row.step].status, row.step === firstWrong];
@@ -72,7 +80,7 @@ export class TraceView {
   }
 
   #aside({ start, end }) {
-    const given = end <= this.#answer.prefixLength;
+    const given = start < this.#answer.prefixLength;
     return h("li", { class: `aside${given ? " given" : ""}` }, h("p", {}, this.#text(start, end)));
   }
 
@@ -82,17 +90,37 @@ export class TraceView {
     const open = index === this.#open;
     const missing = step.status === "missing";
     const detail = open ? new StepDetail(this.#answer, index, this.onEdit).element : null;
-    const verdict = step.status === "right" ? h("span", { class: "unseen" }, "right") : h("span", { class: "chip" }, STATUS[step.status].label);
-    const head = h("button", {
-      type: "button", class: "step-head", "data-step": index, "aria-expanded": open, "aria-controls": open ? "step-detail" : null,
-      tabindex: this.#reachable(index) ? 0 : -1, onclick: () => this.onOpen(open ? -1 : index),
-    },
-    h("span", { class: "mark", title: explain(step.status) }, icon(step.status)),
-    h("span", { class: "sentence" }, missing ? `${step.node} is never derived.` : this.#text(start, end)), verdict);
-    const note = first ? h("p", { class: "note" }, h("strong", {}, "First wrong step. "), open ? "" : step.reason) : null;
-    const given = !missing && end <= this.#answer.prefixLength && this.#answer.prefixLength > 0;
+    const verdict =
+      step.status === "right"
+        ? h("span", { class: "unseen" }, "right")
+        : h("span", { class: "chip" }, STATUS[step.status].label);
+    const head = h(
+      "button",
+      {
+        type: "button",
+        class: "step-head",
+        "data-step": index,
+        "aria-expanded": open,
+        "aria-controls": open ? "step-detail" : null,
+        tabindex: this.#reachable(index) ? 0 : -1,
+        onclick: () => this.onOpen(open ? -1 : index),
+      },
+      h("span", { class: "mark", title: explain(step.status) }, icon(step.status)),
+      h("span", { class: "sentence" }, missing ? `${step.node} is never derived.` : this.#text(start, end)),
+      verdict,
+    );
+    const note = first
+      ? h("p", { class: "note" }, h("strong", {}, "First wrong step. "), open ? "" : step.reason)
+      : null;
+    const given = !missing && start < this.#answer.prefixLength;
     const classes = ["step", first && "first", given && "given"].filter(Boolean).join(" ");
-    return h("li", { class: classes, "data-tone": STATUS[step.status].tone, "data-status": step.status }, head, note, detail);
+    return h(
+      "li",
+      { class: classes, "data-tone": STATUS[step.status].tone, "data-status": step.status },
+      head,
+      note,
+      detail,
+    );
   }
 
   // One row is in the tab order: the open one, else the first wrong one, else the first.

@@ -15,12 +15,25 @@ export class TrainingView {
   constructor(host, app) {
     this.app = app;
     this.panel = new AnswerPanel({ announce: app.announce, onOpen: (index) => app.change({ step: index }) });
-    this.frame = h("div", { class: "matrix-frame", role: "region", "aria-label": "Every quantity at every checkpoint" });
-    this.slider = h("input", { type: "range", min: 0, step: 1, class: "slider", "aria-label": "Checkpoint",
-      oninput: () => this.#slide(), onchange: () => this.#ask() });
+    this.frame = h("div", {
+      class: "matrix-frame",
+      role: "region",
+      "aria-label": "Every quantity at every checkpoint",
+    });
+    this.slider = h("input", {
+      type: "range",
+      min: 0,
+      step: 1,
+      class: "slider",
+      "aria-label": "Checkpoint",
+      oninput: () => this.#slide(),
+      onchange: () => this.#ask(),
+    });
     this.caption = h("output", { class: "figures" });
-    host.replaceChildren(h("section", { class: "card timeline", "aria-label": "Through training" },
-      this.caption, this.frame), this.panel.element);
+    host.replaceChildren(
+      h("section", { class: "card timeline", "aria-label": "Through training" }, this.caption, this.frame),
+      this.panel.element,
+    );
   }
 
   reset(problem) {
@@ -55,6 +68,11 @@ export class TrainingView {
     }
   }
 
+  /** New checkpoints add columns; what was answered is in the cache. */
+  modelsChanged() {
+    this.reset(this.problem);
+  }
+
   setHeat(heat) {
     this.panel.setHeat(heat);
   }
@@ -78,7 +96,10 @@ export class TrainingView {
       if (this.#card === card) this.panel.show(answer);
       const changed = framed(() => this.#changed(card, answer));
       try {
-        await stream(this.app.client, "v1/probe/solve", question(this.app.settings, card.id), answer, { signal, changed });
+        await stream(this.app.client, "v1/probe/solve", question(this.app.settings, card.id), answer, {
+          signal,
+          changed,
+        });
         if (answer.done) cache.set(key, answer);
         break;
       } catch (error) {
@@ -116,20 +137,29 @@ export class TrainingView {
   }
 
   #ask() {
-    if (!cache.has(this.#key(this.#card)) && !this.asking.size) this.app.runOne((signal) => this.#answer(this.#card, signal));
+    if (!cache.has(this.#key(this.#card)) && !this.asking.size)
+      this.app.runOne((signal) => this.#answer(this.#card, signal));
   }
 
   #show() {
     const card = this.#card;
     const answer = cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? new Answer(this.problem);
     if (this.panel.answer !== answer) this.panel.show(answer);
-    this.caption.replaceChildren(h("strong", {}, card.id), ` ${card.stage} step ${card.step}, ${card.tokens.toLocaleString("en")} tokens`);
-    this.slider.setAttribute("aria-valuetext", `${card.id}${answer.done ? `, ${percent(answer.done.verdict.process_accuracy)} of the graph right` : ""}`);
+    this.caption.replaceChildren(
+      h("strong", {}, card.id),
+      ` ${card.stage} step ${card.step}, ${card.tokens.toLocaleString("en")} tokens`,
+    );
+    this.slider.setAttribute(
+      "aria-valuetext",
+      `${card.id}${answer.done ? `, ${percent(answer.done.verdict.process_accuracy)} of the graph right` : ""}`,
+    );
     this.#draw();
   }
 
   #draw() {
-    this.cards.forEach((card, i) => this.matrix.fill(i, cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? null));
+    this.cards.forEach((card, i) =>
+      this.matrix.fill(i, cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? null),
+    );
     this.matrix.choose(Number(this.slider.value));
   }
 
@@ -143,9 +173,13 @@ export class TrainingView {
 function pause(milliseconds, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    }, { once: true });
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
   });
 }

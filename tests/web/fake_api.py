@@ -69,6 +69,7 @@ class Knobs:
     hold_after: int | None = None  # tokens until a stream waits for `release`
     release: threading.Event = field(default_factory=threading.Event)
     models: bool = True
+    steps: tuple[int, ...] = STEPS
     asked: list[tuple[str, dict]] = field(default_factory=list)  # what came in: (path, body)
 
 
@@ -356,7 +357,7 @@ def make_app(knobs: Knobs) -> FastAPI:
         if not knobs.models:
             return schemas.ModelList(data=[])
         aliases = [card(a, f"demo@{_step_of(a)}") for a in ("latest", "best", "base")]
-        return schemas.ModelList(data=[*aliases, *(card(f"demo@{step}") for step in STEPS)])
+        return schemas.ModelList(data=[*aliases, *(card(f"demo@{step}") for step in knobs.steps)])
 
     @app.post("/v1/probe/problems")
     async def problems(spec: probe.ProblemRequest) -> probe.ProblemAnswer:
@@ -380,7 +381,7 @@ def make_app(knobs: Knobs) -> FastAPI:
     async def go_on(request: Request) -> Response:
         body = await request.json()
         knobs.asked.append(("continue", body))
-        return await _reply(body, body["prefix"])
+        return await _reply(body, body["prefix"].removesuffix("."))  # as the real API: the policy writes it
 
     async def _reply(body: dict, prefix: str) -> Response:
         answer, problem = solve_answer(body, prefix)

@@ -84,6 +84,16 @@ def test_a_failed_problem_can_be_tried_again(open_page: Opener, fake: Fake) -> N
     expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
+def test_a_refused_problem_is_corrected_in_the_fields(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.fail = [("/problems", 400)]
+    page = open_page("#solve?op=20&facts=2")
+    expect(page.get_by_role("alert")).to_contain_text("The server refused a field")
+    page.get_by_label("Facts").fill("")
+    page.get_by_label("Facts").blur()
+    expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+    assert "facts=0" in page.url
+
+
 def test_a_server_that_is_gone_is_named_as_such(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@40")
     expect(page.get_by_role("heading", level=1)).to_be_visible()

@@ -44,6 +44,16 @@ def test_training_asks_every_checkpoint_once_and_the_slider_walks_through_them(o
     assert len(fake.knobs.asked) == 6
 
 
+def test_a_checkpoint_published_meanwhile_joins_the_lists(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.steps = (0, 20)
+    page = open_page("#training?at=demo@20&go=1")
+    expect(page.locator(".column")).to_have_count(2)
+    fake.knobs.steps = (0, 20, 40)
+    page.evaluate("import('/static/main.js').then((page) => page.app.refresh())")
+    expect(page.get_by_role("columnheader", name="40")).to_be_visible()
+    expect(page.locator(".column")).to_have_count(2)
+
+
 def test_training_waits_as_long_as_a_full_server_says_and_goes_on(open_page: Opener, fake: Fake) -> None:
     fake.knobs.fail = [("/solve", 503)]
     page = open_page("#training?go=1")
@@ -67,6 +77,9 @@ def test_a_sample_opens_with_its_verdict(open_page: Opener) -> None:
     page.get_by_role("button", name=re.compile("right for the wrong reason")).first.click()
     expect(page.get_by_role("heading", name="Right answer, for the wrong reason")).to_be_visible()
     expect(page.locator('.step[data-status="missing"]')).to_have_count(1)
+    page.get_by_role("link", name="Ask for it again in Solve").click()
+    expect(page.locator(".foot summary")).to_have_text("Answered by demo@80")
+    assert "draw=2" in page.url
 
 
 LINKS = [
