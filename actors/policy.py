@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from actors.config import PolicyConfig
 from actors.tokenizer import BOS, EOS, PAD
@@ -35,6 +41,13 @@ def load(directory: Path) -> Qwen2ForCausalLM:
         directory, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
     )
     return model.eval()
+
+
+def load_any(directory: Path) -> PreTrainedModel:
+    """Anyone's causal language model of a transformers directory, in float32; safetensors only, no code from there."""
+    return AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+    ).eval()
 
 
 def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:

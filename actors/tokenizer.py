@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -180,6 +181,8 @@ def decode_with_offsets(
 
     A character whose bytes lie in several tokens belongs to each of them. Bytes that are no UTF-8 become U+FFFD.
     """
+    if not _is_byte_level(tokenizer):
+        return _decode_by_prefixes(tokenizer, ids)
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     text: list[str] = []
     length = 0
@@ -194,6 +197,22 @@ def decode_with_offsets(
     tail = decoder.decode(b"", final=True)
     whole = "".join(text) + tail
     return whole, tuple((start, min(end, len(whole))) for start, end in spans)
+
+
+def _is_byte_level(tokenizer: PreTrainedTokenizerFast) -> bool:
+    return "ByteLevel" in str(tokenizer.backend_tokenizer.decoder)
+
+
+def _decode_by_prefixes(
+    tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]
+) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """For other people's tokenizers, whose tokens have no text of their own: where the text grows by a token."""
+    ends = [0]
+    text = ""
+    for count in range(1, len(ids) + 1):
+        text = str(tokenizer.decode(list(ids[:count]), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        ends.append(max(ends[-1], len(text)))
+    return text, tuple(pairwise(min(end, len(text)) for end in ends))
 
 
 def _phrase_pattern(phrases: Sequence[str]) -> str:

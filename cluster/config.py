@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,7 @@ from trainers.config import PretrainConfig, RlConfig
 from trainers.evaluate import EvalConfig
 from trainers.report import Bands
 
+M = TypeVar("M", bound=BaseModel)
 MAX_RECIPE_BYTES = 64 * 1024
 STAGE_NAME = r"^[a-z][a-z0-9-]{0,31}$"
 
@@ -153,6 +154,17 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(f"recipe {name_or_path}: {_explain(error)}", "correct the keys named above") from error
+
+
+def validated(model: type[M], overrides: Sequence[str]) -> M:
+    """A settings model from overrides alone. Raises RecipeError."""
+    tree: dict[str, Any] = {}
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError(f"settings: {_explain(error)}", "correct the keys named above") from error
 
 
 def dump(recipe: Recipe) -> str:

@@ -229,9 +229,7 @@ def _reinforce(stage: RlStage, folder: RunFolder, workplace: Workplace, report: 
     parent = _newest(folder, before=stage.name)
     assert parent is not None, "the recipe was checked to have a base before RL"
     controller = workplace.controller
-    state: LoopState = asyncio.run(
-        _follow(controller, controller.train.remote(stage.name, stage.rl, parent.id), report)
-    )
+    state: LoopState = asyncio.run(follow(controller, controller.train.remote(stage.name, stage.rl, parent.id), report))
     if state.step < stage.rl.steps:
         raise KeyboardInterrupt
     return state.tokens, state.flops
@@ -242,7 +240,11 @@ def _evaluate(stage: EvalStage, folder: RunFolder, workplace: Workplace, report:
     assert newest is not None, "the recipe was checked to have weights before an evaluation"
     controller = workplace.controller
     evaluation: Evaluation = asyncio.run(
-        _follow(controller, controller.evaluate.remote(stage.name, newest.id, stage.eval), report)
+        follow(
+            controller,
+            controller.evaluate.remote(stage.name, folder.store.path(newest.id), newest.step, stage.eval),
+            report,
+        )
     )
     folder.save_evaluation(stage.name, evaluation)
     return evaluation.tokens, 0.0
@@ -259,7 +261,7 @@ def _newest(folder: RunFolder, before: str) -> Manifest | None:
     return None
 
 
-async def _follow(controller: Any, result: ray.ObjectRef, report: Reporter) -> Any:
+async def follow(controller: Any, result: Any, report: Reporter) -> Any:
     """Wait for a call on the controller, telling its progress; on Ctrl-C let it save and come back."""
     began = time.monotonic()
     waiting = asyncio.wrap_future(result.future())

@@ -18,7 +18,7 @@ from actors.pool import PoolStatus, WorkerPool
 from actors.records import GroupRequest, RolloutGroup
 from actors.rollout import SyncReport
 from actors.telemetry import EventLog
-from actors.tokenizer import EOS, load_tokenizer
+from actors.tokenizer import load_tokenizer
 from actors.weights import WeightVersion
 from trainers.config import RlConfig
 from trainers.evaluate import EvalConfig, Evaluation, evaluate, held_out
@@ -79,20 +79,22 @@ class Controller:
         self._at = ("idle", 0, 0)
         self._numbers: dict[str, float] = {}
 
-    async def evaluate(self, stage: str, checkpoint_id: str, config: EvalConfig) -> Evaluation:
-        """Sample a checkpoint on held-out problems; the same problems and draws whatever the run's seed."""
+    async def evaluate(self, stage: str, directory: Path, version: int, config: EvalConfig) -> Evaluation:
+        """Sample the model of a transformers directory, as policy `version`, on held-out problems.
+
+        The same problems and draws whatever the run's seed. The directory may be anyone's: its own tokenizer is used.
+        """
         self._at, self._numbers = (stage, 0, 0), {}
-        directory = self.store.path(checkpoint_id)
         self._model_dir = directory
         tokenizer = load_tokenizer(directory)
-        await self.sync(await asyncio.to_thread(_publish_checkpoint, directory, self.store.get(checkpoint_id).step))
+        await self.sync(await asyncio.to_thread(_publish_directory, directory, version))
         evaluation = await evaluate(
             self._sample,
-            checkpoint_id,
+            directory.name,
             held_out(config, self.plan.target_ops, EVAL_SEED),
             lambda problem: encode_prompt(problem, tokenizer),
             config,
-            (EOS,),
+            (tokenizer.eos_token_id,),
             EVAL_SEED,
             lambda done, total: self._advance(stage, done, total),
         )
@@ -169,9 +171,9 @@ class Controller:
             self._emit("pool", stage=stage, **counters)
 
 
-def _publish_checkpoint(directory: Path, version: int) -> WeightVersion:
-    """A checkpoint's weights in the object store. The controller owns the object, so it must outlive its readers."""
-    from actors.policy import load
+def _publish_directory(directory: Path, version: int) -> WeightVersion:
+    """A directory's weights in the object store. The controller owns the object, so it must outlive its readers."""
+    from actors.policy import load_any
     from actors.weights import publish_model
 
-    return publish_model(version, load(directory))
+    return publish_model(version, load_any(directory))
