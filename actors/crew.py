@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from ray.exceptions import RayError
 
 from actors.engine import EngineError
-from actors.fleet import ALIVE, Action, Fleet, FleetPolicy, State
+from actors.fleet import ALIVE, Action, Fleet, FleetPolicy, Member, State
 from actors.weights import WeightsRefused
 
 H = TypeVar("H")
@@ -26,6 +26,10 @@ _STOP_S: Final = 10.0
 
 class WorkerFault(RuntimeError):
     """A worker is up but cannot be trusted with work: it failed its proof, or it hangs."""
+
+
+class NoWorkerInTime(RuntimeError):
+    """No worker served within the deadline, though some may still come up."""
 
 
 WORKER_ERRORS: Final = (RayError, EngineError, WeightsRefused, WorkerFault, TimeoutError)
@@ -64,6 +68,32 @@ class Trade(Protocol[H]):
         ...
 
 
+class Pulse:
+    """Lets any number of tasks wait for the next change of something."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+        self._bug: BaseException | None = None
+
+    def beat(self) -> None:
+        """Something changed: all who wait look again."""
+        self._next.set()
+        self._next = asyncio.Event()
+
+    def fail(self, bug: BaseException) -> None:
+        """Nothing will change any more, for this reason, which all who wait are told."""
+        self._bug = bug
+        self.beat()
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float | None) -> None:
+        """Return once `condition()` holds. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                if self._bug is not None:
+                    raise self._bug
+                await self._next.wait()
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long a crew waits, in seconds: for a start, between two probes, for an answer or for progress."""
@@ -100,9 +130,10 @@ class WorkerStatus:
 class Crew(Generic[H]):
     """Keeps the wanted number of proved workers. Call `resize` to begin and `close` to end."""
 
-    def __init__(self, kind: str, trade: Trade[H], policy: FleetPolicy, patience: Patience) -> None:
+    def __init__(self, kind: str, trade: Trade[H], policy: FleetPolicy, patience: Patience, pulse: Pulse) -> None:
         self.kind = kind
         self.fleet = Fleet(policy)
+        self.pulse = pulse
         self._trade = trade
         self._patience = patience
         self._workers: dict[int, H] = {}
@@ -110,42 +141,45 @@ class Crew(Generic[H]):
         self._proofs: dict[int, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._supervisor: asyncio.Task[None] | None = None
-        self._pulse = asyncio.Event()
-        self._bug: BaseException | None = None
+        self._leases: dict[int, set[asyncio.Timeout]] = {}
 
     def resize(self, count: int) -> None:
         """Ask for `count` workers; returns at once. Asking twice is asking once."""
         self.fleet.resize(count, time.monotonic())
         if self._supervisor is None:
             self._supervisor = self._spawn(self._supervise())
-        self.wake()
+        self.pulse.beat()
 
     async def settled(self, timeout_s: float) -> None:
         """Wait until nobody is on the way in or out. Raises TimeoutError, or FleetExhausted if nobody is left."""
-        async with asyncio.timeout(timeout_s):
-            while not self.fleet.settled:
-                await self._change()
+        await self.pulse.until(lambda: self.fleet.settled, timeout_s)
         if self.fleet.exhausted:
             self.fleet.take()
 
     @asynccontextmanager
     async def lease(self, timeout_s: float) -> AsyncIterator[Lease[H]]:
-        """The least loaded serving worker, once there is one. Raises FleetExhausted, or TimeoutError."""
-        async with asyncio.timeout(timeout_s):
-            while (member := self.fleet.take()) is None:
-                await self._change()
+        """The least loaded serving worker, once there is one.
+
+        If the worker is lost meanwhile the body is interrupted and TimeoutError raised, for what a frozen process owes
+        never comes. Raises FleetExhausted, or NoWorkerInTime.
+        """
+        member = await self._take(timeout_s)
         slot, incarnation = member.slot, member.incarnation
+        leases = self._leases.setdefault(incarnation, set())
         try:
-            yield Lease(self._workers[incarnation], slot, incarnation, member.version)
+            async with asyncio.timeout(None) as interruption:
+                leases.add(interruption)
+                yield Lease(self._workers[incarnation], slot, incarnation, member.version)
         finally:
+            leases.discard(interruption)
             self.fleet.give_back(slot, incarnation)
-            self.wake()
+            self.pulse.beat()
 
     def lost(self, slot: int, incarnation: int, cause: str) -> None:
         """Take an incarnation out for good and kill what may be left of it."""
         self.fleet.lost(slot, incarnation, cause, time.monotonic())
         self._forget(incarnation)
-        self.wake()
+        self.pulse.beat()
 
     async def prove_all(self) -> None:
         """Prove every worker that is up against what is wanted now; those that fail are lost.
@@ -187,21 +221,36 @@ class Crew(Generic[H]):
         await asyncio.gather(*(self._dismiss(worker) for worker in self._workers.values()))
         self._workers.clear()
 
-    def wake(self) -> None:
-        """Something changed: let all who wait look again."""
-        self._pulse.set()
-        self._pulse = asyncio.Event()
+    async def _take(self, timeout_s: float) -> Member:
+        taken: list[Member] = []
+
+        def try_to_take() -> bool:
+            member = self.fleet.take()
+            if member is not None:
+                taken.append(member)
+            return member is not None
+
+        try:
+            await self.pulse.until(try_to_take, timeout_s)
+        except TimeoutError as error:
+            raise NoWorkerInTime(f"no {self.kind} worker served in {timeout_s:g} s") from error
+        self.pulse.beat()
+        return taken[0]
 
     async def _supervise(self) -> None:
+        actions: list[Action] = []
+
+        def something_to_do() -> bool:
+            actions.extend(self.fleet.plan(time.monotonic()))
+            return bool(actions)
+
         while True:
-            pulse = self._pulse
-            for action in self.fleet.plan(time.monotonic()):
-                self._spawn(self._bring_up(action) if action.kind == "start" else self._let_go(action))
             due = self.fleet.next_due()
-            wait_s = None if due is None else max(0.0, due - time.monotonic())
             with suppress(TimeoutError):  # something is due
-                async with asyncio.timeout(wait_s):
-                    await pulse.wait()
+                await self.pulse.until(something_to_do, None if due is None else max(0.0, due - time.monotonic()))
+            for action in actions:
+                self._spawn(self._bring_up(action) if action.kind == "start" else self._let_go(action))
+            actions.clear()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -212,14 +261,8 @@ class Crew(Generic[H]):
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Tasks handle what is planned for; anything else is our own mistake and is raised to whoever waits."""
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._bug = task.exception()
-            self.wake()
-
-    async def _change(self) -> None:
-        if self._bug is not None:
-            raise self._bug
-        await self._pulse.wait()
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            self.pulse.fail(bug)
 
     async def _bring_up(self, action: Action) -> None:
         slot, incarnation = action.slot, action.incarnation
@@ -234,7 +277,7 @@ class Crew(Generic[H]):
             self.lost(slot, incarnation, str(error))
             return
         self.fleet.started(slot, incarnation, time.monotonic())
-        self.wake()
+        self.pulse.beat()
         await self._prove(slot, incarnation)
         await self._watch(slot, incarnation)
 
@@ -252,7 +295,7 @@ class Crew(Generic[H]):
                         self.lost(slot, incarnation, str(error))
                     return  # one that refused a version still holds, and serves, the one before
                 self.fleet.proved(slot, incarnation, version, self._trade.wanted(), time.monotonic())
-                self.wake()
+                self.pulse.beat()
 
     async def _watch(self, slot: int, incarnation: int) -> None:
         """Probe until it is gone; doubt it when it does not answer, give it up when it stands still too long."""
@@ -274,7 +317,7 @@ class Crew(Generic[H]):
                 if progress is None or progress != seen:
                     moved = answered
                 seen = progress
-            self.wake()
+            self.pulse.beat()
             if time.monotonic() - min(answered, moved) > self._patience.stall_s:
                 self.lost(slot, incarnation, f"hung: no progress in {self._patience.stall_s:g} s")
                 return
@@ -284,7 +327,7 @@ class Crew(Generic[H]):
         if worker is not None:
             await self._dismiss(worker)
         self._forget(action.incarnation)
-        self.wake()
+        self.pulse.beat()
 
     async def _dismiss(self, worker: H) -> None:
         with suppress(*WORKER_ERRORS):  # it is killed next in any case
@@ -296,6 +339,8 @@ class Crew(Generic[H]):
         worker = self._workers.pop(incarnation, None)
         self._pids.pop(incarnation, None)
         self._proofs.pop(incarnation, None)
+        for interruption in self._leases.pop(incarnation, ()):
+            interruption.reschedule(asyncio.get_running_loop().time())
         if worker is not None:
             self._trade.kill(worker)
 

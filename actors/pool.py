@@ -8,7 +8,7 @@ lost or doubled. It carries requests and records, never tensors.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Final
 import ray
 
 from actors.config import EngineConfig, PoolConfig, engine_env
-from actors.crew import WORKER_ERRORS, Crew, Lease, Patience, WorkerFault, WorkerStatus
+from actors.crew import WORKER_ERRORS, Crew, Lease, Patience, Pulse, WorkerFault, WorkerStatus
 from actors.engine import RequestRefused
 from actors.fleet import FleetPolicy
 from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
@@ -62,8 +62,10 @@ class WorkerPool:
         self._rollout_trade = _RolloutTrade(model_dir, engine, config, dict(env or {}), self._meters)
         policy = FleetPolicy(config.max_restarts, config.restart_backoff_s, config.drain_timeout_s)
         patience = Patience(config.start_timeout_s, config.health_interval_s, config.stall_timeout_s)
-        self._rollout = Crew("rollout", self._rollout_trade, policy, patience)
-        self._reward = Crew("reward", _RewardTrade(model_dir, config, dict(env or {})), policy, patience)
+        self._pulse = Pulse()
+        self._rollout = Crew("rollout", self._rollout_trade, policy, patience, self._pulse)
+        reward_trade = _RewardTrade(model_dir, config, dict(env or {}))
+        self._reward = Crew("reward", reward_trade, policy, patience, self._pulse)
         self._resent = 0
         self._verifier_errors = 0
 
@@ -91,6 +93,10 @@ class WorkerPool:
         if reward_workers is not None:
             self._reward.resize(reward_workers)
         self._count_workers()
+
+    async def until(self, condition: Callable[[PoolStatus], bool], timeout_s: float) -> None:
+        """Wait until the status is as wanted. Raises TimeoutError."""
+        await self._pulse.until(lambda: condition(self.status()), timeout_s)
 
     async def settled(self, timeout_s: float) -> None:
         """Wait until no worker is on the way in or out. Raises TimeoutError or FleetExhausted."""
@@ -127,28 +133,33 @@ class WorkerPool:
         while len(judged) < request.group_size:
             judging = _Judging(self, problem, scheme)
             try:
-                async with self._rollout.lease(self._patience_s) as lease:
-                    # What an earlier worker finished counts if this one would have drawn it the same way.
-                    judged = {i: r for i, r in judged.items() if r.completion.weight_version == lease.version}
-                    await self._sample(lease, request, judged.keys(), judging)
-                judged |= await judging.finish()
+                kept = await self._sample(request, judged, judging)
+                judged = kept | await judging.finish()
             finally:
                 judging.cancel()
         return RolloutGroup(request.group_id, problem, request.prompt_ids, tuple(judged[i] for i in sorted(judged)))
 
-    async def _sample(self, lease: Lease[Any], request: GroupRequest, have: Container[int], judging: _Judging) -> None:
-        """Pass on what one worker finishes of the samples that are not there; if it is lost, take it out."""
-        missing = [index for index in range(request.group_size) if index not in have]
+    async def _sample(self, request: GroupRequest, have: dict[int, Rollout], judging: _Judging) -> dict[int, Rollout]:
+        """Have one worker draw the samples that are missing; which of those at hand still count.
+
+        What an earlier worker finished counts if this one would have drawn it with the same weights.
+        """
+        lease: Lease[Any] | None = None
         try:
-            async with aclosing(_stream(lease.worker, request, missing)) as stream:
-                async for completions in stream:
-                    judging.add(completions)
+            async with self._rollout.lease(self._patience_s) as lease:
+                have = {i: r for i, r in have.items() if r.completion.weight_version == lease.version}
+                missing = [index for index in range(request.group_size) if index not in have]
+                async with aclosing(_stream(lease.worker, request, missing)) as stream:
+                    async for completions in stream:
+                        judging.add(completions)
         except RequestRefused:
             raise
         except WORKER_ERRORS as error:
+            assert lease is not None
             self._rollout.lost(lease.slot, lease.incarnation, str(error))
             self._resent += 1
             self._meters.add("interplay_groups_resent_total")
+        return have
 
     async def judge(self, problem: Problem, completions: Sequence[Completion], scheme: Scheme) -> tuple[Rollout, ...]:
         """Judge completions of one problem on some reward worker, on another if it is lost.
@@ -157,14 +168,13 @@ class WorkerPool:
         """
         cause = ""
         for _ in range(_JUDGE_TRIES):
-            async with self._reward.lease(self._patience_s) as lease:
-                try:
-                    async with asyncio.timeout(self._config.judge_timeout_s):
-                        return self._count(await lease.worker.judge.remote(problem, tuple(completions), scheme))
-                except TimeoutError:
-                    cause = f"no verdict in {self._config.judge_timeout_s:g} s"
-                except WORKER_ERRORS as error:
-                    cause = str(error)
+            lease: Lease[Any] | None = None
+            try:
+                async with self._reward.lease(self._patience_s) as lease, asyncio.timeout(self._config.judge_timeout_s):
+                    return self._count(await lease.worker.judge.remote(problem, tuple(completions), scheme))
+            except WORKER_ERRORS as error:
+                assert lease is not None
+                cause = str(error) or f"no verdict in {self._config.judge_timeout_s:g} s"
                 self._reward.lost(lease.slot, lease.incarnation, cause)
         failed = f"{_JUDGE_TRIES} reward workers were lost on it, the last: {cause}"
         return self._count(tuple(Rollout(c, "", None, None, error=failed) for c in completions))
