@@ -41,7 +41,7 @@ class PoolConfig(BaseModel):
     reward_cpus: float = Field(0.1, gt=0)
     max_restarts: int = Field(3, ge=0, description="replacements of one worker before it is retired")
     restart_backoff_s: float = Field(0.5, ge=0, description="before the first replacement; doubles each time")
-    start_timeout_s: float = Field(180, gt=0, description="from asking for a worker to its engine being ready")
+    start_timeout_s: float = Field(600, gt=0, description="from asking for a worker to its engine being ready")
     fetch_timeout_s: float = Field(30, gt=0, description="weight sync: until the bytes are here and checked")
     load_timeout_s: float = Field(30, gt=0, description="weight sync: until the engine holds them")
     drain_timeout_s: float = Field(60, gt=0, description="for the open groups of a worker that leaves")
@@ -78,9 +78,9 @@ class TokenizerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["phrase", "byte-pair"] = "phrase"
-    templates: tuple[Template, ...] = Field(TEMPLATES, min_length=1, description="phrase: whose words are tokens")
-    vocab_size: int = Field(2200, ge=266, description="byte-pair: most tokens; the phrases give their own number")
+    kind: Literal["quantity", "phrase", "byte-pair"] = "phrase"
+    templates: tuple[Template, ...] = Field(TEMPLATES, min_length=1, description="quantity, phrase: whose words")
+    vocab_size: int = Field(2200, ge=266, description="byte-pair: most tokens; the others give their own number")
 
 
 class PolicyConfig(BaseModel):
