@@ -121,11 +121,22 @@ def name_phrases(template: Vocabulary) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*kinds, *places, *things]))
 
 
+def quantity_phrases(template: Vocabulary) -> tuple[str, ...]:
+    """The whole names of one template's quantities, each with its leading blank, and the words they are made of."""
+    words = name_phrases(template)
+    kinds = [kind for group in template.kind_groups for kind in group]
+    counted = [template.total, template.grand_total]
+    things = [phrase.removeprefix("total number of ") for phrase in counted]
+    places = [place for group in template.place_groups for place in group]
+    return tuple(dict.fromkeys([*words, *(f" {thing} in {place}" for thing in (*kinds, *things) for place in places)]))
+
+
 def build_tokenizer(config: TokenizerConfig, texts: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     """The tokenizer that a recipe names. `texts` is the training corpus of the byte-pair kind; phrases need none."""
     if config.kind == "byte-pair":
         return byte_pair_tokenizer(texts, config.vocab_size)
-    return phrase_tokenizer([p for template in config.templates for p in name_phrases(vocabulary(template))])
+    phrases_of = quantity_phrases if config.kind == "quantity" else name_phrases
+    return phrase_tokenizer([p for template in config.templates for p in phrases_of(vocabulary(template))])
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:

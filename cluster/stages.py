@@ -20,6 +20,7 @@ from typing import Any
 import ray
 
 from actors.checkpoint import CheckpointError, CheckpointStore, Lineage, Manifest
+from actors.seeds import derive
 from cluster.config import BaseStage, EvalStage, PretrainStage, Recipe, RlStage, Stage, TokenizerStage, dump
 from cluster.environment import actor_env, cache_folder
 from cluster.errors import UserError
@@ -208,7 +209,8 @@ def _pretrain(stage: PretrainStage, recipe: Recipe, folder: RunFolder, workplace
         seed=recipe.seed,
     )
     lineage = Lineage(run=recipe.name, stage=stage.name, step=0, parent=parent.id if parent else None, seed=recipe.seed)
-    job = PretrainJob(stage.train, lineage, folder.store.root, recipe.seed)
+    data_seed = derive(recipe.seed, "documents", stage.name)  # no stage sees the problems of another
+    job = PretrainJob(stage.train, lineage, folder.store.root, data_seed)
 
     async def work() -> Spent:
         group = LearnerGroup(plan, workplace.placement())
