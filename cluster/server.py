@@ -98,8 +98,7 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
     from cluster.resources import Resources
     from cluster.runtime import running
 
-    for name, value in SERVE_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    prepare_environment()
     asked = Resources(plan.replicas.cpus * plan.replicas.min_replicas, plan.replicas.gpus)
     # A folder of its own: the run may be training, and its cluster.json is not ours to replace.
     with running(plan.config.run_dirs[0] / "serving", asked, address=address, insecure=insecure):
@@ -111,6 +110,12 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
             say("draining")
         finally:
             stop(plan)
+
+
+def prepare_environment() -> None:
+    """What Ray and Serve must find in the environment before they start; what a person has set stays."""
+    for name, value in SERVE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def start(plan: Plan) -> None:

@@ -34,9 +34,10 @@ from __future__ import annotations
 import pathlib
 from datetime import datetime
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Path
+from pydantic.json_schema import models_json_schema
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -45,8 +46,9 @@ from serving import admin, compare, metrics, openai, pass_at_k, probe
 from serving.admission import RateLimit
 from serving.answers import documented_get, install_error_shape, json_answer
 from serving.errors import Unavailable
-from serving.guards import App, Guard
+from serving.guards import Guard
 from serving.keys import KeyRecord
+from serving.probe_schemas import EVENTS
 from serving.registry import Entry
 from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
 from serving.service import Service
@@ -54,12 +56,15 @@ from serving.service import Service
 PAGE = pathlib.Path(__file__).parent / "web"
 
 
-def create_app(service: Service, keys: tuple[KeyRecord, ...], rate_per_minute: int, burst: int) -> App:
+def create_app(
+    service: Service, keys: tuple[KeyRecord, ...], rate_per_minute: int, burst: int, behind_serve: bool
+) -> Guard:
     """The whole application over `service`, behind its guard."""
     limits = Limits(
         rate_per_minute=rate_per_minute, burst=burst, running=service.gate.running, queued=service.gate.queued
     )
-    return Guard(build_routes(service, limits), keys, RateLimit(rate_per_minute, burst), service.metrics)
+    rate = RateLimit(rate_per_minute, burst)
+    return Guard(build_routes(service, limits), keys, rate, service.metrics, behind_serve)
 
 
 def build_routes(service: Service, limits: Limits) -> FastAPI:
@@ -81,9 +86,16 @@ def build_routes(service: Service, limits: Limits) -> FastAPI:
     return app
 
 
-def openapi(app: FastAPI) -> dict[str, object]:
-    """The OpenAPI document with the bearer key that all but the open paths need."""
+def openapi(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document: the framework's, with the key, the events, and without the error that it never sends."""
     document = app.openapi()
+    schemas = document["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):  # ours is ErrorAnswer with status 400
+        schemas.pop(name, None)
+    for operation in (o for methods in document["paths"].values() for o in methods.values()):
+        operation["responses"].pop("422", None)
+    _, events = models_json_schema([(m, "serialization") for m in EVENTS], ref_template="#/components/schemas/{model}")
+    schemas.update({name: schema for name, schema in events["$defs"].items() if name not in schemas})
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}]
     document["paths"]["/healthz"]["get"]["security"] = []

@@ -24,7 +24,7 @@ class Gateway:
     async def __init__(self, config: Mapping[str, Any]) -> None:
         from serving.replica import Replica
 
-        self._replica = Replica(ServingConfig.model_validate(config))
+        self._replica = Replica(ServingConfig.model_validate(config), behind_serve=True)
         await self._replica.start()
 
     def __serve_build_asgi_app__(self):

@@ -58,7 +58,11 @@ def scope_of(path: str) -> Scope | None:
 class Guard:
     """Wraps the application. `caller` (the key's name) and `request_id` are in `scope["state"]` for the routes."""
 
-    def __init__(self, app: App, keys: tuple[KeyRecord, ...], rate: RateLimit, metrics: Metrics) -> None:
+    def __init__(
+        self, app: App, keys: tuple[KeyRecord, ...], rate: RateLimit, metrics: Metrics, behind_serve: bool
+    ) -> None:
+        self.body_timeout_s = BODY_TIMEOUT_S
+        self._behind_serve = behind_serve  # Serve's own front adds the request id to every answer
         self._app = app
         self._keys = keys
         self._rate = rate
@@ -70,15 +74,15 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        answer = _Answer(scope, send)
+        answer = _Answer(scope, send, not self._behind_serve)
         try:
             await self._admit(scope, answer.headers_in)
-            body = await asyncio.wait_for(_read_body(scope, answer.headers_in, receive), BODY_TIMEOUT_S)
+            body = await asyncio.wait_for(_read_body(scope, answer.headers_in, receive), self.body_timeout_s)
             await self._app(scope, _replay(body, receive), answer.send)
         except ApiError as error:
             await answer.fail(error)
         except TimeoutError:
-            await answer.fail(BodyTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s"))
+            await answer.fail(BodyTimeout(f"the body did not arrive within {self.body_timeout_s:.0f} s"))
         except Exception:
             logger.exception("request_failed", extra={"request_id": answer.request_id})
             await answer.fail(ApiError("the server failed on this request; its log has the request id"))
@@ -122,7 +126,8 @@ class Guard:
 class _Answer:
     """Adds the headers that every answer has, and remembers whether one has begun."""
 
-    def __init__(self, scope: Scope_, send: Send) -> None:
+    def __init__(self, scope: Scope_, send: Send, names_request: bool) -> None:
+        self._names_request = names_request
         self.started = time.monotonic()
         self.status: int | None = None
         self.headers_in: dict[bytes, bytes] = dict(scope["headers"])
@@ -135,7 +140,8 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), *_ALWAYS, (b"x-request-id", self.request_id.encode())]
+            own = [(b"x-request-id", self.request_id.encode())] if self._names_request else []
+            headers = [*message.get("headers", ()), *_ALWAYS, *own]
             message = {**message, "headers": headers}
         await self._send(message)
 

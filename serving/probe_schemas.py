@@ -409,3 +409,17 @@ class PassAtKAnswer(Answer):
     outcome: list[Estimate]
     strict: list[Estimate]
     timing: Timing
+
+
+EVENTS = (
+    StartEvent,
+    TokenEvent,
+    StepEvent,
+    SolveAnswer,
+    PassStart,
+    SampleEvent,
+    EstimateEvent,
+    PassAtKAnswer,
+    ErrorEvent,
+)
+"""What the streams carry; the OpenAPI document lists their schemas."""

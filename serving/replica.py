@@ -46,7 +46,7 @@ class CheckpointFactory:
 class Replica:
     """Everything that lives as long as the replica."""
 
-    def __init__(self, config: ServingConfig, factory: Factory | None = None) -> None:
+    def __init__(self, config: ServingConfig, factory: Factory | None = None, behind_serve: bool = False) -> None:
         self._config = config
         metrics = Metrics()
         registry = Registry(config.run_dirs)
@@ -58,7 +58,7 @@ class Replica:
         )
         gate = Gate(config.running, config.queued)
         self.service = Service(Router(registry, pool), gate, Canary(registry), metrics, config.deadline_s)
-        self.app = create_app(self.service, config.keys, config.rate_per_minute, config.burst)
+        self.app = create_app(self.service, config.keys, config.rate_per_minute, config.burst, behind_serve)
 
     async def start(self) -> None:
         """Begin to load the model that most will ask for; the replica answers meanwhile."""

@@ -55,6 +55,7 @@ class Work:
     def __init__(self, metrics: Metrics, deadline_s: float) -> None:
         self.metrics = metrics
         self.deadline_s = deadline_s
+        self.heartbeat_s = _HEARTBEAT_S
         self._open: dict[asyncio.Task[Any], list[ApiError]] = {}
 
     def fail_all(self, error: ApiError) -> None:
@@ -114,7 +115,7 @@ class _EventStream(Response):
         try:
             async with asyncio.timeout(self._work.deadline_s):
                 while True:
-                    chunk = await _next(queue, pump, watcher, errors)
+                    chunk = await _next(queue, pump, watcher, errors, self._work.heartbeat_s)
                     if chunk is None:
                         break
                     if not begun:
@@ -154,14 +155,18 @@ async def _pump(source: AsyncGenerator[bytes, None], queue: asyncio.Queue[bytes 
 
 
 async def _next(
-    queue: asyncio.Queue[bytes | None], pump: asyncio.Task[None], watcher: asyncio.Task[None], errors: list[ApiError]
+    queue: asyncio.Queue[bytes | None],
+    pump: asyncio.Task[None],
+    watcher: asyncio.Task[None],
+    errors: list[ApiError],
+    heartbeat_s: float,
 ) -> bytes | None:
     """All events at hand as one chunk, a heartbeat after a silence, or None at the end."""
     if queue.empty():
         getter = asyncio.create_task(queue.get())
         try:
             done, _ = await asyncio.wait(
-                {getter, pump, watcher}, timeout=_HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED
+                {getter, pump, watcher}, timeout=heartbeat_s, return_when=asyncio.FIRST_COMPLETED
             )
             if getter in done:
                 return _join(getter.result(), queue)

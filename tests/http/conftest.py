@@ -16,11 +16,11 @@ import httpx
 import pytest
 
 from actors.checkpoint import CheckpointStore, Lineage
-from actors.config import PolicyConfig
+from actors.config import PolicyConfig, TokenizerConfig
 from actors.engine import EngineDead, LoadReport, TokenDelta, TopLogprob
 from actors.policy import build, save
 from actors.records import Completion, Sampling
-from actors.tokenizer import phrase_tokenizer
+from actors.tokenizer import build_tokenizer
 from actors.weights import WeightVersion
 from serving.codec import Codec
 from serving.config import ServingConfig
@@ -28,7 +28,8 @@ from serving.keys import KeyRecord, new_key
 from serving.registry import Entry
 from serving.replica import Replica
 
-TINY = PolicyConfig(layers=1, hidden=16, ffn=32, heads=2, kv_heads=2, max_positions=512)
+TINY = PolicyConfig(layers=1, hidden=16, ffn=32, heads=2, kv_heads=2, max_positions=1024)
+TOKENIZER = build_tokenizer(TokenizerConfig.model_validate({}))
 
 
 @dataclass
@@ -126,10 +127,9 @@ class FakeFactory:
 
 def publish(store: CheckpointStore, stage: str, step: int, seed: int, score: float | None = None) -> None:
     """One tiny checkpoint with random weights."""
-    tokenizer = phrase_tokenizer([])
 
     def write(directory: Path) -> None:
-        save(build(TINY, len(tokenizer), seed), tokenizer, directory)
+        save(build(TINY, len(TOKENIZER), seed), TOKENIZER, directory)
 
     lineage = Lineage(run="demo", stage=stage, step=step, parent=None, seed=seed, tokens=100, flops=1e6, score=score)
     store.publish(lineage, write)
@@ -196,7 +196,7 @@ class Server:
 @pytest.fixture(scope="session")
 def codec() -> Codec:
     """The codec of all tiny checkpoints."""
-    return Codec(phrase_tokenizer([]), TINY.max_positions)
+    return Codec(TOKENIZER, TINY.max_positions)
 
 
 @pytest.fixture

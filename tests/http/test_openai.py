@@ -123,6 +123,6 @@ async def test_a_bad_field_is_named_with_what_is_allowed(server: Server, change:
 
 
 async def test_a_prompt_that_does_not_fit_is_too_large(server: Server):
-    answer = await server.client.post("/v1/completions", json={"model": "latest", "prompt": [7] * 512})
+    answer = await server.client.post("/v1/completions", json={"model": "latest", "prompt": [7] * 1024})
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "context_length_exceeded"

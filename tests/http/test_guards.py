@@ -1,0 +1,192 @@
+"""What stands in front of the routes: keys and scopes on every route, hostile bodies, one error shape, limits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import pytest
+
+from serving.app import build_routes
+from serving.schemas import Limits
+from tests.http.conftest import Server
+
+READ = ["/readyz", "/version", "/metrics", "/openapi.json", "/v1/limits", "/v1/models", "/v1/models/latest", "/nowhere"]
+PROBE = [
+    "/v1/completions",
+    "/v1/chat/completions",
+    "/v1/probe/problems",
+    "/v1/probe/verify",
+    "/v1/probe/solve",
+    "/v1/probe/continue",
+    "/v1/probe/compare",
+    "/v1/probe/pass-at-k",
+]
+ADMIN = ["/v1/admin/load", "/v1/admin/unload", "/v1/admin/alias", "/v1/admin/canary"]
+ROUTES = [
+    *(("GET", path, 0) for path in READ),
+    *(("POST", path, 1) for path in PROBE),
+    *(("POST", path, 2) for path in ADMIN),
+    ("GET", "/v1/admin/canary", 2),
+]
+
+
+def documented_routes(server: Server) -> set[tuple[str, str]]:
+    limits = Limits(rate_per_minute=1, burst=1, running=1, queued=1)
+    paths = build_routes(server.replica.service, limits).openapi()["paths"]
+    return {(method.upper(), path) for path, methods in paths.items() for method in methods}
+
+
+async def test_the_matrix_below_covers_every_route(server: Server):
+    listed = {(method, path.replace("latest", "{model}")) for method, path, _ in ROUTES}
+    assert documented_routes(server) - listed == {("GET", "/healthz")}
+
+
+@pytest.mark.parametrize(("method", "path", "rank"), ROUTES)
+async def test_every_route_asks_for_its_scope(server: Server, method: str, path: str, rank: int):
+    keys = server.keys
+    good = keys.probe
+    cases = [
+        (None, 401),
+        ("", 401),
+        (good[:-1], 401),
+        (good + "x", 401),
+        ("ip_" + "a" * 43, 401),
+        ("\xe9", 401),
+    ]
+    for kind, key in enumerate((keys.read, keys.probe, keys.admin)):
+        cases.append((key, None if kind >= rank else 403))
+    for key, expected in cases:
+        async with server.as_key(None) as client:
+            headers = {} if key is None else {b"authorization": b"Bearer " + key.encode("latin-1")}
+            body = {"content": b"{}"} if method == "POST" else {}
+            answer = await client.request(
+                method, path, headers={**headers, b"content-type": b"application/json"}, **body
+            )
+        if expected is None:
+            assert answer.status_code not in (401, 403), (key, answer.text)
+        else:
+            assert answer.status_code == expected, (key, answer.text)
+            assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+            assert ("www-authenticate" in answer.headers) == (expected == 401)
+        assert answer.headers["x-request-id"]
+
+
+async def test_liveness_and_the_page_are_open_and_nothing_else(server: Server):
+    async with server.as_key(None) as anyone:
+        assert (await anyone.get("/healthz")).json() == {"status": "ok"}
+        page = await anyone.get("/")
+        assert page.status_code == 200
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+        assert "unsafe" not in page.headers["content-security-policy"]
+        assert (await anyone.get("/healthz/")).status_code == 401
+        assert (await anyone.get("/static/../openapi.json")).status_code in (401, 404)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "missing_field"),
+        (b"{", 400, "invalid_json"),
+        (b"[]", 400, "invalid_value"),
+        (b'"text"', 400, "invalid_value"),
+        (b"\xff\xfe{}", 400, "invalid_json"),
+        (b'{"model": "latest", "prompt": "\x00"}', 400, "invalid_json"),
+        (b'{"model": "latest", "prompt": "\\u0000"}', 400, "invalid_value"),
+        (b'{"model": "latest", "prompt": "\\ud800"}', 400, "invalid_value"),
+        (b'{"model": "latest", "prompt": "a", "seed": ' + b"9" * 100_000 + b"}", 400, None),
+        (b'{"model": "latest", "prompt": "a", "temperature": 1e999}', 400, "invalid_value"),
+        (b'{"model": "latest", "prompt": "a", "temperature": NaN}', 400, "invalid_value"),
+        (b'{"model": "latest", "prompt": ' + b"[" * 60_000 + b"]" * 60_000 + b"}", 400, "too_deep"),
+        (b'{"a":' * 30_000 + b"1" + b"}" * 30_000, 400, "too_deep"),
+        (b'{"model": "latest", "prompt": "' + b"a" * 300_000 + b'"}', 413, "too_large"),
+        (b'{"model": "latest", "prompt": "' + b"a" * 70_000 + b'"}', 400, "invalid_value"),
+        (b'{"model": "latest", "model": "nope", "prompt": "a"}', 404, "model_not_found"),
+        (b'{"\\ud800": 1, "model": "latest", "prompt": "a"}', 400, "invalid_value"),
+    ],
+)
+async def test_hostile_bodies_get_our_error_quickly(server: Server, body: bytes, status: int, code: str | None):
+    loop = asyncio.get_running_loop()
+    await server.client.get("/healthz")
+    started = loop.time()
+    answer = await server.client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
+    elapsed = loop.time() - started
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    if code is not None:
+        assert answer.json()["error"]["code"] == code
+    assert elapsed < 0.1
+    again = await server.client.post("/v1/completions", json={"model": "latest", "prompt": "a"})
+    assert again.status_code == 200
+
+
+async def test_other_content_types_are_refused(server: Server):
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+        answer = await server.client.post("/v1/completions", content=b"{}", headers={"content-type": kind})
+        assert answer.status_code == 415
+        assert answer.json()["error"]["code"] == "unsupported_media_type"
+
+
+async def test_unknown_routes_and_methods_have_the_same_shape(server: Server):
+    missing = await server.client.get("/v1/nothing")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
+    wrong = await server.client.get("/v1/completions")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
+    deleted = await server.client.delete("/v1/models")
+    assert deleted.status_code == 405
+
+
+async def test_a_request_id_is_kept_when_it_is_plain_and_made_when_not(server: Server):
+    kept = await server.client.get("/healthz", headers={"x-request-id": "mine-1"})
+    assert kept.headers["x-request-id"] == "mine-1"
+    for odd in ("a b", "x" * 65, "<script>"):
+        made = await server.client.get("/healthz", headers={"x-request-id": odd})
+        assert made.headers["x-request-id"].startswith("req-")
+
+
+async def test_the_rate_of_a_key_is_its_own(serve):
+    server = serve(rate_per_minute=60, burst=3)
+    answers = [await server.client.post("/v1/probe/problems", json={"op": 3}) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[-1].json()["error"]["type"] == "rate_limit_error"
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    async with server.as_key(server.keys.probe) as other:
+        assert (await other.post("/v1/probe/problems", json={"op": 3})).status_code == 200
+
+
+async def test_a_full_queue_refuses_at_once_and_forgets_nothing(serve):
+    server = serve(running=2, queued=2)
+    server.script.gate = asyncio.Event()
+    body = {"model": "latest", "prompt": "a"}
+    held = [asyncio.create_task(server.client.post("/v1/completions", json=body)) for _ in range(4)]
+    async with asyncio.timeout(10):
+        while server.replica.service.gate.depth < 2:  # noqa: ASYNC110 - the gate has no event for a test to wait on
+            await asyncio.sleep(0.01)
+    refused = await asyncio.gather(*(server.client.post("/v1/completions", json=body) for _ in range(50)))
+    assert {answer.status_code for answer in refused} == {503}
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    assert refused[0].json()["error"]["code"] == "queue_full"
+    server.script.gate.set()
+    assert [answer.status_code for answer in await asyncio.gather(*held)] == [200] * 4
+    text = (await server.client.get("/metrics")).text
+    assert "interplay_refusal_seconds_count 50.0" in text
+    assert server.replica.service.gate.used == 0
+
+
+async def test_logs_hold_neither_keys_nor_prompts(server: Server, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
+    await server.client.post("/v1/completions", json={"model": "latest", "prompt": "a secret prompt"})
+    await server.client.post("/v1/completions", json={"model": "latest", "prompt": "a secret prompt", "x": "hidden"})
+    written = json.dumps([vars(record) for record in caplog.records], default=str)
+    assert "test-admin" in written
+    for secret in (server.keys.admin, "secret prompt", "hidden"):
+        assert secret not in written
+
+
+async def test_limits_are_told_up_front(server: Server):
+    limits = (await server.client.get("/v1/limits")).json()
+    assert limits["body_bytes"] == 256 * 1024
+    assert limits["deadline_s"] == 60.0
+    assert (limits["n"], limits["stops"], limits["stop_chars"], limits["logprobs"]) == (64, 4, 32, 20)
