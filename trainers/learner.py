@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-from actors.checkpoint import RESUME
 from actors.policy import forward_flops_per_token, load, save
 from actors.weights import WeightVersion, publish_model
 from trainers.attention import PACKED, layout_of
@@ -28,7 +28,7 @@ from trainers.batch import Batch, Stream
 from trainers.config import LearnerConfig, OptimizerConfig
 from trainers.losses import TokenStreams, mismatch_correction, policy_loss
 from trainers.process_group import deepspeed
-from trainers.resume import load_optimizer, save_optimizer
+from trainers.resume import OptimizerState, load_optimizer, save_optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +61,38 @@ class PackedPolicy(nn.Module):
         super().__init__()
         self.policy = policy
         policy.set_attn_implementation(PACKED)
+        policy.lm_head = Float32Head(policy.lm_head.weight)
 
     def forward(self, stream: Stream) -> tuple[Tensor, Tensor]:
         """Log-probability (with gradient) and entropy (without) of each target, [N] float32."""
-        weight = self.policy.model.embed_tokens.weight
+        device = self.policy.device
         hidden = self.policy.model(
-            input_ids=_tensor(stream.input_ids, weight.device)[None],
-            position_ids=_tensor(stream.positions, weight.device)[None],
+            input_ids=_tensor(stream.input_ids, device)[None],
+            position_ids=_tensor(stream.positions, device)[None],
             attention_mask={"full_attention": None},
             use_cache=False,
-            layout=layout_of(stream, weight.device),
+            layout=layout_of(stream, device),
         ).last_hidden_state[0]
-        sources = hidden.index_select(0, _tensor(stream.sources, weight.device))
-        # The head is always computed in float32: bfloat16 logits cost more accuracy than all else together.
-        logprobs = torch.log_softmax(nn.functional.linear(sources.float(), weight.float()), dim=-1)
+        sources = hidden.index_select(0, _tensor(stream.sources, device))
+        logprobs = torch.log_softmax(self.policy.lm_head(sources), dim=-1)
         with torch.no_grad():
             entropy = -(logprobs.exp() * logprobs).sum(-1)
-        return logprobs.gather(1, _tensor(stream.targets, weight.device)[:, None]).squeeze(1), entropy
+        return logprobs.gather(1, _tensor(stream.targets, device)[:, None]).squeeze(1), entropy
+
+
+class Float32Head(nn.Module):
+    """The language model head, always in float32: bfloat16 logits cost more accuracy than all else together.
+
+    A module, because that is what ZeRO-3 gathers parameters for.
+    """
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits [N, vocabulary]."""
+        return nn.functional.linear(hidden.float(), self.weight.float())
 
 
 class GuardedAdamW(torch.optim.AdamW):
@@ -135,7 +150,7 @@ class Learner:
     def step(self, batch: Batch) -> StepReport:
         """One step: an optimiser update for each minibatch. Every rank is called with the same batch."""
         started = time.monotonic()
-        skipped_before = self.optimizer.skipped
+        skipped_before = self._skipped
         rate = self.config.optimizer.rate_at(self.steps, self.config.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -144,7 +159,7 @@ class Learner:
         for number, minibatch in enumerate(batch.minibatches):
             self._update(minibatch, olds[number] if olds else None, sums)
         self.steps += 1
-        return self._report(batch, sums, rate, self.optimizer.skipped - skipped_before, started)
+        return self._report(batch, sums, rate, self._skipped - skipped_before, started)
 
     def publish(self, version: int) -> WeightVersion | None:
         """Put the weights into the object store as `version` (rank 0; the others return None).
@@ -165,6 +180,13 @@ class Learner:
         """Rank 0's flag, on every rank."""
         return bool(self._from_rank_0(flag))
 
+    def _everywhere(self, flag: bool) -> bool:
+        """Whether the flag is set on every rank; no rank goes on before all have come here."""
+        flags = torch.tensor(int(flag), device=self.device)
+        if self.world_size > 1:
+            dist.all_reduce(flags, op=dist.ReduceOp.MIN)
+        return bool(flags.item())
+
     def _from_rank_0(self, value: Any) -> Any:
         if self.world_size == 1:
             return value
@@ -180,16 +202,17 @@ class Learner:
     def save(self, directory: Path | None) -> None:
         """Write the transformers files (rank 0) and `resume/` (every rank its own optimiser part).
 
-        Only rank 0 need know the directory; the others wait for its word.
+        Only rank 0 need know the directory; the others wait for its word. Raises OSError on every rank when the disk
+        refuses any of them.
         """
         directory = Path(self._from_rank_0(str(directory)))
+        problem = None
         with self.gathered():
             if self.rank == 0:
-                save(self.policy, self.tokenizer, directory)
-                (directory / RESUME).mkdir(exist_ok=True)
-        dist.barrier()
-        save_optimizer(directory, self.optimizer, self.steps, self.rank, self.world_size)
-        dist.barrier()
+                problem = _disk_error(lambda: save(self.policy, self.tokenizer, directory))
+        problem = problem or _disk_error(lambda: save_optimizer(directory, self._optimizer_state(), self.steps))
+        if not self._everywhere(problem is None):
+            raise problem or OSError(f"another rank could not write to {directory}")
 
     def load(self, directory: Path) -> None:
         """Continue exactly from what `save` wrote: weights, optimiser states, step.
@@ -197,8 +220,15 @@ class Learner:
         Raises ResumeError where the directory was written by another number of ranks or holds no optimiser.
         """
         self._load_weights(load(directory).state_dict())
-        self.steps = load_optimizer(directory, self.optimizer, self.rank, self.world_size)
+        self.steps = load_optimizer(directory, self._optimizer_state())
         dist.barrier()
+
+    def _optimizer_state(self) -> OptimizerState:
+        """The tensors that the optimiser updates on this rank; under ZeRO-3 only DeepSpeed lists them all."""
+        masters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        if self.config.optimizer.zero_stage == 3:
+            masters = self.engine.optimizer.fp32_partitioned_groups_flat
+        return OptimizerState(self.optimizer, masters, self.rank, self.world_size)
 
     def _load_weights(self, tensors: dict[str, Tensor]) -> None:
         for name, parameter in self.policy.named_parameters():
@@ -209,6 +239,11 @@ class Learner:
                 torch.no_grad(),
             ):
                 parameter.copy_(tensors[name])
+
+    @property
+    def _skipped(self) -> int:
+        """Updates left out so far: DeepSpeed looks at the gradients under ZeRO in float32, the guard otherwise."""
+        return self.engine.skipped_steps + self.optimizer.skipped
 
     def _old_logprobs(self, batch: Batch) -> list[list[Tensor]]:
         self.engine.eval()
@@ -237,7 +272,7 @@ class Learner:
             old = logprob.detach()
         behaviour = _tensor(stream.behaviour_logprob, self.device)
         differs = _tensor(stream.version, self.device) < self.version
-        if self.config.optimizer.precision != "float32":
+        if self.config.optimizer.precision != "float32" and self.config.loss.objective != "cross_entropy":
             differs = torch.ones_like(differs)
         losses = policy_loss(
             TokenStreams(
@@ -315,6 +350,17 @@ class _Sums:
             dist.all_reduce(worst, op=dist.ReduceOp.MAX)
         names = ("loss", "kl", "clipped", "entropy", "mismatch", "predicted")
         return dict(zip(names, sums.tolist(), strict=True)) | {"mismatch_max": worst.item()}
+
+
+def _disk_error(write: Callable[[], None]) -> OSError | None:
+    """What the disk had against it, if anything."""
+    try:
+        write()
+    except OSError as error:
+        return error
+    except SafetensorError as error:  # safetensors' own name for it
+        return OSError(str(error))
+    return None
 
 
 def _tensor(array: Any, device: torch.device) -> Tensor:

@@ -9,14 +9,16 @@ No arithmetic here; that is `trainers.learner`. A restarted group holds the weig
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import ray
 
-from actors.checkpoint import CheckpointError, CheckpointStore, Lineage
+from actors.checkpoint import CheckpointError, CheckpointStore, CheckpointWriteError, Lineage
 from actors.config import PolicyConfig
 from actors.weights import WeightVersion
 from trainers.batch import Batch
@@ -25,6 +27,8 @@ from trainers.config import LearnerConfig, PretrainConfig
 if TYPE_CHECKING:
     from trainers.learner import Learner, StepReport
     from trainers.pretrain import Progress
+
+MAX_FAILED_SAVES = 3  # in a row
 
 
 class LearnerLost(RuntimeError):
@@ -110,7 +114,12 @@ class LearnerGroup:
         """Start the workers and wait until every rank has built its engine. Raises LearnerLost."""
         self._mailbox = ray.remote(num_cpus=0, max_concurrency=1000)(Mailbox).remote(self.placement.workers)
         self._fit = asyncio.create_task(self._run())
-        await self._mailbox.joined.remote()
+        await self._lives()
+
+    async def pids(self) -> tuple[int, ...]:
+        """The processes of the ranks, in rank order; waits for a restart that is under way. Raises LearnerLost."""
+        await self._lives()
+        return await self._mailbox.pids.remote()
 
     async def step(self, batch: Batch) -> StepReport:
         """One optimiser step. Raises LearnerLost."""
@@ -131,7 +140,7 @@ class LearnerGroup:
     async def pretrain(self, job: PretrainJob, report: Callable[[Progress], None]) -> Progress:
         """Run a pre-training stage to its end (or until `interrupt`), over deaths of workers. Raises LearnerLost."""
         while True:
-            lives = await self._mailbox.joined.remote()
+            lives = await self._lives()
             telling = asyncio.create_task(self._tell(report))
             try:
                 return await self._ask(job)
@@ -161,6 +170,12 @@ class LearnerGroup:
             raise answer
         return answer
 
+    async def _lives(self) -> int:
+        lives = await self._mailbox.joined.remote()
+        if isinstance(lives, LearnerLost):
+            raise lives
+        return lives
+
     async def _tell(self, report: Callable[[Progress], None]) -> None:
         seen = 0
         while True:
@@ -186,7 +201,7 @@ class Mailbox:
         self._lives = 0
         self._serial = 0
         self._verb: _Verb | None = None
-        self._ranks: set[int] = set()
+        self._ranks: dict[int, int] = {}  # rank -> pid
         self._answers: dict[int, Any] = {}
         self._open = False
         self._end: LearnerLost | None = None
@@ -194,26 +209,28 @@ class Mailbox:
         self._progress: list[Progress] = []
         self._changed = asyncio.Condition()
 
-    async def join(self, rank: int) -> int:
+    async def join(self, rank: int, pid: int) -> int:
         """A rank reports for work; returns the serial number of the last verb, which it must not run."""
         async with self._changed:
             if rank in self._ranks or len(self._ranks) == self.workers:
                 self._ranks.clear()
                 if self._open:
                     self._settle(LearnerLost("a learner process died; the group was restarted"))
-            self._ranks.add(rank)
+            self._ranks[rank] = pid
             if len(self._ranks) == self.workers:
                 self._lives += 1
             self._changed.notify_all()
             return self._serial
 
-    async def joined(self) -> int:
-        """Wait for all ranks; how often the group has come up. Raises LearnerLost when it never will."""
+    async def pids(self) -> tuple[int, ...]:
+        """The processes of the ranks, in rank order."""
+        return tuple(self._ranks[rank] for rank in sorted(self._ranks))
+
+    async def joined(self) -> int | LearnerLost:
+        """Wait for all ranks; how often the group has come up, or why it never will (again)."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._end is not None or len(self._ranks) == self.workers)
-            if self._end is not None:
-                raise self._end
-            return self._lives
+            return self._end or self._lives
 
     async def lives(self) -> int:
         """How often the group has come up, counting a restart that is under way."""
@@ -221,7 +238,9 @@ class Mailbox:
 
     async def ask(self, verb: _Verb) -> Any:
         """Give a verb to all ranks; rank 0's answer once all have answered, or the exception that took its place."""
-        await self.joined()
+        joined = await self.joined()
+        if isinstance(joined, LearnerLost):
+            return joined
         await self.post(verb)
         async with self._changed:
             await self._changed.wait_for(lambda: not self._open)
@@ -319,14 +338,14 @@ def _work(given: dict[str, Any]) -> None:
 
     plan, mailbox = given["plan"], given["mailbox"]
     learner = build_learner(plan)
-    serial = ray.get(mailbox.join.remote(learner.rank))
+    serial = ray.get(mailbox.join.remote(learner.rank, os.getpid()))
     while True:
         serial, verb = ray.get(mailbox.verb_after.remote(serial))
         if isinstance(verb, _Stop):
             return
         try:
             answer = _obey(verb, learner, mailbox)
-        except (ResumeError, NotFinite, CheckpointError) as error:  # what a person can cause: told, not restarted
+        except (ResumeError, NotFinite, CheckpointError, OSError) as error:  # a restart would meet them again: told
             answer = error
         ray.get(mailbox.answer.remote(learner.rank, serial, answer))
 
@@ -380,21 +399,41 @@ def run_pretrain(
         learner.load(store.path(last.id))
         spent = (last.tokens, last.flops)
 
-    def checkpoint(progress: Progress) -> None:
-        lineage = job.lineage.model_copy(
-            update={"step": progress.step, "tokens": progress.tokens, "flops": progress.flops}
-        )
-        if learner.rank == 0:
-            store.publish(lineage, learner.save)
-        else:
-            learner.save(None)
-
+    saving = _Saving(store, job, learner)
     return pretrain(
         learner,
         DocumentStream(job.config, learner.tokenizer, job.data_seed),
         job.config,
         report=report if learner.rank == 0 else lambda progress: None,
-        checkpoint=checkpoint,
+        checkpoint=saving.save,
         stop=lambda: learner.agree(stop() if learner.rank == 0 else False),
         spent=spent,
     )
+
+
+class _Saving:
+    """Checkpoints of a pre-training stage. A disk that refuses costs checkpoints, not the stage, unless it goes on."""
+
+    def __init__(self, store: CheckpointStore, job: PretrainJob, learner: Learner) -> None:
+        self._store = store
+        self._job = job
+        self._learner = learner
+        self._failed = 0
+
+    def save(self, progress: Progress) -> None:
+        """Publish a checkpoint; all ranks call it. Raises the disk's error for the last one and the third in a row."""
+        try:
+            self._publish(progress)
+            self._failed = 0
+        except (CheckpointWriteError, OSError) as error:
+            self._failed += 1
+            if self._failed >= MAX_FAILED_SAVES or progress.step == progress.steps:
+                raise
+            logging.getLogger(__name__).warning("step %d was not saved: %s", progress.step, error)
+
+    def _publish(self, progress: Progress) -> None:
+        spent = {"step": progress.step, "tokens": progress.tokens, "flops": progress.flops}
+        if self._learner.rank == 0:
+            self._store.publish(self._job.lineage.model_copy(update=spent), self._learner.save)
+        else:
+            self._learner.save(None)

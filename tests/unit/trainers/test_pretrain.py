@@ -36,12 +36,12 @@ def learner_for(config: PretrainConfig) -> Learner:
     return Learner(build(POLICY, len(TOKENIZER), 0), TOKENIZER, config.learner_config())
 
 
-def weights(learner: Learner) -> list[torch.Tensor]:
-    return [p.detach().clone() for p in learner.policy.parameters()]
+def named_weights(learner: Learner) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in learner.policy.named_parameters()}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def group() -> None:
+def process_group() -> None:
     form_group_of_one()
 
 
@@ -98,10 +98,12 @@ def test_every_zero_stage_trains_the_same():
         learner = learner_for(config)
         pretrain(learner, DocumentStream(config, TOKENIZER, 0), config, lambda p: None, lambda p: None)
         with learner.gathered():
-            ends.append(weights(learner))
+            ends.append(named_weights(learner))
     for other in ends[1:]:
-        for a, b in zip(ends[0], other, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
+        for name, weight in other.items():
+            # The gradient of a key bias is rounding noise (softmax ignores it), which Adam makes steps of.
+            if not name.endswith("k_proj.bias"):
+                torch.testing.assert_close(weight, ends[0][name], rtol=0, atol=1e-4, msg=name)  # of steps of 1e-2
 
 
 def test_progress_tells_tokens_and_what_is_left():
