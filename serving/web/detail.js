@@ -85,16 +85,17 @@ export class StepDetail {
           this.#weigh(token);
         },
       },
-      h("span", {}, token.text.trim() || "\u2423"),
+      h("span", {}, token.part.trim() || "\u2423"),
       h("small", {}, percent(p)),
     );
     return h("li", {}, button);
   }
 
   #weigh(token) {
-    const rows = token.top.length ? token.top : [{ text: token.text, logprob: token.logprob, id: token.id }];
+    const { id, text, logprob } = token;
+    const rows = token.top.some((row) => row.id === id) ? token.top : [...token.top, { id, text, logprob }];
     this.alternatives.replaceChildren(
-      h("p", { class: "label" }, "What the policy weighed in place of ", h("q", {}, token.text.trim() || "blank")),
+      h("p", { class: "label" }, "What the policy weighed in place of ", h("q", {}, text.trim() || "blank")),
       h(
         "ul",
         {},
@@ -102,7 +103,7 @@ export class StepDetail {
           const p = Math.exp(row.logprob);
           return h(
             "li",
-            { class: row.id === token.id ? "taken" : "" },
+            { class: row.id === id ? "taken" : "" },
             h("span", { class: "word" }, row.text.trim() || "\u2423"),
             h("span", { class: "bar", vars: { "--share": p.toFixed(4) } }),
             h("span", { class: "figure" }, percent(p)),

@@ -18,7 +18,7 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-TIMEOUT_MS = 20_000  # a page takes a tenth of a second; a crowded machine much longer
+TIMEOUT_MS = 40_000  # a page takes a tenth of a second; a crowded machine much longer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
