@@ -7,11 +7,12 @@ bit for bit, computed with the original scorer's own counts, is `verifier.refere
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from verifier.verdict import AnswerStatus, StepStatus, StepVerdict, Verdict
 
 SchemeName = Literal["outcome", "mix", "strict", "published", "dense"]
+SCHEMES: tuple[SchemeName, ...] = get_args(SchemeName)
 
 RIGHT_CREDIT = 1.0
 WRONG_CREDIT = -1.0

@@ -70,3 +70,24 @@ class Verdict:
     def outcome(self) -> bool:
         """Whether the final answer is right, whatever the trace."""
         return self.answer_status is AnswerStatus.RIGHT
+
+    def to_record(self) -> dict[str, object]:
+        """The verdict as plain data: a row of `interplay verify`, without the problem's key."""
+        return {
+            "verified": self.verified,
+            "process_acc": self.process_accuracy,
+            "answer": self.answer,
+            "answer_status": self.answer_status.value,
+            "steps": [step._asdict() | {"status": step.status.value} for step in self.steps],
+            "first_error": self.first_error,
+            "faults": list(self.faults),
+        }
+
+    def __str__(self) -> str:
+        """The verdict for a person: one line for the whole, one for each step, one for each fault."""
+        head = f"{'verified' if self.verified else 'not verified'}, process accuracy {self.process_accuracy:.3f}"
+        lines = [f"{head}, answer {self.answer_status.value}{f' ({self.answer})' if self.answer else ''}"]
+        for index, step in enumerate(self.steps):
+            mark = ">" if index == self.first_error else " "
+            lines.append(f"{mark} {step.status.value:13} {step.node}: {step.reason}")
+        return "\n".join([*lines, *(f"! {fault}" for fault in self.faults)])

@@ -122,7 +122,7 @@ class _Judge:
 
     def _compare(self, chain: Chain, false_link: str | None, gold: GoldStep) -> tuple[StepStatus, str]:
         if chain.read[2:] != gold.read[2:]:
-            return StepStatus.WRONG_OPERAND, self._operand_reason(chain, gold)
+            return self._misread(chain, false_link, gold)
         if false_link is not None:
             return StepStatus.WRONG_VALUE, false_link
         if not same_value(chain.claimed, gold.value):
@@ -134,11 +134,17 @@ class _Judge:
     def _is_open_form(self, last: Expression) -> bool:
         return last.is_linear and last.letters == (self._unknown_letter,)
 
-    def _operand_reason(self, chain: Chain, gold: GoldStep) -> str:
+    def _misread(self, chain: Chain, false_link: str | None, gold: GoldStep) -> tuple[StepStatus, str]:
+        """Another formula than gold's: from the right operands to another value, or from other operands."""
         reads = tuple(sorted(self._table.owners_of(chain.first)))
-        if reads == gold.parents:
-            return "combines its operands otherwise than the problem says"
-        return f"reads {_listed(reads)}; it follows from {_listed(gold.parents)}"
+        if reads != gold.parents:
+            return StepStatus.WRONG_OPERAND, f"reads {_listed(reads)}; it follows from {_listed(gold.parents)}"
+        if false_link is not None:
+            return StepStatus.WRONG_VALUE, false_link
+        if not reads:
+            return StepStatus.WRONG_VALUE, f"the problem says that it equals {gold.value[0]}"
+        status = StepStatus.WRONG_OPERAND if same_value(chain.claimed, gold.value) else StepStatus.WRONG_VALUE
+        return status, "combines its operands otherwise than the problem says"
 
     def _unknown(self, step: Step, gold: GoldStep) -> int:
         self._table.bind(step.letter, gold.value, gold.owner, False)
