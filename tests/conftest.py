@@ -23,6 +23,8 @@ NO_CONFORMANCE = f"no conformance data at {CONFORMANCE}; set INTERPLAY_CONFORMAN
 os.environ.update(process_env(ROOT / ".cache"))
 os.environ.update(thread_env(1))
 os.environ["RAY_AUTH_MODE"] = "token"
+# Ray's default of 15 leaves its workers nothing while anything else runs, and tests time out.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 # A busy machine is no failure: the time of one example says nothing here, the limit is that of the whole test.
