@@ -1,0 +1,187 @@
+"""The main job as a person runs it: real Ray, vLLM and DeepSpeed in processes of their own, killed and resumed.
+
+Promises P1 (any process may die), P3 (killed and resumed equals straight) and P5 (nothing lost or doubled).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.checkpoint import CheckpointStore
+from actors.telemetry import read_events
+
+SHORT = Path(__file__).with_name("short.yaml")
+DEADLINE_S = 240.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@contextmanager
+def interplay(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a session of its own, ended with everything it started however the block ends."""
+    command = [sys.executable, "-m", "cluster", *arguments]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    try:
+        yield process
+    finally:
+        for member in [*_descendants(process.pid), *([process] if process.poll() is None else [])]:
+            member.kill()
+        process.wait(timeout=30)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def run_to_its_end(run_dir: Path, *more: str) -> str:
+    with interplay("run", str(SHORT), "--run-dir", str(run_dir), *more) as process:
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    return output
+
+
+def final_weights(run_dir: Path) -> str:
+    return CheckpointStore(run_dir / "checkpoints").get("rl-6").weight_hash
+
+
+def learner_steps(run_dir: Path) -> list[dict]:
+    return [dict(e) for e in read_events(run_dir / "metrics.jsonl") if e["event"] == "rl_step"]
+
+
+def when(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until the run has come to a point; its end before that is a failure."""
+    pause = threading.Event()
+    while not condition():
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        pause.wait(0.05)
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def workers(process: subprocess.Popen[str], title: str) -> list[psutil.Process]:
+    found = []
+    for member in _descendants(process.pid):
+        try:
+            if title in " ".join(member.cmdline()):
+                found.append(member)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happened to."""
+    run_dir = tmp_path_factory.mktemp("straight")
+    run_to_its_end(run_dir)
+    return run_dir
+
+
+def test_a_run_syncs_after_every_step_within_the_canarys_tolerance(straight):
+    syncs = [e for e in read_events(straight / "metrics.jsonl") if e["event"] == "sync"]
+    assert [e["version"] for e in syncs] == list(range(7))
+    assert max(e["canary_max_abs_diff"] for e in syncs) <= 1e-4
+    assert [e["step"] for e in learner_steps(straight)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_every_checkpoint_knows_where_it_comes_from(straight):
+    checkpoints = CheckpointStore(straight / "checkpoints").list()
+    base, *learned = checkpoints
+    assert {m.parent for m in learned} == {base.id}
+    assert [m.step for m in learned] == [1, 2, 3, 4, 5, 6]
+    assert learned[-1].tokens > learned[0].tokens > 0
+
+
+def test_a_job_killed_in_mid_run_and_resumed_ends_in_the_same_weights(straight, tmp_path):
+    with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:
+        when(lambda: len(learner_steps(tmp_path)) >= 3, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=30)
+    run_to_its_end(tmp_path, "--resume")
+    assert final_weights(tmp_path) == final_weights(straight)
+
+
+def test_a_rollout_worker_killed_in_mid_step_costs_nothing_but_time(straight, tmp_path):
+    with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:
+        when(lambda: len(learner_steps(tmp_path)) >= 2, process)
+        (victim, *_) = workers(process, "RolloutWorker")
+        victim.kill()
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    assert [e["step"] for e in learner_steps(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert [e["rollout_restarts"] for e in read_events(tmp_path / "metrics.jsonl") if e["event"] == "pool"] == [1]
+    assert final_weights(tmp_path) == final_weights(straight)
+
+
+def test_a_learner_killed_in_mid_run_goes_on_from_its_last_checkpoint(straight, tmp_path):
+    with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:
+        when(lambda: len(learner_steps(tmp_path)) >= 2, process)
+        (victim, *_) = workers(process, "RayTrainWorker")
+        victim.kill()
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    assert final_weights(tmp_path) == final_weights(straight)
+
+
+def test_a_live_run_is_watched_and_scaled_and_ctrl_c_saves_and_leaves_no_process(tmp_path):
+    with interplay("run", str(SHORT), "--run-dir", str(tmp_path), "stages.rl.rl.steps=200") as process:
+        when(lambda: len(learner_steps(tmp_path)) >= 1, process)
+        with interplay("scale", "--run", str(tmp_path), "--rollout-workers", "2") as scaling:
+            output, _ = scaling.communicate(timeout=60)
+        assert scaling.returncode == 0, output
+        two = lambda: {e["worker"].partition(".")[0] for e in _syncs(tmp_path)} == {"rollout-0", "rollout-1"}  # noqa: E731
+        when(two, process)
+        with interplay("scale", "--run", str(tmp_path), "--rollout-workers", "1") as scaling:
+            output, _ = scaling.communicate(timeout=60)
+        assert scaling.returncode == 0, output
+        with interplay("status", "--run", str(tmp_path), "--json") as asking:
+            answer, _ = asking.communicate(timeout=60)
+        status = json.loads(answer.splitlines()[-1])
+        assert status["stage"] == "rl"
+        started = [p.pid for p in _descendants(process.pid)]
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    steps = [m.step for m in CheckpointStore(tmp_path / "checkpoints").list() if m.stage == "rl"]
+    assert steps[-1] == learner_steps(tmp_path)[-1]["step"]
+    assert not [pid for pid in started if psutil.pid_exists(pid)]
+
+
+def _syncs(run_dir: Path) -> list[dict]:
+    return [dict(e) for e in read_events(run_dir / "metrics.jsonl") if e["event"] == "sync"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "smoke", "sed=1"], r"sed: unknown key; did you mean seed\?"),
+        (["run", str(SHORT), "fleet.rollout_workers=64"], r"cpus +32\.20 +[\d.]+ +[\d.]+"),
+        (["run", "tiny-cpo"], r"there is no recipe 'tiny-cpo'.*did you mean tiny-cpu\?"),
+        (["run", str(SHORT), "--address", "127.0.0.1:9"], r"nothing answers at 127\.0\.0\.1:9"),
+        (["status", "--run", "no-such-run"], r"no-such-run is not a run folder"),
+        (["eval"], r"There is no model to evaluate"),
+    ],
+)
+def test_what_a_person_can_get_wrong_ends_at_once_with_the_fix(tmp_path, arguments, told):
+    run_dir = ["--run-dir", str(tmp_path / "run")] if arguments[0] == "run" else []
+    with interplay(*arguments, *run_dir) as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.search(told, output, re.DOTALL), output
+    assert "Traceback" not in output
