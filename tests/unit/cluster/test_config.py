@@ -74,5 +74,8 @@ def test_an_unknown_recipe_names_the_nearest_one():
 
 
 def test_a_recipe_is_checked_without_loading_torch_or_ray():
-    code = "import sys, cluster.config; cluster.config.load('smoke'); sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    code = (
+        "import sys, cluster.config; cluster.config.load('smoke'); "
+        "sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
