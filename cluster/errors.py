@@ -1,9 +1,9 @@
 """Errors that a person at the command line can cause. Each message says what is wrong and how to put it right.
 
-    UserError               exit code 2, printed as `error: ... fix: ...`, never a traceback
-      NotEnough             the machine or the cluster lacks what the recipe asks for
-      ClusterUnreachable    no Ray at the address, or it refuses our token
-      UnsafeCluster         a head that others can reach, without authentication
+UserError               exit code 2, printed as `error: ... fix: ...`, never a traceback
+  NotEnough             the machine or the cluster lacks what the recipe asks for
+  ClusterUnreachable    no Ray at the address, or it refuses our token
+  UnsafeCluster         a head that others can reach, without authentication
 """
 
 from __future__ import annotations
