@@ -6,6 +6,7 @@ few log-probabilities after each update is what notices. It measures; the pool d
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,6 @@ def learner_probe(model: PreTrainedModel) -> Probe:
 
 def max_abs_diff(probe: Probe, logprobs: Sequence[float]) -> float:
     """The largest disagreement in nats per token; infinite if any number is not finite or a token is missing."""
-    if len(logprobs) != len(probe.logprobs):
-        return float("inf")
-    worst = max(abs(a - b) for a, b in zip(probe.logprobs, logprobs, strict=True))
-    return worst if worst == worst else float("inf")
+    if len(logprobs) != len(probe.logprobs) or not all(map(math.isfinite, (*probe.logprobs, *logprobs))):
+        return math.inf
+    return max(abs(a - b) for a, b in zip(probe.logprobs, logprobs, strict=True))
