@@ -8,7 +8,7 @@ Specification: 8 prompts x 8 completions a step, temperature 1, no KL, one inner
 AdamW 1e-5, clip 0.2, gradient norm 1, token-normalised loss, fp32, 3 warm-up steps, then `--steps` timed ones.
 Run A: a random model (4 layers, width 256, vocabulary 2200), prompts of exactly 64 tokens, exactly 64 new ones.
 Run B: the shipped base on its own task, natural ends, at most 128 new tokens.
-TRL is one process of two threads; ours is Ray, a vLLM engine, a reward worker and a DeepSpeed learner on the same cores.
+TRL is one process of two threads; ours is Ray, a vLLM engine, a reward worker and a DeepSpeed learner on the same.
 """
 
 from __future__ import annotations
