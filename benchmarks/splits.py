@@ -53,10 +53,12 @@ def main() -> None:
     distinct: set[bytes] = set()
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(keys, seed, "train", start, PART) for seed, start in parts]
-        for future in futures:
+        for number, future in enumerate(futures, 1):
             part = future.result()
             found |= part & test
             distinct |= part
+            if number % 10 == 0:
+                print(f"{number * PART:,} walked, {len(found)} in both", file=sys.stderr, flush=True)
     print(
         f"{len(parts) * PART:,} training problems of {PRESET} ({len(distinct):,} distinct), "
         f"{len(test):,} test problems, {len(found)} in both, {time.monotonic() - begin:.0f} s"
