@@ -1,0 +1,87 @@
+"""The report says what the stages left, in one JSON file and one page that asks for nothing from outside."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from actors.telemetry import EventLog
+from trainers.evaluate import Evaluation, ProblemScore, TraceSample
+from trainers.ledger import StageRecord
+from trainers.report import Bands, RunRecord, events_of, write
+
+HOSTILE = "<script>alert(1)</script> so x = 1."
+
+
+def evaluation(strict: int) -> Evaluation:
+    scores = tuple(
+        ProblemScore(f"p{op}-{i}", op, "forward", "zoo", 4, 4, strict, 0.5, {}) for op in (2, 3) for i in (0, 1)
+    )
+    sample = TraceSample("p", 2, "A problem.", "A question?", HOSTILE, False, ((0, 25, "wrong value", "<b>no</b>"),))
+    return Evaluation("c", 1.0, 10, 1.0, scores, (sample,))
+
+
+def record(events=(), before: Evaluation | None = None, after: Evaluation | None = None) -> RunRecord:
+    return RunRecord(
+        name="r",
+        recipe={"seed": 3, "description": "d"},
+        recipe_text="name: r\n",
+        bands=Bands({"id": (2, 2), "edge": (3, 3), "hard": (4, 4)}, "edge"),
+        stages=(StageRecord("rl", "rl", 2.0, 100, 1e9),),
+        before=before,
+        after=after,
+        events=tuple(events),
+    )
+
+
+def test_the_report_holds_the_grid_the_gain_and_the_counters(tmp_path):
+    events = [
+        {"event": "sync", "canary_max_abs_diff": 1e-6, "pause_s": 0.01},
+        {"event": "sync", "canary_max_abs_diff": 3e-6, "pause_s": 0.02},
+        {"event": "pool", "rollout_restarts": 1, "resent_groups": 2, "verifier_errors": 0},
+        {"event": "rl_step", "stage": "rl", "step": 1, "outcome": 0.5, "strict": 0.25},
+    ]
+    content = write(tmp_path, record(events, evaluation(1), evaluation(3)))
+    assert json.loads((tmp_path / "report.json").read_text()) == content
+    assert content["wall_s"] == 2.0
+    assert content["stages"][0]["flops"] == 1e9
+    cell = content["eval"]["before"]["3"]
+    assert (cell["n_problems"], cell["n_samples"], cell["strict"]["1"], cell["outcome"]["4"]) == (2, 4, 0.25, 1.0)
+    assert content["gain"]["strict_pass@1"] == {"mean": 0.5, "lo": 0.5, "hi": 0.5}
+    assert content["rollout"]["restarts"] == 1
+    assert content["sync"]["canary_max_abs_diff"] == 3e-6
+
+
+def test_the_page_asks_for_nothing_from_outside_and_shows_model_text_as_text(tmp_path):
+    write(tmp_path, record([], evaluation(1), evaluation(3)))
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "<b>no</b>" not in page
+    assert not re.findall(r'(?:src|href)\s*=\s*"(?!#)', page)
+
+
+def test_an_unfinished_run_has_a_report_too(tmp_path):
+    content = write(tmp_path, record())
+    assert content["gain"] is None
+    assert content["sync"]["canary_max_abs_diff"] is None
+    write(tmp_path, record([], evaluation(1)))
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    pages = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, record([], evaluation(1), evaluation(3)))
+        pages.append((tmp_path / name / "report.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_of_a_step_that_was_redone_only_the_last_record_counts(tmp_path):
+    with EventLog(tmp_path / "metrics.jsonl") as log:
+        for value in (1, 2):
+            log.write("rl_step", stage="rl", step=1, strict=value)
+            log.write("sync", version=1)
+    events = events_of(tmp_path)
+    assert [e["strict"] for e in events if e["event"] == "rl_step"] == [2]
+    assert len([e for e in events if e["event"] == "sync"]) == 2
