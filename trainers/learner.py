@@ -96,13 +96,21 @@ class Float32Head(nn.Module):
 
 
 class GuardedAdamW(torch.optim.AdamW):
-    """AdamW that leaves weights and states alone when a gradient is not finite on any rank, and counts it."""
+    """AdamW that leaves weights and states alone when a gradient is not finite on any rank, and counts it.
+
+    With `clip_to` it also clips, which DeepSpeed does itself under ZeRO; `norm` is then the norm before.
+    """
 
     skipped = 0
+    clip_to: float | None = None
+    norm = math.nan
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One update, or none."""
+        if self.clip_to is not None:
+            parameters = [p for group in self.param_groups for p in group["params"]]
+            self.norm = nn.utils.clip_grad_norm_(parameters, self.clip_to).item()
         gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
         finite = torch.stack([g.isfinite().all() for g in gradients]).all().int() if gradients else torch.tensor(1)
         if dist.get_world_size() > 1:
@@ -140,6 +148,8 @@ class Learner:
             betas=config.optimizer.betas,
             fused=True,
         )
+        if config.optimizer.zero_stage == 0:
+            self.optimizer.clip_to = config.optimizer.gradient_norm
         module = PackedPolicy(policy)
         self.engine = deepspeed.initialize(model=module, optimizer=self.optimizer, config=_deepspeed(config.optimizer))[
             0
@@ -264,7 +274,7 @@ class Learner:
             self.engine.backward(loss * self.world_size)  # DeepSpeed averages gradients over ranks; ours are sums
         self.engine.step()
         norm = self.engine.get_global_grad_norm()
-        sums.gradient_norm = float(norm) if norm is not None else math.nan
+        sums.gradient_norm = float(self.optimizer.norm if norm is None else norm)
 
     def _loss(self, stream: Stream, old: Tensor | None, sums: _Sums) -> Tensor:
         logprob, entropy = self.engine(stream)
@@ -383,7 +393,7 @@ def _deepspeed(config: OptimizerConfig) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "managed_gradient_accumulation": False,
-        "gradient_clipping": config.gradient_norm,
+        "gradient_clipping": config.gradient_norm if config.zero_stage else 0.0,
         "zero_optimization": {"stage": config.zero_stage, "overlap_comm": False},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,

@@ -139,16 +139,18 @@ class LearnerGroup:
 
     async def pretrain(self, job: PretrainJob, report: Callable[[Progress], None]) -> Progress:
         """Run a pre-training stage to its end (or until `interrupt`), over deaths of workers. Raises LearnerLost."""
-        while True:
-            lives = await self._lives()
-            telling = asyncio.create_task(self._tell(report))
-            try:
-                return await self._ask(job)
-            except LearnerLost:
-                if await self._mailbox.lives.remote() == lives:  # nothing was restarted: it is over
-                    raise
-            finally:
-                telling.cancel()
+        telling = asyncio.create_task(self._tell(report))
+        try:
+            while True:
+                lives = await self._lives()
+                try:
+                    return await self._ask(job)
+                except LearnerLost:
+                    if await self._mailbox.lives.remote() == lives:  # nothing was restarted: it is over
+                        raise
+        finally:
+            await self._mailbox.told.remote()
+            await telling
 
     async def interrupt(self) -> None:
         """Ask a pre-training stage to save and end after the step it is in."""
@@ -177,11 +179,12 @@ class LearnerGroup:
         return lives
 
     async def _tell(self, report: Callable[[Progress], None]) -> None:
+        """Pass progress on as it is told, until the last of it."""
         seen = 0
-        while True:
-            for progress in await self._mailbox.progress_after.remote(seen):
+        while told := await self._mailbox.progress_after.remote(seen):
+            for progress in told:
                 report(progress)
-                seen += 1
+            seen += len(told)
 
     async def _run(self) -> None:
         """Keep the Ray Train run; its end is told to whoever waits at the mailbox."""
@@ -207,11 +210,14 @@ class Mailbox:
         self._end: LearnerLost | None = None
         self._interrupted = False
         self._progress: list[Progress] = []
+        self._all_told = False
         self._changed = asyncio.Condition()
 
     async def join(self, rank: int, pid: int) -> int:
         """A rank reports for work; returns the serial number of the last verb, which it must not run."""
         async with self._changed:
+            if isinstance(self._verb, _Stop):  # posted while the group was restarting
+                return self._serial - 1
             if rank in self._ranks or len(self._ranks) == self.workers:
                 self._ranks.clear()
                 if self._open:
@@ -277,10 +283,16 @@ class Mailbox:
             self._changed.notify_all()
 
     async def progress_after(self, seen: int) -> list[Progress]:
-        """Progress told after the first `seen` reports; waits for one."""
+        """Progress told after the first `seen` reports; waits for some. Empty when all has been told."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._progress) > seen)
+            await self._changed.wait_for(lambda: len(self._progress) > seen or self._all_told)
             return self._progress[seen:]
+
+    async def told(self) -> None:
+        """The stage is over: no more progress."""
+        async with self._changed:
+            self._all_told = True
+            self._changed.notify_all()
 
     async def interrupt(self) -> None:
         """Remember that a long verb is to end early."""
