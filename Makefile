@@ -51,7 +51,7 @@ setup-dev: setup $(VENV)/dev
 
 demo: setup
 	$(BIN)/interplay doctor
-	$(BIN)/interplay run tiny-cpu --run-dir $(RUN)
+	$(BIN)/interplay run tiny-cpu --run-dir $(RUN) --resume
 	@echo "report: $(RUN)/report.html   serve it: make serve"
 
 test: setup-dev

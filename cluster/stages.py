@@ -43,13 +43,13 @@ class MissingBase(UserError):
     """A stage names a base that does not ship with the package."""
 
 
-def run_stages(recipe: Recipe, folder: RunFolder, address: str | None) -> None:
+def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool) -> None:
     """Run every stage that is not done. Returns only if all are done; raises what stopped the run otherwise."""
     done = {record.name for record in folder.stages()}
     left = [stage for stage in recipe.stages if stage.name not in done]
     report = Reporter(recipe.name)
     report.skipped(done)
-    with _cluster(recipe, folder, address, left) as workplace:
+    with _cluster(recipe, folder, address, insecure, left) as workplace:
         for stage in left:
             began = time.monotonic()
             report.begin(stage.name)
@@ -134,12 +134,14 @@ Spent = tuple[int, float]
 
 
 @contextmanager
-def _cluster(recipe: Recipe, folder: RunFolder, address: str | None, left: list[Stage]) -> Iterator[Workplace]:
+def _cluster(
+    recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool, left: list[Stage]
+) -> Iterator[Workplace]:
     """A workplace, with a Ray under it if any stage that is left needs one."""
     if not any(stage.kind in NEEDS_RAY for stage in left):
         yield Workplace(recipe, folder)
         return
-    with running(folder.path, asked(recipe), address=address):
+    with running(folder.path, asked(recipe), address=address, insecure=insecure):
         workplace = Workplace(recipe, folder)
         try:
             yield workplace

@@ -20,6 +20,10 @@ def main(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join.  [default: a new one on this machine]")
     ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", help="Join a head without authentication."),
+    ] = False,
 ) -> None:
     """Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.
 
@@ -32,4 +36,4 @@ def main(
     resolved = load(recipe, overrides or ())
     folder = RunFolder((run_dir or Path("runs") / resolved.name).resolve())
     folder.open(resolved, resume)
-    run_stages(resolved, folder, address)
+    run_stages(resolved, folder, address, insecure)
