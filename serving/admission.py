@@ -72,11 +72,17 @@ class Gate:
         """Sequences that run."""
         return self._used
 
+    def require_room(self) -> None:
+        """Unavailable when the queue is full or the server drains: `enter` would refuse now."""
+        if self._closed:
+            raise Unavailable("the server is shutting down", code="draining", retry_after_s=5)
+        if self._used >= self.running and len(self._line) >= self.queued:
+            raise Unavailable(f"all {self.running} places are taken and {self.queued} requests wait", code="queue_full")
+
     @asynccontextmanager
     async def enter(self, sequences: int) -> AsyncIterator[None]:
         """Hold room for `sequences`; Unavailable at once when the queue is full or the server drains."""
-        if self._closed:
-            raise Unavailable("the server is shutting down", code="draining", retry_after_s=5)
+        self.require_room()
         weight = min(max(1, sequences), self.running)
         if self._line or self._used + weight > self.running:
             await self._wait(weight)

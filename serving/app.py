@@ -64,7 +64,7 @@ def create_app(
         rate_per_minute=rate_per_minute, burst=burst, running=service.gate.running, queued=service.gate.queued
     )
     rate = RateLimit(rate_per_minute, burst)
-    return Guard(build_routes(service, limits), keys, rate, service.metrics, behind_serve)
+    return Guard(build_routes(service, limits), keys, rate, service.metrics, service.gate, behind_serve)
 
 
 def build_routes(service: Service, limits: Limits) -> FastAPI:

@@ -6,6 +6,7 @@ Replicas are alike: each loads what it is asked for, and what admins set lies in
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,8 +23,12 @@ class Gateway:
     """One replica. The heavy imports happen here, in a process that has the engine's environment already."""
 
     async def __init__(self, config: Mapping[str, Any]) -> None:
+        from serving.logs import install
         from serving.replica import Replica
 
+        install()
+        # The engine's thread shares the interpreter with the event loop, which by default waits 5 ms for its turn.
+        sys.setswitchinterval(0.0005)
         self._replica = Replica(ServingConfig.model_validate(config), behind_serve=True)
         await self._replica.start()
 

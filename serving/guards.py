@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from serving.admission import RateLimit
+from serving.admission import Gate, RateLimit
 from serving.errors import ApiError, BadRequest, BodyTimeout, Forbidden, TooLarge, Unauthorized, WrongType
 from serving.keys import RANK, KeyRecord, Scope, identify
 from serving.metrics import Metrics
@@ -30,6 +30,10 @@ App = Callable[[Scope_, Receive, Send], Awaitable[None]]
 
 BODY_TIMEOUT_S: Final = 10.0
 _OPEN_PATHS: Final = frozenset({"/", "/healthz", "/favicon.ico"})
+_GENERATING: Final = frozenset(
+    {"/v1/completions", "/v1/chat/completions"}
+    | {f"/v1/probe/{name}" for name in ("solve", "continue", "compare", "pass-at-k")}
+)
 _OPEN_PREFIX: Final = "/static/"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_MARKS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
@@ -59,8 +63,9 @@ class Guard:
     """Wraps the application. `caller` (the key's name) and `request_id` are in `scope["state"]` for the routes."""
 
     def __init__(
-        self, app: App, keys: tuple[KeyRecord, ...], rate: RateLimit, metrics: Metrics, behind_serve: bool
+        self, app: App, keys: tuple[KeyRecord, ...], rate: RateLimit, metrics: Metrics, gate: Gate, behind_serve: bool
     ) -> None:
+        self._gate = gate
         self.body_timeout_s = BODY_TIMEOUT_S
         self._behind_serve = behind_serve  # Serve's own front adds the request id to every answer
         self._app = app
@@ -101,6 +106,8 @@ class Guard:
             raise Forbidden(f"this route needs a key of scope {needed}; this one has {record.scope}")
         if scope["method"] == "POST":
             self._rate.take(record.name)
+        if scope["path"] in _GENERATING:
+            self._gate.require_room()  # before the body is read: a refusal must cost as little as it can
 
     def _note(self, scope: Scope_, answer: _Answer) -> None:
         seconds = time.monotonic() - answer.started

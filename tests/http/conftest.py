@@ -28,7 +28,8 @@ from serving.keys import KeyRecord, new_key
 from serving.registry import Entry
 from serving.replica import Replica
 
-TINY = PolicyConfig(layers=1, hidden=16, ffn=32, heads=2, kv_heads=2, max_positions=1024)
+# A head width of 32 is the smallest that vLLM serves on a CPU.
+TINY = PolicyConfig(layers=1, hidden=64, ffn=64, heads=2, kv_heads=2, max_positions=1024)
 TOKENIZER = build_tokenizer(TokenizerConfig.model_validate({}))
 
 

@@ -171,7 +171,7 @@ async def test_a_full_queue_refuses_at_once_and_forgets_nothing(serve):
     server.script.gate.set()
     assert [answer.status_code for answer in await asyncio.gather(*held)] == [200] * 4
     text = (await server.client.get("/metrics")).text
-    assert "interplay_refusal_seconds_count 50.0" in text
+    assert 'interplay_refusal_seconds_bucket{le="0.05"} 50.0' in text
     assert server.replica.service.gate.used == 0
 
 
