@@ -7,32 +7,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 import schemathesis
 import uvicorn
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
 
-from serving.app import build_routes, openapi
 from serving.codec import Codec
 from serving.config import ServingConfig
 from serving.keys import new_key
 from serving.replica import Replica
-from serving.schemas import Limits
 from tests.http.conftest import TINY, TOKENIZER, FakeFactory, Script, publish
 
+DOCUMENT = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.json")
+OPERATIONS = [found.ok() for found in DOCUMENT.get_all_operations()]
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, dict]]:
-    """The address of a server, an admin key, and the document."""
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The address of a server, and an admin key."""
     from actors.checkpoint import CheckpointStore
 
     folder = tmp_path_factory.mktemp("fuzz") / "demo"
@@ -44,38 +47,38 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, di
         {"run_dirs": [folder], "keys": [record], "rate_per_minute": 10**6, "burst": 10**6, "deadline_s": 5.0}
     )
     replica = Replica(config, FakeFactory(Script(), Codec(TOKENIZER, TINY.max_positions)))
-    limits = Limits(rate_per_minute=1, burst=1, running=1, queued=1)
-    document = openapi(build_routes(replica.service, limits))
     server = uvicorn.Server(uvicorn.Config(replica.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         thread.join(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", key, document
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    while httpx.get(f"{url}/readyz", headers={"authorization": f"Bearer {key}"}).status_code != 200:
+        thread.join(0.05)
+    yield url, key
     server.should_exit = True
     thread.join(5)
 
 
-@pytest.fixture
-def api_schema(api: tuple[str, str, dict]):
-    """The document as schemathesis reads it."""
-    url, _, document = api
-    schema = schemathesis.openapi.from_dict(document)
-    schema.config.update(base_url=url)
-    return schema
+def ask(operation: APIOperation, api: tuple[str, str]) -> None:
+    """Generated cases of one operation, each checked against the document."""
+
+    @given(case=operation.as_strategy())
+    @settings(
+        max_examples=15,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def cases(case: schemathesis.Case) -> None:
+        headers = {"Authorization": f"Bearer {api[1]}"}
+        case.call_and_validate(base_url=api[0], headers=headers, checks=list(CHECKS), timeout=20)
+
+    cases()
 
 
-schema = schemathesis.pytest.from_fixture("api_schema")
-
-
-@schema.parametrize()
-@settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
 @pytest.mark.timeout(120)
-def test_no_request_gets_an_undocumented_answer(case: schemathesis.Case, api: tuple[str, str, dict]):
-    case.call_and_validate(headers={"Authorization": f"Bearer {api[1]}"}, checks=CHECKS, timeout=20)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+def test_no_request_gets_an_undocumented_answer(operation: APIOperation, api: tuple[str, str]):
+    ask(operation, api)
