@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from ray.exceptions import RayError
 
 from actors.engine import EngineError
-from actors.fleet import ALIVE, Action, Fleet, FleetPolicy, Member, State
+from actors.fleet import ALIVE, Action, Fleet, FleetPolicy, Held, Member, State
 from actors.weights import WeightsRefused
 
 H = TypeVar("H")
@@ -47,12 +47,12 @@ class Trade(Protocol[H]):
         """Wait until it is up; its process id."""
         ...
 
-    async def prove(self, worker: H, name: str) -> int | None:
-        """Wait until it has shown that it holds the wanted version; that version."""
+    async def prove(self, worker: H, name: str) -> Held | None:
+        """Wait until it has shown that it holds the wanted weights; those weights."""
         ...
 
-    def wanted(self) -> int | None:
-        """The version that a serving worker must hold, if versions matter."""
+    def wanted(self) -> Held | None:
+        """What a serving worker must hold, if it must hold anything."""
         ...
 
     async def watch(self, worker: H) -> object:
@@ -110,7 +110,7 @@ class Lease(Generic[H]):
     worker: H
     slot: int
     incarnation: int
-    version: int | None
+    held: Held | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ class Crew(Generic[H]):
         try:
             async with asyncio.timeout(None) as interruption:
                 leases.add(interruption)
-                yield Lease(self._workers[incarnation], slot, incarnation, member.version)
+                yield Lease(self._workers[incarnation], slot, incarnation, member.held)
         finally:
             leases.discard(interruption)
             self.fleet.give_back(slot, incarnation)
@@ -193,8 +193,8 @@ class Crew(Generic[H]):
     def drop_stale(self) -> None:
         """Take out the serving workers that do not hold what is wanted now."""
         wanted = self._trade.wanted()
-        for member in [m for m in self.fleet.members.values() if m.state is State.SERVING and m.version != wanted]:
-            self.lost(member.slot, member.incarnation, f"holds version {member.version} instead of {wanted}")
+        for member in [m for m in self.fleet.members.values() if m.state is State.SERVING and m.held != wanted]:
+            self.lost(member.slot, member.incarnation, f"holds {member.held} instead of {wanted}")
 
     def status(self) -> tuple[WorkerStatus, ...]:
         """Every worker, those that drain included."""
@@ -204,7 +204,7 @@ class Crew(Generic[H]):
                 name=self._name(m.slot, m.incarnation),
                 state=m.state,
                 pid=self._pids.get(m.incarnation),
-                version=m.version,
+                version=m.held.version if m.held is not None else None,
                 open=m.open,
                 failures=m.failures,
                 cause=m.cause,
@@ -286,15 +286,15 @@ class Crew(Generic[H]):
         async with self._proofs.setdefault(incarnation, asyncio.Lock()):
             member = self.fleet.members.get(slot)
             while member is not None and member.incarnation == incarnation and member.state in ALIVE:
-                if member.state is not State.SYNCING and member.version == self._trade.wanted():
+                if member.state is not State.SYNCING and member.held == self._trade.wanted():
                     return
                 try:
-                    version = await self._trade.prove(self._workers[incarnation], self._name(slot, incarnation))
+                    held = await self._trade.prove(self._workers[incarnation], self._name(slot, incarnation))
                 except WORKER_ERRORS as error:
-                    if not (isinstance(error, WeightsRefused) and member.version is not None):
+                    if not (isinstance(error, WeightsRefused) and member.held is not None):
                         self.lost(slot, incarnation, str(error))
                     return  # one that refused a version still holds, and serves, the one before
-                self.fleet.proved(slot, incarnation, version, self._trade.wanted(), time.monotonic())
+                self.fleet.proved(slot, incarnation, held, self._trade.wanted(), time.monotonic())
                 self.pulse.beat()
 
     async def _watch(self, slot: int, incarnation: int) -> None:

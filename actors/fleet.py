@@ -34,6 +34,14 @@ class State(StrEnum):
 ALIVE: Final = frozenset({State.STARTING, State.SYNCING, State.SERVING, State.SUSPECT, State.DRAINING})
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Which weights a worker holds: a version's number, and its hash, since a number may be published twice."""
+
+    version: int
+    weight_hash: str
+
+
 class FleetExhausted(RuntimeError):
     """No worker is left and none will come back; the message is the first cause."""
 
@@ -58,7 +66,7 @@ class Member:
     incarnation: int = 0
     state: State = State.DEAD
     since: float = 0.0
-    version: int | None = None
+    held: Held | None = None
     open: int = 0
     failures: int = 0
     restart_at: float = 0.0
@@ -116,13 +124,13 @@ class Fleet:
         if member := self._current(slot, incarnation, State.STARTING):
             _enter(member, State.SYNCING, now)
 
-    def proved(self, slot: int, incarnation: int, version: int | None, wanted: int | None, now: float) -> bool:
-        """It has proved `version`; whether that is what is `wanted` now, so that it serves."""
+    def proved(self, slot: int, incarnation: int, held: Held | None, wanted: Held | None, now: float) -> bool:
+        """It has proved what it holds; whether that is what is `wanted` now, so that it serves."""
         member = self._current(slot, incarnation, State.SYNCING, State.SERVING, State.SUSPECT)
         if member is None:
             return False
-        member.version = version
-        if version != wanted:
+        member.held = held
+        if held != wanted:
             _enter(member, State.SYNCING, now)
         elif member.state is State.SYNCING:
             _enter(member, State.SERVING, now)
@@ -149,7 +157,7 @@ class Fleet:
         member.failures += 1
         member.cause = cause
         member.open = 0
-        member.version = None
+        member.held = None
         self.first_cause = self.first_cause or cause
         if member.failures > self.policy.max_restarts:
             _enter(member, State.RETIRED, now)

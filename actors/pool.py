@@ -19,7 +19,7 @@ import ray
 from actors.config import EngineConfig, PoolConfig, engine_env
 from actors.crew import WORKER_ERRORS, Crew, Lease, Patience, Pulse, WorkerFault, WorkerStatus
 from actors.engine import RequestRefused
-from actors.fleet import FleetPolicy
+from actors.fleet import FleetPolicy, Held, State
 from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
 from actors.reward import RewardWorker
 from actors.rollout import RolloutWorker, SyncReport, WorkerHealth
@@ -147,7 +147,8 @@ class WorkerPool:
         lease: Lease[Any] | None = None
         try:
             async with self._rollout.lease(self._patience_s) as lease:
-                have = {i: r for i, r in have.items() if r.completion.weight_version == lease.version}
+                drawn_by = None if lease.held is None else lease.held.version
+                have = {i: r for i, r in have.items() if r.completion.weight_version == drawn_by}
                 missing = [index for index in range(request.group_size) if index not in have]
                 async with aclosing(_stream(lease.worker, request, missing)) as stream:
                     async for completions in stream:
@@ -184,7 +185,7 @@ class WorkerPool:
         trade = self._rollout_trade
         return PoolStatus(
             workers=self._rollout.status() + self._reward.status(),
-            weight_version=trade.wanted(),
+            weight_version=None if trade.weights is None else trade.weights.version,
             rollout_restarts=self._rollout.fleet.restarts,
             reward_restarts=self._reward.fleet.restarts,
             resent_groups=self._resent,
@@ -212,11 +213,11 @@ class WorkerPool:
         return rollouts
 
     def _count_workers(self) -> None:
-        counts: dict[tuple[str, str], int] = {}
-        for worker in self.status().workers:
-            counts[worker.kind, worker.state] = counts.get((worker.kind, worker.state), 0) + 1
-        for (kind, state), count in counts.items():
-            self._meters.set("interplay_workers", count, kind=kind, state=state)
+        workers = self.status().workers
+        for kind in ("rollout", "reward"):
+            for state in State:
+                count = sum(w.kind == kind and w.state is state for w in workers)
+                self._meters.set("interplay_workers", count, kind=kind, state=state)
 
 
 class _Judging:
@@ -305,7 +306,7 @@ class _RolloutTrade:
     async def ready(self, worker: Any) -> int:
         return await worker.start.remote()
 
-    async def prove(self, worker: Any, name: str) -> int | None:
+    async def prove(self, worker: Any, name: str) -> Held | None:
         """Load and compare. A refusal is the version's fault first: a worker that holds another one keeps it."""
         await self._published.wait()
         weights, config = self.weights, self._config
@@ -324,10 +325,10 @@ class _RolloutTrade:
                 f"{name} failed the canary of version {report.version}: {report.canary_max_abs_diff:.3g} nats per "
                 f"token, {config.canary_tolerance:g} allowed"
             )
-        return report.version
+        return _held(weights)
 
-    def wanted(self) -> int | None:
-        return None if self.weights is None else self.weights.version
+    def wanted(self) -> Held | None:
+        return None if self.weights is None else _held(self.weights)
 
     async def watch(self, worker: Any) -> object:
         health: WorkerHealth = await worker.health.remote()
@@ -348,6 +349,10 @@ class _RolloutTrade:
         self._meters.set("interplay_canary_max_abs_diff", report.canary_max_abs_diff, worker=report.worker)
 
 
+def _held(weights: WeightVersion) -> Held:
+    return Held(weights.version, weights.weight_hash)
+
+
 class _RewardTrade:
     """How reward workers are made; they hold no version."""
 
@@ -366,10 +371,10 @@ class _RewardTrade:
     async def ready(self, worker: Any) -> int:
         return await worker.start.remote()
 
-    async def prove(self, worker: Any, name: str) -> int | None:
+    async def prove(self, worker: Any, name: str) -> Held | None:
         return None
 
-    def wanted(self) -> int | None:
+    def wanted(self) -> Held | None:
         return None
 
     async def watch(self, worker: Any) -> object:

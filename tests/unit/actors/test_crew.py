@@ -11,7 +11,7 @@ import pytest
 
 from actors.crew import Crew, NoWorkerInTime, Patience, Pulse, WorkerFault
 from actors.engine import EngineDead
-from actors.fleet import FleetExhausted, FleetPolicy, State
+from actors.fleet import FleetExhausted, FleetPolicy, Held, State
 from actors.weights import WeightsRefused
 
 pytestmark = pytest.mark.timeout(20)
@@ -33,7 +33,7 @@ class FakeWorker:
 class FakeTrade:
     """Workers that fail as told: `start_faults` by order of hiring, `refuses` the versions nobody takes."""
 
-    version: int | None = 1
+    version: int = 1
     start_faults: list[Exception | None] = field(default_factory=list)
     refuses: set[int] = field(default_factory=set)
     hired: list[FakeWorker] = field(default_factory=list)
@@ -48,16 +48,16 @@ class FakeTrade:
             raise fault
         return number
 
-    async def prove(self, worker: FakeWorker, name: str) -> int | None:
+    async def prove(self, worker: FakeWorker, name: str) -> Held | None:
         wanted = self.version
         await asyncio.sleep(0)
         if wanted in self.refuses:
             raise WeightsRefused(f"{name} refuses {wanted}")
         worker.version = wanted
-        return wanted
+        return Held(wanted, "")
 
-    def wanted(self) -> int | None:
-        return self.version
+    def wanted(self) -> Held | None:
+        return Held(self.version, "")
 
     async def watch(self, worker: FakeWorker) -> object:
         if not worker.alive:
@@ -127,7 +127,7 @@ async def test_a_lost_worker_is_replaced_and_its_successor_proved() -> None:
             crew.lost(lease.slot, lease.incarnation, "killed")
         async with crew.lease(WAIT_S) as again:
             assert again.worker is not lease.worker
-            assert again.version == 1
+            assert again.held == Held(1, "")
         assert crew.fleet.restarts == 1
 
 
@@ -178,7 +178,7 @@ async def test_who_refuses_a_version_keeps_serving_the_one_before() -> None:
         trade.version = 2
         await crew.prove_all()
         async with crew.lease(WAIT_S) as lease:
-            assert lease.version == 1
+            assert lease.held == Held(1, "")
         assert crew.fleet.restarts == 0
 
 
@@ -195,7 +195,7 @@ async def test_who_holds_an_old_version_while_others_moved_on_is_taken_out() -> 
 
 async def test_a_failed_proof_costs_the_worker() -> None:
     class Liar(FakeTrade):
-        async def prove(self, worker: FakeWorker, name: str) -> int | None:
+        async def prove(self, worker: FakeWorker, name: str) -> Held | None:
             if self.hired.index(worker) == 0:
                 raise WorkerFault("canary")
             return await super().prove(worker, name)

@@ -6,9 +6,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors.fleet import ALIVE, Action, Fleet, FleetExhausted, FleetPolicy, State
+from actors.fleet import ALIVE, Action, Fleet, FleetExhausted, FleetPolicy, Held, State
 
 POLICY = FleetPolicy(max_restarts=2, backoff_s=1.0, drain_s=10.0)
+
+
+def held(version: int, weight_hash: str = "") -> Held:
+    return Held(version, weight_hash)
 
 
 def serving_fleet(count: int, version: int = 1) -> Fleet:
@@ -16,7 +20,7 @@ def serving_fleet(count: int, version: int = 1) -> Fleet:
     fleet.resize(count, 0.0)
     for action in fleet.plan(0.0):
         fleet.started(action.slot, action.incarnation, 0.0)
-        assert fleet.proved(action.slot, action.incarnation, version, version, 0.0)
+        assert fleet.proved(action.slot, action.incarnation, held(version), held(version), 0.0)
     return fleet
 
 
@@ -39,10 +43,18 @@ def test_a_worker_serves_only_after_it_proved_the_wanted_version() -> None:
     assert fleet.take() is None
     fleet.started(start.slot, start.incarnation, 1.0)
     assert fleet.take() is None
-    assert not fleet.proved(start.slot, start.incarnation, 4, 5, 2.0)
+    assert not fleet.proved(start.slot, start.incarnation, held(4), held(5), 2.0)
     assert fleet.take() is None
-    assert fleet.proved(start.slot, start.incarnation, 5, 5, 3.0)
+    assert fleet.proved(start.slot, start.incarnation, held(5), held(5), 3.0)
     assert fleet.take() is not None
+
+
+def test_the_same_number_with_other_weights_is_another_version() -> None:
+    fleet = serving_fleet(1)
+    incarnation = fleet.members[0].incarnation
+    assert not fleet.proved(0, incarnation, held(1), held(1, "other"), 1.0)
+    assert fleet.take() is None
+    assert fleet.proved(0, incarnation, held(1, "other"), held(1, "other"), 2.0)
 
 
 def test_work_goes_to_the_least_loaded() -> None:
@@ -107,7 +119,7 @@ def test_news_of_an_earlier_incarnation_is_ignored() -> None:
     fleet.lost(0, old, "killed", 0.0)
     (start,) = fleet.plan(10.0)
     fleet.started(0, old, 10.0)
-    assert not fleet.proved(0, old, 1, 1, 10.0)
+    assert not fleet.proved(0, old, held(1), held(1), 10.0)
     assert not fleet.lost(0, old, "again", 10.0)
     assert states(fleet) == [State.STARTING]
     assert start.incarnation != old
@@ -191,7 +203,7 @@ class RandomFleet(RuleBasedStateMachine):
         self.fleet.started(start.slot, start.incarnation, self.now)
         version = self.wanted - stale
         self.proofs[start.incarnation] = version
-        self.fleet.proved(start.slot, start.incarnation, version, self.wanted, self.now)
+        self.fleet.proved(start.slot, start.incarnation, held(version), held(self.wanted), self.now)
 
     @precondition(lambda self: self.starts)
     @rule(pick=st.integers(0, 100))
@@ -208,7 +220,7 @@ class RandomFleet(RuleBasedStateMachine):
             return
         if member is not None:
             assert member.state is State.SERVING
-            assert self.proofs[member.incarnation] == member.version
+            assert held(self.proofs[member.incarnation]) == member.held
 
     @invariant()
     def incarnations_are_never_shared(self) -> None:
