@@ -6,7 +6,7 @@ export const VIEWS = ["solve", "compare", "training", "pass"];
 export const DEFAULTS = Object.freeze({
   view: "solve",
   op: 4,
-  facts: 6, // the most facts that the problem states; 0 is no bound
+  facts: 4, // the most facts that the problem states; 0 is no bound
   template: "zoo",
   mode: "forward",
   seed: 1,
@@ -14,7 +14,7 @@ export const DEFAULTS = Object.freeze({
   other: "base",
   run: "",
   at: "", // training view: the checkpoint under the slider; "" is the last
-  temperature: 0,
+  temperature: 1, // greedy decoding misleads here: letters are noise, and the likeliest one may be taken
   draw: 0, // the sampling seed
   problems: 1,
   samples: 16,
