@@ -117,7 +117,9 @@ async def _http_side(args: argparse.Namespace) -> dict[str, list[float]]:
     with running(args.run_dir / "serving", Resources(1.0)):
         await asyncio.to_thread(server.start, plan)
         try:
-            return await _load(_Client(plan.port, plan.shown_key or "", args.max_tokens).ask, args.requests)
+            client = _Client(plan.port, plan.shown_key or "", args.max_tokens)
+            await client.ask("<question> </question> <solution>", 0)  # loads the model
+            return await _load(client.ask, args.requests)
         finally:
             await asyncio.to_thread(server.stop, plan)
 
