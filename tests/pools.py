@@ -1,0 +1,82 @@
+"""What the tests of the worker pool share: a policy with its tokenizer, prompts, and ways to look at a pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from actors.policy import build, save
+from actors.pool import WorkerPool
+from actors.records import GroupRequest, RolloutGroup, Sampling
+from actors.tokenizer import EOS, TokenizerConfig, build_tokenizer, load_tokenizer
+from actors.weights import WeightVersion, publish_model
+from tests.tiny import POLICY
+from verifier.generate import generate
+from verifier.problem import Problem, ProblemSpec
+from verifier.render import prompt_text
+from verifier.reward import Scheme
+
+SCHEME = Scheme("mix", alpha=0.2)
+SETTLE_S = 120.0
+GROUP_SIZE = 4
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One prompt to be sampled."""
+
+    request: GroupRequest
+    problem: Problem
+
+
+def save_policy(directory: Path) -> Path:
+    """A tiny policy and the task's tokenizer as a transformers directory."""
+    tokenizer = build_tokenizer(TokenizerConfig())
+    save(build(POLICY, len(tokenizer), 0), tokenizer, directory)
+    return directory
+
+
+def publish_seed(model_dir: Path, version: int, seed: int) -> WeightVersion:
+    """A version whose weights are those of `seed`; 0 is what the directory holds."""
+    return publish_model(version, build(POLICY, len(load_tokenizer(model_dir)), seed))
+
+
+def asks_for(model_dir: Path, count: int, max_new_tokens: int) -> list[Ask]:
+    """`count` groups of GROUP_SIZE."""
+    tokenizer = load_tokenizer(model_dir)
+    sampling = Sampling(max_new_tokens=max_new_tokens, stop_token_ids=(EOS,))
+    problems = [generate(ProblemSpec(op=3), seed) for seed in range(count)]
+    prompts = [tokenizer.encode(prompt_text(p.problem, p.question), add_special_tokens=False) for p in problems]
+    return [
+        Ask(GroupRequest(i, 1000 + i, tuple(prompt), GROUP_SIZE, sampling), problem)
+        for i, (prompt, problem) in enumerate(zip(prompts, problems, strict=True))
+    ]
+
+
+async def all_groups(pool: WorkerPool, asks: Sequence[Ask]) -> list[RolloutGroup]:
+    """Every group, asked for at once."""
+    return await asyncio.gather(*(pool.rollout(ask.request, ask.problem, SCHEME) for ask in asks))
+
+
+def drawn(groups: Sequence[RolloutGroup]) -> list[tuple[int, list[tuple[int, tuple[int, ...], float | None]]]]:
+    """What must not depend on who drew it: ids, indices, tokens and rewards."""
+    return [(g.group_id, [(r.completion.index, r.completion.token_ids, r.reward) for r in g.rollouts]) for g in groups]
+
+
+def pids(pool: WorkerPool, kind: str) -> list[int]:
+    """The process ids of the workers of a kind that are up."""
+    return [w.pid for w in pool.status().workers if w.kind == kind and w.pid is not None]
+
+
+async def busy(pool: WorkerPool, kind: str) -> None:
+    """Wait until some worker of a kind has work."""
+    await pool.until(lambda status: any(w.open for w in status.workers if w.kind == kind), SETTLE_S)
+
+
+def kill(pid: int) -> None:
+    """As the kernel's memory killer would."""
+    os.kill(pid, signal.SIGKILL)
