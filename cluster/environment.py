@@ -53,6 +53,8 @@ def process_env(cache: Path) -> dict[str, str]:
         "VLLM_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray gives its workers the lowest priority but one (nice 15); on a busy machine they would hardly run.
+        "RAY_worker_niceness": "0",
     }
 
 
