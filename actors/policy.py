@@ -18,6 +18,7 @@ from transformers import (
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.utils import logging
 
 from actors.config import PolicyConfig
 from actors.tokenizer import BOS, EOS, PAD
@@ -52,6 +53,7 @@ def load_any(directory: Path) -> PreTrainedModel:
 
 def save(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     """Write the files of a transformers directory: weights (one safetensors), config, tokenizer."""
+    logging.disable_progress_bar()  # of one file, in the middle of a log
     model.save_pretrained(directory, safe_serialization=True, max_shard_size="100GB")
     tokenizer.save_pretrained(directory)
 

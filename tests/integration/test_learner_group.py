@@ -1,0 +1,132 @@
+"""The learner under Ray Train: verbs, death and recovery, more than one rank."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from actors.checkpoint import CheckpointStore, Lineage
+from actors.config import PolicyConfig, TokenizerConfig
+from actors.policy import build, load, save
+from actors.tokenizer import build_tokenizer, load_tokenizer
+from actors.weights import fetch
+from trainers.batch import Batch
+from trainers.config import OptimizerConfig, PretrainConfig
+from trainers.learner import Learner
+from trainers.pretrain import DocumentStream
+from trainers.process_group import form_group_of_one
+from trainers.resume import ResumeError
+from trainers.tasks import TaskConfig
+from trainers.worker import LearnerGroup, LearnerLost, LearnerPlan, Placement, PretrainJob
+
+pytestmark = pytest.mark.timeout(240)
+POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=512)
+STAGE = PretrainConfig(
+    tasks=TaskConfig(ops=(2, 3), max_facts=4),
+    steps=4,
+    documents_per_step=4,
+    checkpoint_every=2,
+    report_every=1,
+    microbatch_tokens=128,
+    optimizer=OptimizerConfig(learning_rate=1e-2),
+)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A directory with a tokenizer and fresh weights."""
+    tokenizer = build_tokenizer(TokenizerConfig(templates=("zoo",)))
+    directory = tmp_path / "base"
+    directory.mkdir()
+    save(build(POLICY, len(tokenizer), 0), tokenizer, directory)
+    return directory
+
+
+@pytest.fixture
+async def group(ray_session: Path, base: Path, tmp_path: Path) -> AsyncIterator[Callable[..., LearnerGroup]]:
+    """Makes groups that are stopped at the end, whatever happened."""
+    made: list[LearnerGroup] = []
+
+    def make(weights: Path = base, workers: int = 1, max_restarts: int = 3) -> LearnerGroup:
+        plan = LearnerPlan(STAGE.learner_config(), tokenizer=weights, weights=weights)
+        placement = Placement(workers, 0.5, 0, {"OMP_NUM_THREADS": "1"}, tmp_path / "train", max_restarts)
+        made.append(LearnerGroup(plan, placement))
+        return made[-1]
+
+    yield make
+    for learner in made:
+        await learner.stop()
+
+
+def batches(base: Path) -> list[Batch]:
+    data = DocumentStream(STAGE, load_tokenizer(base), 3)
+    return [data.batch(step) for step in range(STAGE.steps)]
+
+
+def straight(base: Path) -> list[torch.Tensor]:
+    """The weights after all batches in one process."""
+    form_group_of_one()
+    learner = Learner(load(base), load_tokenizer(base), STAGE.learner_config())
+    for batch in batches(base):
+        learner.step(batch)
+    return [p.detach() for p in learner.policy.parameters()]
+
+
+def weights(directory: Path) -> list[torch.Tensor]:
+    return [p.detach() for p in load(directory).parameters()]
+
+
+async def test_a_learner_that_is_killed_continues_from_its_checkpoint_to_the_same_bits(group, base, tmp_path):
+    learner = group()
+    await learner.start()
+    todo = batches(base)
+    for batch in todo[:2]:
+        report = await learner.step(batch)
+    assert report.tokens == todo[1].tokens
+    version = await learner.publish(7)
+    fetched = dict(fetch(version, 30))
+    await learner.save(tmp_path / "saved")
+    assert version.version == 7
+    assert torch.equal(fetched["model.norm.weight"], load(tmp_path / "saved").model.norm.weight)
+
+    await learner.step(todo[2])
+    os.kill((await learner.pids())[0], signal.SIGKILL)
+    with pytest.raises(LearnerLost):
+        await learner.step(todo[3])
+    await learner.load(tmp_path / "saved")
+    for batch in todo[2:]:
+        await learner.step(batch)
+    await learner.save(tmp_path / "end")
+    assert all(torch.equal(a, b) for a, b in zip(weights(tmp_path / "end"), straight(base), strict=True))
+
+    with pytest.raises(ResumeError, match="no optimiser"):
+        await learner.load(base)
+    await learner.stop()
+    await learner.stop()
+
+
+async def test_two_ranks_pretrain_like_one(group, base, tmp_path):
+    learner = group(workers=2)
+    await learner.start()
+    told = []
+    lineage = Lineage(run="r", stage="pretrain", step=0, parent=None, seed=0)
+    job = PretrainJob(STAGE, lineage, tmp_path / "checkpoints", 3)
+    end = await learner.pretrain(job, told.append)
+    await learner.stop()
+    assert end.step == 4
+    assert [p.step for p in told] == sorted({p.step for p in told})
+    store = CheckpointStore(tmp_path / "checkpoints")
+    assert [m.id for m in store.list()] == ["pretrain-2", "pretrain-4"]
+    for a, b in zip(weights(store.path("pretrain-4")), straight(base), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-4)  # of steps of about 1e-2
+
+
+async def test_a_group_that_cannot_start_says_why(group, tmp_path):
+    learner = group(tmp_path / "missing", max_restarts=0)
+    with pytest.raises(LearnerLost, match="missing"):
+        await learner.start()
