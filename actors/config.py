@@ -18,15 +18,23 @@ class EngineConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backend: Literal["vllm", "torch"] = Field("vllm", description="torch is the slow oracle of the tests")
+    backend: Literal["vllm", "torch"] = Field(default="vllm", description="torch is the slow oracle of the tests")
     device: Literal["cpu", "cuda"] = "cpu"
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="float32 is the sane type on a CPU")
-    threads: int = Field(1, ge=1, description="OpenMP threads; more than the process has cores is 20 times slower")
-    max_model_tokens: int | None = Field(None, ge=16, description="prompt and completion; None takes the model's own")
-    max_open_requests: int = Field(64, ge=1, description="sequences decoded together; the rest wait")
-    kv_cache_mib: int = Field(256, ge=8, description="memory for keys and values")
-    prefix_caching: bool = Field(True, description="the samples of a group share their prompt's keys and values")
-    compiled: bool = Field(False, description="compile the model (GPU); costs half a minute at start")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="float32 is the sane type on a CPU"
+    )
+    threads: int = Field(
+        default=1, ge=1, description="OpenMP threads; more than the process has cores is 20 times slower"
+    )
+    max_model_tokens: int | None = Field(
+        default=None, ge=16, description="prompt and completion; None takes the model's own"
+    )
+    max_open_requests: int = Field(default=64, ge=1, description="sequences decoded together; the rest wait")
+    kv_cache_mib: int = Field(default=256, ge=8, description="memory for keys and values")
+    prefix_caching: bool = Field(
+        default=True, description="the samples of a group share their prompt's keys and values"
+    )
+    compiled: bool = Field(default=False, description="compile the model (GPU); costs half a minute at start")
 
 
 class PoolConfig(BaseModel):
@@ -34,21 +42,23 @@ class PoolConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rollout_workers: int = Field(1, ge=1)
-    reward_workers: int = Field(1, ge=1)
-    rollout_cpus: float = Field(0.5, gt=0, description="what Ray reserves for a rollout worker")
-    rollout_gpus: float = Field(0, ge=0)
-    reward_cpus: float = Field(0.1, gt=0)
-    max_restarts: int = Field(3, ge=0, description="replacements of one worker before it is retired")
-    restart_backoff_s: float = Field(0.5, ge=0, description="before the first replacement; doubles each time")
-    start_timeout_s: float = Field(600, gt=0, description="from asking for a worker to its engine being ready")
-    fetch_timeout_s: float = Field(30, gt=0, description="weight sync: until the bytes are here and checked")
-    load_timeout_s: float = Field(30, gt=0, description="weight sync: until the engine holds them")
-    drain_timeout_s: float = Field(60, gt=0, description="for the open groups of a worker that leaves")
-    stall_timeout_s: float = Field(60, gt=0, description="a busy engine without a new token for so long is hung")
-    health_interval_s: float = Field(2, gt=0)
-    judge_timeout_s: float = Field(30, gt=0, description="for one completion")
-    canary_tolerance: float = Field(1e-4, gt=0, description="nats per token between learner and engine")
+    rollout_workers: int = Field(default=1, ge=1)
+    reward_workers: int = Field(default=1, ge=1)
+    rollout_cpus: float = Field(default=0.5, gt=0, description="what Ray reserves for a rollout worker")
+    rollout_gpus: float = Field(default=0, ge=0)
+    reward_cpus: float = Field(default=0.1, gt=0)
+    max_restarts: int = Field(default=3, ge=0, description="replacements of one worker before it is retired")
+    restart_backoff_s: float = Field(default=0.5, ge=0, description="before the first replacement; doubles each time")
+    start_timeout_s: float = Field(default=600, gt=0, description="from asking for a worker to its engine being ready")
+    fetch_timeout_s: float = Field(default=30, gt=0, description="weight sync: until the bytes are here and checked")
+    load_timeout_s: float = Field(default=30, gt=0, description="weight sync: until the engine holds them")
+    drain_timeout_s: float = Field(default=60, gt=0, description="for the open groups of a worker that leaves")
+    stall_timeout_s: float = Field(
+        default=60, gt=0, description="a busy engine without a new token for so long is hung"
+    )
+    health_interval_s: float = Field(default=2, gt=0)
+    judge_timeout_s: float = Field(default=30, gt=0, description="for one completion")
+    canary_tolerance: float = Field(default=1e-4, gt=0, description="nats per token between learner and engine")
 
 
 def engine_env(config: EngineConfig) -> dict[str, str]:
@@ -79,8 +89,12 @@ class TokenizerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["quantity", "phrase", "byte-pair"] = "phrase"
-    templates: tuple[Template, ...] = Field(TEMPLATES, min_length=1, description="quantity, phrase: whose words")
-    vocab_size: int = Field(2200, ge=266, description="byte-pair: most tokens; the others give their own number")
+    templates: tuple[Template, ...] = Field(
+        default=TEMPLATES, min_length=1, description="quantity, phrase: whose words"
+    )
+    vocab_size: int = Field(
+        default=2200, ge=266, description="byte-pair: most tokens; the others give their own number"
+    )
 
 
 class PolicyConfig(BaseModel):

@@ -166,9 +166,10 @@ class Crew(Generic[H]):
         member = await self._take(timeout_s)
         slot, incarnation = member.slot, member.incarnation
         leases = self._leases.setdefault(incarnation, set())
+        interruption = asyncio.timeout(None)
+        leases.add(interruption)
         try:
-            async with asyncio.timeout(None) as interruption:
-                leases.add(interruption)
+            async with interruption:
                 yield Lease(self._workers[incarnation], slot, incarnation, member.held)
         finally:
             leases.discard(interruption)

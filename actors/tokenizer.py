@@ -144,6 +144,14 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
 
+def end_of_text(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token that ends a completion, as the tokenizer's own files name it."""
+    end = tokenizer.eos_token_id
+    if not isinstance(end, int):
+        raise ValueError("the tokenizer names no end-of-text token; set eos_token in tokenizer_config.json")
+    return end
+
+
 def phrase_tokenizer(names: Sequence[str]) -> PreTrainedTokenizerFast:
     """A tokenizer with one token per phrase, letter and number 0..99, and one per byte for everything else.
 

@@ -37,10 +37,10 @@ class _Model(BaseModel):
 class LearnerFleet(_Model):
     """The learner's processes: data-parallel ranks and what each may use."""
 
-    workers: int = Field(1, ge=1)
-    cpus: float = Field(0.1, gt=0, description="what Ray reserves for a rank")
-    gpus: float = Field(0, ge=0)
-    threads: int = Field(1, ge=1, description="torch threads of a rank")
+    workers: int = Field(default=1, ge=1)
+    cpus: float = Field(default=0.1, gt=0, description="what Ray reserves for a rank")
+    gpus: float = Field(default=0, ge=0)
+    threads: int = Field(default=1, ge=1, description="torch threads of a rank")
 
 
 class _Stage(_Model):
@@ -115,7 +115,7 @@ class Recipe(_Model):
 
     name: str = Field(pattern=STAGE_NAME)
     description: str
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     fleet: PoolConfig
     learner: LearnerFleet = LearnerFleet()
     policy: PolicyConfig

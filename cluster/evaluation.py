@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import ray
 from pydantic import BaseModel, ConfigDict
@@ -94,7 +94,8 @@ def evaluate_directory(
         env = actor_env(cache_folder(os.environ), chosen.engine.threads)
         nowhere = Placement(0, 0, 0, env, Path(scratch))
         plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), (), chosen.engine, fleet, nowhere, env)
-        controller = ray.remote(num_cpus=0, max_concurrency=1000)(Controller).remote(plan)
+        actor: Any = ray.remote(Controller)
+        controller = actor.options(num_cpus=0, max_concurrency=1000).remote(plan)
         result = controller.evaluate.remote("eval", target.directory, target.version, config)
         evaluation: Evaluation = asyncio.run(follow(controller, result, Reporter(target.directory.name)))
         ray.get(controller.close.remote(), timeout=30)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
+import ray.exceptions
 from rich.console import Console
 from rich.table import Table
 

@@ -26,14 +26,16 @@ class OptimizerConfig(_Model):
     """AdamW, the learning rate's course, and how DeepSpeed lays the states out."""
 
     learning_rate: float = Field(gt=0, description="the peak")
-    final_learning_rate: float = Field(0.0, ge=0, description="cosine: where it ends")
+    final_learning_rate: float = Field(default=0.0, ge=0, description="cosine: where it ends")
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = Field(0, ge=0, description="steps of linear growth from 0")
+    warmup_steps: int = Field(default=0, ge=0, description="steps of linear growth from 0")
     betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(0.0, ge=0, description="on matrices; norms and biases are never decayed")
-    gradient_norm: float = Field(1.0, gt=0, description="gradients are scaled down to this norm")
-    zero_stage: Literal[0, 1, 2, 3] = Field(1, description="what DeepSpeed splits over the ranks")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="bfloat16 keeps float32 master weights")
+    weight_decay: float = Field(default=0.0, ge=0, description="on matrices; norms and biases are never decayed")
+    gradient_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
+    zero_stage: Literal[0, 1, 2, 3] = Field(default=1, description="what DeepSpeed splits over the ranks")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="bfloat16 keeps float32 master weights"
+    )
 
     def rate_at(self, step: int, total_steps: int) -> float:
         """The learning rate of step `step` (from 0) of `total_steps`."""
@@ -74,12 +76,14 @@ class PretrainConfig(_Model):
     steps: int = Field(ge=1, description="optimiser updates")
     documents_per_step: int = Field(ge=1, description="training texts per update")
     loss_on: Literal["all", "solution"] = Field(
-        "all", description="the paper's: all; solution spares noise and the head"
+        default="all", description="the paper's: all; solution spares noise and the head"
     )
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-4, schedule="cosine", weight_decay=0.1)
     checkpoint_every: int = Field(ge=1, description="updates")
-    report_every: int = Field(20, ge=1, description="updates between two lines of progress")
-    microbatch_tokens: int = Field(4096, ge=64, description="tokens per forward pass; bounds memory, not the result")
+    report_every: int = Field(default=20, ge=1, description="updates between two lines of progress")
+    microbatch_tokens: int = Field(
+        default=4096, ge=64, description="tokens per forward pass; bounds memory, not the result"
+    )
 
     def learner_config(self) -> LearnerConfig:
         """What the learner of this stage is made with."""
@@ -95,16 +99,28 @@ class LearningConfig(_Model):
 
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-4, betas=(0.9, 0.999))
     loss: Loss = "dapo"
-    clip_low: float = Field(0.2, gt=0, lt=1, description="ratio below 1 - clip_low has no gradient (advantage < 0)")
-    clip_high: float = Field(0.28, gt=0, description="ratio above 1 + clip_high has no gradient (advantage > 0)")
-    kl: float = Field(0.0, ge=0, description="weight of the KL to the policy that the stage started from")
+    clip_low: float = Field(
+        default=0.2, gt=0, lt=1, description="ratio below 1 - clip_low has no gradient (advantage < 0)"
+    )
+    clip_high: float = Field(
+        default=0.28, gt=0, description="ratio above 1 + clip_high has no gradient (advantage > 0)"
+    )
+    kl: float = Field(default=0.0, ge=0, description="weight of the KL to the policy that the stage started from")
     kl_estimator: Literal["k2", "k3"] = "k3"
-    advantage_scale: Literal["none", "group", "batch"] = Field("none", description="divide by whose reward deviation")
-    token_credit: float = Field(0.0, ge=0, description="weight of a step's own verdict on the tokens of that step")
-    mismatch_cap: float = Field(2.0, ge=1, description="cap of the correction for tokens of an older or coarser policy")
-    minibatches: int = Field(1, ge=1, description="optimiser updates per step")
-    microbatch_tokens: int = Field(8192, ge=64, description="tokens per forward pass; bounds memory, not the result")
-    max_completion_tokens: int = Field(512, ge=1, description="dr_grpo: the constant length it divides by")
+    advantage_scale: Literal["none", "group", "batch"] = Field(
+        default="none", description="divide by whose reward deviation"
+    )
+    token_credit: float = Field(
+        default=0.0, ge=0, description="weight of a step's own verdict on the tokens of that step"
+    )
+    mismatch_cap: float = Field(
+        default=2.0, ge=1, description="cap of the correction for tokens of an older or coarser policy"
+    )
+    minibatches: int = Field(default=1, ge=1, description="optimiser updates per step")
+    microbatch_tokens: int = Field(
+        default=8192, ge=64, description="tokens per forward pass; bounds memory, not the result"
+    )
+    max_completion_tokens: int = Field(default=512, ge=1, description="dr_grpo: the constant length it divides by")
 
     def learner_config(self, total_steps: int) -> LearnerConfig:
         """What the learner of an RL stage of `total_steps` steps is made with."""
@@ -119,12 +135,12 @@ class RlConfig(_Model):
     curriculum: Literal["mixture", "edge"] = "mixture"
     steps: int = Field(ge=1, description="learner steps")
     prompts_per_step: int = Field(ge=1)
-    group_size: int = Field(8, ge=2, description="completions per prompt; one alone has no advantage")
+    group_size: int = Field(default=8, ge=2, description="completions per prompt; one alone has no advantage")
     max_new_tokens: int = Field(ge=1)
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
     reward: Scheme = Scheme("strict")
-    refills: int = Field(0, ge=0, description="replacements tried for a group whose rewards are all equal")
-    max_staleness: int = Field(0, ge=0, le=8, description="versions; 0 is synchronous")
+    refills: int = Field(default=0, ge=0, description="replacements tried for a group whose rewards are all equal")
+    max_staleness: int = Field(default=0, ge=0, le=8, description="versions; 0 is synchronous")
     checkpoint_every: int = Field(ge=1, description="learner steps")
-    keep_last: int = Field(20, ge=1, description="checkpoints of this stage to keep, besides the best")
+    keep_last: int = Field(default=20, ge=1, description="checkpoints of this stage to keep, besides the best")
     learning: LearningConfig

@@ -18,7 +18,7 @@ from actors.pool import PoolStatus, WorkerPool
 from actors.records import GroupRequest, RolloutGroup
 from actors.rollout import SyncReport
 from actors.telemetry import EventLog
-from actors.tokenizer import load_tokenizer
+from actors.tokenizer import end_of_text, load_tokenizer
 from actors.weights import WeightVersion
 from trainers.config import RlConfig
 from trainers.evaluate import EvalConfig, Evaluation, evaluate, held_out
@@ -94,7 +94,7 @@ class Controller:
             held_out(config, self.plan.target_ops, EVAL_SEED),
             lambda problem: encode_prompt(problem, tokenizer),
             config,
-            (tokenizer.eos_token_id,),
+            (end_of_text(tokenizer),),
             EVAL_SEED,
             lambda done, total: self._advance(stage, done, total),
         )

@@ -34,11 +34,11 @@ class EvalConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tasks: TaskConfig
-    problems: int = Field(40, ge=1, description="held-out problems per op outside the target band")
-    target_problems: int = Field(150, ge=1, description="held-out problems per op of the target band")
-    samples: int = Field(8, ge=1, description="completions per problem; pass@k is given for k up to this")
-    temperature: float = Field(1.0, gt=0)
-    max_new_tokens: int = Field(160, ge=1)
+    problems: int = Field(default=40, ge=1, description="held-out problems per op outside the target band")
+    target_problems: int = Field(default=150, ge=1, description="held-out problems per op of the target band")
+    samples: int = Field(default=8, ge=1, description="completions per problem; pass@k is given for k up to this")
+    temperature: float = Field(default=1.0, gt=0)
+    max_new_tokens: int = Field(default=160, ge=1)
 
     def per_op(self, target: bool) -> int:
         """Problems of one op."""

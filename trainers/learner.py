@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -61,7 +61,7 @@ class PackedPolicy(nn.Module):
         super().__init__()
         self.policy = policy
         policy.set_attn_implementation(PACKED)
-        policy.lm_head = Float32Head(policy.lm_head.weight)
+        cast("Any", policy).lm_head = Float32Head(cast("nn.Parameter", policy.lm_head.weight))
 
     def forward(self, stream: Stream) -> tuple[Tensor, Tensor]:
         """Log-probability (with gradient) and entropy (without) of each target, [N] float32."""
@@ -151,10 +151,9 @@ class Learner:
         if config.optimizer.zero_stage == 0:
             self.optimizer.clip_to = config.optimizer.gradient_norm
         module = PackedPolicy(policy)
-        self.engine = deepspeed.initialize(model=module, optimizer=self.optimizer, config=_deepspeed(config.optimizer))[
-            0
-        ]
-        self.device = self.engine.device
+        made = deepspeed.initialize(model=module, optimizer=self.optimizer, config=_deepspeed(config.optimizer))
+        self.engine: Any = made[0]
+        self.device: torch.device = self.engine.device
         self.reference = PackedPolicy(reference).to(self.device).eval() if reference is not None else None
 
     def step(self, batch: Batch) -> StepReport:
@@ -278,8 +277,8 @@ class Learner:
 
     def _loss(self, stream: Stream, old: Tensor | None, sums: _Sums) -> Tensor:
         logprob, entropy = self.engine(stream)
-        if old is None:
-            old = logprob.detach()
+        old = logprob.detach() if old is None else old
+        assert old is not None
         behaviour = _tensor(stream.behaviour_logprob, self.device)
         differs = _tensor(stream.version, self.device) < self.version
         if self.config.optimizer.precision != "float32" and self.config.loss.objective != "cross_entropy":

@@ -37,7 +37,7 @@ class Pool(Protocol):
         """Sample one prompt and judge every completion."""
         ...
 
-    async def sync(self, version: WeightVersion) -> Sequence[SyncReport]:
+    async def sync(self, weights: WeightVersion) -> Sequence[SyncReport]:
         """Bring every serving worker to a published version and prove it."""
         ...
 

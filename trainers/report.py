@@ -137,5 +137,5 @@ def events_of(run_dir: Path) -> tuple[dict[str, Any], ...]:
     for number, event in enumerate(read_events(run_dir / "metrics.jsonl")):
         key = (event["event"], event["stage"], event["step"]) if event["event"] == "rl_step" else (number,)
         latest.pop(key, None)
-        latest[key] = event
+        latest[key] = dict(event)
     return tuple(latest.values())

@@ -20,7 +20,7 @@ from trainers.evaluate import TraceSample
 from trainers.report import RunRecord
 
 _BEFORE, _AFTER, _OUTCOME = "#8a8f98", "#1f6feb", "#c4892b"
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "interplay",  # the same figures, the same bytes
     "svg.fonttype": "none",
     "font.family": "sans-serif",

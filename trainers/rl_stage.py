@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from actors.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
 from actors.records import GroupRequest, RolloutGroup
 from actors.rollout import SyncReport
-from actors.tokenizer import load_tokenizer
+from actors.tokenizer import end_of_text, load_tokenizer
 from actors.weights import WeightVersion
 from trainers.config import LearnerConfig, LossConfig, RlConfig
 from trainers.loop import LoopState, RlLoop
@@ -79,7 +79,7 @@ class RlStage:
             fleet,
             self._learner,
             lambda problem: encode_prompt(problem, tokenizer),
-            (tokenizer.eos_token_id,),
+            (end_of_text(tokenizer),),
             self._save,
             self._tell,
         )

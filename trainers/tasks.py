@@ -18,14 +18,14 @@ class TaskConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    preset: str | None = Field(None, description="a mixture of the paper by name")
+    preset: str | None = Field(default=None, description="a mixture of the paper by name")
     ops: tuple[int, ...] = ()
     shares: tuple[float, ...] = ()
     mode: Mode = MODES[0]
     template: Template = TEMPLATES[0]
-    depth: int = Field(2, ge=2, le=3)
-    max_facts: int | None = Field(None, ge=1, description="most sentences of a problem; distractors give way")
-    max_answer: int = Field(DEFAULT_MAX_ANSWER, ge=1, description="largest answer of a reverse problem")
+    depth: int = Field(default=2, ge=2, le=3)
+    max_facts: int | None = Field(default=None, ge=1, description="most sentences of a problem; distractors give way")
+    max_answer: int = Field(default=DEFAULT_MAX_ANSWER, ge=1, description="largest answer of a reverse problem")
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:

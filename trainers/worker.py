@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
 
@@ -112,7 +112,9 @@ class LearnerGroup:
 
     async def start(self) -> None:
         """Start the workers and wait until every rank has built its engine. Raises LearnerLost."""
-        self._mailbox = ray.remote(num_cpus=0, max_concurrency=1000)(Mailbox).remote(self.placement.workers)
+        self._mailbox = (
+            cast("Any", ray.remote(Mailbox)).options(num_cpus=0, max_concurrency=1000).remote(self.placement.workers)
+        )
         self._fit = asyncio.create_task(self._run())
         await self._lives()
 

@@ -83,7 +83,7 @@ def verdict_svg(graph: Gold, verdict: Verdict) -> str:
 
 def _statuses(gold: Gold, verdict: Verdict) -> list[tuple[str, StepStatus, str]]:
     """Name, status and reason of every gold quantity in gold order, then of the others; an error outlasts a success."""
-    found = dict.fromkeys(gold.steps, (StepStatus.MISSING, "never derived"))
+    found: dict[str, tuple[StepStatus, str]] = dict.fromkeys(gold.steps, (StepStatus.MISSING, "never derived"))
     seen: set[str] = set()
     for step in verdict.steps:
         harmless = step.status in (StepStatus.RIGHT, StepStatus.DUPLICATE)
