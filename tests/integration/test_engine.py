@@ -162,7 +162,10 @@ async def test_open_requests_go_on_under_the_new_version_and_carry_both(engine: 
     stream = engine.stream(PROMPT, long)
     await anext(stream)
     running = [asyncio.create_task(engine.generate(PROMPT, long, i)) for i in range(4)]
-    await anext(stream)
+    await asyncio.sleep(0)
+    asked = engine.progress
+    while engine.progress < asked + 3:  # by then each has drawn a token
+        await anext(stream)
     weights = publish_model(200, tiny_model(5, scale=2.0))
     report = await engine.load(weights, LOAD_S, LOAD_S)
     versions = {(c.first_weight_version, c.weight_version) for c in await asyncio.gather(*running)}
