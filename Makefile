@@ -13,6 +13,8 @@ TORCH := $(shell grep '^torch==' requirements/cpu.txt)
 PIP := $(BIN)/python -m pip --no-cache-dir --disable-pip-version-check --require-virtualenv
 INSTALL := $(PIP) install --quiet --no-compile --no-deps
 
+# Without compiled bytecode every Ray worker would compile torch and vLLM again.
+unexport PYTHONDONTWRITEBYTECODE
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PLAYWRIGHT_SKIP_BROWSER_GC := 1

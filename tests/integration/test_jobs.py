@@ -55,6 +55,8 @@ def head() -> Iterator[Head]:
         "RAY_AUTH_TOKEN_PATH": str(token_path),
     }
     command = [RAY, "start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
+    # By default the agent that starts jobs listens on one fixed port, which another Ray of this machine may hold.
+    command += [f"--dashboard-agent-listen-port={free_port()}"]
     command += [f"--temp-dir={folder}", "--object-store-memory=104857600", f"--ray-client-server-port={free_port()}"]
     with (folder / "head.log").open("w") as log:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
