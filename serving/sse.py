@@ -77,6 +77,9 @@ class Work:
             if task.done():
                 return task.result()
             raise self._late(watcher)
+        except asyncio.CancelledError:  # the server in front of us gave up on the client
+            self.metrics.aborted.labels(cause="disconnect").inc()
+            raise
         finally:
             del self._open[task]
             await _end(task, watcher)
