@@ -136,5 +136,5 @@ def test_another_problem_clears_the_answer(open_page: Opener) -> None:
 def test_the_answer_names_its_policy(open_page: Opener) -> None:
     page = open_page("#solve?go=1")
     page.get_by_text("Answered by demo@100").click()
-    for text in ("demo@100 (asked for as latest)", "temperature 0, top-p 1, seed 0", "5f1e09c2"):
+    for text in ("demo@100 (asked for as latest)", "temperature 1, top-p 1, seed 0", "5f1e09c2"):
         expect(page.locator(".foot")).to_contain_text(text)

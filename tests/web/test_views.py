@@ -86,7 +86,7 @@ LINKS = [
     ("#solve?op=7&template=school&seed=3&model=demo@20&temperature=0.5&draw=9&step=2&heat=1&go=1", "#step-detail"),
     ("#compare?seed=2&model=demo@0&other=demo@60&step=1&go=1", "tr.chosen"),
     ("#training?template=movie&at=demo@40&go=1", ".column"),
-    ("#pass?model=demo@60&temperature=1&problems=2&samples=4&go=1", ".bars"),
+    ("#pass?model=demo@60&temperature=0.5&problems=2&samples=4&go=1", ".bars"),
 ]
 
 
