@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections.abc import Coroutine, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from itertools import zip_longest
-from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -26,7 +23,7 @@ from serving.probe_schemas import (
 )
 from serving.problems import Posed, posed
 from serving.schemas import MAX_SEED
-from serving.service import Draw, Service
+from serving.service import Draw, Service, together
 from serving.traces import JudgedTrace
 
 
@@ -47,21 +44,11 @@ async def _compare(service: Service, request: Request, body: CompareRequest) -> 
     seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, seed, (), body.logprobs)
     caller = caller_of(request, None)
-    answers = await _all(_ask(service, model, caller, draw, problem) for model in body.models)
+    answers = await together(_ask(service, model, caller, draw, problem) for model in body.models)
     rows = aligned(list(problem.gold.steps), answers)
     return CompareAnswer(
         problem_id=problem.id, seed=seed, answers=answers, rows=rows, parting=parting(body.models, answers, rows)
     )
-
-
-async def _all(asks: Iterable[Coroutine[Any, Any, SolveAnswer]]) -> list[SolveAnswer]:
-    """All answers in order; the first failure ends the others."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask) for ask in asks]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
 
 
 async def _ask(service: Service, model: str, caller: str, draw: Draw, problem: Posed) -> SolveAnswer:
@@ -69,9 +56,7 @@ async def _ask(service: Service, model: str, caller: str, draw: Draw, problem: P
     async with service.session(model, caller, draw) as session:
         prompt_ids = session.encode(problem.prompt, "problem")
         trace = JudgedTrace(problem, "", session.route.loaded.codec)
-        async with aclosing(session.pieces(prompt_ids, 0, 0)) as stream:
-            async for piece in stream:
-                trace.written.add(piece)
+        trace.written = await session.write(prompt_ids, 0, 0)
         verdict = trace.verdict()
         service.judged(session, verdict)
         return trace.answer(verdict, session.policy(service.engine), len(prompt_ids), arrived)

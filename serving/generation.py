@@ -1,6 +1,7 @@
 """One completion as a stream of pieces: engine deltas made into text, cut at stop strings.
 
-The same code serves whole answers (`collect`) and streams. Closing the iterator aborts the request in the engine.
+Streams come in `pieces`; closing the iterator aborts the request in the engine. A `whole` answer crosses from the
+engine once, when it is done: waking the event loop for every token of a tiny model costs as much as drawing it.
 """
 
 from __future__ import annotations
@@ -135,12 +136,24 @@ async def pieces(
                 yield Piece(tuple(tokens))
 
 
-async def collect(stream: AsyncGenerator[Piece, None]) -> Written:
-    """The whole completion."""
+async def whole(
+    loaded: Loaded, prompt_ids: tuple[int, ...], sampling: Sampling, stops: tuple[str, ...], metrics: Metrics
+) -> Written:
+    """The completion of `prompt_ids` once it is done; cancelling the call aborts it.
+
+    Stop strings must be looked for on the way and alternatives come with streams only: those are drawn in pieces.
+    """
     written = Written()
-    async with aclosing(stream) as inner:
-        async for piece in inner:
-            written.add(piece)
+    if stops or sampling.top_logprobs:
+        async with aclosing(pieces(loaded, prompt_ids, sampling, stops, metrics)) as inner:
+            async for piece in inner:
+                written.add(piece)
+        return written
+    done = await loaded.engine.generate(prompt_ids, sampling)
+    metrics.tokens.labels(kind="completion").inc(len(done.token_ids))
+    decoded = Decoder(loaded.codec).push(done.token_ids)
+    written.tokens = [Token(d, logprob, ()) for d, logprob in zip(decoded, done.logprobs, strict=True)]
+    written.finish_reason = done.finish_reason
     return written
 
 

@@ -32,7 +32,7 @@ from serving.openai_schemas import (
     Usage,
 )
 from serving.schemas import DEFAULT_MAX_TOKENS, Policy, stop_strings
-from serving.service import Draw, Service, Session, merged
+from serving.service import Draw, Service, Session, merged, together
 from serving.sse import DONE, unnamed
 from verifier.reading import split_text
 from verifier.render import prompt_text
@@ -117,10 +117,8 @@ class _Completion:
         """The answer when all samples are done."""
         async with self._session() as session:
             prompts = self._encoded(session)
-            written = [Written() for _ in range(len(prompts) * self._body.n)]
-            async with aclosing(merged(self._streams(session, prompts))) as stream:
-                async for index, piece in stream:
-                    written[index].add(piece)
+            places = [(ids, place, n) for place, ids in enumerate(prompts) for n in range(self._body.n)]
+            written = await together(session.write(*place) for place in places)
             head = _head("cmpl", self._request, session.policy(self._service.engine))
             choices = [self._choice(i, w.tokens, w.finish_reason, session) for i, w in enumerate(written)]
             usage = _usage(prompts, sum(len(w.tokens) for w in written))
@@ -189,10 +187,7 @@ class _Chat:
         """The answer when all samples are done."""
         async with self._session() as session:
             prompt_ids = session.encode(self._prompt, "messages")
-            written = [Written() for _ in range(self._body.n)]
-            async with aclosing(merged(self._streams(session, prompt_ids))) as stream:
-                async for index, piece in stream:
-                    written[index].add(piece)
+            written = await together(session.write(prompt_ids, 0, n) for n in range(self._body.n))
             head = _head("chatcmpl", self._request, session.policy(self._service.engine))
             return ChatAnswer(
                 id=head.id,

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -27,8 +28,8 @@ from serving.probe_schemas import (
     VerifyRequest,
 )
 from serving.problems import posed, problem_answer, rewards, verdict_body
-from serving.schemas import stop_strings
-from serving.service import Draw, Service
+from serving.schemas import Policy, stop_strings
+from serving.service import Draw, Service, Session
 from serving.sse import DONE, named
 from serving.traces import JudgedTrace, prompt_with, settled
 from verifier.verify import verify
@@ -71,10 +72,9 @@ def _judge(body: VerifyRequest) -> VerifyAnswer:
 
 
 async def _respond(service: Service, request: Request, body: SolveRequest, prefix: str) -> Response:
-    run = _solve(service, request, body, prefix)
     if body.stream:
-        return service.work.stream(_as_events(run), error_event)
-    return json_answer(await service.work.whole(request, _last(run)))
+        return service.work.stream(_as_events(_events(service, request, body, prefix)), error_event)
+    return json_answer(await service.work.whole(request, _whole(service, request, body, prefix)))
 
 
 async def _as_events(run: AsyncGenerator[_Event, None]) -> AsyncGenerator[bytes, None]:
@@ -84,35 +84,56 @@ async def _as_events(run: AsyncGenerator[_Event, None]) -> AsyncGenerator[bytes,
     yield DONE
 
 
-async def _last(run: AsyncGenerator[_Event, None]) -> SolveAnswer:
-    answer = None
-    async with aclosing(run) as events:
-        async for event in events:
-            answer = event
-    assert isinstance(answer, SolveAnswer)
-    return answer
+@dataclass(frozen=True, slots=True)
+class _Solving:
+    """One policy at work on one problem. `arrived` is a time of the monotonic clock."""
+
+    service: Service
+    session: Session
+    policy: Policy
+    trace: JudgedTrace
+    prompt_ids: tuple[int, ...]
+    arrived: float
+
+    def answer(self) -> SolveAnswer:
+        """The finished trace with its verdict, which is counted."""
+        verdict = self.trace.verdict()
+        self.service.judged(self.session, verdict)
+        return self.trace.answer(verdict, self.policy, len(self.prompt_ids), self.arrived)
 
 
-async def _solve(service: Service, request: Request, body: SolveRequest, prefix: str) -> AsyncGenerator[_Event, None]:
-    """One trace of one policy: what happens, in order."""
+@asynccontextmanager
+async def _begun(service: Service, request: Request, body: SolveRequest, prefix: str) -> AsyncIterator[_Solving]:
     arrived = time.monotonic()
     problem = await run_in_threadpool(posed, body.problem, body.texts)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, body.seed, stop_strings(body.stop), body.logprobs)
     async with service.session(body.model, caller_of(request, body.user), draw) as session:
         prompt_ids = session.encode(prompt_with(problem.prompt, prefix), "problem")
-        policy = session.policy(service.engine)
         trace = JudgedTrace(problem, prefix, session.route.loaded.codec)
+        yield _Solving(service, session, session.policy(service.engine), trace, prompt_ids, arrived)
+
+
+async def _whole(service: Service, request: Request, body: SolveRequest, prefix: str) -> SolveAnswer:
+    async with _begun(service, request, body, prefix) as solving:
+        solving.trace.written = await solving.session.write(solving.prompt_ids, 0, 0)
+        return solving.answer()
+
+
+async def _events(service: Service, request: Request, body: SolveRequest, prefix: str) -> AsyncGenerator[_Event, None]:
+    """One trace of one policy: what happens, in order."""
+    async with _begun(service, request, body, prefix) as solving:
+        trace = solving.trace
         yield StartEvent(
             request_id=request.state.request_id,
-            policy=policy,
-            problem_id=problem.id,
-            prompt=problem.prompt,
+            policy=solving.policy,
+            problem_id=trace.problem.id,
+            prompt=trace.problem.prompt,
             prefix=prefix,
-            prompt_tokens=len(prompt_ids),
+            prompt_tokens=len(solving.prompt_ids),
         )
         for step in trace.new_steps():
             yield step
-        async with aclosing(session.pieces(prompt_ids, 0, 0)) as stream:
+        async with aclosing(solving.session.pieces(solving.prompt_ids, 0, 0)) as stream:
             async for piece in stream:
                 before = len(trace.written.tokens)
                 trace.written.add(piece)
@@ -120,6 +141,4 @@ async def _solve(service: Service, request: Request, body: SolveRequest, prefix:
                     yield TokenEvent(tokens=trace.token_bodies(piece.tokens, before))
                 for step in trace.new_steps():
                     yield step
-        verdict = trace.verdict()
-        service.judged(session, verdict)
-        yield trace.answer(verdict, policy, len(prompt_ids), arrived)
+        yield solving.answer()

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from actors.engine import EngineDead, EngineTimeout, RequestRefused
 from actors.records import Sampling
@@ -20,12 +21,14 @@ from serving.admission import Gate
 from serving.canary import Canary
 from serving.engines import Loaded
 from serving.errors import ApiError, BadRequest, TooLarge, Unavailable
-from serving.generation import Piece, Written, collect, pieces
+from serving.generation import Piece, Written, pieces, whole
 from serving.metrics import Metrics
 from serving.routing import Route, Router
 from serving.schemas import MAX_SEED, MAX_TOTAL_TOKENS, Policy, SamplingUsed
 from serving.sse import Work
 from verifier.verdict import Verdict
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +73,35 @@ class Session:
         self.metrics.tokens.labels(kind="prompt").inc(len(prompt_ids))
         return tuple(prompt_ids)
 
-    def pieces(self, prompt_ids: tuple[int, ...], *sample: int) -> AsyncGenerator[Piece, None]:
-        """One sample. `sample` are the indices that set it apart from others of the request."""
-        draw = self.draw
-        room = self.route.loaded.codec.max_positions - len(prompt_ids)
-        sampling = Sampling(
-            max_new_tokens=min(draw.max_tokens, room),
+    async def pieces(self, prompt_ids: tuple[int, ...], *sample: int) -> AsyncGenerator[Piece, None]:
+        """One sample as it is drawn. `sample` are the indices that set it apart from others of the request."""
+        loaded = self.route.loaded
+        stream = pieces(loaded, prompt_ids, self._sampling(prompt_ids, sample), self.draw.stop, self.metrics)
+        with _engine_errors(loaded):
+            async with aclosing(stream) as inner:
+                async for piece in inner:
+                    yield piece
+
+    async def write(self, prompt_ids: tuple[int, ...], *sample: int) -> Written:
+        """One sample once it is done."""
+        loaded = self.route.loaded
+        with _engine_errors(loaded):
+            return await whole(loaded, prompt_ids, self._sampling(prompt_ids, sample), self.draw.stop, self.metrics)
+
+    def _sampling(self, prompt_ids: tuple[int, ...], sample: tuple[int, ...]) -> Sampling:
+        draw, codec = self.draw, self.route.loaded.codec
+        return Sampling(
+            max_new_tokens=min(draw.max_tokens, codec.max_positions - len(prompt_ids)),
             temperature=draw.temperature,
             top_p=draw.top_p,
             seed=derive(self.seed, *sample),
-            stop_token_ids=self.route.loaded.codec.stop_token_ids,
+            stop_token_ids=codec.stop_token_ids,
             top_logprobs=draw.top_logprobs,
         )
-        return _translated(self.route.loaded, pieces(self.route.loaded, prompt_ids, sampling, draw.stop, self.metrics))
 
     def reseeded(self, seed: int) -> Session:
         """The same model and sampling from another seed."""
         return replace(self, seed=seed)
-
-    async def write(self, prompt_ids: tuple[int, ...], *sample: int) -> Written:
-        """One whole sample."""
-        return await collect(self.pieces(prompt_ids, *sample))
 
     def policy(self, engine: str) -> Policy:
         """Who answers."""
@@ -172,6 +183,19 @@ class Service:
         await self.router.stop()
 
 
+async def together(asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results in order; the first failure ends the others."""
+    first, *others = asks
+    if not others:
+        return [await first]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask) for ask in (first, *others)]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
 async def merged(streams: Sequence[AsyncGenerator[Piece, None]]) -> AsyncGenerator[tuple[int, Piece], None]:
     """Pieces of several samples as they come, each with its sample's place. Closing it ends them all."""
     if len(streams) == 1:
@@ -210,12 +234,11 @@ async def _feed(
         queue.put_nowait(None)
 
 
-async def _translated(loaded: Loaded, stream: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
+@contextmanager
+def _engine_errors(loaded: Loaded) -> Iterator[None]:
     """The engine's errors in the server's terms; an engine that failed is not used again."""
     try:
-        async with aclosing(stream) as inner:
-            async for piece in inner:
-                yield piece
+        yield
     except RequestRefused as error:
         raise BadRequest(str(error)) from error
     except (EngineDead, EngineTimeout) as error:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,13 +68,15 @@ class FakeEngine:
 
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, index: int = 0) -> Completion:
         version = self.weight_version
-        ids, logprobs = [], []
-        async for delta in self.stream(prompt_ids, sampling):
-            ids += delta.token_ids
-            logprobs += delta.logprobs
-        return Completion(index, tuple(ids), tuple(logprobs), "stop", version, version)
+        ids, logprobs, reason = [], [], "stop"
+        async with aclosing(self.stream(prompt_ids, sampling)) as stream:
+            async for delta in stream:
+                ids += delta.token_ids
+                logprobs += delta.logprobs
+                reason = delta.finish_reason or reason
+        return Completion(index, tuple(ids), tuple(logprobs), reason, version, version)
 
-    async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncIterator[TokenDelta]:
+    async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
         script = self._script
         if sampling.max_new_tokens == 1:  # the probe after a load
             yield TokenDelta((7,), (-0.5,), (), "length", self.weight_version)
