@@ -7,12 +7,16 @@ not train, sample or know the task.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import torch
+from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     Qwen2Config,
@@ -68,17 +72,24 @@ def total_parameters(model: Qwen2ForCausalLM) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def forward_flops_per_token(config: Qwen2Config, context: float) -> float:
-    """FLOPs of one forward pass per token with `context` visible positions on average; a training pass costs thrice.
+def forward_flops(config: PreTrainedConfig) -> Callable[[float], float]:
+    """FLOPs of one forward pass per token, as a function of the positions it sees on average; training costs thrice.
 
-    Two per weight of every matrix product (the head included, the embedding look-up not) and four per visible position
-    and channel for attention.
+    Two per weight of every matrix product (the head included, embedding look-ups not) and four per visible position
+    and channel of attention. Of any causal language model: its shapes are read from a skeleton without weights.
     """
-    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads or config.num_attention_heads
-    attention = config.hidden_size * (config.hidden_size // heads) * (2 * heads + 2 * kv_heads)
-    per_layer = attention + 3 * config.hidden_size * config.intermediate_size
-    weights = config.num_hidden_layers * per_layer + config.vocab_size * config.hidden_size
-    return 2.0 * weights + 4.0 * config.num_hidden_layers * config.hidden_size * context
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    looked_up = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    looked_up -= {id(model.get_output_embeddings().weight)}
+    weights = sum(p.numel() for p in model.parameters() if p.ndim > 1 and id(p) not in looked_up)
+    channels = config.num_hidden_layers * config.hidden_size
+    return lambda context: 2.0 * weights + 4.0 * channels * context
+
+
+def config_of(directory: Path) -> PreTrainedConfig:
+    """The model's configuration in a transformers directory."""
+    return AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
 
 def _qwen2(config: PolicyConfig, vocab_size: int) -> Qwen2Config:

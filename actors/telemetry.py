@@ -6,10 +6,13 @@ here decides anything, and a log that cannot be written never stops a run.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -79,33 +82,44 @@ class Meters:
 
 
 class EventLog:
-    """Appends one JSON object per line to a file that readers may follow.
+    """Appends one JSON object per line to a file that readers may follow and other processes may append to.
 
-    Each event is one write to the operating system, so a kill of this process loses nothing; `sync` makes the file
-    survive the machine. A write that fails is undone, counted in `dropped`, and otherwise ignored.
+    Each event is one write to the operating system, under a lock on the file, so a kill of this process loses nothing
+    and no two events mix; `sync` makes the file survive the machine. A write that fails is undone, counted in
+    `dropped`, and otherwise ignored.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.dropped = 0
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._end = _whole_bytes(path)
-        os.ftruncate(self._file, self._end)  # what a torn write of an earlier process left
+        with self._alone():
+            os.ftruncate(self._file, _whole_bytes(path))  # what a torn write of an earlier process left
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append an event with the wall clock in seconds (`time`); the fields must be plain JSON values."""
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **fields}, allow_nan=True) + "\n"
-        data = line.encode()
+        """Append an event with the wall clock in seconds (`time`).
+
+        The fields must be plain JSON values; a number that is not finite, which JSON has no word for, becomes null.
+        """
+        record = {"event": event, "time": round(time.time(), 3), **_finite(fields)}
+        data = (json.dumps(record, allow_nan=False) + "\n").encode()
+        with self._alone():
+            end = os.fstat(self._file).st_size
+            try:
+                complete = os.pwrite(self._file, data, end) == len(data)
+                if not complete:
+                    os.ftruncate(self._file, end)
+            except OSError:
+                complete = False
+        self.dropped += not complete
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
-            complete = os.pwrite(self._file, data, self._end) == len(data)
-            if not complete:
-                os.ftruncate(self._file, self._end)
-        except OSError:
-            complete = False
-        if complete:
-            self._end += len(data)
-        else:
-            self.dropped += 1
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def sync(self) -> None:
         """Wait until every event so far is on disk."""
@@ -137,6 +151,18 @@ def read_events(path: Path) -> Iterator[Mapping[str, Any]]:
                 yield json.loads(line)
             except ValueError as error:
                 raise ValueError(f"{path}: line {number} is no JSON object: {error}") from error
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case _:
+            return value
 
 
 def _whole_bytes(path: Path) -> int:

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from cluster.environment import cache_folder, process_env
-from cluster.errors import UserError
+from cluster.errors import StageFailed, UserError, is_ours
 
 COMMANDS = MappingProxyType(
     {
@@ -36,7 +36,6 @@ COMMANDS = MappingProxyType(
         "doctor": "Look at this machine and say what does not fit.",
     }
 )
-OUR_PACKAGES = frozenset({"verifier", "actors", "trainers", "serving", "cluster"})
 
 
 class LazyGroup(TyperGroup):
@@ -86,7 +85,7 @@ def _build() -> typer.Typer:
 
 def _is_users(error: BaseException) -> bool:
     """By the house rule an error that a person can cause is a `ValueError` of one of our own classes."""
-    return isinstance(error, ValueError) and type(error).__module__.partition(".")[0] in OUR_PACKAGES
+    return isinstance(error, ValueError) and is_ours(error)
 
 
 def _explain(error: BaseException) -> str:
@@ -102,6 +101,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except StageFailed as error:
+        print(_explain(error), file=sys.stderr)
+        sys.exit(1)
     except ValueError as error:
         if not _is_users(error):
             raise

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 from trainers.controller import Progress as RunProgress
@@ -29,6 +30,7 @@ class Reporter:
         self._live: Live | None = None
         self._stage = ""
         self._told_at = 0.0
+        self._warned = 0
         self._console.print(f"[bold]{run}[/bold]")
 
     def skipped(self, names: Collection[str]) -> None:
@@ -40,6 +42,7 @@ class Reporter:
         """A stage starts."""
         self._stage = stage
         self._told_at = time.monotonic()
+        self._warned = 0
         if self._console.is_terminal:
             self._live = Live(Text(f"  {stage:<12} ..."), console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
@@ -67,7 +70,10 @@ class Reporter:
         )
 
     def running(self, at: RunProgress, elapsed_s: float) -> None:
-        """Progress of a stage in the controller."""
+        """Progress of a stage in the controller; each of its warnings is printed once."""
+        for warning in at.warnings[self._warned :]:
+            self._console.print(f"  {self._stage:<12} [yellow]warning[/yellow]: {escape(warning)}")
+        self._warned = len(at.warnings)
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in at.numbers.items())
         left = elapsed_s / at.done * (at.total - at.done) if at.done else None
         self._tell(f"{at.done}/{at.total}  {numbers}  {_minutes(left) + ' left' if left is not None else ''}")

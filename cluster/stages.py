@@ -13,17 +13,20 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import ray
+import ray.exceptions
 
 from actors.checkpoint import CheckpointError, CheckpointStore, Lineage, Manifest
 from actors.seeds import derive
+from actors.telemetry import EventLog
 from cluster.config import BaseStage, EvalStage, PretrainStage, Recipe, RlStage, Stage, TokenizerStage, dump
 from cluster.environment import actor_env, cache_folder
-from cluster.errors import UserError
+from cluster.errors import StageFailed, UserError, is_ours
 from cluster.folder import RunFolder
 from cluster.progress import Reporter
 from cluster.resources import Resources
@@ -32,6 +35,7 @@ from trainers.controller import Controller, ControllerPlan, controller_name
 from trainers.evaluate import Evaluation
 from trainers.ledger import StageRecord
 from trainers.loop import LoopState
+from trainers.pretrain import Progress as PretrainProgress
 from trainers.report import RunRecord, events_of, write
 from trainers.worker import Placement
 
@@ -55,13 +59,21 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
             report.begin(stage.name)
             try:
                 spent = _run_stage(stage, recipe, folder, workplace, report)
-            except BaseException:
+            except BaseException as error:
                 report.stopped("stopped; the same command with --resume goes on")
-                raise
+                raise _named(error) from error
             record = StageRecord(stage.name, stage.kind, time.monotonic() - began, *spent)
             folder.finish(record)
             report.end(record)
     report.finished(folder.path)
+
+
+def _named(error: BaseException) -> BaseException:
+    """The failure in the words of whoever has a name for it; what nobody foresaw stays as it is, traceback and all."""
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    if isinstance(cause, OSError) or (is_ours(cause) and not isinstance(cause, UserError)):
+        return StageFailed(f"{type(cause).__name__}: {cause}")
+    return error
 
 
 def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
@@ -130,7 +142,7 @@ class Workplace:
 
 
 Spent = tuple[int, float]
-"""Tokens that the learner computed (for evaluation: that were drawn) and FLOPs."""
+"""Tokens that the learner computed (for evaluation: that were drawn) and the FLOPs of learning and drawing."""
 
 
 @contextmanager
@@ -218,8 +230,13 @@ def _pretrain(stage: PretrainStage, recipe: Recipe, folder: RunFolder, workplace
         group = LearnerGroup(plan, workplace.placement())
         await group.start()
         try:
-            with _on_interrupt(group.interrupt):
-                end = await group.pretrain(job, report.pretraining)
+            with EventLog(folder.metrics) as log, _on_interrupt(group.interrupt):
+
+                def tell(progress: PretrainProgress) -> None:
+                    log.write("pretrain_step", stage=stage.name, **asdict(progress))
+                    report.pretraining(progress)
+
+                end = await group.pretrain(job, tell)
         finally:
             await group.stop()
         if end.step < stage.train.steps:
@@ -251,7 +268,7 @@ def _evaluate(stage: EvalStage, folder: RunFolder, workplace: Workplace, report:
         )
     )
     folder.save_evaluation(stage.name, evaluation)
-    return evaluation.tokens, 0.0
+    return evaluation.tokens, evaluation.flops
 
 
 def _newest(folder: RunFolder, before: str) -> Manifest | None:

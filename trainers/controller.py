@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from actors.checkpoint import CheckpointStore
 from actors.config import EngineConfig, PoolConfig
+from actors.policy import config_of, forward_flops, load_any
 from actors.pool import PoolStatus, WorkerPool
 from actors.records import GroupRequest, RolloutGroup
 from actors.rollout import SyncReport
 from actors.telemetry import EventLog
 from actors.tokenizer import end_of_text, load_tokenizer
-from actors.weights import WeightVersion
+from actors.weights import WeightVersion, publish_model
 from trainers.config import RlConfig
 from trainers.evaluate import EvalConfig, Evaluation, evaluate, held_out
+from trainers.ledger import sampling_flops
 from trainers.loop import LoopState
 from trainers.pretrain import encode_prompt
 from trainers.rl_stage import RlStage, StageNames
@@ -29,6 +32,10 @@ from trainers.worker import Placement
 from verifier.problem import Problem
 from verifier.reward import Scheme
 
+WARNINGS: Final = {
+    "save_failed": "step {step} was not saved ({in_a_row} in a row): {cause}",
+    "learner_lost": "the learner was lost and starts again from the last checkpoint: {cause}",
+}
 EVAL_SEED: Final = 1  # the held-out problems are the same for every seed of a run, so that runs can be compared
 
 
@@ -48,12 +55,16 @@ class ControllerPlan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a live run stands: its stage, how far it is, the last numbers it told, and its workers if it has any."""
+    """Where a live run stands: its stage, how far it is, the last numbers it told, and its workers if it has any.
+
+    `warnings` is what went wrong in the stage so far and did not stop it.
+    """
 
     stage: str
     done: int
     total: int
     numbers: dict[str, float]
+    warnings: tuple[str, ...]
     pool: PoolStatus | None
 
 
@@ -74,18 +85,19 @@ class Controller:
         self.store = CheckpointStore(plan.run_dir / "checkpoints")
         self.events = EventLog(plan.run_dir / "metrics.jsonl")
         self._pool: WorkerPool | None = None
-        self._model_dir: Path | None = None
+        self._up: asyncio.Task[None] | None = None  # the pool's first workers
         self._rl: RlStage | None = None
         self._at = ("idle", 0, 0)
         self._numbers: dict[str, float] = {}
+        self._warnings: list[str] = []
 
     async def evaluate(self, stage: str, directory: Path, version: int, config: EvalConfig) -> Evaluation:
         """Sample the model of a transformers directory, as policy `version`, on held-out problems.
 
         The same problems and draws whatever the run's seed. The directory may be anyone's: its own tokenizer is used.
         """
-        self._at, self._numbers = (stage, 0, 0), {}
-        self._model_dir = directory
+        self._begin(stage, 0)
+        self._open_pool(directory)
         tokenizer = load_tokenizer(directory)
         await self.sync(await asyncio.to_thread(_publish_directory, directory, version))
         evaluation = await evaluate(
@@ -95,6 +107,7 @@ class Controller:
             lambda problem: encode_prompt(problem, tokenizer),
             config,
             (end_of_text(tokenizer),),
+            partial(sampling_flops, forward=forward_flops(config_of(directory))),
             EVAL_SEED,
             lambda done, total: self._advance(stage, done, total),
         )
@@ -103,8 +116,8 @@ class Controller:
 
     async def train(self, stage: str, config: RlConfig, parent_id: str) -> LoopState:
         """Run an RL stage from its own last good checkpoint, or from `parent_id`. Raises LearnerLost."""
-        self._at, self._numbers = (stage, 0, config.steps), {}
-        self._model_dir = self.store.path(parent_id)
+        self._begin(stage, config.steps)
+        self._open_pool(self.store.path(parent_id))
         names = StageNames(self.plan.run, stage, parent_id, self.plan.seed)
         self._rl = RlStage(names, config, self.store, self.plan.learner, self, self._emit)
         try:
@@ -120,12 +133,10 @@ class Controller:
         return await self._pool.rollout(request, problem, scheme)
 
     async def sync(self, weights: WeightVersion) -> list[SyncReport]:
-        """Bring every worker to a version and prove it; the first call starts them."""
-        if self._pool is None:
-            assert self._model_dir is not None
-            pool = WorkerPool(self._model_dir, self.plan.engine, self.plan.pool, self.plan.env)
-            await pool.start()
-            self._pool = pool
+        """Bring every worker to a version and prove it; waits for the pool to be up."""
+        assert self._pool is not None, "a stage opens the pool first"
+        assert self._up is not None
+        await self._up
         return await self._pool.sync(weights)
 
     async def scale(self, rollout_workers: int | None, reward_workers: int | None) -> Progress:
@@ -138,7 +149,8 @@ class Controller:
 
     async def status(self) -> Progress:
         """Where the run stands now."""
-        return Progress(*self._at, dict(self._numbers), self._pool.status() if self._pool is not None else None)
+        pool = self._pool.status() if self._pool is not None else None
+        return Progress(*self._at, dict(self._numbers), tuple(self._warnings), pool)
 
     async def stop(self) -> None:
         """Ask the RL loop to save after the step it is in and return."""
@@ -154,6 +166,15 @@ class Controller:
     async def _sample(self, request: GroupRequest, problem: Problem) -> RolloutGroup:
         return await self.rollout(request, problem, Scheme("strict"))
 
+    def _open_pool(self, model: Path) -> None:
+        """Start the workers, once, with a model's architecture and tokenizer; the learner comes up meanwhile."""
+        if self._pool is None:
+            self._pool = WorkerPool(model, self.plan.engine, self.plan.pool, self.plan.env)
+            self._up = asyncio.create_task(self._pool.start())
+
+    def _begin(self, stage: str, total: int) -> None:
+        self._at, self._numbers, self._warnings = (stage, 0, total), {}, []
+
     def _advance(self, stage: str, done: int, total: int) -> None:
         self._at = (stage, done, total)
 
@@ -162,6 +183,8 @@ class Controller:
         if event == "rl_step":
             self._at = (fields["stage"], fields["step"], self._at[2])
             self._numbers = {k: fields[k] for k in ("reward", "strict", "outcome", "completion_tokens", "step_s")}
+        elif event in WARNINGS:
+            self._warnings.append(WARNINGS[event].format_map(fields))
 
     def _tell_pool(self, stage: str) -> None:
         """Write the pool's counters down at the end of a stage, and the workers that were given up."""
@@ -173,7 +196,4 @@ class Controller:
 
 def _publish_directory(directory: Path, version: int) -> WeightVersion:
     """A directory's weights in the object store. The controller owns the object, so it must outlive its readers."""
-    from actors.policy import load_any
-    from actors.weights import publish_model
-
     return publish_model(version, load_any(directory))

@@ -80,6 +80,7 @@ class Evaluation:
     checkpoint: str
     temperature: float
     tokens: int
+    flops: float
     seconds: float
     scores: tuple[ProblemScore, ...]
     samples: tuple[TraceSample, ...]
@@ -111,13 +112,14 @@ async def evaluate(
     encode: Callable[[Problem], tuple[int, ...]],
     config: EvalConfig,
     stop_token_ids: tuple[int, ...],
+    cost: Callable[[RolloutGroup], float],
     seed: int,
     progress: Callable[[int, int], None],
 ) -> Evaluation:
     """Sample and judge every problem with the weights that `sample` draws with; `checkpoint` is only written down.
 
     The seed of a problem depends on (seed, its id) alone, so that two checkpoints are compared on the same draws.
-    `progress` is told (problems done, problems in all).
+    `cost` gives the FLOPs of drawing a group; `progress` is told (problems done, problems in all).
     """
     gate = asyncio.Semaphore(GROUPS_IN_FLIGHT)
     started = time.monotonic()
@@ -139,6 +141,7 @@ async def evaluate(
         checkpoint=checkpoint,
         temperature=config.temperature,
         tokens=sum(len(r.completion.token_ids) for g in groups for r in g.rollouts),
+        flops=sum(map(cost, groups)),
         seconds=time.monotonic() - started,
         scores=tuple(score(g) for g in groups),
         samples=tuple(_trace(firsts[op]) for op in sorted(firsts)),

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-from actors.policy import forward_flops_per_token, load, save
+from actors.policy import forward_flops, load, save
 from actors.weights import WeightVersion, publish_model
 from trainers.attention import PACKED, layout_of
 from trainers.batch import Batch, Stream
@@ -142,6 +142,7 @@ class Learner:
         self.world_size = dist.get_world_size()
         self.steps = 0
         self.version = 0
+        self._forward = forward_flops(policy.config)
         self.optimizer = GuardedAdamW(
             _decay_groups(policy, config.optimizer.weight_decay),
             lr=0.0,
@@ -331,7 +332,7 @@ class Learner:
         flops = 0.0
         for stream in batch.streams:
             context = stream.visible_pairs / stream.tokens
-            flops += stream.tokens * (forward_flops_per_token(config, context) - head) + len(stream.targets) * head
+            flops += stream.tokens * (self._forward(context) - head) + len(stream.targets) * head
         return passes * flops
 
 

@@ -5,14 +5,17 @@ Counting is the learner's and the pool's; this module only adds up and converts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from actors.records import RolloutGroup
 
 _RL_PASSES = 5 / 3  # training passes per token that the paper books for RL: draw 2, score 2, update 6, of 6 units
 
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """A finished stage: its wall time, the tokens its learner computed and the FLOPs of generation and learning."""
+    """A finished stage: its wall time, the tokens its learner computed (an evaluation: drew), and the FLOPs of all."""
 
     name: str
     kind: str
@@ -21,16 +24,19 @@ class StageRecord:
     flops: float = 0.0
 
 
-def paper_tokens(prompts: int, group_size: int, longest: int) -> float:
-    """RL in equivalent training tokens as the paper books it: (5/3) N r L, with L the run's own longest sequence."""
-    return _RL_PASSES * prompts * group_size * longest
+def paper_tokens(completions: int, longest: int) -> float:
+    """RL in equivalent training tokens as the paper books it: (5/3) N r L, of N prompts drawn r times each.
+
+    `longest` (L) is the run's own longest sequence, prompt and completion, in tokens.
+    """
+    return _RL_PASSES * completions * longest
 
 
-def paper_prompts(tokens: float, group_size: int, longest: int) -> int:
-    """How many prompts that many training tokens buy."""
-    return int(tokens / (_RL_PASSES * group_size * longest))
+def sampling_flops(group: RolloutGroup, forward: Callable[[float], float]) -> float:
+    """Forward FLOPs of drawing a group: its prompt once, since engines keep prefixes, and each token it wrote.
 
-
-def sampling_flops(generated: int, prompt: int, flops_per_token: float) -> float:
-    """Forward FLOPs of drawing a completion: its prompt once and each token it wrote."""
-    return (generated + prompt) * flops_per_token
+    `forward(context)` is the cost of one token that sees `context` positions (`actors.policy.forward_flops`).
+    """
+    prompt = len(group.prompt_ids)
+    written = [len(rollout.completion.token_ids) for rollout in group.rollouts]
+    return prompt * forward(prompt / 2) + sum(count * forward(prompt + count / 2) for count in written)

@@ -23,6 +23,7 @@ from trainers.batch import Batch, pack
 from trainers.buffer import GroupBuffer, Slot
 from trainers.config import RlConfig
 from trainers.curriculum import Curriculum
+from trainers.finite import Patience
 from trainers.learner import StepReport
 from verifier.problem import Problem
 from verifier.reward import Scheme
@@ -78,7 +79,11 @@ class VerifierBroken(RuntimeError):
 
 
 class RlLoop:
-    """One RL stage. `save` writes a checkpoint of a state with a score; `emit` takes an event for metrics.jsonl."""
+    """One RL stage.
+
+    `cost` gives the FLOPs of drawing a group, `save` writes a checkpoint of a state with a score, `emit` takes an
+    event for metrics.jsonl.
+    """
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class RlLoop:
         learner: Learner,
         encode: Callable[[Problem], tuple[int, ...]],
         stop_token_ids: tuple[int, ...],
+        cost: Callable[[RolloutGroup], float],
         save: Callable[[LoopState, float], Awaitable[None]],
         emit: Callable[..., None],
     ) -> None:
@@ -97,6 +103,7 @@ class RlLoop:
         self.learner = learner
         self.encode = encode
         self.stop_token_ids = stop_token_ids
+        self.cost = cost
         self.save = save
         self.emit = emit
         self.stopping = False
@@ -111,6 +118,7 @@ class RlLoop:
         self.buffer = GroupBuffer(self.config.max_staleness)
         self._tasks: dict[int, asyncio.Task[list[RolloutGroup]]] = {}
         self._scores: list[float] = []
+        self._patience = Patience()
 
     async def run(self) -> None:
         """Train until the last step, or until `stopping` is set; the state is saved either way.
@@ -182,11 +190,12 @@ class RlLoop:
         return Drawn(self.buffer.consume(self.state.step), judged, time.monotonic() - started)
 
     async def _learn(self, drawn: Drawn) -> tuple[StepReport | None, float]:
-        """One optimiser step on the groups that have a gradient; none when no group has."""
+        """One optimiser step on the groups that have a gradient; none when no group has. Raises NotFinite."""
         started = time.monotonic()
         if not drawn.trained:
             return None, 0.0
         report = await self.learner.step(pack(drawn.trained, self.config.learning))
+        self._patience.see(report)
         return report, time.monotonic() - started
 
     async def _sync(self) -> float:
@@ -204,7 +213,7 @@ class RlLoop:
             step=self.state.step + 1,
             curriculum=tuple(self.curriculum.state()),
             tokens=self.state.tokens + (learned.tokens if learned else 0),
-            flops=self.state.flops + (learned.flops if learned else 0.0),
+            flops=self.state.flops + (learned.flops if learned else 0.0) + sum(map(self.cost, drawn.judged)),
         )
 
     async def _save(self) -> None:
@@ -237,6 +246,7 @@ def has_gradient(group: RolloutGroup) -> bool:
 
 def _statistics(drawn: Drawn) -> dict[str, float]:
     rollouts = [r for g in drawn.judged for r in g.rollouts]
+    lengths = [len(g.prompt_ids) + len(r.completion.token_ids) for g in drawn.judged for r in g.rollouts]
     verdicts = [r.verdict for r in rollouts if r.verdict is not None]
     return {
         "reward": fmean(r.reward for r in rollouts if r.reward is not None),
@@ -247,4 +257,6 @@ def _statistics(drawn: Drawn) -> dict[str, float]:
         "truncated": fmean(r.completion.finish_reason == "length" for r in rollouts),
         "no_gradient": 1 - len(drawn.trained) / len(drawn.judged),
         "judged_groups": len(drawn.judged),
+        "completions": len(rollouts),
+        "longest": max(lengths),
     }

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from trainers.batch import Batch, Document, pack_documents
 from trainers.config import PretrainConfig
+from trainers.finite import Patience
 from trainers.learner import StepReport
 from trainers.tasks import TaskConfig
 from verifier.mixture import Mixture
@@ -51,11 +52,6 @@ class Steps(Protocol):
         ...
 
 
-class NotFinite(RuntimeError):
-    """Too many steps in a row had a loss or gradient that is not finite; the last checkpoint is the last good state."""
-
-
-MAX_SKIPPED = 10  # in a row
 TOKENIZER_CORPUS = 20_000  # texts; the words of the task all occur many times in a tenth of that
 
 
@@ -110,11 +106,12 @@ def pretrain(
     `spent` is the tokens and FLOPs of the steps before. Raises NotFinite.
     """
     window = _Window(config, learner.steps, *spent)
+    patience = Patience()
     progress = window.progress(learner.steps)
     while learner.steps < config.steps and not stop():
-        window.add(learner.step(data.batch(learner.steps)))
-        if window.skipped_in_a_row > MAX_SKIPPED:
-            raise NotFinite(f"{window.skipped_in_a_row} steps in a row had no finite gradient; lower the learning rate")
+        step = learner.step(data.batch(learner.steps))
+        window.add(step)
+        patience.see(step)
         last = learner.steps == config.steps
         if learner.steps % config.report_every == 0 or last:
             progress = window.progress(learner.steps)
@@ -132,7 +129,7 @@ class _Window:
     def __init__(self, config: PretrainConfig, step: int, tokens: int, flops: float) -> None:
         self.config = config
         self.tokens, self.flops = tokens, flops
-        self.skipped = self.skipped_in_a_row = 0
+        self.skipped = 0
         self._begin = (time.monotonic(), step)
         self._reports: list[StepReport] = []
         self._since = time.monotonic()
@@ -142,7 +139,6 @@ class _Window:
         self.tokens += report.tokens
         self.flops += report.flops
         self.skipped += report.skipped
-        self.skipped_in_a_row = self.skipped_in_a_row + 1 if report.skipped else 0
 
     def progress(self, step: int) -> Progress:
         now = time.monotonic()

@@ -16,7 +16,7 @@ from typing import Any
 
 from actors.telemetry import read_events
 from trainers.evaluate import Evaluation, ProblemScore, curve, gain, interval, powers
-from trainers.ledger import StageRecord
+from trainers.ledger import StageRecord, paper_tokens
 
 BOOTSTRAP_SEED = 0  # intervals are part of the record: the same scores give the same interval
 
@@ -61,7 +61,7 @@ def summary(run: RunRecord) -> dict[str, Any]:
             "processor": platform.machine(),
         },
         "wall_s": sum(s.seconds for s in run.stages),
-        "stages": [asdict(s) for s in run.stages],
+        "stages": [asdict(s) | {"paper_tokens": _paper_tokens(run, s)} for s in run.stages],
         "eval": {name: _per_op(e) for name, e in (("before", run.before), ("after", run.after)) if e is not None},
         "bands": {band: _band(run, band) for band in run.bands.ranges},
         "gain": _gain(run, run.bands.ops(run.bands.target)) if run.before and run.after else None,
@@ -76,6 +76,14 @@ def summary(run: RunRecord) -> dict[str, Any]:
             "pause_s_max": max((e["pause_s"] for e in syncs), default=None),
         },
     }
+
+
+def _paper_tokens(run: RunRecord, stage: StageRecord) -> float:
+    """A stage in the unit in which the paper compares mid-training with RL: tokens trained on, or their equivalent."""
+    steps = [e for e in run.events if e["event"] == "rl_step" and e["stage"] == stage.name]
+    if steps:
+        return paper_tokens(sum(e["completions"] for e in steps), max(e["longest"] for e in steps))
+    return stage.tokens if stage.kind in ("pretrain", "midtrain") else 0
 
 
 def _per_op(evaluation: Evaluation) -> dict[str, Any]:

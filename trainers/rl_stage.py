@@ -9,15 +9,18 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from actors.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
+from actors.policy import config_of, forward_flops
 from actors.records import GroupRequest, RolloutGroup
 from actors.rollout import SyncReport
 from actors.tokenizer import end_of_text, load_tokenizer
 from actors.weights import WeightVersion
 from trainers.config import LearnerConfig, LossConfig, RlConfig
+from trainers.ledger import sampling_flops
 from trainers.loop import LoopState, RlLoop
 from trainers.pretrain import encode_prompt
 from trainers.worker import LearnerGroup, LearnerLost, LearnerPlan, Placement
@@ -80,6 +83,7 @@ class RlStage:
             self._learner,
             lambda problem: encode_prompt(problem, tokenizer),
             (end_of_text(tokenizer),),
+            partial(sampling_flops, forward=forward_flops(config_of(parent))),
             self._save,
             self._tell,
         )

@@ -347,7 +347,7 @@ def _fit(plan: LearnerPlan, placement: Placement, mailbox: Any) -> str | None:
 
 def _work(given: dict[str, Any]) -> None:
     """A rank: build the learner, then run verbs until told to stop."""
-    from trainers.pretrain import NotFinite
+    from trainers.finite import NotFinite
     from trainers.resume import ResumeError
 
     plan, mailbox = given["plan"], given["mailbox"]

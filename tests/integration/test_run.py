@@ -117,25 +117,41 @@ def test_a_job_killed_in_mid_run_and_resumed_ends_in_the_same_weights(straight, 
     assert final_weights(tmp_path) == final_weights(straight)
 
 
-def test_a_rollout_worker_killed_in_mid_step_costs_nothing_but_time(straight, tmp_path):
+def test_a_rollout_worker_and_then_the_learner_killed_in_mid_run_cost_nothing_but_time(straight, tmp_path):
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:
         when(lambda: len(learner_steps(tmp_path)) >= 2, process)
-        (victim, *_) = workers(process, "RolloutWorker")
-        victim.kill()
+        (engine, *_) = workers(process, "RolloutWorker")
+        engine.kill()
+        when(lambda: len(learner_steps(tmp_path)) >= 4, process)
+        (learner, *_) = workers(process, "RayTrainWorker")
+        learner.kill()
         output, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, output
-    assert [e["step"] for e in learner_steps(tmp_path)] == [1, 2, 3, 4, 5, 6]
-    assert [e["rollout_restarts"] for e in read_events(tmp_path / "metrics.jsonl") if e["event"] == "pool"] == [1]
+    events = list(read_events(tmp_path / "metrics.jsonl"))
+    assert [e["rollout_restarts"] for e in events if e["event"] == "pool"] == [1]
+    assert len([e for e in events if e["event"] == "learner_lost"]) == 1
+    assert "warning: the learner was lost" in output
+    assert sorted({e["step"] for e in learner_steps(tmp_path)}) == [1, 2, 3, 4, 5, 6]
     assert final_weights(tmp_path) == final_weights(straight)
 
 
-def test_a_learner_killed_in_mid_run_goes_on_from_its_last_checkpoint(straight, tmp_path):
+def test_a_full_disk_costs_checkpoints_then_the_run_and_never_the_last_good_one(straight, tmp_path):
+    """A limit on file sizes is what a full disk is to the learner: its write comes back with an error."""
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:
         when(lambda: len(learner_steps(tmp_path)) >= 2, process)
-        (victim, *_) = workers(process, "RayTrainWorker")
-        victim.kill()
+        (learner, *_) = workers(process, "RayTrainWorker")
+        learner.rlimit(psutil.RLIMIT_FSIZE, (1 << 20, psutil.RLIM_INFINITY))
         output, _ = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 0, output
+    assert process.returncode == 1, output
+    failed = [e["in_a_row"] for e in read_events(tmp_path / "metrics.jsonl") if e["event"] == "save_failed"]
+    assert failed == [1, 2, 3]
+    assert "warning" in output
+    assert "was not saved" in output
+    assert "Traceback" not in output
+    kept = CheckpointStore(tmp_path / "checkpoints").latest("rl")
+    assert kept is not None
+    assert kept.step == learner_steps(tmp_path)[-1]["step"] - 3
+    run_to_its_end(tmp_path, "--resume")
     assert final_weights(tmp_path) == final_weights(straight)
 
 

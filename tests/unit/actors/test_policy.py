@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from pydantic import ValidationError
+from transformers import LlamaConfig
 
 from actors.config import PolicyConfig, TokenizerConfig
-from actors.policy import block_parameters, build, forward_flops_per_token, load, save, total_parameters
+from actors.policy import block_parameters, build, forward_flops, load, save, total_parameters
 from actors.tokenizer import build_tokenizer
 
 SMALL = PolicyConfig(layers=2, hidden=32, ffn=48, heads=4, kv_heads=2, max_positions=64)
@@ -30,7 +31,16 @@ def test_parameters_are_counted_with_the_tied_head_once():
 def test_flops_are_two_per_weight_and_four_per_visible_channel():
     config = build(SMALL, 50, 0).config
     weights = 2 * (32 * 32 * 2 + 2 * 32 * 16 + 3 * 32 * 48) + 50 * 32
-    assert forward_flops_per_token(config, 10) == 2 * weights + 4 * 2 * 32 * 10
+    assert forward_flops(config)(10) == 2 * weights + 4 * 2 * 32 * 10
+
+
+def test_flops_of_other_peoples_models_leave_out_an_untied_input_embedding():
+    tied, untied = (
+        LlamaConfig(vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                    num_key_value_heads=2, tie_word_embeddings=tie)
+        for tie in (True, False)
+    )  # fmt: skip
+    assert forward_flops(tied)(7) == forward_flops(untied)(7) == forward_flops(build(SMALL, 50, 0).config)(7)
 
 
 def test_a_saved_policy_is_a_transformers_directory_that_loads_back(tmp_path):

@@ -55,6 +55,25 @@ def test_a_full_disk_drops_events_whole_and_counts_them(tmp_path: Path) -> None:
     assert [e["event"] for e in read_events(path)] == ["before", "after"]
 
 
+def test_two_writers_of_one_log_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with EventLog(path) as one, EventLog(path) as other:
+        for number in range(3):
+            one.write("one", number=number)
+            other.write("other", number=number)
+    assert [(e["event"], e["number"]) for e in read_events(path)] == [
+        (w, n) for n in range(3) for w in ("one", "other")
+    ]
+
+
+def test_a_number_that_is_not_finite_is_null_in_a_file_that_any_reader_of_json_takes(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with EventLog(path) as log:
+        log.write("a", loss=float("nan"), parts={"norm": float("inf"), "all": (1.0, float("-inf"))})
+    (event,) = read_events(path)
+    assert (event["loss"], event["parts"]) == (None, {"norm": None, "all": [1.0, None]})
+
+
 def test_metric_names_are_unique_and_counters_end_in_total() -> None:
     assert len({m.name for m in METRICS}) == len(METRICS)
     assert all(m.name.endswith("_total") == (m.kind == "counter") for m in METRICS)

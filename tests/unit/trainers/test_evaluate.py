@@ -37,7 +37,9 @@ async def sample(request: GroupRequest, problem: Problem) -> RolloutGroup:
 
 def run(seed: int = 0) -> Evaluation:
     problems = held_out(CONFIG, target_ops=(3,), seed=1)
-    return asyncio.run(evaluate(sample, "c", problems, lambda p: (1,), CONFIG, (3,), seed, lambda done, total: None))
+    return asyncio.run(
+        evaluate(sample, "c", problems, lambda p: (1,), CONFIG, (3,), lambda group: 2.0, seed, lambda done, total: None)
+    )
 
 
 def scores(*strict: int, samples: int = 4) -> list[ProblemScore]:

@@ -11,6 +11,7 @@ import pytest
 from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
 from trainers.batch import Batch
 from trainers.config import RlConfig
+from trainers.finite import MAX_SKIPPED, NotFinite
 from trainers.learner import StepReport
 from trainers.loop import LoopState, RlLoop, VerifierBroken
 from verifier.problem import Problem
@@ -54,12 +55,15 @@ class FakePool:
 class FakeLearner:
     """Remembers what it was given; its weights are the sum of all advantages it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, skips: int = 0) -> None:
         self.batches: list[Batch] = []
+        self.skips = skips
 
     async def step(self, batch: Batch) -> StepReport:
         self.batches.append(batch)
-        return StepReport(0.0, 1.0, 1e-4, 0.0, 1.0, 0.0, 0.0, 0.0, batch.tokens, 1, 10.0, 0.1, 0)
+        return StepReport(
+            0.0, 1.0, 1e-4, 0.0, 1.0, 0.0, 0.0, 0.0, batch.tokens, 1, 10.0, 0.1, len(self.batches) <= self.skips
+        )
 
     async def publish(self, version: int):
         return SimpleNamespace(version=version)
@@ -79,9 +83,9 @@ def config(**fields) -> RlConfig:
 
 
 class Run:
-    def __init__(self, pool: FakePool | None = None, **fields) -> None:
+    def __init__(self, pool: FakePool | None = None, learner: FakeLearner | None = None, **fields) -> None:
         self.pool = pool or FakePool()
-        self.learner = FakeLearner()
+        self.learner = learner or FakeLearner()
         self.saved: list[tuple[LoopState, float]] = []
         self.events: list[tuple[str, dict]] = []
 
@@ -95,6 +99,7 @@ class Run:
             self.learner,
             lambda problem: (1, 2),
             (3,),
+            lambda group: 100.0,
             save,
             lambda event, **values: self.events.append((event, values)),
         )
@@ -110,6 +115,8 @@ def test_every_step_learns_from_all_its_groups_and_saves_when_due():
     assert len(run.learner.batches) == 4
     assert [state.step for state, _ in run.saved] == [2, 4]
     assert [v["step"] for e, v in run.events if e == "rl_step"] == [1, 2, 3, 4]
+    assert [(v["completions"], v["longest"]) for e, v in run.events if e == "rl_step"] == [(12, 5)] * 4
+    assert run.loop.state.flops == 4 * (10.0 + 3 * 100.0)
     assert len({r.group_id for r in run.pool.asked}) == len(run.pool.asked) == 12
 
 
@@ -164,3 +171,9 @@ def test_asking_to_stop_saves_after_the_step_and_returns():
 def test_a_verifier_that_fails_often_stops_the_run_rather_than_teach():
     with pytest.raises(VerifierBroken, match="12 of 12"):
         Run(FakePool(failing=4)).go()
+
+
+def test_a_few_steps_without_a_finite_gradient_are_left_out_and_too_many_in_a_row_stop_the_run():
+    assert Run(learner=FakeLearner(skips=MAX_SKIPPED), steps=12).go().loop.state.step == 12
+    with pytest.raises(NotFinite, match="11 steps in a row"):
+        Run(learner=FakeLearner(skips=11), steps=12).go()

@@ -8,8 +8,9 @@ from actors.config import PolicyConfig, TokenizerConfig
 from actors.policy import build, load
 from actors.tokenizer import EOS, build_tokenizer, decode_with_offsets
 from trainers.config import OptimizerConfig, PretrainConfig
+from trainers.finite import NotFinite
 from trainers.learner import Learner
-from trainers.pretrain import DocumentStream, NotFinite, document_of, pretrain
+from trainers.pretrain import DocumentStream, document_of, pretrain
 from trainers.process_group import form_group_of_one
 from trainers.tasks import TaskConfig
 from trainers.worker import PretrainJob, run_pretrain

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from actors.telemetry import EventLog
 from trainers.evaluate import Evaluation, ProblemScore, TraceSample
 from trainers.ledger import StageRecord
@@ -18,7 +20,7 @@ def evaluation(strict: int) -> Evaluation:
         ProblemScore(f"p{op}-{i}", op, "forward", "zoo", 4, 4, strict, 0.5, {}) for op in (2, 3) for i in (0, 1)
     )
     sample = TraceSample("p", 2, "A problem.", "A question?", HOSTILE, False, ((0, 25, "wrong value", "<b>no</b>"),))
-    return Evaluation("c", 1.0, 10, 1.0, scores, (sample,))
+    return Evaluation("c", 1.0, 10, 2e6, 1.0, scores, (sample,))
 
 
 def record(events=(), before: Evaluation | None = None, after: Evaluation | None = None) -> RunRecord:
@@ -39,12 +41,14 @@ def test_the_report_holds_the_grid_the_gain_and_the_counters(tmp_path):
         {"event": "sync", "canary_max_abs_diff": 1e-6, "pause_s": 0.01},
         {"event": "sync", "canary_max_abs_diff": 3e-6, "pause_s": 0.02},
         {"event": "pool", "rollout_restarts": 1, "resent_groups": 2, "verifier_errors": 0},
-        {"event": "rl_step", "stage": "rl", "step": 1, "outcome": 0.5, "strict": 0.25},
-    ]
+        {"event": "rl_step", "stage": "rl", "step": 1, "outcome": 0.5, "strict": 0.25,
+         "completions": 30, "longest": 200},
+    ]  # fmt: skip
     content = write(tmp_path, record(events, evaluation(1), evaluation(3)))
     assert json.loads((tmp_path / "report.json").read_text()) == content
     assert content["wall_s"] == 2.0
     assert content["stages"][0]["flops"] == 1e9
+    assert content["stages"][0]["paper_tokens"] == pytest.approx(5 / 3 * 30 * 200)
     cell = content["eval"]["before"]["3"]
     assert (cell["n_problems"], cell["n_samples"], cell["strict"]["1"], cell["outcome"]["4"]) == (2, 4, 0.25, 1.0)
     assert content["gain"]["strict_pass@1"] == {"mean": 0.5, "lo": 0.5, "hi": 0.5}
