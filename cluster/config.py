@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from actors.config import EngineConfig, PolicyConfig, PoolConfig, TokenizerConfig
 from cluster.errors import UserError
+from cluster.trackers import Tracker
 from trainers.config import PretrainConfig, RlConfig
 from trainers.evaluate import EvalConfig
 from trainers.report import Bands
@@ -121,6 +122,7 @@ class Recipe(_Model):
     policy: PolicyConfig
     engine: EngineConfig
     bands: BandsConfig
+    trackers: tuple[Tracker, ...] = Field(default=(), description="dashboards to write besides metrics.jsonl")
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     @model_validator(mode="after")

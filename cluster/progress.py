@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from rich.console import Console
@@ -23,9 +23,10 @@ PLAIN_EVERY_S = 10.0  # between two lines where there is no terminal
 
 
 class Reporter:
-    """Prints stages as they begin and end, and one line of progress between."""
+    """Prints stages as they begin and end, and one line of progress between; `also` is called at every progress."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, also: Callable[[], None] = lambda: None) -> None:
+        self._also = also
         self._console = Console(file=sys.stderr, highlight=False)
         self._live: Live | None = None
         self._stage = ""
@@ -79,6 +80,7 @@ class Reporter:
         self._tell(f"{at.done}/{at.total}  {numbers}  {_minutes(left) + ' left' if left is not None else ''}")
 
     def _tell(self, line: str) -> None:
+        self._also()
         if self._live is not None:
             self._live.update(Text(f"  {self._stage:<12} {line}"))
         elif time.monotonic() - self._told_at >= PLAIN_EVERY_S:

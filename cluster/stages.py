@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -31,6 +31,7 @@ from cluster.folder import RunFolder
 from cluster.progress import Reporter
 from cluster.resources import Resources
 from cluster.runtime import running
+from cluster.trackers import Dashboards
 from trainers.controller import Controller, ControllerPlan, controller_name
 from trainers.evaluate import Evaluation
 from trainers.ledger import StageRecord
@@ -51,9 +52,10 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
     """Run every stage that is not done. Returns only if all are done; raises what stopped the run otherwise."""
     done = {record.name for record in folder.stages()}
     left = [stage for stage in recipe.stages if stage.name not in done]
-    report = Reporter(recipe.name)
+    dashboards = Dashboards(recipe.name, folder.path, recipe.trackers)
+    report = Reporter(recipe.name, dashboards.catch_up)
     report.skipped(done)
-    with _cluster(recipe, folder, address, insecure, left) as workplace:
+    with closing(dashboards), _cluster(recipe, folder, address, insecure, left) as workplace:
         for stage in left:
             began = time.monotonic()
             report.begin(stage.name)
