@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def by_tokens(mixture: Mixture, tokenizer: Path) -> Mixture:
         Cell(cell.op, cell.mode, cell.template, cell.share / mean_length(mixture.spec(cell), count), cell.depth)
         for cell in mixture.cells
     ]
-    return Mixture(scaled(cells), mixture.max_facts, mixture.max_answer)
+    return replace(mixture, cells=scaled(cells))
 
 
 @cache

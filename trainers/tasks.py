@@ -9,8 +9,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from verifier.problem import DEFAULT_MAX_ANSWER, MODES, TEMPLATES, Mode, Template
-from verifier.tasks import PRESETS, Cell, Mixture
+from verifier.problem import DEFAULT_MAX_ANSWER, DEFAULT_MAX_CONSTANT, MODES, TEMPLATES, Mode, Template
+from verifier.tasks import Cell, Mixture, preset
 
 
 class TaskConfig(BaseModel):
@@ -26,25 +26,26 @@ class TaskConfig(BaseModel):
     depth: int = Field(default=2, ge=2, le=3)
     max_facts: int | None = Field(default=None, ge=1, description="most sentences of a problem; distractors give way")
     max_answer: int = Field(default=DEFAULT_MAX_ANSWER, ge=1, description="largest answer of a reverse problem")
+    max_constant: int = Field(default=DEFAULT_MAX_CONSTANT, ge=1, description="number range: constants are 1 to this")
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
         if (self.preset is None) == (not self.ops):
             raise ValueError("name either a preset or the ops")
-        if self.preset is not None and self.preset not in PRESETS:
-            raise ValueError(f"unknown preset {self.preset!r}; known: {', '.join(sorted(PRESETS))}")
+        if self.preset is not None and self != TaskConfig.model_construct(preset=self.preset):
+            raise ValueError(f"preset {self.preset!r} says all of its tasks: leave the other fields out")
         if self.shares and len(self.shares) != len(self.ops):
             raise ValueError(f"{len(self.shares)} shares for {len(self.ops)} ops")
-        self.mixture()  # raises when the shares do not sum to 1
+        self.mixture()  # raises where the preset is unknown, the shares do not sum to 1 or a problem cannot be made
         return self
 
     def mixture(self) -> Mixture:
         """The mixture this names."""
         if self.preset is not None:
-            return PRESETS[self.preset]
+            return preset(self.preset)
         shares = self.shares or tuple(1 / len(self.ops) for _ in self.ops)
         cells = tuple(
             Cell(op=op, mode=self.mode, template=self.template, share=share, depth=self.depth)
             for op, share in zip(self.ops, shares, strict=True)
         )
-        return Mixture(cells=cells, max_facts=self.max_facts, max_answer=self.max_answer)
+        return Mixture(cells, self.max_facts, self.max_answer, self.max_constant)

@@ -19,7 +19,10 @@ from verifier.structure import GRAND, KINDS, PLACES, TOTAL, Builder, DeadEnd, Sh
 MAX_VALUE = 1000
 MAX_OP = 40
 MIN_OP = {2: 2, 3: 4}  # by depth; at depth 3 the smallest is a count, an average and their product, which costs 2
-_ATTEMPTS = 1000
+_ATTEMPTS = 2000
+MAX_ANSWER = 100
+# The largest constants of an op: with these, and every other field at its worst, one draw in 70 succeeds.
+_CONSTANTS = 500
 # A quarter of all draws or more succeed where op < 3 * facts; beyond that shapes become contrived, then impossible.
 _EDGES_PER_FACT = 3
 # Times only up to here, so that sums of products stay within MAX_VALUE.
@@ -81,8 +84,11 @@ def check_spec(spec: ProblemSpec) -> None:
         raise ImpossibleSpec(f"depth is 2 or 3, not {spec.depth}")
     if not MIN_OP[spec.depth] <= spec.op <= MAX_OP:
         raise ImpossibleSpec(f"op is {MIN_OP[spec.depth]} to {MAX_OP} at depth {spec.depth}, not {spec.op}")
-    if spec.max_answer < 1:
-        raise ImpossibleSpec(f"max_answer is at least 1, not {spec.max_answer}")
+    if not 1 <= spec.max_answer <= MAX_ANSWER:
+        raise ImpossibleSpec(f"max_answer is 1 to {MAX_ANSWER}, not {spec.max_answer}")
+    if not 1 <= spec.max_constant <= _CONSTANTS // spec.op:
+        most = _CONSTANTS // spec.op
+        raise ImpossibleSpec(f"max_constant is 1 to {most} at op {spec.op}, not {spec.max_constant}")
     if spec.max_facts is not None:
         _check_facts(spec, spec.max_facts)
 
@@ -103,7 +109,7 @@ def _attempt(spec: ProblemSpec, rng: Random) -> Graph:
     most = 2 * PLACES * KINDS if spec.max_facts is None else spec.max_facts - reverse
     builder = Builder(rng, spec.depth, most)
     builder.needed(spec.op, rng.random() < _TOTAL_QUESTION)
-    values = Values(builder.shape, rng)
+    values = Values(builder.shape, rng, spec.max_constant)
     if reverse:
         values.hide(spec.max_answer)
     values.settle(builder.shape.order)
@@ -140,9 +146,12 @@ def _distractors(rng: Random, spec: ProblemSpec) -> int:
 class Values:
     """Operations, constants and values for the nodes of a shape, parents first."""
 
-    def __init__(self, shape: Shape, rng: Random) -> None:
+    def __init__(self, shape: Shape, rng: Random, max_constant: int) -> None:
         self._shape = shape
         self._random = rng.random
+        self._max_constant = max_constant
+        # The reference's literals: 1 in one of nine, 2 to 4 alike; 1 stays rarer in every range.
+        self._one = 1.0 if max_constant == 1 else 0.44 / max_constant
         self.operation: list[Operation] = []
         self.constant: list[int | None] = []
         self.value: list[int] = []
@@ -189,11 +198,13 @@ class Values:
             self.operation[node] = Operation.TOTAL
             self._sum(node, parents)
         elif not parents:
-            draw = self._random()
-            # The reference's literals: 1 in one of nine, 2 to 4 alike.
-            self.value[node] = self.constant[node] = 1 if draw < 0.11 else 2 + int((draw - 0.11) / 0.89 * 3)
+            self.value[node] = self.constant[node] = self._literal(self._random())
         else:
             self._compute(node, parents)
+
+    def _literal(self, draw: float) -> int:
+        one = self._one
+        return 1 if draw < one else 2 + int((draw - one) / (1 - one) * (self._max_constant - 1))
 
     def _sum(self, node: int, parents: list[int]) -> None:
         value, slope = self.value, self.slope
@@ -226,13 +237,13 @@ class Values:
 
     def _apply_constant(self, node: int, inner: Operation) -> Operation:
         times, draw = self._random() < 0.48, self._random()
-        factor = 2 + int(draw * 3)
-        if times and factor * self.value[node] <= _MAX_PRODUCT:
+        factor = 2 + int(draw * (self._max_constant - 1))
+        if times and factor <= self._max_constant and factor * self.value[node] <= _MAX_PRODUCT:
             self.constant[node] = factor
             self.value[node] *= factor
             self.slope[node] *= factor
             return _TIMES[inner]
-        constant = 1 + int(draw * 4)
+        constant = 1 + int(draw * self._max_constant)
         self.constant[node] = constant
         self.value[node] += constant
         return _PLUS[inner]

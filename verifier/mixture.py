@@ -14,7 +14,7 @@ from typing import Literal
 
 from verifier.errors import BadMixture
 from verifier.generate import check_spec
-from verifier.problem import DEFAULT_MAX_ANSWER, Mode, ProblemSpec, Template
+from verifier.problem import DEFAULT_MAX_ANSWER, DEFAULT_MAX_CONSTANT, Mode, ProblemSpec, Template
 
 SHARE_TOLERANCE = 1e-9
 
@@ -53,6 +53,7 @@ class Mixture:
     cells: tuple[Cell, ...]
     max_facts: int | None = None
     max_answer: int = DEFAULT_MAX_ANSWER
+    max_constant: int = DEFAULT_MAX_CONSTANT
     _bounds: tuple[float, ...] = field(init=False, repr=False, compare=False, default=())
     _specs: tuple[ProblemSpec, ...] = field(init=False, repr=False, compare=False, default=())
 
@@ -65,7 +66,8 @@ class Mixture:
 
     def spec(self, cell: Cell) -> ProblemSpec:
         """What to make for one of the cells."""
-        return ProblemSpec(cell.op, cell.mode, cell.template, cell.depth, self.max_facts, self.max_answer)
+        limits = self.max_facts, self.max_answer, self.max_constant
+        return ProblemSpec(cell.op, cell.mode, cell.template, cell.depth, *limits)
 
     def spec_at(self, seed: int, index: int) -> ProblemSpec:
         """The spec of problem `index` of the stream `seed`: a cell drawn by its share."""

@@ -19,6 +19,7 @@ TEMPLATES: tuple[Template, ...] = ("zoo", "school", "movie")
 
 REFERENCE_MAX_ANSWER = 4
 DEFAULT_MAX_ANSWER = 20
+DEFAULT_MAX_CONSTANT = 4
 
 
 class Operation(StrEnum):
@@ -45,7 +46,9 @@ class ProblemSpec:
 
     `max_facts` caps the sentences of the problem (distractors are what gives way); None leaves the reference's
     amount. Reverse answers are drawn from 1 to `max_answer`: REFERENCE_MAX_ANSWER is what the published models know,
-    the default is harder to guess (docs/decisions/0020-reverse-answers.md).
+    the default is harder to guess (docs/decisions/0020-reverse-answers.md). `max_constant` is the number range: the
+    numbers of the other sentences are drawn from 1 to it, factors from 2; the default is the reference's
+    (docs/decisions/0060-number-range.md).
     """
 
     op: int
@@ -54,6 +57,7 @@ class ProblemSpec:
     depth: int = 2
     max_facts: int | None = None
     max_answer: int = DEFAULT_MAX_ANSWER
+    max_constant: int = DEFAULT_MAX_CONSTANT
 
 
 @dataclass(frozen=True, slots=True)

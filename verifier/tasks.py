@@ -89,7 +89,7 @@ def problems_for_eval(
     """For each op `n` fixed problems of a split, no two of them the same, shared out over the op's cells.
 
     The set of a cell does not depend on the other cells, so that an op's problems stay the same when ops are added.
-    `cells` that are no Mixture are taken as they are, with a Mixture's default facts and answer range.
+    `cells` that are no Mixture are taken as they are, with a Mixture's default facts and ranges.
     Raises BadMixture where a cell has fewer distinct problems of the split than are asked for.
     """
     mixture = cells if isinstance(cells, Mixture) else None

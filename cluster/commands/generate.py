@@ -63,6 +63,9 @@ def main(
     max_answer: Annotated[
         int | None, typer.Option(help="Largest answer of a reverse problem; the reference: 4.")
     ] = None,
+    max_constant: Annotated[
+        int | None, typer.Option(help="Number range: the constants are 1 to this; default and reference: 4.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0 is one a core. The bytes are the same.")] = ALL_CORES,
 ) -> None:
     """Write problems with their questions, gold solutions and graphs."""
@@ -71,7 +74,7 @@ def main(
 
     amount, unit = _budget(count, tokens, tokenizer)
     mixture = _mixture(op, preset, mode, template, depth)
-    mixture = _limited(mixture, max_facts, max_answer)
+    mixture = _limited(mixture, max_facts=max_facts, max_answer=max_answer, max_constant=max_constant)
     if tokenizer is not None:
         mixture = problem_files.by_tokens(mixture, tokenizer)
     job = problem_files.Job(mixture, seed, split.value if split else None, Budget(amount, unit), tokenizer)
@@ -106,9 +109,8 @@ def _mixture(
     return tasks.Mixture((tasks.Cell(op or 0, *chosen, share=1.0, depth=depth or 2),))
 
 
-def _limited(mixture: Mixture, max_facts: int | None, max_answer: int | None) -> Mixture:
-    facts = mixture.max_facts if max_facts is None else max_facts
-    return replace(mixture, max_facts=facts, max_answer=mixture.max_answer if max_answer is None else max_answer)
+def _limited(mixture: Mixture, **limits: int | None) -> Mixture:
+    return replace(mixture, **{name: limit for name, limit in limits.items() if limit is not None})
 
 
 def _processes(jobs: int, count: int | None) -> int:

@@ -103,10 +103,11 @@ def test_a_preset_is_narrowed_to_a_mode_and_a_template(tmp_path):
 
 def test_facts_and_answers_are_limited_as_asked(tmp_path):
     out = tmp_path / "rows.jsonl"
-    limits = ["--max-facts", 5, "--max-answer", 2, "--depth", 2]
+    limits = ["--max-facts", 5, "--max-answer", 2, "--max-constant", 2, "--depth", 2]
     _run(generate, "--op", 6, "--mode", "reverse", *limits, "--count", 40, "--out", out)
     rows = _rows(out)
     assert {row["answer"] for row in rows} == {"1", "2"}
+    assert {node["constant"] for row in rows for node in row["graph"]["nodes"]} == {None, 1, 2}
     assert max(row["problem"].count(".") for row in rows) <= 5
 
 
@@ -133,6 +134,9 @@ def test_a_token_budget_is_filled_and_never_exceeded(tmp_path):
         (["--op", 41], ImpossibleSpec, "op"),
         (["--op", 2, "--depth", 3], ImpossibleSpec, "depth"),
         (["--op", 6, "--max-facts", 10_000], ImpossibleSpec, "max_facts"),
+        (["--op", 6, "--max-answer", 10**6], ImpossibleSpec, "max_answer is 1 to 100"),
+        (["--op", 20, "--max-constant", 30], ImpossibleSpec, "max_constant is 1 to 25 at op 20"),
+        (["--preset", "op17-20_uniform", "--max-constant", 29], ImpossibleSpec, "at op 18"),
         (["--preset", "id2-10"], UnknownPreset, "id2-10"),
         (["--preset", "op17-20_uniform", "--template", "movie"], BadMixture, ""),
         (["--preset", "op17-20_uniform", "--depth", 3], UserError, "depth"),

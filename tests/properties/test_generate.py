@@ -17,7 +17,8 @@ def specs(draw: st.DrawFn) -> ProblemSpec:
     mode = draw(st.sampled_from(MODES))
     given = 1 if mode == "reverse" else 0
     facts = draw(st.none() | st.integers(-(-(op + 1) // 3) + given, 25 + given))
-    return ProblemSpec(op, mode, draw(st.sampled_from(TEMPLATES)), depth, facts, draw(st.integers(1, 50)))
+    answer, constant = draw(st.integers(1, 50)), draw(st.integers(1, 500 // op))
+    return ProblemSpec(op, mode, draw(st.sampled_from(TEMPLATES)), depth, facts, answer, constant)
 
 
 SEEDS = st.integers(0, (1 << 63) - 1)
@@ -34,6 +35,8 @@ def test_a_problem_is_what_its_spec_says(spec, seed):
     assert spec.max_facts is None or sentences <= spec.max_facts
     assert (graph.given is not None) == (spec.mode == "reverse")
     assert spec.mode == "forward" or 1 <= problem.answer <= spec.max_answer
+    constants = [quantity.constant or 1 for quantity in graph.needed + graph.distractors]
+    assert 1 <= min(constants) <= max(constants) <= spec.max_constant
 
 
 @settings(max_examples=60, deadline=None)

@@ -23,6 +23,7 @@ specs = st.builds(
     template=st.sampled_from(TEMPLATES),
     depth=st.sampled_from((2, 3)),
     max_answer=st.integers(1, 20),
+    max_constant=st.integers(1, 12),
 )
 problems = st.builds(generate, specs, st.integers(0, 2**63 - 1))
 

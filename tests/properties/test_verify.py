@@ -28,6 +28,7 @@ problems = st.builds(
     template=st.sampled_from(TEMPLATES),
     seed=st.integers(0, 40),
     depth=st.sampled_from([2, 3]),
+    max_constant=st.sampled_from([1, 4, 16]),
 )
 randoms = st.integers(0, 2**32).map(Random)
 

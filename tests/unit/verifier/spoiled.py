@@ -12,15 +12,22 @@ from random import Random
 
 from verifier.generate import generate
 from verifier.gold import Gold, prepare
-from verifier.problem import Mode, Problem, ProblemSpec, Template
+from verifier.problem import DEFAULT_MAX_CONSTANT, Mode, Problem, ProblemSpec, Template
 
 LETTERS = "abcdefghijklmnopqrstuvwyzABCDEFGHIJKLMNOPQRSTUVWYZ"  # without the unknown's
 STEP = re.compile(r"Define (.*?) as ([A-Za-z]);(.*?)(?= Define |$)", re.DOTALL)
 
 
 @lru_cache(maxsize=512)
-def made(op: int, mode: Mode = "forward", template: Template = "zoo", seed: int = 0, depth: int = 2) -> Problem:
-    return generate(ProblemSpec(op, mode, template, depth), seed)
+def made(
+    op: int,
+    mode: Mode = "forward",
+    template: Template = "zoo",
+    seed: int = 0,
+    depth: int = 2,
+    max_constant: int = DEFAULT_MAX_CONSTANT,
+) -> Problem:
+    return generate(ProblemSpec(op, mode, template, depth, max_constant=max_constant), seed)
 
 
 @lru_cache(maxsize=512)

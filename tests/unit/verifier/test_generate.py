@@ -159,6 +159,22 @@ def test_reverse_answers_fill_their_range():
     assert {generate(ProblemSpec(5, "reverse", max_answer=1), seed).answer for seed in range(20)} == {1}
 
 
+@pytest.mark.parametrize("most", [1, 2, 4, 21])
+def test_constants_fill_their_number_range(most):
+    problems = [generate(ProblemSpec(8, mode, max_constant=most), seed) for mode in MODES for seed in range(150)]
+    told = [quantity for problem in problems for quantity in problem.graph.needed + problem.graph.distractors]
+    factors = {quantity.constant for quantity in told if quantity.operation.startswith("times")}
+    assert {quantity.constant for quantity in told} - {None} == set(range(1, most + 1))
+    assert factors == set(range(2, most + 1))
+
+
+def test_the_widest_ranges_that_are_allowed_can_be_kept():
+    for op in (4, 8, 20, 40):
+        for mode in MODES:
+            least = -(-(op + 1) // 3) + (mode == "reverse")
+            generate(ProblemSpec(op, mode, "zoo", 3, least, 100, 500 // op), 1)
+
+
 def test_letters_of_a_trace_are_drawn_once_and_cannot_leak_in_reverse():
     for seed in range(20):
         text = generate(ProblemSpec(15, "reverse"), seed).solution
@@ -180,7 +196,10 @@ def test_letters_of_a_trace_are_drawn_once_and_cannot_leak_in_reverse():
         (ProblemSpec(5, max_facts=26), "more than a template has names for: 25 at most"),
         (ProblemSpec(5, "reverse", depth=3, max_facts=52), "51 at most"),
         (ProblemSpec(5, max_facts=0), "max_facts of at least 2"),
-        (ProblemSpec(5, "reverse", max_answer=0), "max_answer is at least 1"),
+        (ProblemSpec(5, "reverse", max_answer=0), "max_answer is 1 to 100, not 0"),
+        (ProblemSpec(5, "reverse", max_answer=101), "max_answer is 1 to 100, not 101"),
+        (ProblemSpec(5, max_constant=0), "max_constant is 1 to 100 at op 5, not 0"),
+        (ProblemSpec(40, max_constant=13), "max_constant is 1 to 12 at op 40, not 13"),
     ],
 )
 def test_what_cannot_be_made_is_refused_with_the_remedy(spec, hint):

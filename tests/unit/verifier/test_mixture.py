@@ -31,10 +31,11 @@ def test_a_cell_that_cannot_be_made_is_refused_at_once():
 
 
 def test_specs_carry_what_the_mixture_says_and_follow_the_shares():
-    mixture = Mixture((Cell(2, "forward", "zoo", 0.25), Cell(5, "reverse", "movie", 0.75)), max_facts=6, max_answer=9)
+    cells = (Cell(2, "forward", "zoo", 0.25), Cell(5, "reverse", "movie", 0.75))
+    mixture = Mixture(cells, max_facts=6, max_answer=9, max_constant=7)
     specs = Counter(mixture.spec_at(1, index) for index in range(4000))
     assert {(spec.op, spec.mode, spec.template) for spec in specs} == {(2, "forward", "zoo"), (5, "reverse", "movie")}
-    assert all((spec.max_facts, spec.max_answer) == (6, 9) for spec in specs)
+    assert all((spec.max_facts, spec.max_answer, spec.max_constant) == (6, 9, 7) for spec in specs)
     assert 900 < next(number for spec, number in specs.items() if spec.op == 2) < 1100
 
 
