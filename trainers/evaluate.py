@@ -62,15 +62,14 @@ class ProblemScore:
 
 @dataclass(frozen=True, slots=True)
 class TraceSample:
-    """One judged completion to look at: the texts, and per step its span, status and reason."""
+    """One completion to look at, with all that judging it again takes: the verdict follows from the texts."""
 
     problem_id: str
     op: int
     problem: str
     question: str
+    solution: str
     text: str
-    verified: bool
-    steps: tuple[tuple[int, int, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,8 @@ async def evaluate(
         return group
 
     groups = await asyncio.gather(*(one(i, p) for i, p in enumerate(problems)))
-    firsts = {g.problem.spec.op: g for g in reversed(groups)}
+    judged = [(g.problem, r.text) for g in groups for r in g.rollouts if r.verdict is not None]
+    firsts = {problem.spec.op: _trace(problem, text) for problem, text in reversed(judged)}
     return Evaluation(
         checkpoint=checkpoint,
         temperature=config.temperature,
@@ -144,23 +144,12 @@ async def evaluate(
         flops=sum(map(cost, groups)),
         seconds=time.monotonic() - started,
         scores=tuple(score(g) for g in groups),
-        samples=tuple(_trace(firsts[op]) for op in sorted(firsts)),
+        samples=tuple(firsts[op] for op in sorted(firsts)),
     )
 
 
-def _trace(group: RolloutGroup) -> TraceSample:
-    rollout = group.rollouts[0]
-    problem, verdict = group.problem, rollout.verdict
-    steps = verdict.steps if verdict is not None else ()
-    return TraceSample(
-        problem_id=problem.id,
-        op=problem.spec.op,
-        problem=problem.problem,
-        question=problem.question,
-        text=rollout.text,
-        verified=verdict is not None and verdict.verified,
-        steps=tuple((s.start, s.end, s.status.value, s.reason) for s in steps),
-    )
+def _trace(problem: Problem, text: str) -> TraceSample:
+    return TraceSample(problem.id, problem.spec.op, problem.problem, problem.question, problem.solution, text)
 
 
 def held_out(config: EvalConfig, target_ops: Collection[int], seed: int) -> list[Problem]:

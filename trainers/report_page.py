@@ -1,12 +1,13 @@
 """The report as one static HTML page: figures as inline SVG, no script, no outside request.
 
-Only how it looks; every number comes from `trainers.report`.
+Only how it looks; every number comes from `trainers.report`, every verdict on a trace from `verifier`.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,10 @@ from matplotlib.ticker import ScalarFormatter
 
 from trainers.evaluate import TraceSample
 from trainers.report import RunRecord
+from verifier.draw import verdict_svg
+from verifier.gold import prepare
+from verifier.verdict import Verdict
+from verifier.verify import verify
 
 _BEFORE, _AFTER, _OUTCOME = "#8a8f98", "#1f6feb", "#c4892b"
 _STYLE: Any = {
@@ -48,7 +53,7 @@ def page(run: RunRecord, content: Mapping[str, Any]) -> str:
         run=run,
         content=content,
         figures=figures,
-        samples=[(s, _pieces(s)) for s in samples],
+        traces=[_trace(sample) for sample in samples],
         target=run.bands.target,
     )
 
@@ -125,12 +130,28 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> Markup:
     return _svg(figure)
 
 
-def _pieces(sample: TraceSample) -> list[tuple[str, str, str]]:
-    """The text cut at the steps' spans: (text, status or "", reason), in order and nothing left out."""
-    spans = {(start, end): (status, reason) for start, end, status, reason in sample.steps if end > start}
-    cuts = sorted({0, len(sample.text), *(c for span in spans for c in span)})
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """A sample as the page shows it: `pieces` are (text, status or "", reason), in order and nothing left out."""
+
+    sample: TraceSample
+    verdict: Verdict
+    pieces: list[tuple[str, str, str]]
+    graph: Markup
+
+
+def _trace(sample: TraceSample) -> _Trace:
+    gold = prepare(sample.problem, sample.question, sample.solution)
+    verdict = verify(sample.text, gold)
+    graph = Markup(verdict_svg(gold, verdict))  # noqa: S704  # escapes all names itself
+    return _Trace(sample, verdict, _pieces(sample.text, verdict), graph)
+
+
+def _pieces(text: str, verdict: Verdict) -> list[tuple[str, str, str]]:
+    spans = {(s.start, s.end): (s.status.value, s.reason) for s in verdict.steps if s.end > s.start}
+    cuts = sorted({0, len(text), *(c for span in spans for c in span)})
     pieces = []
     for start, end in pairwise(cuts):
         inside = next((v for (a, b), v in spans.items() if a <= start and end <= b), ("", ""))
-        pieces.append((sample.text[start:end], *inside))
+        pieces.append((text[start:end], *inside))
     return pieces

@@ -1,7 +1,7 @@
 """Dependency graphs as SVG: of a problem, and of a verdict with its quantities marked by status.
 
-Pure text to text; no fonts, scripts or outside references. Colours come from the page where it defines them (CSS custom
-properties) and have light and dark defaults; a status always shows as a sign and in words too, never by colour alone.
+Pure text to text; no fonts, scripts, ids or outside references, so that any number of drawings fit on one page. Colours
+are light or dark as the reader's system is; a status always shows as a sign and in words too, never by colour alone.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from verifier.problem import Graph
 from verifier.verdict import StepStatus, Verdict
 
 MAX_NODES = 40  # beyond, a drawing is a thicket; the needed quantities come first
-_BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 190, 58, 22, 46, 12
-_LINE = 26  # characters of a name on one line of a box
+_BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 216, 58, 22, 46, 12
+_LINE = 30  # characters of a name on one line of a box
 
 _SIGNS = {
     StepStatus.RIGHT: "\N{CHECK MARK}",
@@ -27,20 +27,29 @@ _SIGNS = {
     StepStatus.INVENTED: "?",
     StepStatus.MISSING: "\N{EMPTY SET}",
 }
+_KINDS = {
+    StepStatus.RIGHT: "right",
+    StepStatus.DUPLICATE: "duplicate",
+    StepStatus.TOO_EARLY: "early",
+    StepStatus.MISSING: "missing",
+}
 
 _STYLE = """
-svg.graph{--g-ink:#1f2430;--g-line:#8a93a5;--g-box:#fff;--g-good:#1a7f4b;--g-bad:#c0362c;--g-dim:#6b7280;
-font:12px system-ui,sans-serif}
-@media(prefers-color-scheme:dark){svg.graph{--g-ink:#e6e9f0;--g-line:#7c8598;--g-box:#1b2030;--g-good:#4cc38a;
---g-bad:#ff7b6e;--g-dim:#9aa3b2}}
-.graph rect{fill:var(--g-box);stroke:var(--g-line);stroke-width:1.5}
+svg.graph{--g-ink:#1f2430;--g-line:#8a93a5;--g-box:#fff;--g-right:#1a7f4b;--g-said:#0e7490;--g-early:#9a6700;
+--g-wrong:#c0362c;--g-dim:#6b7280;font:12px system-ui,sans-serif}
+@media(prefers-color-scheme:dark){svg.graph{--g-ink:#e6e9f0;--g-line:#7c8598;--g-box:#161b22;--g-right:#4cc38a;
+--g-said:#5bc8de;--g-early:#e3b341;--g-wrong:#ff7b6e;--g-dim:#9aa3b2}}
+.graph rect{--g-mark:var(--g-line);fill:color-mix(in srgb,var(--g-mark) 14%,var(--g-box));stroke:var(--g-mark);
+stroke-width:1.5}
 .graph text{fill:var(--g-ink)}
 .graph path{fill:none;stroke:var(--g-line);stroke-width:1.3}
-.graph marker path{fill:var(--g-line);stroke:none}
 .graph .value{font-weight:600}
-.graph .right rect{stroke:var(--g-good);stroke-width:2}
-.graph .wrong rect{stroke:var(--g-bad);stroke-width:3}
-.graph .missing rect,.graph .distractor rect{stroke:var(--g-dim);stroke-dasharray:5 4}
+.graph .needed rect,.graph .distractor rect{--g-mark:var(--g-line);fill:var(--g-box)}
+.graph .right rect{--g-mark:var(--g-right)}
+.graph .duplicate rect{--g-mark:var(--g-said)}
+.graph .early rect{--g-mark:var(--g-early)}
+.graph .wrong rect{--g-mark:var(--g-wrong);stroke-width:3}
+.graph .missing rect,.graph .distractor rect{--g-mark:var(--g-dim);stroke-dasharray:5 4}
 .graph .asked rect{rx:18}
 """.replace("\n", "")
 
@@ -76,7 +85,7 @@ def verdict_svg(graph: Gold, verdict: Verdict) -> str:
     for name, status, reason in _statuses(graph, verdict)[:MAX_NODES]:
         parents = graph.steps[name].parents if name in graph.steps else ()
         note = f"{_SIGNS[status]} {status.value}"
-        boxes[name] = _Box(name, parents, note, _kind(status), f"{name}: {status.value}, {reason}")
+        boxes[name] = _Box(name, parents, note, _KINDS.get(status, "wrong"), f"{name}: {status.value}, {reason}")
     outcome = "verified" if verdict.verified else f"not verified, answer {verdict.answer_status.value}"
     return _svg(_layers(boxes), boxes, f"Verdict: {outcome}")
 
@@ -91,12 +100,6 @@ def _statuses(gold: Gold, verdict: Verdict) -> list[tuple[str, StepStatus, str]]
             found[step.node] = (step.status, step.reason)
             seen.add(step.node)
     return [(name, *state) for name, state in found.items()]
-
-
-def _kind(status: StepStatus) -> str:
-    if status in (StepStatus.RIGHT, StepStatus.DUPLICATE):
-        return "right"
-    return "missing" if status is StepStatus.MISSING else "wrong"
 
 
 def _layers(boxes: dict[str, _Box]) -> list[list[str]]:
@@ -134,8 +137,6 @@ def _svg(rows: list[list[str]], boxes: dict[str, _Box], title: str) -> str:
     return (
         f'<svg class="graph" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img" aria-label="{_text(title)}"><title>{_text(title)}</title><style>{_STYLE}</style>'
-        '<defs><marker id="graph-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        'orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>'
         + "".join(edges)
         + "".join(_node(boxes[name], corner) for name, corner in corners.items())
         + "</svg>"
@@ -152,7 +153,8 @@ def _edge(parent: tuple[int, int], child: tuple[int, int]) -> str:
     x1, y1 = parent[0] + _BOX_WIDTH // 2, parent[1] + _BOX_HEIGHT
     x2, y2 = child[0] + _BOX_WIDTH // 2, child[1] - 2
     bend = (y1 + y2) // 2
-    return f'<path d="M{x1} {y1}C{x1} {bend} {x2} {bend} {x2} {y2}" marker-end="url(#graph-tip)"/>'
+    tip = f"M{x2 - 4} {y2 - 6}L{x2} {y2}L{x2 + 4} {y2 - 6}"  # an edge always arrives from above
+    return f'<path d="M{x1} {y1}C{x1} {bend} {x2} {bend} {x2} {y2}{tip}"/>'
 
 
 def _node(box: _Box, corner: tuple[int, int]) -> str:

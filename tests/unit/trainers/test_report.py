@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 
@@ -11,16 +12,25 @@ from actors.telemetry import EventLog
 from trainers.evaluate import Evaluation, ProblemScore, TraceSample
 from trainers.ledger import StageRecord
 from trainers.report import Bands, RunRecord, events_of, write
+from verifier.generate import generate
+from verifier.problem import ProblemSpec
+from verifier.render import completion_text
 
-HOSTILE = "<script>alert(1)</script> so x = 1."
+HOSTILE = "Define <b>no</b> as <script>alert(1)</script>; so x = 1. "
+SVG = "{http://www.w3.org/2000/svg}"
+PROBLEM = generate(ProblemSpec(4), 1)
 
 
 def evaluation(strict: int) -> Evaluation:
     scores = tuple(
         ProblemScore(f"p{op}-{i}", op, "forward", "zoo", 4, 4, strict, 0.5, {}) for op in (2, 3) for i in (0, 1)
     )
-    sample = TraceSample("p", 2, "A problem.", "A question?", HOSTILE, False, ((0, 25, "wrong value", "<b>no</b>"),))
-    return Evaluation("c", 1.0, 10, 2e6, 1.0, scores, (sample,))
+    gold = completion_text(PROBLEM.solution)
+    samples = tuple(
+        TraceSample("p", op, PROBLEM.problem, PROBLEM.question, PROBLEM.solution, text)
+        for op, text in ((2, gold), (3, HOSTILE + gold), (4, gold.replace(" = ", " = 9", 1)))
+    )
+    return Evaluation("c", 1.0, 10, 2e6, 1.0, scores, samples)
 
 
 def record(events=(), before: Evaluation | None = None, after: Evaluation | None = None) -> RunRecord:
@@ -62,7 +72,18 @@ def test_the_page_asks_for_nothing_from_outside_and_shows_model_text_as_text(tmp
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "<b>no</b>" not in page
-    assert not re.findall(r'(?:src|href)\s*=\s*"(?!#)', page)
+    assert not re.findall(r'(?:src|href)\s*=\s*"(?!#)|url\((?!#)|@import', page)
+
+
+def test_every_trace_is_drawn_with_what_became_of_its_quantities(tmp_path):
+    write(tmp_path, record([], evaluation(1), evaluation(3)))
+    page = (tmp_path / "report.html").read_text()
+    drawings = [ElementTree.fromstring(svg) for svg in re.findall(r'<svg class="graph".*?</svg>', page, re.DOTALL)]
+    kinds = [{group.get("class") for group in drawing.iter(f"{SVG}g")} for drawing in drawings]
+    assert kinds[0] == {"right"}
+    assert kinds[1] == {"right", "wrong"}
+    assert "wrong" in kinds[2]
+    assert page.count(", answer right, process accuracy 1.00") == 2
 
 
 def test_an_unfinished_run_has_a_report_too(tmp_path):
