@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Protocol, TypeVar
 
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from actors.engine import EngineError
 from actors.fleet import ALIVE, Action, Fleet, FleetPolicy, Held, Member, State
@@ -34,6 +34,13 @@ class NoWorkerInTime(RuntimeError):
 
 WORKER_ERRORS: Final = (RayError, EngineError, WeightsRefused, WorkerFault, TimeoutError)
 """What a lost or useless worker looks like from outside."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """What a worker was lost to, without the traceback that Ray sends along."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__
 
 
 class Trade(Protocol[H]):
@@ -275,7 +282,7 @@ class Crew(Generic[H]):
             self.lost(slot, incarnation, f"not up in {self._patience.start_s:g} s")
             return
         except WORKER_ERRORS as error:
-            self.lost(slot, incarnation, str(error))
+            self.lost(slot, incarnation, in_a_line(error))
             return
         self.fleet.started(slot, incarnation, time.monotonic())
         self.pulse.beat()
@@ -293,7 +300,7 @@ class Crew(Generic[H]):
                     held = await self._trade.prove(self._workers[incarnation], self._name(slot, incarnation))
                 except WORKER_ERRORS as error:
                     if not (isinstance(error, WeightsRefused) and member.held is not None):
-                        self.lost(slot, incarnation, str(error))
+                        self.lost(slot, incarnation, in_a_line(error))
                     return  # one that refused a version still holds, and serves, the one before
                 self.fleet.proved(slot, incarnation, held, self._trade.wanted(), time.monotonic())
                 self.pulse.beat()
@@ -310,7 +317,7 @@ class Crew(Generic[H]):
             except TimeoutError:
                 self.fleet.doubted(slot, incarnation, time.monotonic())
             except WORKER_ERRORS as error:
-                self.lost(slot, incarnation, str(error))
+                self.lost(slot, incarnation, in_a_line(error))
                 return
             else:
                 answered = time.monotonic()

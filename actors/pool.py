@@ -17,7 +17,7 @@ from typing import Any, Final
 import ray
 
 from actors.config import EngineConfig, PoolConfig, engine_env
-from actors.crew import WORKER_ERRORS, Crew, Lease, Patience, Pulse, WorkerFault, WorkerStatus
+from actors.crew import WORKER_ERRORS, Crew, Lease, Patience, Pulse, WorkerFault, WorkerStatus, in_a_line
 from actors.engine import RequestRefused
 from actors.fleet import FleetPolicy, Held, State
 from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
@@ -157,7 +157,7 @@ class WorkerPool:
             raise
         except WORKER_ERRORS as error:
             assert lease is not None
-            self._rollout.lost(lease.slot, lease.incarnation, str(error))
+            self._rollout.lost(lease.slot, lease.incarnation, in_a_line(error))
             self._resent += 1
             self._meters.add("interplay_groups_resent_total")
         return have
@@ -175,7 +175,8 @@ class WorkerPool:
                     return self._count(await lease.worker.judge.remote(problem, tuple(completions), scheme))
             except WORKER_ERRORS as error:
                 assert lease is not None
-                cause = str(error) or f"no verdict in {self._config.judge_timeout_s:g} s"
+                timed_out = isinstance(error, TimeoutError)
+                cause = f"no verdict in {self._config.judge_timeout_s:g} s" if timed_out else in_a_line(error)
                 self._reward.lost(lease.slot, lease.incarnation, cause)
         failed = f"{_JUDGE_TRIES} reward workers were lost on it, the last: {cause}"
         return self._count(tuple(Rollout(c, "", None, None, error=failed) for c in completions))

@@ -32,6 +32,7 @@ class Reporter:
         self._stage = ""
         self._told_at = 0.0
         self._warned = 0
+        self._first: tuple[float, int] | None = None  # when the stage first told how far it was, and how far
         self._console.print(f"[bold]{run}[/bold]")
 
     def skipped(self, names: Collection[str]) -> None:
@@ -44,6 +45,7 @@ class Reporter:
         self._stage = stage
         self._told_at = time.monotonic()
         self._warned = 0
+        self._first = None
         if self._console.is_terminal:
             self._live = Live(Text(f"  {stage:<12} ..."), console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
@@ -70,13 +72,18 @@ class Reporter:
             f"step {at.step}/{at.steps}  loss {at.loss:.3f}  {at.tokens_per_s:,.0f} tokens/s  {_minutes(at.eta_s)} left"
         )
 
-    def running(self, at: RunProgress, elapsed_s: float) -> None:
+    def running(self, at: RunProgress) -> None:
         """Progress of a stage in the controller; each of its warnings is printed once."""
         for warning in at.warnings[self._warned :]:
             self._console.print(f"  {self._stage:<12} [yellow]warning[/yellow]: {escape(warning)}")
         self._warned = len(at.warnings)
+        if not at.done:
+            self._tell("starting")
+            return
+        now = time.monotonic()
+        began, first = self._first = self._first or (now, at.done)  # a resumed stage does not begin at 0
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in at.numbers.items())
-        left = elapsed_s / at.done * (at.total - at.done) if at.done else None
+        left = (now - began) / (at.done - first) * (at.total - at.done) if at.done > first else None
         self._tell(f"{at.done}/{at.total}  {numbers}  {_minutes(left) + ' left' if left is not None else ''}")
 
     def _tell(self, line: str) -> None:

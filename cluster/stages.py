@@ -60,22 +60,28 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
             began = time.monotonic()
             report.begin(stage.name)
             try:
-                spent = _run_stage(stage, recipe, folder, workplace, report)
-            except BaseException as error:
+                with _naming_failures():
+                    spent = _run_stage(stage, recipe, folder, workplace, report)
+            except BaseException:
                 report.stopped("stopped; the same command with --resume goes on")
-                raise _named(error) from error
+                raise
             record = StageRecord(stage.name, stage.kind, time.monotonic() - began, *spent)
             folder.finish(record)
             report.end(record)
     report.finished(folder.path)
 
 
-def _named(error: BaseException) -> BaseException:
-    """The failure in the words of whoever has a name for it; what nobody foresaw stays as it is, traceback and all."""
-    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-    if isinstance(cause, OSError) or (is_ours(cause) and not isinstance(cause, UserError)):
-        return StageFailed(f"{type(cause).__name__}: {cause}")
-    return error
+@contextmanager
+def _naming_failures() -> Iterator[None]:
+    """Raise StageFailed for what our own code or the disk has a name for; what nobody foresaw keeps its traceback."""
+    try:
+        yield
+    except Exception as error:
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        named = isinstance(cause, OSError) or (is_ours(cause) and not isinstance(cause, UserError | StageFailed))
+        if not named:
+            raise
+        raise StageFailed(f"{type(cause).__name__}: {cause}") from error
 
 
 def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
@@ -285,15 +291,18 @@ def _newest(folder: RunFolder, before: str) -> Manifest | None:
 
 
 async def follow(controller: Any, result: Any, report: Reporter) -> Any:
-    """Wait for a call on the controller, telling its progress; on Ctrl-C let it save and come back."""
-    began = time.monotonic()
+    """Wait for a call on the controller, telling its progress; on Ctrl-C let it save and come back.
+
+    Raises StageFailed for what has a name.
+    """
     waiting = asyncio.wrap_future(result.future())
     with _on_interrupt(controller.stop.remote):
         while not waiting.done():
             await asyncio.wait([waiting], timeout=POLL_S)
             if not waiting.done():
-                report.running(await controller.status.remote(), time.monotonic() - began)
-    return waiting.result()
+                report.running(await controller.status.remote())
+    with _naming_failures():
+        return waiting.result()
 
 
 @contextmanager
