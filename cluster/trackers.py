@@ -1,6 +1,6 @@
-"""Other people's dashboards: the run's events as TensorBoard files, and through them in Weights & Biases.
+"""Other people's dashboards: the run's events in TensorBoard files or in Weights & Biases.
 
-`metrics.jsonl` stays the record; what is written here can be made again from it, and is, when a run is resumed.
+`metrics.jsonl` stays the record; what is told here can be told again from it, and is, when a run is resumed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from actors.telemetry import read_events
 from cluster.errors import UserError
@@ -23,55 +23,78 @@ STEP_OF: Final = {"rl_step": "step", "pretrain_step": "step", "sync": "version"}
 
 
 class Dashboards:
-    """Follows a run's event log; without trackers it does nothing."""
+    """Follows a run's event log; without trackers it does nothing. Raises UserError for one that is not installed."""
 
     def __init__(self, run: str, folder: Path, trackers: tuple[Tracker, ...]) -> None:
+        makers = {"tensorboard": _TensorBoard, "wandb": _Wandb}
+        self._boards: list[_Board] = [makers[name](run, folder) for name in trackers]
         self._events = folder / "metrics.jsonl"
         self._told = 0
         self._told_at = -math.inf
-        self._writer: Any = None
-        self._wandb: Any = None
-        if "wandb" in trackers:
-            self._wandb = _start_wandb(run, folder)
-        if trackers:
-            from tensorboardX import SummaryWriter
-
-            files = folder / "tensorboard"
-            shutil.rmtree(files, ignore_errors=True)  # steps that a resumed run redoes would be told twice
-            self._writer = SummaryWriter(logdir=str(files))
 
     def catch_up(self) -> None:
-        """Write what the log has gained, at most every few seconds."""
-        if self._writer is not None and time.monotonic() - self._told_at >= EVERY_S:
-            self._write()
+        """Tell what the log has gained, at most every few seconds."""
+        if self._boards and time.monotonic() - self._told_at >= EVERY_S:
+            self._tell()
 
     def close(self) -> None:
-        """Write the rest and end."""
-        if self._writer is not None:
-            self._write()
-            self._writer.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        """Tell the rest and end."""
+        self._tell()
+        for board in self._boards:
+            board.close()
 
-    def _write(self) -> None:
-        events = list(read_events(self._events))
+    def _tell(self) -> None:
+        events = list(read_events(self._events)) if self._boards else []
         for event in events[self._told :]:
             if event["event"] in STEP_OF:
-                for tag, value in _scalars(event):
-                    self._writer.add_scalar(tag, value, event[STEP_OF[event["event"]]], event["time"])
+                for board in self._boards:
+                    board.log(event[STEP_OF[event["event"]]], event["time"], _scalars(event))
         self._told, self._told_at = len(events), time.monotonic()
-        self._writer.flush()
 
 
-def _scalars(event: Mapping[str, Any]) -> list[tuple[str, float]]:
+class _Board(Protocol):
+    def log(self, step: int, wall_s: float, scalars: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _TensorBoard:
+    """Event files in the run folder's `tensorboard/`."""
+
+    def __init__(self, run: str, folder: Path) -> None:
+        from tensorboardX import SummaryWriter
+
+        files = folder / "tensorboard"
+        shutil.rmtree(files, ignore_errors=True)  # steps that a resumed run redoes would be told twice
+        self._writer = SummaryWriter(logdir=str(files), flush_secs=10)
+
+    def log(self, step: int, wall_s: float, scalars: Mapping[str, float]) -> None:
+        for tag, value in scalars.items():
+            self._writer.add_scalar(tag, value, step, wall_s)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    """A run of the project `interplay`; a resumed run is told to a new one from its first step."""
+
+    def __init__(self, run: str, folder: Path) -> None:
+        if find_spec("wandb") is None:
+            raise UserError("The recipe asks for the tracker wandb, which is not installed.", "pip install wandb")
+        import wandb  # pyright: ignore[reportMissingImports]  # an extra
+
+        self._run = wandb.init(project="interplay", name=run, dir=folder)
+        self._run.define_metric("*", step_metric="step")
+
+    def log(self, step: int, wall_s: float, scalars: Mapping[str, float]) -> None:
+        self._run.log({"step": step, **scalars})
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def _scalars(event: Mapping[str, Any]) -> dict[str, float]:
     group = event["stage"] if event["event"] != "sync" else f"{event['stage']}-sync-{event['worker'].partition('.')[0]}"
     numbers = {k: v for k, v in event.items() if isinstance(v, int | float) and k not in ("time", "step", "version")}
-    return [(f"{group}/{name}", float(value)) for name, value in numbers.items() if math.isfinite(value)]
-
-
-def _start_wandb(run: str, folder: Path) -> Any:
-    if find_spec("wandb") is None:
-        raise UserError("The recipe asks for the tracker wandb, which is not installed.", "pip install wandb")
-    import wandb  # pyright: ignore[reportMissingImports]  # an extra
-
-    return wandb.init(project="interplay", name=run, dir=folder, sync_tensorboard=True)
+    return {f"{group}/{name}": float(value) for name, value in numbers.items() if math.isfinite(value)}
