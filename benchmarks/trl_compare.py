@@ -1,8 +1,10 @@
 """The same GRPO steps by TRL and by us, on the same two cores: samples per second, step time, memory.
 
-    python -m benchmarks.trl_compare inputs --to DIR                          (our environment)
-    TRL_PYTHON benchmarks/trl_compare.py trl  --inputs DIR --run A|B          (an environment with trl==1.16.0)
-    python -m benchmarks.trl_compare ours --inputs DIR --run A|B
+    python -m benchmarks.trl_compare inputs --to DIR
+    python -m benchmarks.trl_compare both --inputs DIR --trl-python PYTHON
+
+PYTHON belongs to an environment with trl==1.16.0 and psutil. `both` runs the sides in turn, three times for each of
+runs A and B, and prints medians; `trl` and `ours` run one side once.
 
 Specification: 8 prompts x 8 completions a step, temperature 1, no KL, one inner epoch, microbatches of 16 completions,
 AdamW 1e-5, clip 0.2, gradient norm 1, token-normalised loss, fp32, 3 warm-up steps, then `--steps` timed ones.
@@ -18,32 +20,89 @@ import asyncio
 import json
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PROMPTS, PROMPTS_PER_STEP, GROUP, WARM_UP = 512, 8, 8, 3
+PROMPTS, PROMPTS_PER_STEP, GROUP, WARM_UP, REPEATS, THREADS = 512, 8, 8, 3, 3, 2
 NEW_TOKENS = {"A": 64, "B": 128}
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One run of one side. Seconds per step, and what the whole process tree holds at the end, shared pages once."""
+
+    side: str
+    run: str
+    samples_per_s: float
+    step_p50_s: float
+    step_p90_s: float
+    start_up_s: float
+    memory_mib: int
+    cpu_s_per_step: float
+
+    @classmethod
+    def of(cls, side: str, run: str, seconds: list[float], start_up: float, cpu: float) -> Figures:
+        """From the timed steps; `cpu` is what the process tree spent on them."""
+        ordered = sorted(seconds)
+        median = statistics.median(seconds)
+        return cls(
+            side=side,
+            run=run,
+            samples_per_s=round(PROMPTS_PER_STEP * GROUP / median, 1),
+            step_p50_s=round(median, 3),
+            step_p90_s=round(ordered[int(0.9 * (len(ordered) - 1))], 3),
+            start_up_s=round(start_up, 1),
+            memory_mib=resident_bytes() // 1024**2,
+            cpu_s_per_step=round(cpu / len(seconds), 2),
+        )
+
+
 def main() -> None:
-    """Run one side and print one JSON record."""
+    """Make the inputs, run one side and print one JSON record, or run both sides in turn and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("side", choices=["inputs", "trl", "ours"])
+    parser.add_argument("side", choices=["inputs", "trl", "ours", "both"])
     parser.add_argument("--to", type=Path)
     parser.add_argument("--inputs", type=Path)
     parser.add_argument("--run", choices=["A", "B"])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--trl-python", type=Path)
     given = parser.parse_args()
     if given.side == "inputs":
         make_inputs(given.to)
+    elif given.side == "both":
+        compare(given.inputs, given.trl_python, given.steps)
     elif given.side == "trl":
-        report("trl", given.run, *run_trl(given.inputs, given.run, given.steps))
+        print(json.dumps(asdict(run_trl(given.inputs, given.run, given.steps))))
     else:
-        report("ours", given.run, *asyncio.run(run_ours(given.inputs, given.run, given.steps)))
+        print(json.dumps(asdict(asyncio.run(run_ours(given.inputs, given.run, given.steps)))))
+
+
+def compare(folder: Path, trl_python: Path, steps: int) -> None:
+    """Alternate the sides, so that a change of the machine's load meets both; medians over the repeats."""
+    commands = {"trl": [str(trl_python), __file__], "ours": [sys.executable, "-m", "benchmarks.trl_compare"]}
+    for run in ("A", "B"):
+        found: dict[str, list[dict[str, Any]]] = {"trl": [], "ours": []}
+        for repeat in range(REPEATS):
+            for side in sorted(commands, reverse=repeat % 2 == 0):
+                arguments = [side, "--inputs", str(folder), "--run", run, "--steps", str(steps)]
+                done = subprocess.run(
+                    [*commands[side], *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+                )
+                found[side].append(json.loads(done.stdout.splitlines()[-1]))
+                print(done.stdout.splitlines()[-1], file=sys.stderr, flush=True)
+        rates = {side: [r["samples_per_s"] for r in records] for side, records in found.items()}
+        print(f"run {run}: ours / TRL = {statistics.median(rates['ours']) / statistics.median(rates['trl']):.2f}")
+        for side, records in found.items():
+            medians = {k: statistics.median(r[k] for r in records) for k in records[0] if k not in ("side", "run")}
+            print(f"  {side:<5} {medians}  samples/s {min(rates[side])} to {max(rates[side])}")
 
 
 def make_inputs(folder: Path) -> None:
@@ -83,17 +142,15 @@ def read_prompts(folder: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in (folder / "prompts.jsonl").open()]
 
 
-def run_trl(folder: Path, run: str, steps: int) -> tuple[list[float], float, int]:
-    """TRL's GRPOTrainer: seconds of each timed step, seconds of start-up, resident bytes."""
+def run_trl(folder: Path, run: str, steps: int) -> Figures:
+    """TRL's GRPOTrainer."""
     os.environ.setdefault("OMP_NUM_THREADS", "2")
-    sys.path.insert(0, str(ROOT))
+    sys.path.insert(0, str(ROOT))  # for the verifier, which needs nothing of our environment
     started = time.monotonic()
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import GRPOConfig, GRPOTrainer
-
-    from verifier.verify import prepare, verify
+    from trl import GRPOTrainer
 
     torch.set_num_threads(2)
     path = model_dir(folder, run)
@@ -103,18 +160,43 @@ def run_trl(folder: Path, run: str, steps: int) -> tuple[list[float], float, int
         for row in rows:
             ids = tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]
             row["prompt"] = tokenizer.decode((ids * 64)[:64])
+    ends: list[tuple[float, float]] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ends.append((time.monotonic(), cpu_seconds()))
+
+    trainer = GRPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32),
+        reward_funcs=trl_reward(rows),
+        args=trl_config(folder, run, steps, tokenizer.eos_token_id),
+        train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows]),
+        processing_class=tokenizer,
+        callbacks=[Clock()],
+    )
+    start_up = time.monotonic() - started
+    trainer.train()
+    timed = ends[WARM_UP - 1 :]
+    return Figures.of("trl", run, [b[0] - a[0] for a, b in pairwise(timed)], start_up, timed[-1][1] - timed[0][1])
+
+
+def trl_reward(rows: list[dict[str, str]]) -> Callable[..., list[float]]:
+    """The strict reward by our verifier, as TRL calls one."""
+    from verifier.verify import prepare, verify
+
     golds = {row["prompt"]: prepare(row["problem"], row["question"], row["solution"]) for row in rows}
 
     def reward(prompts: list[str], completions: list[str], **_: Any) -> list[float]:
         return [float(verify(c, golds[p]).verified) for p, c in zip(prompts, completions, strict=True)]
 
-    ends: list[float] = []
+    return reward
 
-    class Clock(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.monotonic())
 
-    config = GRPOConfig(
+def trl_config(folder: Path, run: str, steps: int, end: int) -> Any:
+    """The specification in TRL's words."""
+    from trl import GRPOConfig
+
+    return GRPOConfig(
         output_dir=str(folder / "trl-output"),
         use_vllm=False,
         use_cpu=True,
@@ -133,105 +215,90 @@ def run_trl(folder: Path, run: str, steps: int) -> tuple[list[float], float, int
         logging_steps=1000,
         save_strategy="no",
         report_to=[],
-        generation_kwargs={"min_new_tokens": 64} if run == "A" else {"eos_token_id": tokenizer.eos_token_id},
+        generation_kwargs={"min_new_tokens": 64} if run == "A" else {"eos_token_id": end},
     )
-    trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32),
-        reward_funcs=reward,
-        args=config,
-        train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows]),
-        processing_class=tokenizer,
-        callbacks=[Clock()],
-    )
-    start_up = time.monotonic() - started
-    trainer.train()
-    return [b - a for a, b in pairwise(ends)][WARM_UP - 1 :], start_up, resident_bytes()
 
 
-async def run_ours(folder: Path, run: str, steps: int) -> tuple[list[float], float, int]:
-    """Our real actors under the same schedule: the same three figures."""
-    import tempfile
-
+async def run_ours(folder: Path, run: str, steps: int) -> Figures:
+    """Our real actors under the same schedule."""
     from actors.config import EngineConfig, PoolConfig
     from actors.pool import WorkerPool
-    from actors.records import GroupRequest, Sampling
-    from actors.seeds import derive
-    from actors.tokenizer import EOS, load_tokenizer
     from cluster.environment import actor_env, cache_folder
     from cluster.resources import Resources
     from cluster.runtime import running
-    from trainers.batch import pack
-    from trainers.config import LearnerConfig, LearningConfig, LossConfig, OptimizerConfig
+    from trainers.config import LearnerConfig, LossConfig
     from trainers.worker import LearnerGroup, LearnerPlan, Placement
+
+    started = time.monotonic()
+    path = model_dir(folder, run)
+    learning = our_learning(run)
+    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), Resources(1.0)):
+        env = actor_env(cache_folder(os.environ), THREADS)
+        engine = EngineConfig(max_open_requests=PROMPTS_PER_STEP * GROUP, threads=THREADS)
+        pool = WorkerPool(path, engine, PoolConfig(), env)
+        plan = LearnerPlan(LearnerConfig(learning.optimizer, LossConfig("dapo", 0.2, 0.2), 1000), path, path)
+        learner = LearnerGroup(plan, Placement(1, 0.1, 0, {**env, "DS_ACCELERATOR": "cpu"}, Path(scratch)))
+        await asyncio.gather(learner.start(), pool.start())
+        await pool.sync(await learner.publish(0))
+        start_up = time.monotonic() - started
+        figures = await our_steps(folder, run, steps, pool, learner, start_up)
+        await asyncio.gather(learner.stop(), pool.close())
+    return figures
+
+
+async def our_steps(folder: Path, run: str, steps: int, pool: Any, learner: Any, start_up: float) -> Figures:
+    """Generate and judge, learn, sync: the warm-up and the timed steps."""
+    from actors.records import GroupRequest, Sampling
+    from actors.seeds import derive
+    from actors.tokenizer import EOS, load_tokenizer
+    from trainers.batch import pack
     from verifier.generate import generate
     from verifier.problem import ProblemSpec
     from verifier.reward import Scheme
 
-    started = time.monotonic()
-    path = model_dir(folder, run)
     rows = read_prompts(folder)
-    tokenizer = load_tokenizer(path)
+    tokenizer = load_tokenizer(model_dir(folder, run))
     prompts = [tuple(tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]) for row in rows]
     if run == "A":
         prompts = [(ids * 64)[:64] for ids in prompts]
-    placeholder = generate(ProblemSpec(op=2), 0)
-    from dataclasses import replace
-
-    problems = [
-        replace(placeholder, problem=row["problem"], question=row["question"], solution=row["solution"]) for row in rows
-    ]
-    learning = LearningConfig(
-        optimizer=OptimizerConfig(learning_rate=1e-5), clip_high=0.2, microbatch_tokens=16 * (64 + NEW_TOKENS[run])
-    )
+    some = generate(ProblemSpec(op=2), 0)
+    problems = [replace(some, **{k: row[k] for k in ("problem", "question", "solution")}) for row in rows]
     sampling = Sampling(NEW_TOKENS[run], stop_token_ids=() if run == "A" else (EOS,))
-    seconds: list[float] = []
-    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), Resources(1.0)):
-        cache = cache_folder(os.environ)
-        engine = EngineConfig(max_open_requests=64, threads=2)
-        pool = WorkerPool(path, engine, PoolConfig(), actor_env(cache, 2))
-        env = {**actor_env(cache, 2), "DS_ACCELERATOR": "cpu"}
-        plan = LearnerPlan(LearnerConfig(learning.optimizer, LossConfig("dapo", 0.2, 0.2), 1000), path, path)
-        learner = LearnerGroup(plan, Placement(1, 0.1, 0, env, Path(scratch)))
-        await asyncio.gather(learner.start(), pool.start())
-        await pool.sync(await learner.publish(0))
-        start_up = time.monotonic() - started
-        for step in range(WARM_UP + steps):
-            began = time.monotonic()
-            chosen = [(step * PROMPTS_PER_STEP + i) % PROMPTS for i in range(PROMPTS_PER_STEP)]
-            requests = [GroupRequest(i, derive(0, step, i), prompts[i], GROUP, sampling) for i in chosen]
-            scheme = Scheme("strict")
-            groups = await asyncio.gather(*(pool.rollout(r, problems[r.group_id], scheme) for r in requests))
-            await learner.step(pack(groups, learning))
-            await pool.sync(await learner.publish(step + 1))
-            seconds.append(time.monotonic() - began)
-        memory = resident_bytes()
-        await asyncio.gather(learner.stop(), pool.close())
-    return seconds[WARM_UP:], start_up, memory
+    ends = [(0.0, 0.0)] * (WARM_UP + steps)
+    for step in range(WARM_UP + steps):
+        chosen = [(step * PROMPTS_PER_STEP + i) % PROMPTS for i in range(PROMPTS_PER_STEP)]
+        requests = [GroupRequest(i, derive(0, step, i), prompts[i], GROUP, sampling) for i in chosen]
+        groups = await asyncio.gather(*(pool.rollout(r, problems[r.group_id], Scheme("strict")) for r in requests))
+        await learner.step(pack(groups, our_learning(run)))
+        await pool.sync(await learner.publish(step + 1))
+        ends[step] = (time.monotonic(), cpu_seconds())
+    timed = ends[WARM_UP - 1 :]
+    return Figures.of("ours", run, [b[0] - a[0] for a, b in pairwise(timed)], start_up, timed[-1][1] - timed[0][1])
+
+
+def our_learning(run: str) -> Any:
+    """The specification in our words."""
+    from trainers.config import LearningConfig, OptimizerConfig
+
+    longest = 64 + NEW_TOKENS[run]
+    return LearningConfig(optimizer=OptimizerConfig(learning_rate=1e-5), clip_high=0.2, microbatch_tokens=16 * longest)
+
+
+def _tree() -> list[Any]:
+    import psutil
+
+    here = psutil.Process()
+    return [here, *here.children(recursive=True)]
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and all below it."""
+    return sum(sum(p.cpu_times()[:2]) for p in _tree())
 
 
 def resident_bytes() -> int:
     """Proportional set size of this process and all below it: shared pages are counted once."""
-    import psutil
-
-    here = psutil.Process()
-    return sum(p.memory_full_info().pss for p in [here, *here.children(recursive=True)])
-
-
-def report(side: str, run: str, seconds: list[float], start_up: float, memory: int) -> None:
-    """Print the figures of one side."""
-    samples = PROMPTS_PER_STEP * GROUP
-    ordered = sorted(seconds)
-    record = {
-        "side": side,
-        "run": run,
-        "steps": len(seconds),
-        "samples_per_s": round(samples / statistics.median(seconds), 1),
-        "step_p50_s": round(statistics.median(seconds), 3),
-        "step_p90_s": round(ordered[int(0.9 * (len(ordered) - 1))], 3),
-        "start_up_s": round(start_up, 1),
-        "memory_mib": memory // 1024**2,
-    }
-    print(json.dumps(record))
+    return sum(p.memory_full_info().pss for p in _tree())
 
 
 if __name__ == "__main__":
