@@ -41,6 +41,8 @@ from trainers.report import RunRecord, events_of, write
 from trainers.worker import Placement
 
 POLL_S = 0.5
+# Host memory of one process (proportional set size, tiny policy), and of the controller, Ray and Ray Train together.
+ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 2.3
 NEEDS_RAY = ("pretrain", "midtrain", "rl", "eval")
 
 
@@ -170,13 +172,18 @@ def _cluster(
 
 
 def asked(recipe: Recipe) -> Resources:
-    """What the recipe's fleet reserves at its largest, all kinds of workers together."""
+    """What the recipe's fleet needs at its largest, all kinds of workers together."""
     fleet, learner = recipe.fleet, recipe.learner
+    on_host = recipe.engine.kv_cache_mib / 1024 if recipe.engine.device == "cpu" else 0.0
     return Resources(
         cpus=fleet.rollout_workers * fleet.rollout_cpus
         + fleet.reward_workers * fleet.reward_cpus
         + learner.workers * learner.cpus,
         gpus=fleet.rollout_workers * fleet.rollout_gpus + learner.workers * learner.gpus,
+        memory_gib=fleet.rollout_workers * (ENGINE_GIB + on_host)
+        + fleet.reward_workers * REWARD_GIB
+        + learner.workers * LEARNER_GIB
+        + RUN_GIB,
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.config import load
 from cluster.errors import NotEnough
 from cluster.resources import GIB, Resources, of_ray, of_this_machine, require, table
+from cluster.stages import asked
 
 
 def test_enough_is_enough_to_the_last_core() -> None:
@@ -38,3 +40,12 @@ def test_this_machine_has_cores_and_memory() -> None:
 
 def test_the_table_never_shows_a_negative_gap() -> None:
     assert "-" not in table(Resources(1), Resources(64, 8, 500))
+
+
+def test_memory_is_asked_for_by_the_processes_of_the_fleet_and_their_caches() -> None:
+    few = asked(load("tiny-cpu", ["fleet.rollout_workers=1"]))
+    many = asked(load("tiny-cpu", ["fleet.rollout_workers=5", "engine.kv_cache_mib=1024"]))
+    assert 4 < few.memory_gib < 8
+    assert many.memory_gib == pytest.approx(few.memory_gib + 4 * 1.1 + 5 * 1.0 - 0.25)
+    on_gpu = asked(load("tiny-cpu", ["fleet.rollout_workers=5", "engine.kv_cache_mib=1024", "engine.device=cuda"]))
+    assert on_gpu.memory_gib == pytest.approx(many.memory_gib - 5 * 1.0)
