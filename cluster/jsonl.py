@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cluster.errors import UserError
+from cluster.signals import sigterm_as_interrupt
 
 PIPE = "-"
 GZIP_LEVEL = 6  # level 9 halves the speed for 2% of the size on problem texts
@@ -119,10 +120,17 @@ def writing(path: str) -> Iterator[Callable[[bytes], object]]:
 def replacing(path: str) -> Iterator[Path]:
     """A temporary path beside `path`; renamed to it on leaving without error, removed otherwise.
 
+    A device or a named pipe cannot be replaced, so it is what is yielded itself.
+
     Raises:
-        UserError: the folder is not there or cannot be written.
+        UserError: `path` is a folder, or its folder is not there or cannot be written.
     """
-    target = Path(path)
+    if Path(path).is_dir():
+        raise UserError(f"{path} is a folder.", "Name a file.")
+    if Path(path).exists() and not Path(path).is_file():
+        yield Path(path)
+        return
+    target = Path(os.path.realpath(path))  # the file that a link leads to, not the link
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     except OSError as error:
@@ -130,16 +138,15 @@ def replacing(path: str) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        _keep(temporary, target)
+        with sigterm_as_interrupt():
+            yield temporary
+            _keep(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
 def _keep(temporary: Path, target: Path) -> None:
-    if target.is_dir():
-        raise UserError(f"{target} is a folder.", "Name a file.")
     mask = os.umask(0)
     os.umask(mask)
     temporary.chmod(0o666 & ~mask)  # what an ordinary new file gets; mkstemp makes it private

@@ -7,7 +7,9 @@ order. So neither order nor bytes depend on the number of processes. Which probl
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -166,8 +168,7 @@ def _ranges(job: Job, processes: int) -> Iterator[list[Made]]:
     waiting: deque[Future[list[Made]]] = deque()
     # Spawned, not forked: a fork would take over the threads and locks of whoever calls.
     context = multiprocessing.get_context("spawn")
-    # Ctrl-C goes to all of them at once; only this process answers it.
-    with ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    with ProcessPoolExecutor(processes, context, _attend) as pool:
         try:
             for start, stop in _bounds(end):
                 waiting.append(pool.submit(make_range, job, start, stop))
@@ -177,6 +178,20 @@ def _ranges(job: Job, processes: int) -> Iterator[list[Made]]:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _attend() -> None:
+    """Make a new process live exactly as long as its parent: Ctrl-C goes to both, and only the parent answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot say so; its children would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _bounds(end: int | None) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import secrets
-import signal
 import socket
 import tempfile
 import threading
@@ -21,7 +20,6 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 
 import ray
 import ray.exceptions
@@ -33,6 +31,7 @@ from cluster.errors import ClusterUnreachable, UnsafeCluster
 from cluster.local_ray import NAMESPACE, local_ray
 from cluster.resources import Resources
 from cluster.shipping import stage
+from cluster.signals import sigterm_as_interrupt
 
 INSECURE_FLAG = "--i-accept-that-anyone-on-the-network-can-run-code"
 CLUSTER_FILE = "cluster.json"
@@ -66,7 +65,7 @@ def running(
     run_dir.mkdir(parents=True, exist_ok=True)
     context = _joined(target, asked, insecure, wait_s) if target else _local(run_dir, asked)
     # Ray sets a SIGTERM handler of its own when it starts: ours has to come after it.
-    with context as record, _sigterm_as_interrupt():
+    with context as record, sigterm_as_interrupt():
         _write_private(run_dir / CLUSTER_FILE, json.dumps(asdict(record), indent=1) + "\n")
         try:
             yield record
@@ -227,19 +226,3 @@ def _write_private(path: Path, text: str) -> None:
         os.fchmod(descriptor, 0o600)
         file.write(text)
     temporary.rename(path)
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Generator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

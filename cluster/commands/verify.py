@@ -80,29 +80,7 @@ def _strict(row: dict[str, Any], where: str) -> Callable[[str], dict[str, Any]]:
     from verifier.verify import verify
 
     gold = _gold(row, where)
-
-    def judge(text: str) -> dict[str, Any]:
-        verdict = verify(text, gold)
-        return {
-            "verified": verdict.verified,
-            "process_acc": verdict.process_accuracy,
-            "answer": verdict.answer,
-            "answer_status": verdict.answer_status.value,
-            "steps": [
-                {
-                    "node": step.node,
-                    "status": step.status.value,
-                    "reason": step.reason,
-                    "start": step.start,
-                    "end": step.end,
-                }
-                for step in verdict.steps
-            ],
-            "first_error": verdict.first_error,
-            "faults": list(verdict.faults),
-        }
-
-    return judge
+    return lambda text: verify(text, gold).to_record()
 
 
 def _gold(row: dict[str, Any], where: str):

@@ -174,6 +174,15 @@ def test_two_processes_work_from_a_real_command_line(tmp_path):
     assert len(_rows(out)) == 600
 
 
+def test_a_killed_writer_takes_its_processes_with_it():
+    command = [INTERPLAY, "generate", "--op", "12", "--count", "4000000", "--jobs", "2", "--out", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline().startswith(b'{"pid"')
+        writer.kill()
+        writer.communicate(timeout=60)  # returns when the last process that holds the pipe is gone
+
+
 def test_a_terminal_sees_progress(tmp_path):
     leader, follower = pty.openpty()
     command = [INTERPLAY, "generate", "--op", "4", "--count", "300", "--out", tmp_path / "rows.jsonl"]

@@ -1,5 +1,7 @@
 import gzip
 import json
+import os
+import signal
 import stat
 
 import pytest
@@ -47,6 +49,40 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
         fail_half_way()
     assert target.read_bytes() == b"old\n"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_request_to_end_leaves_nothing(tmp_path):
+    def be_ended():
+        with jsonl.writing(str(tmp_path / "out.jsonl")) as write:
+            write(b"new\n")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        be_ended()
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_followed_and_kept(tmp_path):
+    (tmp_path / "link").symlink_to("file")
+    _write(tmp_path / "link", b"new\n")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new\n"
+
+
+def test_a_named_pipe_is_written_to_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    _write(tmp_path / "pipe", b"new\n")
+    assert os.read(reader, 100) == b"new\n"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_folder_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(UserError, match="is a folder"):
+        _write(tmp_path)
 
 
 def test_a_new_file_is_as_readable_as_any_other(tmp_path):
