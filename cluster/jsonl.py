@@ -6,6 +6,7 @@ renamed when all is there, so nobody ever reads half of it; standard output has 
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -22,6 +23,8 @@ from cluster.errors import UserError
 from cluster.signals import sigterm_as_interrupt
 
 PIPE = "-"
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 GZIP_LEVEL = 6  # level 9 halves the speed for 2% of the size on problem texts
 
 
@@ -41,7 +44,7 @@ def records(lines: Iterable[bytes], path: str, fields: tuple[str, ...]) -> Itera
     try:
         for number, line in enumerate(lines, start=1):
             yield number, _record(line, f"{shown(path)}, line {number}", fields)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
         raise UserError(
             f"{shown(path)}, after line {number}: damaged gzip ({error}).", "Get the file again."
         ) from error
@@ -52,7 +55,7 @@ def open_bytes(path: str) -> Iterator[IO[bytes]]:
     """A file or standard input for reading; unpacked where it begins like gzip, whatever its name.
 
     Raises:
-        UserError: the file cannot be opened.
+        UserError: the file cannot be opened, or the gzip is damaged where the block reads it.
     """
     with ExitStack() as stack:
         try:
@@ -63,7 +66,10 @@ def open_bytes(path: str) -> Iterator[IO[bytes]]:
             ) from error
         buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # pyright: ignore[reportArgumentType]
         packed = buffered.peek(2)[:2] == b"\x1f\x8b"
-        yield gzip.GzipFile(fileobj=buffered) if packed else buffered  # pyright: ignore[reportReturnType]
+        try:
+            yield gzip.GzipFile(fileobj=buffered) if packed else buffered  # pyright: ignore[reportReturnType]
+        except DAMAGED as error:
+            raise UserError(f"{shown(path)}: damaged gzip ({error}).", "Get the file again.") from error
 
 
 def shown(path: str) -> str:
@@ -123,7 +129,7 @@ def replacing(path: str) -> Iterator[Path]:
     A device or a named pipe cannot be replaced, so it is what is yielded itself.
 
     Raises:
-        UserError: `path` is a folder, or its folder is not there or cannot be written.
+        UserError: `path` is a folder, its folder is not there or cannot be written, or the disk is full.
     """
     if Path(path).is_dir():
         raise UserError(f"{path} is a folder.", "Name a file.")
@@ -141,8 +147,10 @@ def replacing(path: str) -> Iterator[Path]:
         with sigterm_as_interrupt():
             yield temporary
             _keep(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise UserError(f"cannot write {path} ({error.strerror}).", "Make room, or name another disk.") from error
         raise
 
 

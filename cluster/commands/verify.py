@@ -39,6 +39,12 @@ def main(
 
     Each line of the output belongs to the same line of the texts. With --show, one trace is printed in colour.
     """
+    from cluster.errors import UserError
+
+    if show is not None and mode is VerifyMode.REFERENCE:
+        raise UserError("--show is the view of the strict judge.", "Leave --mode out.")
+    if show is None and text is not None:
+        raise UserError("--text holds the trace of --show.", "Name the problem with --show, or give --texts.")
     if show is None:
         _judge_all(problems, texts, out, mode)
     else:

@@ -301,6 +301,11 @@ def _read(descriptor):
         return b""
 
 
+@pytest.mark.parametrize("wrong", [["--text", "trace.txt"], ["--show", "a", "--mode", "reference"]])
+def test_flags_that_do_not_go_together_are_refused(made, wrong):
+    assert "--show" in str(_error(verify, "--problems", made[0], *wrong, stdin=""))
+
+
 @pytest.mark.parametrize(("show", "texts"), [("nobody", "{}"), (None, '{"pid": "other", "text": ""}')])
 def test_showing_an_unknown_pid_is_refused(made, show, texts):
     pid = show or _rows(made[0])[0]["pid"]
@@ -342,6 +347,12 @@ def test_a_text_without_an_answer_ends_with_code_1_and_the_reason():
     refused = _run(solve, "--json", stdin="?")
     assert refused.exit_code == 1
     assert json.loads(refused.stdout)["fault"]["defect"] == "unreadable"
+
+
+def test_a_cut_file_to_solve_is_named(made, tmp_path):
+    cut = tmp_path / "cut.jsonl.gz"
+    cut.write_bytes(made[0].read_bytes()[:60])
+    assert "damaged gzip" in str(_error(solve, cut))
 
 
 def test_a_malformed_record_to_solve_is_named():

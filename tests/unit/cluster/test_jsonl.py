@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import os
@@ -61,6 +62,17 @@ def test_a_request_to_end_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         be_ended()
     assert signal.getsignal(signal.SIGTERM) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path):
+    def fill():
+        with jsonl.writing(str(tmp_path / "out.jsonl")) as write:
+            write(b"new\n")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UserError, match="No space left on device"):
+        fill()
     assert list(tmp_path.iterdir()) == []
 
 
