@@ -143,7 +143,8 @@ def events_of(run_dir: Path) -> tuple[dict[str, Any], ...]:
     """The run's events; of a step that was redone after a resume only the last record counts."""
     latest: dict[tuple[Any, ...], dict[str, Any]] = {}
     for number, event in enumerate(read_events(run_dir / "metrics.jsonl")):
-        key = (event["event"], event["stage"], event["step"]) if event["event"] == "rl_step" else (number,)
+        stepped = event["event"] in ("rl_step", "pretrain_step")
+        key = (event["event"], event["stage"], event["step"]) if stepped else (number,)
         latest.pop(key, None)
         latest[key] = dict(event)
     return tuple(latest.values())

@@ -44,6 +44,7 @@ def page(run: RunRecord, content: Mapping[str, Any]) -> str:
     environment = Environment(loader=PackageLoader("trainers", "."), autoescape=True, undefined=StrictUndefined)
     with mpl.rc_context(_STYLE):
         figures = {
+            "loss": _loss([e for e in run.events if e["event"] == "pretrain_step"]),
             "training": _training([e for e in run.events if e["event"] == "rl_step"]),
             "curves": _curves(content["bands"]),
             "stages": _stages(content["stages"]),
@@ -62,6 +63,22 @@ def _svg(figure: Figure) -> Markup:
     out = io.StringIO()
     figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     return Markup(out.getvalue()[out.getvalue().index("<svg") :])  # noqa: S704  # matplotlib's own output
+
+
+def _loss(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Loss over the tokens of pre- and mid-training, a line per stage."""
+    if not steps:
+        return None
+    figure = Figure(figsize=(7.2, 2.2))
+    axis: Axes = figure.subplots()
+    for stage in dict.fromkeys(s["stage"] for s in steps):
+        told = [s for s in steps if s["stage"] == stage and s["loss"] is not None]
+        axis.plot([s["tokens"] for s in told], [s["loss"] for s in told], label=stage, linewidth=1.4)
+    axis.set_xlabel("tokens")
+    axis.set_ylabel("loss, nats per token")
+    axis.set_yscale("log")
+    axis.legend(frameon=False)
+    return _svg(figure)
 
 
 def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:

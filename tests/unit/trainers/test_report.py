@@ -93,6 +93,18 @@ def test_an_unfinished_run_has_a_report_too(tmp_path):
     write(tmp_path, record([], evaluation(1)))
 
 
+def test_a_run_that_only_pre_trained_shows_its_loss(tmp_path):
+    steps = [
+        {"event": "pretrain_step", "stage": stage, "step": step, "tokens": 100 * step, "loss": 2.0 / step}
+        for stage in ("pretrain", "more")
+        for step in (1, 2, 3)
+    ]
+    write(tmp_path, record(steps))
+    page = (tmp_path / "report.html").read_text()
+    assert "Pre-training" in page
+    assert "nats per token" in page
+
+
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     pages = []
     for name in ("a", "b"):
