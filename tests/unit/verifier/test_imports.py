@@ -1,0 +1,33 @@
+"""The package is light: it imports in a moment and asks for nothing that is not in the standard library."""
+
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+
+import verifier
+
+MODULES = [f"verifier.{module.name}" for module in pkgutil.iter_modules(verifier.__path__)]
+CODE = """
+import importlib, json, sys, time
+before, start = set(sys.modules), time.process_time()
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+spent = time.process_time() - start
+print(json.dumps([spent, sorted({name.partition(".")[0] for name in set(sys.modules) - before})]))
+"""
+
+
+def _run(cache):
+    environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(cache)}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    command = [sys.executable, "-c", CODE, *MODULES]
+    return json.loads(subprocess.run(command, env=environ, capture_output=True, check=True, timeout=60).stdout)
+
+
+def test_all_modules_import_in_a_moment_from_the_standard_library_alone(tmp_path):
+    _run(tmp_path)  # compiles
+    seconds, packages = _run(tmp_path)
+    assert set(packages) - sys.stdlib_module_names <= {"verifier", "pydantic"}
+    assert seconds <= 0.3  # of processor time, whatever else the machine does
