@@ -2,7 +2,7 @@
 
 Requests, aborts and weight updates reach that thread through a mailbox and happen between two steps, so pausing is
 simply not stepping. Whole completions cross back to asyncio once, when they finish; streams cross at every step.
-Several engines may live in one process. It knows nothing of Ray actors, text or rewards.
+Several engines may live in one process; they take turns. It knows nothing of Ray actors, text or rewards.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from actors.config import EngineConfig
 from actors.engine import EngineDead, EngineTimeout, LoadReport, RequestRefused, TokenDelta, TopLogprob
 from actors.records import Completion, FinishReason, Sampling
+from actors.turns import Turns
 from actors.weights import WeightVersion, check_layout, fetch
 
 _BACKEND: Final = "ray"
@@ -45,7 +46,9 @@ _T = TypeVar("_T")
 
 # Closing an engine tears down vLLM's process-wide groups, which the others still need: the last one does it.
 _live_engines = 0
-_live_lock = threading.Lock()
+# vLLM keeps the state of a forward pass in module globals: two engines that step, start or load at the same time read
+# each other's, and crash or hang.
+_turns = Turns()
 
 if _BACKEND not in WeightTransferEngineFactory._registry:
     WeightTransferEngineFactory.register_engine(_BACKEND, "actors.weights_vllm", "RayWeightTransfer")
@@ -263,16 +266,21 @@ class _Driver(threading.Thread):
         while not self._closing:
             self._read_mail(engine)
             if engine.has_unfinished_requests():
-                outputs = engine.step()
+                with _turns:
+                    outputs = engine.step()
                 self.steps += 1
                 if outputs:
                     self._deliver(cast("list[RequestOutput]", outputs))
 
     def _read_mail(self, engine: LLMEngine) -> None:
         if not engine.has_unfinished_requests():
-            self._mail.get()(engine)  # sleeps until something is asked
+            self._open(self._mail.get(), engine)  # sleeps until something is asked
         while not self._mail.empty():
-            self._mail.get()(engine)
+            self._open(self._mail.get(), engine)
+
+    def _open(self, letter: Callable[[LLMEngine], None], engine: LLMEngine) -> None:
+        with _turns:
+            letter(engine)
 
     def _add(self, engine: LLMEngine, name: str, prompt_ids: list[int], params: SamplingParams) -> None:
         sink = self.sinks.get(name)
@@ -353,7 +361,7 @@ def _engine_args(model_dir: Path, config: EngineConfig) -> EngineArgs:
 
 def _open_engine(args: EngineArgs, version: int) -> LLMEngine:
     global _live_engines
-    with _live_lock:  # vLLM's process-wide state is not made for two starts at once
+    with _turns:
         engine = LLMEngine.from_engine_args(args)
         _live_engines += 1
     engine.set_weight_version(str(version))
@@ -362,7 +370,7 @@ def _open_engine(args: EngineArgs, version: int) -> LLMEngine:
 
 def _close_engine(engine: LLMEngine) -> None:
     global _live_engines
-    with _live_lock:
+    with _turns:
         _live_engines -= 1
         client = cast("Any", engine.engine_core)
         if _live_engines == 0:
