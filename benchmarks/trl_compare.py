@@ -10,7 +10,8 @@ Specification: 8 prompts x 8 completions a step, temperature 1, no KL, one inner
 AdamW 1e-5, clip 0.2, gradient norm 1, token-normalised loss, fp32, 3 warm-up steps, then `--steps` timed ones.
 Run A: a random model (4 layers, width 256, vocabulary 2200), prompts of exactly 64 tokens, exactly 64 new ones.
 Run B: the shipped base on its own task, natural ends, at most 128 new tokens.
-TRL is one process of two threads; ours is Ray, a vLLM engine, a reward worker and a DeepSpeed learner on the same.
+TRL is one process of two threads. Ours has the fleet of the recipe tiny-cpu on the same two cores: Ray, two vLLM
+engines of one thread, a reward worker and a DeepSpeed learner of two threads, which wait for one another.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-PROMPTS, PROMPTS_PER_STEP, GROUP, WARM_UP, REPEATS, THREADS = 512, 8, 8, 3, 3, 2
+PROMPTS, PROMPTS_PER_STEP, GROUP, WARM_UP, REPEATS = 512, 8, 8, 3, 3
 NEW_TOKENS = {"A": 64, "B": 128}
 
 
@@ -221,9 +222,9 @@ def trl_config(folder: Path, run: str, steps: int, end: int) -> Any:
 
 async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     """Our real actors under the same schedule."""
-    from actors.config import EngineConfig, PoolConfig
     from actors.pool import WorkerPool
-    from cluster.environment import actor_env, cache_folder
+    from cluster.config import load
+    from cluster.environment import actor_env, cache_folder, process_env
     from cluster.resources import Resources
     from cluster.runtime import running
     from trainers.config import LearnerConfig, LossConfig
@@ -232,12 +233,14 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     started = time.monotonic()
     path = model_dir(folder, run)
     learning = our_learning(run)
-    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), Resources(1.0)):
-        env = actor_env(cache_folder(os.environ), THREADS)
-        engine = EngineConfig(max_open_requests=PROMPTS_PER_STEP * GROUP, threads=THREADS)
-        pool = WorkerPool(path, engine, PoolConfig(), env)
+    demo = load("tiny-cpu")
+    os.environ.update(process_env(cache_folder(os.environ)))
+    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), Resources(2.0)):
+        cache = cache_folder(os.environ)
+        pool = WorkerPool(path, demo.engine, demo.fleet, actor_env(cache, demo.engine.threads))
         plan = LearnerPlan(LearnerConfig(learning.optimizer, LossConfig("dapo", 0.2, 0.2), 1000), path, path)
-        learner = LearnerGroup(plan, Placement(1, 0.1, 0, {**env, "DS_ACCELERATOR": "cpu"}, Path(scratch)))
+        env = {**actor_env(cache, demo.learner.threads), "DS_ACCELERATOR": "cpu"}
+        learner = LearnerGroup(plan, Placement(1, demo.learner.cpus, 0, env, Path(scratch)))
         await asyncio.gather(learner.start(), pool.start())
         await pool.sync(await learner.publish(0))
         start_up = time.monotonic() - started
