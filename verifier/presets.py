@@ -142,5 +142,5 @@ def preset(name: str) -> Mixture:
         return PRESETS[name]
     from difflib import get_close_matches
 
-    close = get_close_matches(name, PRESETS, n=3, cutoff=0.3)
-    raise UnknownPreset(f"unknown preset {name!r}: did you mean {', '.join(close) or 'one of ' + ', '.join(PRESETS)}?")
+    close = get_close_matches(name, PRESETS, n=3, cutoff=0.0)
+    raise UnknownPreset(f"unknown preset {name!r}: did you mean {', '.join(close)}? (docs/tasks.md lists all)")

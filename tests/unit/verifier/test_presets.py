@@ -86,5 +86,5 @@ def test_an_unknown_preset_is_refused_with_the_closest_names():
     assert preset("op7-10_uniform") is PRESETS["op7-10_uniform"]
     with pytest.raises(UnknownPreset, match="did you mean op11-14_uniform"):
         preset("op11-14_unifrom")
-    with pytest.raises(UnknownPreset, match="one of"):
+    with pytest.raises(UnknownPreset, match=r"docs/tasks.md lists all"):
         preset("?")
