@@ -42,6 +42,7 @@ class Script:
     delay_s: float = 0.0
     gate: asyncio.Event | None = None  # when set, every token waits for it
     fail_to_start: set[str] = field(default_factory=set)
+    before_start: Callable[[Entry], object] | None = None
     dies: bool = False
     aborted: int = 0
     open: int = 0
@@ -122,6 +123,9 @@ class FakeFactory:
     async def engine(self, entry: Entry) -> FakeEngine:
         if entry.id in self._script.fail_to_start:
             raise RuntimeError("these weights are of another shape")
+        if self._script.before_start is not None:
+            self._script.before_start(entry)
+        entry.store.path(entry.manifest.id)  # as the real one reads it: CheckpointError when it has gone
         self._script.started.append(entry.id)
         return FakeEngine(self._script, entry, self._codec)
 

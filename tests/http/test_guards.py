@@ -9,6 +9,7 @@ import logging
 import pytest
 
 from serving.app import build_routes
+from serving.keys import KeyRecord, identify, new_key
 from serving.schemas import Limits
 from tests.http.conftest import Server
 
@@ -71,6 +72,22 @@ async def test_every_route_asks_for_its_scope(server: Server, method: str, path:
             assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
             assert ("www-authenticate" in answer.headers) == (expected == 401)
         assert answer.headers["x-request-id"]
+
+
+def test_every_record_is_compared_whatever_the_key_so_that_time_tells_nothing():
+    compared = []
+
+    class Watched(KeyRecord):
+        def matches(self, key: str) -> bool:
+            compared.append(self.name)
+            return super().matches(key)
+
+    made = [new_key(f"key-{number}", "probe") for number in range(3)]
+    records = tuple(Watched.model_validate(record.model_dump()) for _, record in made)
+    for key in (*(key for key, _ in made), made[0][0][:-1], "ip_", ""):
+        compared.clear()
+        identify(records, key)
+        assert compared == ["key-0", "key-1", "key-2"]
 
 
 async def test_liveness_and_the_page_are_open_and_nothing_else(server: Server):

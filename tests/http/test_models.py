@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -152,6 +153,16 @@ async def test_a_checkpoint_deleted_while_served_goes_on_and_cannot_be_loaded_ag
     assert (gone.status_code, gone.json()["error"]["code"]) == (404, "model_not_found")
     assert (await server.client.post("/v1/admin/load", json={"model": "demo@1"})).status_code == 404
     assert await answered_by(server) == "demo@3"
+
+
+async def test_a_checkpoint_deleted_while_it_loads_is_refused_and_the_alias_stays(server: Server, run_dir: Path):
+    assert await answered_by(server) == "demo@3"
+    publish(CheckpointStore(run_dir / "checkpoints"), "rl", 6, seed=9)
+    server.script.before_start = lambda entry: shutil.rmtree(run_dir / "checkpoints" / entry.manifest.id)
+    load = await server.client.post("/v1/admin/load", json={"model": "demo@6"})
+    assert (load.status_code, load.json()["error"]["code"]) == (409, "load_failed")
+    assert await answered_by(server) == "demo@3"
+    assert "demo@6" not in {card["id"] for card in (await server.client.get("/v1/models")).json()["data"]}
 
 
 async def test_the_least_recently_used_idle_model_gives_way_and_pins_stay(serve):

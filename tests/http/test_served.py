@@ -1,9 +1,12 @@
-"""The real thing: Ray Serve, vLLM and the official OpenAI client, over one server for all tests here."""
+"""The real thing: Ray Serve and vLLM over one server for all tests here, asked by the official OpenAI client, by the
+documentation's examples and by the page in a browser.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 import threading
 import time
@@ -15,16 +18,20 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from actors.checkpoint import CheckpointStore
 from cluster import server as cluster_server
+from tests.http import doc_examples
 from tests.http.conftest import publish
 from tests.http.test_probe import CELL, events_of
+from tests.web.conftest import FLAGS, TIMEOUT_MS, Opener
 from verifier.generate import generate
 from verifier.problem import ProblemSpec
 from verifier.render import prompt_text
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
+SHIPPED_BASE = Path(__file__).resolve().parents[2] / "cluster" / "bases" / "tiny-base"
 PROBLEM = generate(ProblemSpec(4), 1)
 PROMPT = prompt_text(PROBLEM.problem, PROBLEM.question)
 
@@ -49,15 +56,14 @@ class Served:
 @pytest.fixture(scope="module")
 def served(ray_session: Path, pristine_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One server with room for 8 sequences and 16 requests that wait, on the session's Ray."""
-    import shutil
-
     run_dir = Path(shutil.copytree(pristine_run, tmp_path_factory.mktemp("served") / "demo"))
+    CheckpointStore(run_dir / "checkpoints").adopt(CheckpointStore(SHIPPED_BASE), "pretrain-4500")
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         port = trial.getsockname()[1]
     plan = cluster_server.plan(
         run_dirs=(run_dir,), host="127.0.0.1", port=port, key_file=None, engines=2, replicas=1, gpus=0,
-        running=8, queued=16,
+        running=8, queued=16, address="the session's",
     )  # fmt: skip
     cluster_server.start(plan)
     found = Served(plan.url, plan.shown_key or "", run_dir)
@@ -123,6 +129,20 @@ def test_the_same_id_seed_and_prompt_give_the_same_text_alone_and_in_a_crowd(ser
         texts = list(crowd.map(ask, [{"seed": 11 if i % 2 else i} for i in range(6)]))
     assert texts[1] == texts[3] == texts[5] == alone
     assert alone not in (texts[0], texts[2])
+
+
+def test_two_checkpoints_asked_at_once_answer_as_each_does_alone(served: Served):
+    models = ("demo@3", "base")
+
+    def ask(model: str) -> str:
+        body = {"model": model, "prompt": PROMPT, "max_tokens": 32, "seed": 11}
+        with served.client() as client:
+            return client.post("/v1/completions", json=body).json()["choices"][0]["text"]
+
+    alone = {model: ask(model) for model in models}
+    with ThreadPoolExecutor(8) as crowd:
+        texts = list(crowd.map(lambda i: (models[i % 2], ask(models[i % 2])), range(32)))
+    assert set(texts) == set(alone.items())
 
 
 def test_a_probe_streams_steps_and_names_its_policy(served: Served):
@@ -200,3 +220,42 @@ def test_errors_of_the_server_in_front_have_our_shape_too(served: Served):
             assert answer.status_code == 401, path
             assert set(json.loads(answer.content)["error"]) == {"message", "type", "param", "code"}
             assert len(answer.headers.get_list("x-request-id")) == 1
+
+
+@pytest.mark.parametrize("example", doc_examples.requests(), ids=lambda example: f"{example.page}:{example.line}")
+def test_an_example_of_the_documentation_works_as_printed(
+    served: Served, example: doc_examples.Example, tmp_path: Path
+):
+    done = example.run(served.url, served.key, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert '"error"' not in done.stdout
+    if "curl -sN" in example.text:
+        assert done.stdout.endswith("data: [DONE]\n\n")
+
+
+@pytest.mark.browser
+def test_the_page_lights_the_graph_up_and_its_link_and_its_curl_give_the_same_again(served: Served, tmp_path: Path):
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on PATH; install Debian's package `chromium`")
+    link = "#solve?op=2&model=base&temperature=0&go=1"
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=FLAGS) as browser:
+        expect.set_options(timeout=TIMEOUT_MS)
+        opener = Opener(browser, f"{served.url}/", key=served.key)
+        page = opener(link, permissions=["clipboard-read", "clipboard-write"])
+        expect(page.locator(".verdict h2[data-tone]")).to_be_visible()
+        expect(page.locator(".foot summary")).to_have_text("Answered by tiny-base.pretrain@4500")
+        lit = page.locator(".graph .node[data-status]").evaluate_all("all => all.map(node => node.dataset.status)")
+        assert {"right", "wrong value", "wrong operand", "too early"} & set(lit), "the trace touched no node"
+        trace = page.locator("#stage").inner_text()
+        page.get_by_role("button", name="Copy link").click()
+        again = opener(page.evaluate("navigator.clipboard.readText()").removeprefix(opener.base))
+        expect(again.locator(".verdict h2[data-tone]")).to_be_visible()
+        assert "model=tiny-base.pretrain@4500" in again.url
+        assert again.locator("#stage").inner_text() == trace
+        page.get_by_role("button", name="Copy as curl").click()
+        command = page.evaluate("navigator.clipboard.readText()")
+        opener.close()
+    done = doc_examples.Example("the page", 0, "bash", command).run(served.url, served.key, tmp_path)
+    assert done.stdout.endswith("data: [DONE]\n\n"), done.stderr
