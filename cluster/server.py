@@ -5,6 +5,7 @@ The server itself is `serving`; here are its arguments, its place on Ray and its
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -43,13 +44,17 @@ class ServeError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a start needs. `shown_key` is the key made for this start, if there is no file."""
+    """Everything that a start needs. `shown_key` is the key made for this start, if there is no file.
+
+    `direct`: the one replica listens itself, and Serve's proxy is passed by (docs/decisions/0070).
+    """
 
     host: str
     port: int
     config: ServingConfig
     replicas: ReplicaConfig
     shown_key: str | None
+    direct: bool
 
     @property
     def url(self) -> str:
@@ -69,6 +74,7 @@ def plan(
     gpus: float,
     running: int,
     queued: int,
+    address: str | None,
 ) -> Plan:
     """Check what a person typed. ServeError or KeyFileError say what to put right; nothing has started then."""
     from actors.config import EngineConfig
@@ -90,7 +96,8 @@ def plan(
         queued=queued,
     )
     place = ReplicaConfig(max_replicas=replicas, cpus=1.0, gpus=gpus)
-    return Plan(host, port, config, place, shown)
+    direct = replicas == 1 and not (address or os.environ.get("RAY_ADDRESS"))
+    return Plan(host, port, config, place, shown, direct)
 
 
 def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None, insecure: bool = False) -> None:
@@ -98,7 +105,7 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
     from cluster.resources import Resources
     from cluster.runtime import running
 
-    prepare_environment()
+    prepare_environment(plan)
     asked = Resources(plan.replicas.cpus * plan.replicas.min_replicas, plan.replicas.gpus)
     # A folder of its own: the run may be training, and its cluster.json is not ours to replace.
     with running(plan.config.run_dirs[0] / "serving", asked, address=address, insecure=insecure):
@@ -112,21 +119,40 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
             stop(plan)
 
 
-def prepare_environment() -> None:
+def prepare_environment(plan: Plan) -> None:
     """What Ray and Serve must find in the environment before they start; what a person has set stays."""
-    for name, value in SERVE_ENVIRONMENT.items():
+    for name, value in (SERVE_ENVIRONMENT | _direct_environment(plan)).items():
         os.environ.setdefault(name, value)
+
+
+def _direct_environment(plan: Plan) -> dict[str, str]:
+    """Serve's settings for a replica that listens on the plan's port: one port to choose from, free again at once."""
+    if not plan.direct:
+        return {}
+    return {
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(plan.port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(plan.port + 1),  # exclusive
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",  # nobody in front of it has to notice
+        "RAY_SERVE_PORT_QUARANTINE_S": "0",
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # a second event loop only adds hops
+    }
 
 
 def start(plan: Plan) -> None:
     """Deploy on the Ray that this process is connected to, and wait until a replica answers."""
     from ray import serve as ray_serve
     from ray.serve.config import HTTPOptions
+    from ray.serve.schema import LoggingConfig
 
     from serving.deployment import application
 
-    options = HTTPOptions(host=plan.host, port=plan.port, request_timeout_s=PROXY_TIMEOUT_S)
-    ray_serve.start(http_options=options)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it would tell the address of its proxy
+    # With `direct` the proxy still starts: on a port that nobody is told of, behind the same keys.
+    proxy_port = _free_port(plan.host) if plan.direct else plan.port
+    options = HTTPOptions(host=plan.host, port=proxy_port, request_timeout_s=PROXY_TIMEOUT_S)
+    # The replica logs every request itself, with the same request id.
+    ray_serve.start(http_options=options, logging_config=LoggingConfig(enable_access_log=False))
     app = application(plan.config, plan.replicas, _environment())
     ray_serve.run(app, name=APPLICATION, route_prefix="/", _local_testing_mode=False)
 
@@ -135,9 +161,10 @@ def stop(plan: Plan) -> None:
     """Let what runs finish within the grace, then take the application down."""
     from ray import serve as ray_serve
 
-    handle = ray_serve.get_app_handle(APPLICATION)
-    handle.drain.remote().result(timeout_s=plan.config.grace_s + 5)
-    ray_serve.shutdown()
+    try:
+        ray_serve.get_app_handle(APPLICATION).broadcast("drain").results(timeout_s=plan.config.grace_s + 5)
+    finally:
+        ray_serve.shutdown()
 
 
 def add_key(key_file: Path | None, wish: str) -> str:
@@ -196,9 +223,18 @@ def _scope(text: str) -> Scope:
     return "read" if text == "read" else "probe" if text == "probe" else "admin"
 
 
+def _free_port(host: str) -> int:
+    with socket.socket(_family(host)) as trial:
+        trial.bind((host, 0))
+        return trial.getsockname()[1]
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 def _require_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as trial:
+    with socket.socket(_family(host)) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host, port))

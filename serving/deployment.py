@@ -6,13 +6,13 @@ Replicas are alike: each loads what it is asked for, and what admins set lies in
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
+from ray.serve.schema import LoggingConfig
 
 from actors.config import engine_env
 from serving.config import ReplicaConfig, ServingConfig
@@ -27,8 +27,6 @@ class Gateway:
         from serving.replica import Replica
 
         install()
-        # The engine's thread shares the interpreter with the event loop, which by default waits 5 ms for its turn.
-        sys.setswitchinterval(0.0005)
         self._replica = Replica(ServingConfig.model_validate(config), behind_serve=True)
         await self._replica.start()
 
@@ -54,6 +52,7 @@ def application(config: ServingConfig, replicas: ReplicaConfig, env: Mapping[str
         graceful_shutdown_timeout_s=config.grace_s + 5,
         graceful_shutdown_wait_loop_s=0.2,
         health_check_period_s=5,
+        logging_config=LoggingConfig(enable_access_log=False),  # the guard logs every request
         autoscaling_config=AutoscalingConfig(
             min_replicas=replicas.min_replicas,
             max_replicas=replicas.max_replicas,

@@ -51,5 +51,6 @@ def main(
         gpus=gpus,
         running=running,
         queued=queued,
+        address=address,
     )
     server.serve(plan, typer.echo, address=address, insecure=insecure)

@@ -1,0 +1,81 @@
+"""`interplay serve` as a process: what a person starts, asks, and stops with SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from actors.checkpoint import CheckpointStore
+from tests.http.conftest import publish
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+GRACE_S = 20.0
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return trial.getsockname()[1]
+
+
+@contextmanager
+def serving(run_dir: Path, log: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """The command on one checkpoint, and a client with the key that it printed, once it is ready."""
+    command = [sys.executable, "-m", "cluster", "serve", "--run-dir", str(run_dir), "--port", str(free_port())]
+    environ = {k: v for k, v in os.environ.items() if k not in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE")}
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    try:
+        said = [process.stdout.readline() for _ in range(3)]
+        found = re.search(r"at (http://\S+)\nkey for this start \(admin\): (\S+)\n", "".join(said))
+        assert found, f"{said} {log.read_text()}"
+        with httpx.Client(base_url=found[1], headers={"authorization": f"Bearer {found[2]}"}, timeout=60) as client:
+            deadline = time.monotonic() + 120
+            while client.get("/readyz").status_code != 200:
+                assert time.monotonic() < deadline, log.read_text()
+                threading.Event().wait(0.3)
+            yield process, client
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_sigterm_refuses_newcomers_finishes_the_stream_and_leaves_nothing(tmp_path: Path):
+    publish(CheckpointStore(tmp_path / "demo" / "checkpoints"), "rl", 1, seed=1)
+    with serving(tmp_path / "demo", tmp_path / "log") as (process, client):
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert any("raylet" in child.name() for child in family)
+        body = {"model": "latest", "prompt": "<question>", "max_tokens": 900, "n": 24, "stream": True}
+        with client.stream("POST", "/v1/completions", json=body) as answer:
+            pieces = answer.iter_text()
+            text = next(pieces)
+            process.send_signal(signal.SIGTERM)
+            told = time.monotonic()
+            refusals = []
+            while not refusals and time.monotonic() < told + 10:
+                late = client.post("/v1/completions", json={"model": "latest", "prompt": "a", "max_tokens": 1})
+                refusals = [late] if late.status_code == 503 else []
+            ready = client.get("/readyz")
+            text += "".join(pieces)
+        assert text.endswith("data: [DONE]\n\n"), text[-300:]
+        assert refusals[0].json()["error"]["code"] == "draining"
+        assert int(refusals[0].headers["retry-after"]) >= 1
+        assert ready.status_code == 503
+        assert process.wait(timeout=GRACE_S + 60) == 0, (tmp_path / "log").read_text()
+    _, left = psutil.wait_procs(family, timeout=10)
+    assert left == []
