@@ -20,6 +20,7 @@ SHOWN = (
     ProblemSpec(7, "reverse", "school"),
     ProblemSpec(12, "forward", "movie", max_facts=8),
     ProblemSpec(8, "reverse", "zoo", depth=3),
+    ProblemSpec(9, "reverse", "school", max_answer=50, max_constant=30),
 )
 
 
