@@ -1,7 +1,8 @@
 """The reward worker: judges completions as they arrive, step by step, on a CPU of its own.
 
 Token ids become text once, here; verdicts become rewards and credits on tokens. Stateless and deterministic, so judging
-again after a worker was lost gives the same rollouts. A verifier that fails is reported as such and is never a reward.
+again after a worker was lost gives the same rollouts. A verifier that fails is reported as such and is never a reward,
+and a completion that was cut off earns nothing (docs/decisions/0054-cut-off-earns-nothing.md).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def judge(tokenizer: PreTrainedTokenizerFast, problem: Problem, completion: Comp
     text, spans = decode_with_offsets(tokenizer, completion.token_ids)
     try:
         verdict = verify(text, _gold(problem.problem, problem.question, problem.solution))
-        value = reward(verdict, scheme)
+        value = reward(verdict, scheme) if completion.finish_reason == "stop" else 0.0
         credits = token_credits(step_credits(verdict), spans)
     except Exception as error:  # whatever it is, a verifier's fault must not pass for a wrong trace
         return Rollout(completion, text, None, None, error=f"{type(error).__name__}: {error}")

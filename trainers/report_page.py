@@ -25,7 +25,7 @@ from verifier.gold import prepare
 from verifier.verdict import Verdict
 from verifier.verify import verify
 
-_BEFORE, _AFTER, _OUTCOME = "#8a8f98", "#1f6feb", "#c4892b"
+_BEFORE, _AFTER, _OUTCOME, _CUT_OFF = "#8a8f98", "#1f6feb", "#c4892b", "#cf222e"
 _STYLE: Any = {
     "svg.hashsalt": "interplay",  # the same figures, the same bytes
     "svg.fonttype": "none",
@@ -82,13 +82,18 @@ def _loss(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
 
 
 def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """Reward, strict and outcome rates over the learner steps."""
+    """Shares of the rollouts over the learner steps."""
     if not steps:
         return None
     figure = Figure(figsize=(7.2, 2.6))
     rates: Axes = figure.subplots()
     xs = [s["step"] for s in steps]
-    for key, label, colour in (("outcome", "answer right", _OUTCOME), ("strict", "process verified", _AFTER)):
+    shares = (
+        ("outcome", "answer right", _OUTCOME),
+        ("strict", "process verified", _AFTER),
+        ("truncated", "cut off", _CUT_OFF),
+    )
+    for key, label, colour in shares:
         values = [s[key] for s in steps]
         rates.plot(xs, values, color=colour, alpha=0.3, linewidth=0.8)
         rates.plot(xs, _smooth(values), color=colour, label=label, linewidth=1.8)

@@ -13,7 +13,7 @@ from actors.tokenizer import EOS, TokenizerConfig, build_tokenizer
 from verifier.generate import generate
 from verifier.problem import Problem, ProblemSpec
 from verifier.render import prompt_text, training_text
-from verifier.reward import Scheme
+from verifier.reward import SCHEMES, Scheme
 
 SCHEME = Scheme("strict")
 
@@ -46,6 +46,16 @@ def test_the_gold_trace_earns_everything_and_every_step_gets_its_credit(tokenize
     assert rollout.verdict.verified
     assert len(rollout.credits) == len(rollout.verdict.steps)
     assert all(credit.credit > 0 for credit in rollout.credits)
+
+
+def test_a_right_trace_that_never_ends_earns_nothing_under_any_scheme(tokenizer, problem: Problem) -> None:
+    ended = completion_of(tokenizer, gold_text(problem))
+    cut_off = dataclasses.replace(ended, token_ids=(*ended.token_ids[:-1], ended.token_ids[0]), finish_reason="length")
+    for scheme in SCHEMES:
+        rollout = judge(tokenizer, problem, cut_off, Scheme(scheme))
+        assert rollout.verdict is not None
+        assert rollout.verdict.verified
+        assert rollout.reward == 0.0
 
 
 def test_credits_lie_on_the_tokens_that_spell_their_step(tokenizer, problem: Problem) -> None:
