@@ -1,8 +1,9 @@
-/* The view "Compare": two checkpoints, one problem, one seed; aligned by graph node, with the place where they part. */
+/* The view "Compare": several checkpoints, one problem, one seed; aligned by graph node, with the place where they part. */
 
 import { Answer } from "./answer.js";
 import { h } from "./dom.js";
 import { GraphView } from "./graph.js";
+import { others } from "./link.js";
 import { empty, failure } from "./notices.js";
 import { verdictWords } from "./panel.js";
 import { question } from "./solve.js";
@@ -18,12 +19,12 @@ export class CompareView {
   }
 
   reset() {
-    const { model, other } = this.app.settings;
+    const { settings } = this.app;
     this.sides = [];
     this.element.replaceChildren(
       empty(
-        `${model} against ${other}`,
-        "Both get this problem with the same seed. Press Compare to see where they part.",
+        `${settings.model} against ${others(settings).join(", ")}`,
+        "All get this problem with the same seed. Press Compare to see where they part.",
       ),
     );
   }
@@ -31,7 +32,7 @@ export class CompareView {
   request() {
     const { settings } = this.app;
     const { model: _, ...body } = question(settings, "");
-    return { path: "v1/probe/compare", body: { ...body, models: [settings.model, settings.other] } };
+    return { path: "v1/probe/compare", body: { ...body, models: [settings.model, ...others(settings)] } };
   }
 
   async run(signal) {
@@ -40,7 +41,7 @@ export class CompareView {
       h(
         "div",
         { class: "card" },
-        h("h2", { class: "waiting" }, "Asking both checkpoints"),
+        h("h2", { class: "waiting" }, `Asking ${body.models.length} checkpoints`),
         h("p", { class: "quiet" }, "A checkpoint that is not loaded yet takes a few seconds."),
       ),
     );
@@ -65,16 +66,16 @@ export class CompareView {
       h(
         "div",
         { class: "parting" },
-        h("h2", {}, parting ? parting.sentence : "They do not part: both wrote the same trace."),
+        h("h2", {}, parting ? parting.sentence : "They do not part: all wrote the same trace."),
       ),
       h(
         "div",
         { class: "sides" },
         this.sides.map((side) => side.element),
       ),
-      this.table,
+      h("div", { class: "aligned-frame" }, this.table),
     );
-    this.app.announce(parting ? parting.sentence : "Both wrote the same trace.");
+    this.app.announce(parting ? parting.sentence : "All wrote the same trace.");
     this.sides.forEach((side) => side.draw());
     if (comparison.rows[settings.step]) this.#select(comparison.rows[settings.step].node, settings.step);
     else if (parting?.node) this.#mark(parting.node);
@@ -131,7 +132,7 @@ export class CompareView {
     });
     return h(
       "table",
-      { role: "table", class: "aligned", onkeydown: (event) => walk(event) },
+      { role: "table", class: "aligned", vars: { "--columns": models.length }, onkeydown: (event) => walk(event) },
       h("thead", { role: "rowgroup" }, head),
       h("tbody", { role: "rowgroup" }, body),
     );

@@ -1,7 +1,7 @@
 /* Shortcuts, dialogs, theme and the copy buttons. */
 
 import { byId, h } from "./dom.js";
-import { write } from "./link.js";
+import { others, write } from "./link.js";
 
 const SHORTCUTS = [
   ["g", "Ask the checkpoint"],
@@ -39,7 +39,7 @@ async function copy(text, done) {
 function pinned(app) {
   const id = (name) => app.models.find((card) => card.id === name)?.alias_of ?? name;
   const { settings } = app;
-  return { ...settings, model: id(settings.model), other: id(settings.other) };
+  return { ...settings, model: id(settings.model), other: others(settings).map(id).join(",") };
 }
 
 function curl(app) {

@@ -11,7 +11,7 @@ export const DEFAULTS = Object.freeze({
   mode: "forward",
   seed: 1,
   model: "latest",
-  other: "base",
+  other: "base", // several are joined by commas
   run: "",
   at: "", // training view: the checkpoint under the slider; "" is the last
   temperature: 1, // greedy decoding misleads here: letters are noise, and the likeliest one may be taken
@@ -23,6 +23,9 @@ export const DEFAULTS = Object.freeze({
   prefix: "", // the edited trace that the model goes on from
   go: false, // whether opening the link asks the model
 });
+
+/** Whom Compare sets against `model`: ids or aliases. */
+export const others = (settings) => settings.other.split(",");
 
 function parse(name, text) {
   const fallback = DEFAULTS[name];
@@ -50,6 +53,6 @@ export function write(settings) {
     if (name === "view" || value === DEFAULTS[name]) continue;
     query.set(name, typeof value === "boolean" ? (value ? "1" : "0") : String(value));
   }
-  const text = query.toString().replaceAll("%40", "@");
+  const text = query.toString().replaceAll("%40", "@").replaceAll("%2C", ",");
   return `#${settings.view}${text ? `?${text}` : ""}`;
 }

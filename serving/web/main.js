@@ -1,5 +1,6 @@
 /* Ties the page together: settings and link, the problem, the views, keys and shortcuts. */
 
+import { fillAgainst } from "./against.js";
 import { ApiError, Client } from "./api.js";
 import { CompareView } from "./compare.js";
 import { byId } from "./dom.js";
@@ -171,6 +172,7 @@ class App {
     for (const element of elements) {
       if (element.name && element.name in settings) element.value = settings[element.name];
     }
+    fillAgainst(this);
     if (!settings.facts) elements.facts.value = "";
     elements.op.max = this.limits?.op ?? elements.op.max;
     byId("heat").checked = settings.heat;
@@ -188,12 +190,15 @@ class App {
   /** A field of the bench was changed by hand. */
   edited(field) {
     if (!(field.name in DEFAULTS) || !field.checkValidity()) return;
-    const value = typeof DEFAULTS[field.name] === "number" ? Number(field.value) : field.value;
-    const patch = { [field.name]: value, step: -1, prefix: "", go: false };
+    this.edit({ [field.name]: typeof DEFAULTS[field.name] === "number" ? Number(field.value) : field.value });
+  }
+
+  /** What is asked has changed: the answer to something else goes. */
+  edit(patch) {
     this.stop();
-    this.change(patch);
+    this.change({ ...patch, step: -1, prefix: "", go: false });
     if (!this.view) return this.restore();
-    if (OF_PROBLEM.includes(field.name)) this.loadProblem();
+    if (OF_PROBLEM.some((name) => name in patch)) this.loadProblem();
     else if (this.problem) this.view.reset(this.problem);
   }
 }

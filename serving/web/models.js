@@ -1,12 +1,13 @@
 /* The lists of checkpoints: aliases first, then the checkpoints in the order of training. */
 
 import { byId, h } from "./dom.js";
+import { others } from "./link.js";
 import { failure } from "./notices.js";
 
 const label = (card) => (card.alias_of ? `${card.id} (${card.alias_of})` : card.id);
 
-// "demo@latest" says nothing more than "latest" while there is one run; it is listed when a link asks for it.
-function groups(models, chosen) {
+/** The options of a select. "demo@latest" says no more than "latest" while there is one run, unless it is `chosen`. */
+export function groups(models, chosen) {
   const one = new Set(models.map((card) => card.run)).size === 1;
   const aliases = models.filter((card) => card.alias_of && (!one || !card.id.includes("@") || card.id === chosen));
   const own = models.filter((card) => !card.alias_of);
@@ -35,16 +36,15 @@ export function training(models, run) {
 
 /** Fills the selects; false (with a notice) when the link names a model that is not there. */
 export function fillModels(app) {
-  const { model, other } = byId("bench").elements;
+  const { model } = byId("bench").elements;
   model.replaceChildren(...groups(app.models, app.settings.model));
-  other.replaceChildren(...groups(app.models, app.settings.other));
   const runs = [...new Set(app.models.map((card) => card.run))];
   byId("bench").elements.run.replaceChildren(...runs.map((run, i) => h("option", { value: i === 0 ? "" : run }, run)));
   const { settings } = app;
   const known = (id) => app.models.some((card) => card.id === id);
   if (settings.model === "latest" && !known("latest")) settings.model = app.models.at(-1).id;
   if (settings.other === "base" && !known("base")) settings.other = app.models[0].id;
-  const lost = [settings.model, settings.other].find((id) => !known(id));
+  const lost = [settings.model, ...others(settings)].find((id) => !known(id));
   if (!lost) return true;
   byId("problem").replaceChildren();
   byId("stage").replaceChildren(

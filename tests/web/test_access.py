@@ -14,12 +14,13 @@ CSS = Path(__file__).resolve().parents[2] / "serving" / "web" / "base.css"
 VIEWS = [
     "#solve?model=demo@0&go=1&step=1&heat=1",
     "#compare?model=demo@0&other=demo@100&go=1",
+    "#compare?model=demo@0&other=demo@40,demo@60,demo@80,demo@100&go=1",
     "#training?go=1",
     "#pass?model=demo@80&temperature=1&problems=3&go=1",
 ]
 
 
-@pytest.mark.parametrize("link", VIEWS, ids=["solve", "compare", "training", "pass"])
+@pytest.mark.parametrize("link", VIEWS, ids=["solve", "compare", "five", "training", "pass"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_view_scrolls_sideways(open_page: Opener, link: str, width: int) -> None:
     page = open_page(link, width=width)

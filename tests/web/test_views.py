@@ -28,6 +28,20 @@ def test_a_compared_node_is_chosen_in_both_graphs_and_the_table(open_page: Opene
     expect(page.locator("tr.chosen")).to_contain_text("adult bear in Bundle Ranch")
 
 
+def test_compare_takes_more_checkpoints_and_leaves_them_out_again(open_page: Opener, fake: Fake) -> None:
+    page = open_page("#compare?model=demo@40&other=demo@100")
+    page.get_by_role("button", name="Add a checkpoint").click()
+    expect(page.get_by_label("Against, 2")).to_have_value("demo@80")
+    expect(page.get_by_label("Against, 2")).to_be_focused()
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator(".sides .card")).to_have_count(3)
+    assert fake.knobs.asked[-1][1]["models"] == ["demo@40", "demo@100", "demo@80"]
+    assert "other=demo@100,demo@80&go=1" in page.url
+    page.get_by_role("button", name="Leave out demo@100").click()
+    expect(page.get_by_label("Against", exact=True)).to_have_value("demo@80")
+    expect(page.get_by_role("heading", name="demo@40 against demo@80")).to_be_visible()
+
+
 def test_training_asks_every_checkpoint_once_and_the_slider_walks_through_them(open_page: Opener, fake: Fake) -> None:
     page = open_page("#training?go=1")
     expect(page.locator(".column")).to_have_count(6)
@@ -85,12 +99,13 @@ def test_a_sample_opens_with_its_verdict(open_page: Opener) -> None:
 LINKS = [
     ("#solve?op=7&template=school&seed=3&model=demo@20&temperature=0.5&draw=9&step=2&heat=1&go=1", "#step-detail"),
     ("#compare?seed=2&model=demo@0&other=demo@60&step=1&go=1", "tr.chosen"),
+    ("#compare?model=demo@0&other=demo@60,demo@100&go=1", "tr.parts"),
     ("#training?template=movie&at=demo@40&go=1", ".column"),
     ("#pass?model=demo@60&temperature=0.5&problems=2&samples=4&go=1", ".bars"),
 ]
 
 
-@pytest.mark.parametrize(("link", "shown"), LINKS, ids=["solve", "compare", "training", "pass"])
+@pytest.mark.parametrize(("link", "shown"), LINKS, ids=["solve", "compare", "three", "training", "pass"])
 def test_a_permalink_restores_its_view(open_page: Opener, link: str, shown: str) -> None:
     page = open_page(link)
     expect(page.locator(shown).first).to_be_visible()
