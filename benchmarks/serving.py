@@ -4,7 +4,7 @@ Both sides get the same prompts, seeds and sampling on the same checkpoint and e
 of its own. The engine is measured before and after the server, so that a drift of the machine shows. On the server
 then come 200 clients at once, and a new checkpoint under load. Takes under three minutes:
 
-    python -m benchmarks.serving --run-dir runs/demo [--requests 512] [--max-tokens 96]
+    python -m benchmarks.serving --run-dir runs/demo [--requests 512] [--max-tokens 96] [--proxy]
 
 The run folder needs two checkpoints of the RL stage at least. It is copied, not touched.
 """
@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--requests", type=int, default=512)
     parser.add_argument("--max-tokens", type=int, default=96)
+    parser.add_argument("--proxy", action="store_true", help="go through Serve's proxy, as with --address")
     parser.add_argument("--side", choices=["engine", "http"], help=argparse.SUPPRESS)
     parser.add_argument("--newest", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -119,6 +120,7 @@ def _run_side(side: str, args: argparse.Namespace) -> dict:
 
     command = [sys.executable, "-m", "benchmarks.serving", "--side", side, "--run-dir", str(args.run_dir)]
     command += ["--requests", str(args.requests), "--max-tokens", str(args.max_tokens), "--newest", str(args.newest)]
+    command += ["--proxy"] * args.proxy
     env = {**os.environ, **engine_env(EngineConfig())}
     out = subprocess.run(command, env=env, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(out.stdout.splitlines()[-1])
@@ -199,7 +201,7 @@ async def _http_side(args: argparse.Namespace) -> dict:
     from cluster.resources import Resources
     from cluster.runtime import running
 
-    plan, keys = _plan(args.run_dir)
+    plan, keys = _plan(args.run_dir, args.proxy)
     server.prepare_environment(plan)
     with running(args.run_dir / "serving", Resources(1.0)):
         await asyncio.to_thread(server.start, plan)
@@ -220,7 +222,7 @@ async def _http_side(args: argparse.Namespace) -> dict:
             await asyncio.to_thread(server.stop, plan)
 
 
-def _plan(run_dir: Path) -> tuple[Plan, list[str]]:
+def _plan(run_dir: Path, proxy: bool) -> tuple[Plan, list[str]]:
     """The server as `interplay serve` starts it with room for 32, and its keys."""
     import socket
 
@@ -241,7 +243,7 @@ def _plan(run_dir: Path) -> tuple[Plan, list[str]]:
         gpus=0,
         running=CONCURRENCY,
         queued=CONCURRENCY,
-        address=os.environ.get("BENCH_ADDRESS"),
+        address="an own Ray all the same" if proxy else None,
     )
     return plan, keys
 
