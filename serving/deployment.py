@@ -1,6 +1,6 @@
 """The Ray Serve application: one deployment whose replicas are ingress and engines in one process.
 
-A request takes one hop from Serve's proxy to the replica and none from there to the engine (docs/decisions/ says why).
+A request takes at most one hop, from Serve's proxy to the replica, and none from there to the engine (docs/decisions/).
 Replicas are alike: each loads what it is asked for, and what admins set lies in the run folder, where all see it.
 """
 
