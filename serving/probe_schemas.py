@@ -31,7 +31,8 @@ from serving.schemas import (
     TopP,
     UserTag,
 )
-from verifier.problem import DEFAULT_MAX_ANSWER, Mode, Template
+from verifier.generate import MAX_ANSWER
+from verifier.problem import DEFAULT_MAX_ANSWER, DEFAULT_MAX_CONSTANT, Mode, Template
 
 # --- Problems ---------------------------------------------------------------------------------------------------------
 
@@ -45,7 +46,8 @@ class ProblemRequest(Request):
     seed: Seed = 0
     depth: Annotated[StrictInt, Field(ge=2, le=4)] = 2
     max_facts: Annotated[StrictInt, Field(ge=1, le=200)] | None = None
-    max_answer: Annotated[StrictInt, Field(ge=1, le=1000)] = DEFAULT_MAX_ANSWER
+    max_answer: Annotated[StrictInt, Field(ge=1, le=MAX_ANSWER)] = DEFAULT_MAX_ANSWER
+    max_constant: Annotated[StrictInt, Field(ge=1, le=250)] = DEFAULT_MAX_CONSTANT
 
 
 class ProblemTexts(Request):

@@ -56,8 +56,8 @@ def posed(problem: ProblemRequest | None, texts: ProblemTexts | None) -> Posed:
 
 def make(request: ProblemRequest) -> Problem:
     """The problem of a cell and a seed; BadRequest when no problem can be what was asked for."""
-    spec = ProblemSpec(request.op, request.mode, request.template, request.depth, request.max_facts, request.max_answer)
-    return _made(spec, request.seed)
+    cell = request.model_dump(exclude={"seed"})
+    return _made(ProblemSpec(**cell), request.seed)
 
 
 @lru_cache(maxsize=512)
