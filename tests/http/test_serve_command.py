@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -44,10 +44,7 @@ def serving(run_dir: Path, log: Path) -> Iterator[tuple[subprocess.Popen[str], h
         found = re.search(r"at (http://\S+)\nkey for this start \(admin\): (\S+)\n", "".join(said))
         assert found, f"{said} {log.read_text()}"
         with httpx.Client(base_url=found[1], headers={"authorization": f"Bearer {found[2]}"}, timeout=60) as client:
-            deadline = time.monotonic() + 120
-            while client.get("/readyz").status_code != 200:
-                assert time.monotonic() < deadline, log.read_text()
-                threading.Event().wait(0.3)
+            await_ready(client, log)
             yield process, client
     finally:
         process.kill()
@@ -55,9 +52,32 @@ def serving(run_dir: Path, log: Path) -> Iterator[tuple[subprocess.Popen[str], h
         process.stdout.close()
 
 
-def test_sigterm_refuses_newcomers_finishes_the_stream_and_leaves_nothing(tmp_path: Path):
+def await_ready(client: httpx.Client, log: Path) -> None:
+    """Until a model answers. While Serve replaces a replica nobody listens on its port."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        with suppress(httpx.TransportError):
+            if client.get("/readyz").status_code == httpx.codes.OK:
+                return
+        threading.Event().wait(0.3)
+    pytest.fail(f"no model became ready: {log.read_text()}")
+
+
+def replica_of(process: subprocess.Popen[str]) -> psutil.Process:
+    family = psutil.Process(process.pid).children(recursive=True)
+    (replica,) = [child for child in family if "".join(child.cmdline()[:1]).startswith("ray::ServeReplica")]
+    return replica
+
+
+def test_a_killed_replica_comes_back_and_sigterm_ends_everything_in_order(tmp_path: Path):
+    """SIGTERM: newcomers are refused, the stream is finished, no process stays."""
     publish(CheckpointStore(tmp_path / "demo" / "checkpoints"), "rl", 1, seed=1)
     with serving(tmp_path / "demo", tmp_path / "log") as (process, client):
+        replica = replica_of(process)
+        replica.kill()
+        replica.wait()
+        await_ready(client, tmp_path / "log")
+        assert replica_of(process) != replica
         family = psutil.Process(process.pid).children(recursive=True)
         assert any("raylet" in child.name() for child in family)
         body = {"model": "latest", "prompt": "<question>", "max_tokens": 900, "n": 24, "stream": True}
