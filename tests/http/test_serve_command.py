@@ -69,8 +69,26 @@ def replica_of(process: subprocess.Popen[str]) -> psutil.Process:
     return replica
 
 
+def metric(client: httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def leave_early(client: httpx.Client, stream: bool) -> None:
+    """Ask for much and go after a moment; the place must be free, and counted once, a second later."""
+    before = metric(client, "interplay_aborted_total")
+    body = {"model": "latest", "prompt": "<question>", "max_tokens": 900, "n": 32, "stream": stream}
+    with suppress(httpx.ReadTimeout), client.stream("POST", "/v1/completions", json=body, timeout=0.5) as answer:
+        next(answer.iter_bytes())
+    left = time.monotonic()
+    while metric(client, "interplay_aborted_total") == before or metric(client, "interplay_sequences_running") > 0:
+        assert time.monotonic() < left + 5, "the place is not free"
+    assert metric(client, "interplay_aborted_total") == before + 1
+
+
 def test_a_killed_replica_comes_back_and_sigterm_ends_everything_in_order(tmp_path: Path):
-    """SIGTERM: newcomers are refused, the stream is finished, no process stays."""
+    """Between the two, clients that leave free their places. At SIGTERM newcomers are refused, the stream is finished,
+    and no process stays."""
     publish(CheckpointStore(tmp_path / "demo" / "checkpoints"), "rl", 1, seed=1)
     with serving(tmp_path / "demo", tmp_path / "log") as (process, client):
         replica = replica_of(process)
@@ -78,6 +96,9 @@ def test_a_killed_replica_comes_back_and_sigterm_ends_everything_in_order(tmp_pa
         replica.wait()
         await_ready(client, tmp_path / "log")
         assert replica_of(process) != replica
+        assert len(client.get("/healthz").headers.get_list("x-request-id")) == 1
+        leave_early(client, stream=True)
+        leave_early(client, stream=False)
         family = psutil.Process(process.pid).children(recursive=True)
         assert any("raylet" in child.name() for child in family)
         body = {"model": "latest", "prompt": "<question>", "max_tokens": 900, "n": 24, "stream": True}
