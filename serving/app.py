@@ -10,6 +10,7 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
            POST /v1/chat/completions      openai_schemas.ChatRequest -> ChatAnswer | SSE
            POST /v1/probe/problems        probe_schemas.ProblemRequest -> ProblemAnswer (graph with layer and order)
            POST /v1/probe/verify          VerifyRequest -> VerifyAnswer
+           POST /v1/probe/draw            DrawRequest -> SVG
            POST /v1/probe/solve           SolveRequest -> SSE | SolveAnswer
            POST /v1/probe/continue        ContinueRequest -> SSE | SolveAnswer
            POST /v1/probe/compare         CompareRequest -> CompareAnswer

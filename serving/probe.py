@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +18,7 @@ from starlette.responses import Response
 from serving.answers import caller_of, documented, json_answer
 from serving.probe_schemas import (
     ContinueRequest,
+    DrawRequest,
     ProblemAnswer,
     ProblemRequest,
     SolveAnswer,
@@ -27,15 +29,19 @@ from serving.probe_schemas import (
     VerifyAnswer,
     VerifyRequest,
 )
-from serving.problems import posed, problem_answer, rewards, verdict_body
+from serving.problems import make, posed, problem_answer, rewards, verdict_body
 from serving.schemas import Policy, stop_strings
 from serving.service import Draw, Service, Session
 from serving.sse import DONE, named
 from serving.traces import JudgedTrace, prompt_with, settled
+from verifier.draw import problem_svg, verdict_svg
 from verifier.verify import verify
 
 error_event = named("error")
 _NAMES = {StartEvent: named("start"), TokenEvent: named("token"), StepEvent: named("step"), SolveAnswer: named("done")}
+_SVG: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture.", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}
+}
 _Event = StartEvent | TokenEvent | StepEvent | SolveAnswer
 
 
@@ -53,6 +59,11 @@ def routes(service: Service) -> APIRouter:
         """Judge a text against a problem, step by step."""
         return json_answer(await run_in_threadpool(_judge, body))
 
+    @router.post("/v1/probe/draw", response_class=Response, responses=documented() | _SVG)
+    async def draw(body: DrawRequest) -> Response:
+        """Draw a problem's dependency graph, or a text's verdict on it, as an SVG file without scripts."""
+        return Response(await run_in_threadpool(_draw, body), media_type="image/svg+xml")
+
     @router.post("/v1/probe/solve", response_model=SolveAnswer, responses=documented(stream=True))
     async def solve(request: Request, body: SolveRequest) -> Response:
         """Let a policy solve a problem; every step is judged as soon as it is complete."""
@@ -69,6 +80,14 @@ def routes(service: Service) -> APIRouter:
 def _judge(body: VerifyRequest) -> VerifyAnswer:
     verdict = verify(body.text, posed(body.problem, body.texts).gold)
     return VerifyAnswer(verdict=verdict_body(verdict), rewards=rewards(verdict))
+
+
+def _draw(body: DrawRequest) -> str:
+    if body.text is None:
+        assert body.problem is not None
+        return problem_svg(make(body.problem).graph)
+    gold = posed(body.problem, body.texts).gold
+    return verdict_svg(gold, verify(body.text, gold))
 
 
 async def _respond(service: Service, request: Request, body: SolveRequest, prefix: str) -> Response:

@@ -164,6 +164,18 @@ class VerifyAnswer(Answer):
     rewards: dict[str, float]
 
 
+class DrawRequest(_About):
+    """`POST /v1/probe/draw`: a problem as a picture, or a `text` on it with every step marked."""
+
+    text: PromptText | None = None
+
+    @model_validator(mode="after")
+    def _drawable(self) -> DrawRequest:
+        if self.texts is not None and self.text is None:
+            raise ValueError("a problem given by its texts is drawn with a text to judge: give text")
+        return self
+
+
 # --- Solve and continue -----------------------------------------------------------------------------------------------
 
 

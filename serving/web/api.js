@@ -1,4 +1,4 @@
-/* The server, as three verbs: get, post, stream. Every failure is an ApiError that says in words what went wrong. */
+/* The server, as four verbs: get, post, file, stream. Every failure is an ApiError that says in words what went wrong. */
 
 import { events } from "./stream.js";
 
@@ -49,6 +49,11 @@ export class Client {
 
   async post(path, body, signal) {
     return (await this.#send(path, this.#json(body, signal))).json();
+  }
+
+  /** The answer as a file. */
+  async file(path, body) {
+    return (await this.#send(path, this.#json(body))).blob();
   }
 
   /** Yields {name, data} with parsed data; an `error` event or a stream cut before `done` throws. */

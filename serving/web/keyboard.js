@@ -49,6 +49,14 @@ function curl(app) {
   return `curl -N ${new URL(path, document.baseURI)} ${headers} -d '${quoted}'`;
 }
 
+// As a file: copied out of the page the drawing would lose its style sheet.
+async function save(app) {
+  const url = URL.createObjectURL(await app.client.file("v1/probe/draw", app.view.picture()));
+  const { op, seed } = app.settings;
+  h("a", { href: url, download: `op${op}-seed${seed}.svg` }).click();
+  URL.revokeObjectURL(url);
+}
+
 function actions(app) {
   const heads = () => [...document.querySelectorAll(".step-head")];
   const move = (by) => {
@@ -94,6 +102,7 @@ export function listen(app) {
     copy(new URL(write(pinned(app)), document.baseURI).href, "Link copied"),
   );
   byId("copy-curl").addEventListener("click", () => app.view?.request && copy(curl(app), "Command copied"));
+  byId("save-svg").addEventListener("click", () => app.runOne(() => save(app)));
   byId("key-open").addEventListener("click", () => app.askKey());
   byId("key-dialog").addEventListener("close", () => keyChosen(app));
   document.addEventListener("keydown", (event) => {

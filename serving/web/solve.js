@@ -87,6 +87,12 @@ export class SolveView {
     return { path: "v1/probe/continue", body: { ...body, prefix: settings.prefix } };
   }
 
+  /** What asks for this view's picture: the problem, with the trace on it as soon as that is complete. */
+  picture() {
+    const { done } = this.panel.answer;
+    return { problem: specOf(this.app.settings), ...(done && { text: done.text }) };
+  }
+
   setHeat(heat) {
     this.panel.setHeat(heat);
   }

@@ -19,6 +19,7 @@ PROBE = [
     "/v1/chat/completions",
     "/v1/probe/problems",
     "/v1/probe/verify",
+    "/v1/probe/draw",
     "/v1/probe/solve",
     "/v1/probe/continue",
     "/v1/probe/compare",

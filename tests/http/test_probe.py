@@ -68,6 +68,21 @@ async def test_any_text_can_be_judged(server: Server):
     assert odd.json()["verdict"]["outcome"] is False
 
 
+async def test_a_problem_and_a_verdict_are_drawn_as_files_without_scripts(server: Server):
+    problem = await server.client.post("/v1/probe/draw", json={"problem": CELL})
+    assert problem.headers["content-type"].startswith("image/svg+xml")
+    assert problem.text.startswith("<svg")
+    hostile = wrong_step(GOLD, -2) + "<script>alert(1)</script>"
+    texts = {"problem": PROBLEM.problem, "question": PROBLEM.question, "solution": PROBLEM.solution}
+    for about in ({"problem": CELL}, {"texts": texts}):
+        verdict = await server.client.post("/v1/probe/draw", json={**about, "text": hostile})
+        assert "wrong value" in verdict.text
+        assert "<script" not in verdict.text
+    refused = await server.client.post("/v1/probe/draw", json={"texts": texts})
+    assert refused.status_code == 400
+    assert "give text" in refused.json()["error"]["message"]
+
+
 async def test_a_step_event_comes_as_soon_as_the_step_is_complete(server: Server):
     server.script.write = lambda model, seed: wrong_step(GOLD, 1)
     stream = await server.client.post("/v1/probe/solve", json={"model": "latest", "problem": CELL, "logprobs": 1})

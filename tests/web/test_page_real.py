@@ -87,6 +87,18 @@ def test_a_right_trace_turns_every_needed_node_green(visit: Opener) -> None:
 
 
 @pytest.mark.browser
+def test_the_drawing_is_saved_with_the_verdict_on_it(visit: Opener) -> None:
+    page = visit(f"#solve?{SPEC}&model=demo@1&go=1")
+    expect(page.locator(".step.first")).to_be_visible()
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save as SVG").click()
+    assert saving.value.suggested_filename == "op5-seed2.svg"
+    drawing = Path(saving.value.path()).read_text()
+    assert drawing.startswith("<svg")
+    assert "wrong value" in drawing
+
+
+@pytest.mark.browser
 def test_compare_and_training_agree_on_where_the_checkpoints_differ(visit: Opener) -> None:
     page = visit(f"#compare?{SPEC}&model=demo@1&other=demo@3&go=1")
     expect(page.locator("tr.parts")).to_contain_text(PROBLEM.graph.needed[1].name)
