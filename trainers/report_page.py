@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from trainers.evaluate import TraceSample
 from trainers.report import RunRecord
@@ -126,7 +126,7 @@ def _curves(bands: Mapping[str, Any]) -> Markup | None:
         low, high = content["ops"][0], content["ops"][-1]
         axis.set_title(f"{band} (op {low}-{high})" if low != high else f"{band} (op {low})", fontsize=9)
         axis.set_xscale("log", base=2)
-        axis.xaxis.set_major_formatter(ScalarFormatter())
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
         axis.set_xlabel("k")
         axis.set_ylim(0, 1)
     axes[0].set_ylabel("pass@k")
