@@ -50,8 +50,9 @@ class RewardWorker:
 
 def judge(tokenizer: PreTrainedTokenizerFast, problem: Problem, completion: Completion, scheme: Scheme) -> Rollout:
     """Decode, verify, reward and map the credits to tokens; a verifier's exception becomes the rollout's error."""
-    text, spans = decode_with_offsets(tokenizer, completion.token_ids)
+    text = ""
     try:
+        text, spans = decode_with_offsets(tokenizer, completion.token_ids)
         verdict = verify(text, _gold(problem.problem, problem.question, problem.solution))
         value = reward(verdict, scheme) if completion.finish_reason == "stop" else 0.0
         credits = token_credits(step_credits(verdict), spans)

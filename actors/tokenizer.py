@@ -185,12 +185,15 @@ def byte_pair_tokenizer(texts: Iterable[str], vocab_size: int = 2200) -> PreTrai
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerFast, token_id: int) -> bytes:
-    """The bytes that a token stands for; a special stands for its own name. Only for byte-level tokenizers."""
+    """The bytes that a token stands for; a special stands for its own name. Only for byte-level tokenizers.
+
+    No bytes for an id that is no token: models often have more rows than their tokenizer has words, and may draw them.
+    """
     special = _added_tokens(tokenizer).get(token_id)
     if special is not None:
         return special.encode()
     table = _byte_of_character()
-    return bytes(table[character] for character in tokenizer.convert_ids_to_tokens(token_id))
+    return bytes(table[character] for character in tokenizer.convert_ids_to_tokens(token_id) or "")
 
 
 def decode_with_offsets(

@@ -58,6 +58,14 @@ def test_a_right_trace_that_never_ends_earns_nothing_under_any_scheme(tokenizer,
         assert rollout.reward == 0.0
 
 
+def test_ids_beyond_the_tokenizer_are_judged_as_no_text(tokenizer, problem: Problem) -> None:
+    completion = completion_of(tokenizer, gold_text(problem))
+    ids = (*completion.token_ids[:-1], len(tokenizer) + 3, EOS)
+    rollout = judge(tokenizer, problem, dataclasses.replace(completion, token_ids=ids), SCHEME)
+    assert rollout.error is None
+    assert rollout.reward == 1.0
+
+
 def test_credits_lie_on_the_tokens_that_spell_their_step(tokenizer, problem: Problem) -> None:
     completion = completion_of(tokenizer, gold_text(problem))
     rollout = judge(tokenizer, problem, completion, SCHEME)

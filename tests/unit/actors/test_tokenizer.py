@@ -95,6 +95,13 @@ def test_bytes_that_are_no_text_become_the_replacement_character(tokenizer):
     assert all(0 <= a <= b <= len(text) for a, b in spans)
 
 
+def test_an_id_that_is_no_token_has_no_text(tokenizer):
+    known = tokenizer.encode(" adult fox", add_special_tokens=False)
+    text, spans = decode_with_offsets(tokenizer, [*known, len(tokenizer) + 7, *known])
+    assert text == " adult fox adult fox"
+    assert spans[len(known)] == (len(" adult fox"), len(" adult fox"))
+
+
 def test_a_saved_tokenizer_is_the_same_tokenizer(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     loaded = load_tokenizer(tmp_path)
