@@ -89,21 +89,23 @@ def main() -> None:
 def compare(folder: Path, trl_python: Path, steps: int) -> None:
     """Alternate the sides, so that a change of the machine's load meets both; medians over the repeats."""
     commands = {"trl": [str(trl_python), __file__], "ours": [sys.executable, "-m", "benchmarks.trl_compare"]}
-    for run in ("A", "B"):
-        found: dict[str, list[dict[str, Any]]] = {"trl": [], "ours": []}
-        for repeat in range(REPEATS):
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for repeat in range(REPEATS):
+        for run in ("A", "B"):
             for side in sorted(commands, reverse=repeat % 2 == 0):
                 arguments = [side, "--inputs", str(folder), "--run", run, "--steps", str(steps)]
-                done = subprocess.run(
-                    [*commands[side], *arguments], cwd=ROOT, capture_output=True, text=True, check=True
-                )
-                found[side].append(json.loads(done.stdout.splitlines()[-1]))
-                print(done.stdout.splitlines()[-1], file=sys.stderr, flush=True)
-        rates = {side: [r["samples_per_s"] for r in records] for side, records in found.items()}
+                command = [*commands[side], *arguments]
+                done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+                record = done.stdout.splitlines()[-1]
+                found.setdefault((run, side), []).append(json.loads(record))
+                print(record, file=sys.stderr, flush=True)
+    for run in ("A", "B"):
+        rates = {side: [r["samples_per_s"] for r in found[run, side]] for side in commands}
         print(f"run {run}: ours / TRL = {statistics.median(rates['ours']) / statistics.median(rates['trl']):.2f}")
-        for side, records in found.items():
+        for side, each in rates.items():
+            records = found[run, side]
             medians = {k: statistics.median(r[k] for r in records) for k in records[0] if k not in ("side", "run")}
-            print(f"  {side:<5} {medians}  samples/s {min(rates[side])} to {max(rates[side])}")
+            print(f"  {side:<5} {medians}  samples/s {min(each)} to {max(each)}")
 
 
 def make_inputs(folder: Path) -> None:

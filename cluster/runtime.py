@@ -77,6 +77,7 @@ def running(
 def connected(run_dir: Path) -> Generator[ClusterRecord]:
     """This process as a client of the Ray of a live run; raises ClusterUnreachable when the run is not live."""
     record = _read_record(run_dir)
+    _require_listener(record.address)  # before this process takes on another token for nothing
     if record.token_path:
         use_token(Path(record.token_path))
     _connect(record.address, {})

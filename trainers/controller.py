@@ -15,13 +15,12 @@ from typing import Any, Final
 
 from actors.checkpoint import CheckpointStore
 from actors.config import EngineConfig, PoolConfig
-from actors.policy import config_of, forward_flops, load_any
 from actors.pool import PoolStatus, WorkerPool
 from actors.records import GroupRequest, RolloutGroup
 from actors.rollout import SyncReport
 from actors.telemetry import EventLog
 from actors.tokenizer import end_of_text, load_tokenizer
-from actors.weights import WeightVersion, publish_model
+from actors.weights import WeightVersion
 from trainers.config import RlConfig
 from trainers.evaluate import EvalConfig, Evaluation, evaluate, held_out
 from trainers.ledger import sampling_flops
@@ -96,6 +95,8 @@ class Controller:
 
         The same problems and draws whatever the run's seed. The directory may be anyone's: its own tokenizer is used.
         """
+        from actors.policy import config_of, forward_flops
+
         self._begin(stage, 0)
         self._open_pool(directory)
         tokenizer = load_tokenizer(directory)
@@ -196,4 +197,7 @@ class Controller:
 
 def _publish_directory(directory: Path, version: int) -> WeightVersion:
     """A directory's weights in the object store. The controller owns the object, so it must outlive its readers."""
+    from actors.policy import load_any
+    from actors.weights import publish_model
+
     return publish_model(version, load_any(directory))

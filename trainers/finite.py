@@ -5,9 +5,10 @@ The learner leaves such an update out and counts it; one is bad luck, many in a 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from trainers.learner import StepReport
+if TYPE_CHECKING:
+    from trainers.learner import StepReport
 
 MAX_SKIPPED: Final = 10  # steps in a row
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from actors.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
-from actors.policy import config_of, forward_flops
 from actors.records import GroupRequest, RolloutGroup
 from actors.rollout import SyncReport
 from actors.tokenizer import end_of_text, load_tokenizer
@@ -73,6 +72,8 @@ class RlStage:
         self.store = store
         self.emit = emit
         self._fleet = fleet
+        from actors.policy import config_of, forward_flops
+
         parent = store.path(names.parent)
         self._learner = LearnerGroup(_learner_plan(config, parent), placement)
         tokenizer = load_tokenizer(parent)

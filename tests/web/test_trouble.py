@@ -111,7 +111,7 @@ def test_a_run_without_checkpoints_says_so(open_page: Opener, fake: Fake) -> Non
 def test_a_link_to_a_checkpoint_that_is_gone_says_so_and_another_can_be_chosen(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@7")
     expect(page.get_by_role("alert")).to_contain_text("demo@7")
-    page.get_by_label("Checkpoint").select_option("demo@20")
+    page.locator("select[name=model]").select_option("demo@20")
     expect(page.get_by_role("heading", level=1)).to_be_visible()
 
 
