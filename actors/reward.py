@@ -50,11 +50,13 @@ class RewardWorker:
 
 def judge(tokenizer: PreTrainedTokenizerFast, problem: Problem, completion: Completion, scheme: Scheme) -> Rollout:
     """Decode, verify, reward and map the credits to tokens; a verifier's exception becomes the rollout's error."""
+    if completion.finish_reason == "abort":  # the engine's doing, not the policy's
+        return Rollout(completion, "", None, None, error="the engine gave the completion up")
     text = ""
     try:
         text, spans = decode_with_offsets(tokenizer, completion.token_ids)
         verdict = verify(text, _gold(problem.problem, problem.question, problem.solution))
-        value = reward(verdict, scheme) if completion.finish_reason == "stop" else 0.0
+        value = 0.0 if completion.finish_reason == "length" else reward(verdict, scheme)
         credits = token_credits(step_credits(verdict), spans)
     except Exception as error:  # whatever it is, a verifier's fault must not pass for a wrong trace
         return Rollout(completion, text, None, None, error=f"{type(error).__name__}: {error}")

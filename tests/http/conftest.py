@@ -105,7 +105,7 @@ class FakeEngine:
         return [-1.0] * (len(token_ids) - 1)
 
     async def load(self, weights: WeightVersion, fetch_timeout_s: float, load_timeout_s: float) -> LoadReport:
-        raise NotImplementedError
+        raise AssertionError("a served engine keeps the weights that it was opened with")
 
     async def stop(self) -> None:
         self._script.stopped.append(self._entry.id)

@@ -58,6 +58,13 @@ def test_a_right_trace_that_never_ends_earns_nothing_under_any_scheme(tokenizer,
         assert rollout.reward == 0.0
 
 
+def test_a_completion_that_the_engine_gave_up_has_an_error_and_no_reward(tokenizer, problem: Problem) -> None:
+    completion = dataclasses.replace(completion_of(tokenizer, gold_text(problem)), finish_reason="abort")
+    rollout = judge(tokenizer, problem, completion, SCHEME)
+    assert rollout.reward is None
+    assert rollout.error == "the engine gave the completion up"
+
+
 def test_ids_beyond_the_tokenizer_are_judged_as_no_text(tokenizer, problem: Problem) -> None:
     completion = completion_of(tokenizer, gold_text(problem))
     ids = (*completion.token_ids[:-1], len(tokenizer) + 3, EOS)
