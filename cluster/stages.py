@@ -226,7 +226,8 @@ def _take_base(stage: BaseStage, folder: RunFolder) -> Spent:
 
 
 def _pretrain(stage: PretrainStage, recipe: Recipe, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
-    from trainers.worker import LearnerGroup, LearnerPlan, PretrainJob
+    from trainers.mailbox import PretrainJob
+    from trainers.worker import LearnerGroup, LearnerPlan
 
     parent = _newest(folder, before=stage.name)
     weights = folder.store.path(parent.id) if parent else None

@@ -21,8 +21,9 @@ from actors.weights import WeightVersion
 from trainers.config import LearnerConfig, LossConfig, RlConfig
 from trainers.ledger import sampling_flops
 from trainers.loop import LoopState, RlLoop
+from trainers.mailbox import LearnerLost
 from trainers.pretrain import encode_prompt
-from trainers.worker import LearnerGroup, LearnerLost, LearnerPlan, Placement
+from trainers.worker import LearnerGroup, LearnerPlan, Placement
 from verifier.problem import Problem
 from verifier.reward import Scheme
 

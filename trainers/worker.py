@@ -18,21 +18,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import ray
 
-from actors.checkpoint import CheckpointError, CheckpointStore, CheckpointWriteError, Lineage
+from actors.checkpoint import CheckpointError, CheckpointStore, CheckpointWriteError
 from actors.config import PolicyConfig
 from actors.weights import WeightVersion
 from trainers.batch import Batch
-from trainers.config import LearnerConfig, PretrainConfig
+from trainers.config import LearnerConfig
+from trainers.mailbox import LearnerLost, Load, Mailbox, PretrainJob, Publish, Save, Step, Stop, Verb
 
 if TYPE_CHECKING:
     from trainers.learner import Learner, StepReport
     from trainers.pretrain import Progress
 
 MAX_FAILED_SAVES = 3  # in a row
-
-
-class LearnerLost(RuntimeError):
-    """The learner's processes died, or never came up; the message names the first cause known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,44 +60,6 @@ class Placement:
     max_restarts: int = 3
 
 
-@dataclass(frozen=True, slots=True)
-class PretrainJob:
-    """A pre- or mid-training stage as the workers run it; it continues from its own last checkpoint if there is one."""
-
-    config: PretrainConfig
-    lineage: Lineage
-    checkpoints: Path
-    data_seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    batch: ray.ObjectRef[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Publish:
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Save:
-    directory: Path
-
-
-@dataclass(frozen=True, slots=True)
-class _Load:
-    directory: Path
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    pass
-
-
-_Verb = _Step | _Publish | _Save | _Load | PretrainJob | _Stop
-
-
 class LearnerGroup:
     """The learner as the controller sees it: start it, then one verb at a time."""
 
@@ -125,19 +84,19 @@ class LearnerGroup:
 
     async def step(self, batch: Batch) -> StepReport:
         """One optimiser step. Raises LearnerLost."""
-        return await self._ask(_Step(ray.put(batch)))
+        return await self._ask(Step(ray.put(batch)))
 
     async def publish(self, version: int) -> WeightVersion:
         """Put the weights into the object store as `version`. Raises LearnerLost."""
-        return await self._ask(_Publish(version))
+        return await self._ask(Publish(version))
 
     async def save(self, directory: Path) -> None:
         """Fill `directory` with a checkpoint's files, the optimiser included. Raises LearnerLost."""
-        await self._ask(_Save(directory))
+        await self._ask(Save(directory))
 
     async def load(self, directory: Path) -> None:
         """Continue exactly from a directory that `save` filled. Raises LearnerLost, ResumeError."""
-        await self._ask(_Load(directory))
+        await self._ask(Load(directory))
 
     async def pretrain(self, job: PretrainJob, report: Callable[[Progress], None]) -> Progress:
         """Run a pre-training stage to its end (or until `interrupt`), over deaths of workers. Raises LearnerLost."""
@@ -163,12 +122,12 @@ class LearnerGroup:
         if self._fit is None:
             return
         if not self._fit.done():
-            await self._mailbox.post.remote(_Stop())
+            await self._mailbox.post.remote(Stop())
         await asyncio.gather(self._fit, return_exceptions=True)
         ray.kill(self._mailbox)
         self._fit = None
 
-    async def _ask(self, verb: _Verb) -> Any:
+    async def _ask(self, verb: Verb) -> Any:
         answer = await self._mailbox.ask.remote(verb)
         if isinstance(answer, Exception):
             raise answer
@@ -192,130 +151,6 @@ class LearnerGroup:
         """Keep the Ray Train run; its end is told to whoever waits at the mailbox."""
         end = await asyncio.to_thread(_fit, self.plan, self.placement, self._mailbox)
         await self._mailbox.close.remote(end)
-
-
-class Mailbox:
-    """An asyncio Ray actor between the handle and the ranks: one verb at a time, to all, answered by all.
-
-    `lives` counts how often the whole group has come up. A rank that joins while a verb is open means that the group
-    was restarted, and the verb is answered with LearnerLost.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self.workers = workers
-        self._lives = 0
-        self._serial = 0
-        self._verb: _Verb | None = None
-        self._ranks: dict[int, int] = {}  # rank -> pid
-        self._answers: dict[int, Any] = {}
-        self._open = False
-        self._end: LearnerLost | None = None
-        self._interrupted = False
-        self._progress: list[Progress] = []
-        self._all_told = False
-        self._changed = asyncio.Condition()
-
-    async def join(self, rank: int, pid: int) -> int:
-        """A rank reports for work; returns the serial number of the last verb, which it must not run."""
-        async with self._changed:
-            if isinstance(self._verb, _Stop):  # posted while the group was restarting
-                return self._serial - 1
-            if rank in self._ranks or len(self._ranks) == self.workers:
-                self._ranks.clear()
-                if self._open:
-                    self._settle(LearnerLost("a learner process died; the group was restarted"))
-            self._ranks[rank] = pid
-            if len(self._ranks) == self.workers:
-                self._lives += 1
-            self._changed.notify_all()
-            return self._serial
-
-    async def pids(self) -> tuple[int, ...]:
-        """The processes of the ranks, in rank order."""
-        return tuple(self._ranks[rank] for rank in sorted(self._ranks))
-
-    async def joined(self) -> int | LearnerLost:
-        """Wait for all ranks; how often the group has come up, or why it never will (again)."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._end is not None or len(self._ranks) == self.workers)
-            return self._end or self._lives
-
-    async def lives(self) -> int:
-        """How often the group has come up, counting a restart that is under way."""
-        return self._lives + (self._end is None and len(self._ranks) < self.workers)
-
-    async def ask(self, verb: _Verb) -> Any:
-        """Give a verb to all ranks; rank 0's answer once all have answered, or the exception that took its place."""
-        joined = await self.joined()
-        if isinstance(joined, LearnerLost):
-            return joined
-        await self.post(verb)
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._open)
-            return self._answers[0]
-
-    async def post(self, verb: _Verb) -> None:
-        """Give a verb to all ranks without waiting."""
-        async with self._changed:
-            self._serial += 1
-            self._verb, self._answers, self._open = verb, {}, True
-            self._changed.notify_all()
-
-    async def verb_after(self, serial: int) -> tuple[int, _Verb]:
-        """For ranks: the next verb and its serial number."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._serial > serial)
-            assert self._verb is not None
-            return self._serial, self._verb
-
-    async def answer(self, rank: int, serial: int, answer: Any) -> None:
-        """For ranks: the result of a verb. Those of a verb that is settled are dropped."""
-        async with self._changed:
-            if serial != self._serial or not self._open:
-                return
-            self._answers[rank] = answer
-            if len(self._answers) == self.workers:
-                self._open = False
-                self._changed.notify_all()
-
-    async def tell(self, progress: Progress) -> None:
-        """For rank 0: progress of a pre-training stage."""
-        async with self._changed:
-            self._progress.append(progress)
-            self._changed.notify_all()
-
-    async def progress_after(self, seen: int) -> list[Progress]:
-        """Progress told after the first `seen` reports; waits for some. Empty when all has been told."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: len(self._progress) > seen or self._all_told)
-            return self._progress[seen:]
-
-    async def told(self) -> None:
-        """The stage is over: no more progress."""
-        async with self._changed:
-            self._all_told = True
-            self._changed.notify_all()
-
-    async def interrupt(self) -> None:
-        """Remember that a long verb is to end early."""
-        self._interrupted = True
-
-    async def interrupted(self) -> bool:
-        """For rank 0: whether to end early."""
-        return self._interrupted
-
-    async def close(self, cause: str | None) -> None:
-        """The Ray Train run is over; an open verb will not be answered."""
-        async with self._changed:
-            self._end = LearnerLost(cause or "the learner was stopped")
-            if self._open:
-                self._settle(self._end)
-            self._changed.notify_all()
-
-    def _settle(self, error: LearnerLost) -> None:
-        self._answers = {0: error}
-        self._open = False
-        self._changed.notify_all()
 
 
 def _fit(plan: LearnerPlan, placement: Placement, mailbox: Any) -> str | None:
@@ -355,7 +190,7 @@ def _work(given: dict[str, Any]) -> None:
     serial = ray.get(mailbox.join.remote(learner.rank, os.getpid()))
     while True:
         serial, verb = ray.get(mailbox.verb_after.remote(serial))
-        if isinstance(verb, _Stop):
+        if isinstance(verb, Stop):
             return
         try:
             answer = _obey(verb, learner, mailbox)
@@ -380,15 +215,15 @@ def build_learner(plan: LearnerPlan) -> Learner:
     return Learner(policy, tokenizer, plan.config, load(plan.reference) if plan.reference else None)
 
 
-def _obey(verb: _Verb, learner: Learner, mailbox: Any) -> Any:
+def _obey(verb: Verb, learner: Learner, mailbox: Any) -> Any:
     match verb:
-        case _Step(batch):
+        case Step(batch):
             return learner.step(ray.get(batch))
-        case _Publish(version):
+        case Publish(version):
             return learner.publish(version)
-        case _Save(directory):
+        case Save(directory):
             return learner.save(directory)
-        case _Load(directory):
+        case Load(directory):
             return learner.load(directory)
         case PretrainJob():
             return run_pretrain(

@@ -18,11 +18,12 @@ from actors.weights import fetch
 from trainers.batch import Batch
 from trainers.config import OptimizerConfig, PretrainConfig
 from trainers.learner import Learner
+from trainers.mailbox import LearnerLost, PretrainJob
 from trainers.pretrain import DocumentStream
 from trainers.process_group import form_group_of_one
 from trainers.resume import ResumeError
 from trainers.tasks import TaskConfig
-from trainers.worker import LearnerGroup, LearnerLost, LearnerPlan, Placement, PretrainJob
+from trainers.worker import LearnerGroup, LearnerPlan, Placement
 
 pytestmark = pytest.mark.timeout(240)
 POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=512)

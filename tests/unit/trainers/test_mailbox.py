@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from trainers.worker import LearnerLost, Mailbox, _Save, _Stop
+from trainers.mailbox import LearnerLost, Mailbox, Save, Stop
 
-VERB = _Save(Path("here"))
+VERB = Save(Path("here"))
 
 
 async def settled(task: asyncio.Task) -> bool:
@@ -77,10 +77,10 @@ async def test_a_restart_between_verbs_loses_nothing():
 
 async def test_a_rank_that_comes_back_after_the_stop_still_hears_it():
     mailbox = await up(1)
-    await mailbox.post(_Stop())
+    await mailbox.post(Stop())
     last = await mailbox.join(0, 200)
     _, verb = await mailbox.verb_after(last)
-    assert verb == _Stop()
+    assert verb == Stop()
 
 
 async def test_the_end_of_the_workers_answers_whoever_waits_with_the_cause():

@@ -10,10 +10,11 @@ from actors.tokenizer import EOS, build_tokenizer, decode_with_offsets
 from trainers.config import OptimizerConfig, PretrainConfig
 from trainers.finite import NotFinite
 from trainers.learner import Learner
+from trainers.mailbox import PretrainJob
 from trainers.pretrain import DocumentStream, document_of, pretrain
 from trainers.process_group import form_group_of_one
 from trainers.tasks import TaskConfig
-from trainers.worker import PretrainJob, run_pretrain
+from trainers.worker import run_pretrain
 from verifier.generate import generate
 from verifier.problem import ProblemSpec
 
