@@ -85,7 +85,7 @@ def cpu_seconds(step: Callable[[], object]) -> float:
 def main() -> None:
     """Measure both and print the table."""
     groups = make_groups()
-    batch = pack(groups, LearningConfig(microbatch_tokens=4096))
+    batch = pack(groups, LearningConfig(microbatch_tokens=4096), 64)
     plain = build(POLICY, VOCABULARY, 0).train()
     padded_tokens = padded_step(plain, groups)
     padded = cpu_seconds(lambda: padded_step(plain, groups))

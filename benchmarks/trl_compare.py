@@ -274,7 +274,7 @@ async def our_steps(folder: Path, run: str, steps: int, pool: Any, learner: Any,
         chosen = [(step * PROMPTS_PER_STEP + i) % PROMPTS for i in range(PROMPTS_PER_STEP)]
         requests = [GroupRequest(i, derive(0, step, i), prompts[i], GROUP, sampling) for i in chosen]
         groups = await asyncio.gather(*(pool.rollout(r, problems[r.group_id], Scheme("strict")) for r in requests))
-        await learner.step(pack(groups, our_learning(run)))
+        await learner.step(pack(groups, our_learning(run), NEW_TOKENS[run]))
         await pool.sync(await learner.publish(step + 1))
         ends[step] = (time.monotonic(), cpu_seconds())
     timed = ends[WARM_UP - 1 :]

@@ -37,7 +37,7 @@ from trainers.evaluate import Evaluation
 from trainers.ledger import StageRecord
 from trainers.loop import LoopState
 from trainers.pretrain import Progress as PretrainProgress
-from trainers.report import RunRecord, events_of, write
+from trainers.report import RunRecord, events_of
 from trainers.worker import Placement
 
 POLL_S = 0.5
@@ -88,6 +88,8 @@ def _naming_failures() -> Iterator[None]:
 
 def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
     """Write both reports from what the run folder holds; the content of `report.json`."""
+    from trainers.report_page import write  # matplotlib takes a second to import, and only this needs it
+
     evaluations = [folder.evaluation(s.name) for s in recipe.stages if s.kind == "eval"]
     present = [e for e in evaluations if e is not None]
     before, after = (present[0], present[-1]) if len(present) > 1 else (present[0] if present else None, None)

@@ -18,9 +18,11 @@ from actors.records import Rollout
 _SMALLEST_DEVIATION = 1e-6  # below it rewards count as equal
 
 
-def has_signal(rewards: Sequence[float]) -> bool:
-    """Whether the rewards of a group differ."""
-    return max(rewards) > min(rewards)
+def has_signal(rollouts: Sequence[Rollout], step_weight: float) -> bool:
+    """Whether any token of a group has an advantage: its rewards differ or, with a step weight, its credits do."""
+    if len({rollout.reward for rollout in rollouts}) > 1:
+        return True
+    return step_weight > 0 and len({credit.credit for rollout in rollouts for credit in rollout.credits}) > 1
 
 
 def group_advantages(

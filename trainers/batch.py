@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from actors.records import Rollout, RolloutGroup
 from trainers.advantages import group_advantages, token_advantages
-from trainers.config import LearningConfig
+from trainers.config import LearningConfig, Loss
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -119,10 +119,11 @@ class _Group:
 Item = TypeVar("Item", _Group, Document)
 
 
-def pack(groups: Sequence[RolloutGroup], config: LearningConfig) -> Batch:
+def pack(groups: Sequence[RolloutGroup], config: LearningConfig, max_new_tokens: int) -> Batch:
     """The batch of one RL step. Groups are taken in id order, so the order of arrival changes nothing.
 
-    Every rollout needs a reward and at least one token; whoever calls has dropped those the verifier failed on.
+    `max_new_tokens` is the longest completion that was allowed, which dr_grpo divides by. Every rollout needs a reward
+    and at least one token; whoever calls has dropped those the verifier failed on.
     """
     ordered = sorted(groups, key=lambda group: group.group_id)
     advantages = group_advantages([[_reward(r) for r in g.rollouts] for g in ordered], config.advantage_scale)
@@ -130,7 +131,7 @@ def pack(groups: Sequence[RolloutGroup], config: LearningConfig) -> Batch:
     bounds = [round(i * len(ordered) / count) for i in range(count + 1)]
     minibatches = []
     for start, end in pairwise(bounds):
-        weigh = _weigher(ordered[start:end], config)
+        weigh = _weigher(ordered[start:end], config.loss, max_new_tokens)
         made = [_group(g, a, config, weigh) for g, a in zip(ordered[start:end], advantages[start:end], strict=True)]
         minibatches.append(tuple(_group_stream(part) for part in _within(made, config.microbatch_tokens)))
     return Batch(tuple(minibatches))
@@ -152,16 +153,16 @@ def _reward(rollout: Rollout) -> float:
     return rollout.reward
 
 
-def _weigher(groups: Sequence[RolloutGroup], config: LearningConfig) -> Weigher:
+def _weigher(groups: Sequence[RolloutGroup], loss: Loss, max_new_tokens: int) -> Weigher:
     lengths = [len(r.completion.token_ids) for g in groups for r in g.rollouts]
-    return Weigher(config.loss, sum(lengths), len(lengths), config.max_completion_tokens)
+    return Weigher(loss, sum(lengths), len(lengths), max_new_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Weigher:
     """The loss weight of each token of a completion, by the denominator that the loss asks for."""
 
-    loss: str
+    loss: Loss
     tokens: int
     completions: int
     longest: int

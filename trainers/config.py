@@ -120,7 +120,6 @@ class LearningConfig(_Model):
     microbatch_tokens: int = Field(
         default=8192, ge=64, description="tokens per forward pass; bounds memory, not the result"
     )
-    max_completion_tokens: int = Field(default=512, ge=1, description="dr_grpo: the constant length it divides by")
 
     def learner_config(self, total_steps: int) -> LearnerConfig:
         """What the learner of an RL stage of `total_steps` steps is made with."""

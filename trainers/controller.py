@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from actors.checkpoint import CheckpointStore
+from actors.checkpoint import CheckpointStore, Lineage
 from actors.config import EngineConfig, PoolConfig
 from actors.pool import PoolStatus, WorkerPool
 from actors.records import GroupRequest, RolloutGroup
@@ -26,7 +26,7 @@ from trainers.evaluate import EvalConfig, Evaluation, evaluate, held_out
 from trainers.ledger import sampling_flops
 from trainers.loop import LoopState
 from trainers.pretrain import encode_prompt
-from trainers.rl_stage import RlStage, StageNames
+from trainers.rl_stage import RlStage
 from trainers.worker import Placement
 from verifier.problem import Problem
 from verifier.reward import Scheme
@@ -119,8 +119,8 @@ class Controller:
         """Run an RL stage from its own last good checkpoint, or from `parent_id`. Raises LearnerLost."""
         self._begin(stage, config.steps)
         self._open_pool(self.store.path(parent_id))
-        names = StageNames(self.plan.run, stage, parent_id, self.plan.seed)
-        self._rl = RlStage(names, config, self.store, self.plan.learner, self, self._emit)
+        origin = Lineage(run=self.plan.run, stage=stage, step=0, parent=parent_id, seed=self.plan.seed)
+        self._rl = RlStage(origin, config, self.store, self.plan.learner, self, self._emit)
         try:
             return await self._rl.train()
         finally:

@@ -19,6 +19,7 @@ from actors.records import GroupRequest, RolloutGroup, Sampling
 from actors.rollout import SyncReport
 from actors.seeds import derive
 from actors.weights import WeightVersion
+from trainers.advantages import has_signal
 from trainers.batch import Batch, pack
 from trainers.buffer import GroupBuffer, Slot
 from trainers.config import RlConfig
@@ -169,7 +170,7 @@ class RlLoop:
             self.buffer.reserve(slot)
             group = judged_only(await self.pool.rollout(self._request(slot, problem), problem, self.config.reward))
             judged.append(group)
-            if has_gradient(group):
+            if has_signal(group.rollouts, self.config.learning.token_credit):
                 self.buffer.ready(slot, group)
                 break
             self.buffer.drop(slot)
@@ -196,7 +197,7 @@ class RlLoop:
         started = time.monotonic()
         if not drawn.trained:
             return None, 0.0
-        report = await self.learner.step(pack(drawn.trained, self.config.learning))
+        report = await self.learner.step(pack(drawn.trained, self.config.learning, self.config.max_new_tokens))
         self._patience.see(report)
         return report, time.monotonic() - started
 
@@ -239,11 +240,6 @@ class RlLoop:
 def judged_only(group: RolloutGroup) -> RolloutGroup:
     """The group without the completions that the verifier failed on: an exception is never a reward."""
     return replace(group, rollouts=tuple(r for r in group.rollouts if r.reward is not None))
-
-
-def has_gradient(group: RolloutGroup) -> bool:
-    """Whether the group's rewards differ; equal ones have no advantage."""
-    return len({r.reward for r in group.rollouts}) > 1
 
 
 def _statistics(drawn: Drawn) -> dict[str, float]:

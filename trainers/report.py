@@ -1,4 +1,4 @@
-"""The report of a run: `report.json` for programs, one static `report.html` for people.
+"""The numbers of a run's report, `report.json`; how they look to a person is `trainers.report_page`.
 
 Pure arithmetic over what the stages left in the run folder; nothing is sampled or loaded here. Every interval is a 95%
 bootstrap over problems, paired where two evaluations are compared.
@@ -6,7 +6,6 @@ bootstrap over problems, paired where two evaluations are compared.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Sequence
@@ -127,16 +126,6 @@ def _gain(run: RunRecord, ops: Sequence[int]) -> dict[str, Any]:
 
 def _ks(scores: Sequence[ProblemScore]) -> list[int]:
     return powers(min(s.samples for s in scores))
-
-
-def write(run_dir: Path, run: RunRecord) -> dict[str, Any]:
-    """Write both reports into the run folder; returns the content of `report.json`."""
-    from trainers.report_page import page  # matplotlib takes a second to import, and only this needs it
-
-    content = summary(run)
-    (run_dir / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (run_dir / "report.html").write_text(page(run, content), encoding="utf-8")
-    return content
 
 
 def events_of(run_dir: Path) -> tuple[dict[str, Any], ...]:

@@ -6,9 +6,11 @@ Only how it looks; every number comes from `trainers.report`, every verdict on a
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -19,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from trainers.evaluate import TraceSample
-from trainers.report import RunRecord
+from trainers.report import RunRecord, summary
 from verifier.draw import verdict_svg
 from verifier.gold import prepare
 from verifier.verdict import Verdict
@@ -57,6 +59,14 @@ def page(run: RunRecord, content: Mapping[str, Any]) -> str:
         traces=[_trace(sample) for sample in samples],
         target=run.bands.target,
     )
+
+
+def write(run_dir: Path, run: RunRecord) -> dict[str, Any]:
+    """Write both reports into the run folder; returns the content of `report.json`."""
+    content = summary(run)
+    (run_dir / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (run_dir / "report.html").write_text(page(run, content), encoding="utf-8")
+    return content
 
 
 def _svg(figure: Figure) -> Markup:

@@ -8,80 +8,54 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from actors.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
-from actors.records import GroupRequest, RolloutGroup
-from actors.rollout import SyncReport
 from actors.tokenizer import end_of_text, load_tokenizer
-from actors.weights import WeightVersion
-from trainers.config import LearnerConfig, LossConfig, RlConfig
+from trainers.config import RlConfig
 from trainers.ledger import sampling_flops
-from trainers.loop import LoopState, RlLoop
+from trainers.loop import LoopState, Pool, RlLoop
 from trainers.mailbox import LearnerLost
 from trainers.pretrain import encode_prompt
-from trainers.worker import LearnerGroup, LearnerPlan, Placement
-from verifier.problem import Problem
-from verifier.reward import Scheme
+from trainers.worker import MAX_FAILED_SAVES, LearnerGroup, LearnerPlan, Placement
 
-MAX_FAILED_SAVES: Final = 3  # in a row; then the stage stops, with its last good checkpoint
 MAX_LEARNER_LOSSES: Final = 3
 LOOP_STATE: Final = f"{RESUME}/loop.json"
 
-Emit = Callable[..., None]
-
-
-class Fleet(Protocol):
-    """What the stage needs of the controller's pool."""
-
-    async def rollout(self, request: GroupRequest, problem: Problem, scheme: Scheme) -> RolloutGroup:
-        """Sample one prompt and judge every completion."""
-        ...
-
-    async def sync(self, weights: WeightVersion) -> list[SyncReport]:
-        """Bring every worker to a version and prove it; the first call starts them."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class StageNames:
-    """Who the stage is: the run, the stage's name, the checkpoint it starts from, the run's seed."""
-
-    run: str
-    stage: str
-    parent: str
-    seed: int
-
 
 class RlStage:
-    """One RL stage; `train` runs it to its end, `close` frees the learner."""
+    """One RL stage; `train` runs it to its end, `close` frees the learner.
+
+    `origin` is the lineage of step 0: the run, the stage's name and seed, and the checkpoint in `store` to start from.
+    """
 
     def __init__(
         self,
-        names: StageNames,
+        origin: Lineage,
         config: RlConfig,
         store: CheckpointStore,
         placement: Placement,
-        fleet: Fleet,
-        emit: Emit,
+        pool: Pool,
+        emit: Callable[..., None],
     ) -> None:
-        self.names = names
+        from actors.policy import config_of, forward_flops
+
+        assert origin.parent is not None, "RL starts from a policy"
+        self.origin = origin
         self.config = config
         self.store = store
         self.emit = emit
-        self._fleet = fleet
-        from actors.policy import config_of, forward_flops
-
-        parent = store.path(names.parent)
+        self._pool = pool
+        parent = store.path(origin.parent)
         self._learner = LearnerGroup(_learner_plan(config, parent), placement)
         tokenizer = load_tokenizer(parent)
         self.loop = RlLoop(
             config,
-            names.seed,
-            fleet,
+            origin.seed,
+            pool,
             self._learner,
             lambda problem: encode_prompt(problem, tokenizer),
             (end_of_text(tokenizer),),
@@ -115,7 +89,7 @@ class RlStage:
 
     async def _restore(self) -> None:
         """Bring learner, loop and engines to the last good checkpoint of the stage; the parent if there is none."""
-        last = self.store.latest(self.names.stage)
+        last = self.store.latest(self.origin.stage)
         if last is None:
             self.loop.restore(LoopState())
         else:
@@ -124,22 +98,13 @@ class RlStage:
             self.loop.restore(_read_state(path))
             self._tell("resumed", checkpoint=last.id, step=last.step)
         version = await self._learner.publish(self.loop.state.step)
-        for report in await self._fleet.sync(version):
+        for report in await self._pool.sync(version):
             self._tell("sync", **asdict(report))
 
     async def _save(self, state: LoopState, score: float) -> None:
         """Publish a checkpoint of the learner and the loop. A full disk costs a checkpoint, not the run, at first."""
-        names = self.names
-        lineage = Lineage(
-            run=names.run,
-            stage=names.stage,
-            step=state.step,
-            parent=names.parent,
-            seed=names.seed,
-            tokens=state.tokens,
-            flops=state.flops,
-            score=score,
-        )
+        reached = {"step": state.step, "tokens": state.tokens, "flops": state.flops, "score": score}
+        lineage = self.origin.model_copy(update=reached)
         here = asyncio.get_running_loop()
 
         def write(directory: Path) -> None:
@@ -156,17 +121,15 @@ class RlStage:
         else:
             self._failed_saves = 0
             self._tell("checkpoint", id=manifest.id, step=state.step, weight_hash=manifest.weight_hash, score=score)
-            self.store.retain(names.stage, self.config.keep_last)
+            self.store.retain(self.origin.stage, self.config.keep_last)
 
     def _tell(self, event: str, **fields: Any) -> None:
-        self.emit(event, stage=self.names.stage, **fields)
+        self.emit(event, stage=self.origin.stage, **fields)
 
 
 def _learner_plan(config: RlConfig, parent: Path) -> LearnerPlan:
     learning = config.learning
-    loss = LossConfig(learning.loss, learning.clip_low, learning.clip_high, learning.kl, learning.kl_estimator)
-    learner = LearnerConfig(learning.optimizer, loss, config.steps, learning.mismatch_cap)
-    return LearnerPlan(learner, parent, parent, reference=parent if learning.kl else None)
+    return LearnerPlan(learning.learner_config(config.steps), parent, parent, reference=parent if learning.kl else None)
 
 
 def _read_state(checkpoint: Path) -> LoopState:

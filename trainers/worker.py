@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import ray
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from trainers.learner import Learner, StepReport
     from trainers.pretrain import Progress
 
-MAX_FAILED_SAVES = 3  # in a row
+MAX_FAILED_SAVES: Final = 3  # in a row; then the stage stops, with its last good checkpoint
 
 
 @dataclass(frozen=True, slots=True)

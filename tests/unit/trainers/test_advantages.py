@@ -25,14 +25,23 @@ def test_equal_rewards_give_no_advantage_and_no_division_by_zero(scale):
     assert group_advantages([[0.3] * 3, [1.0] * 3], scale) == [[pytest.approx(0)] * 3] * 2
 
 
-def test_signal_means_that_rewards_differ():
-    assert has_signal([0.0, 0.0, 1.0])
-    assert not has_signal([1.0, 1.0])
-
-
-def judged(length: int, *credits: TokenCredit) -> Rollout:
+def judged(length: int, *credits: TokenCredit, reward: float = 1.0) -> Rollout:
     completion = Completion(0, (20,) * length, (0.0,) * length, "stop", 0, 0)
-    return Rollout(completion, "", None, 1.0, credits)
+    return Rollout(completion, "", None, reward, credits)
+
+
+@pytest.mark.parametrize("step_weight", [0.0, 0.2])
+def test_a_group_whose_rewards_differ_has_a_signal(step_weight):
+    assert has_signal([judged(2, reward=0.0), judged(2)], step_weight)
+    assert not has_signal([judged(2), judged(2)], step_weight)
+    assert not has_signal([], step_weight)
+
+
+def test_equal_rewards_have_a_signal_when_steps_count_and_their_credits_differ():
+    differ = [judged(2, TokenCredit(0, 2, 1.0)), judged(2, TokenCredit(0, 2, -1.0))]
+    alike = [judged(2, TokenCredit(0, 2, 1.0))] * 2
+    assert [has_signal(differ, weight) for weight in (0.0, 0.2)] == [False, True]
+    assert not has_signal(alike, 0.2)
 
 
 def test_step_credit_reaches_the_tokens_of_its_step_only():

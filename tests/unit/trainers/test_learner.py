@@ -68,7 +68,7 @@ def test_the_same_batch_gives_the_same_bits():
     ends = []
     for _ in range(2):
         learner = learner_for(config)
-        batch = pack(groups(learner), config)
+        batch = pack(groups(learner), config, 16)
         reports = [learner.step(batch) for _ in range(3)]
         ends.append((weights(learner), [r.loss for r in reports]))
     assert same(ends[0][0], ends[1][0])
@@ -78,7 +78,7 @@ def test_the_same_batch_gives_the_same_bits():
 def test_a_step_raises_what_was_rewarded():
     config = LearningConfig(optimizer=RATE, loss="reinforce")
     learner = learner_for(config)
-    batch = pack(groups(learner), config)
+    batch = pack(groups(learner), config, 16)
     before = learner.step(batch)
     for _ in range(4):
         after = learner.step(batch)
@@ -94,7 +94,7 @@ def test_microbatches_do_not_change_the_step():
     for budget in (64, 8192):
         config = LearningConfig(optimizer=RATE, microbatch_tokens=budget)
         learner = learner_for(config)
-        learner.step(pack(groups(learner), config))
+        learner.step(pack(groups(learner), config, 16))
         ends.append(weights(learner))
     for a, b in zip(*ends, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-2 * RATE.learning_rate)
@@ -111,7 +111,7 @@ def broken(batch: Batch) -> Batch:
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(zero_stage):
     config = LearningConfig(optimizer=RATE.model_copy(update={"zero_stage": zero_stage}))
     learner, straight = learner_for(config), learner_for(config)
-    batch = pack(groups(learner), config)
+    batch = pack(groups(learner), config, 16)
     before = weights(learner)
     assert learner.step(broken(batch)).skipped == 1
     assert same(before, weights(learner))
@@ -123,7 +123,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(zero_stage):
 def test_several_minibatches_measure_against_the_policy_before_the_step():
     config = LearningConfig(optimizer=RATE, minibatches=3, clip_low=0.01, clip_high=0.01)
     learner = learner_for(config)
-    report = learner.step(pack(groups(learner), config))
+    report = learner.step(pack(groups(learner), config, 16))
     assert report.clip_fraction > 0  # the second update already sees ratios other than 1
     assert report.mismatch_max < 1e-5  # but the comparison with the sampler is with the old ones
 
@@ -134,7 +134,7 @@ def test_only_older_tokens_are_corrected_in_float32():
     for version, shift in ((3, 0.0), (3, 0.5), (2, 0.5)):
         learner = learner_for(config)
         learner.version = 3
-        report = learner.step(pack(groups(learner, version, shift), config))
+        report = learner.step(pack(groups(learner, version, shift), config, 16))
         ends.append((weights(learner), report))
     assert same(ends[0][0], ends[1][0])
     assert ends[1][1].mismatch_mean == pytest.approx(0.5, abs=1e-4)
@@ -146,7 +146,7 @@ def test_the_penalty_keeps_the_policy_near_its_reference():
     for kl in (1e-6, 10.0):
         config = LearningConfig(optimizer=RATE, kl=kl)
         learner = learner_for(config)
-        batch = pack(groups(learner), config)
+        batch = pack(groups(learner), config, 16)
         reports = [learner.step(batch) for _ in range(4)]
         ends.append(reports)
     assert ends[0][0].kl == pytest.approx(0, abs=1e-6)
@@ -162,7 +162,7 @@ def test_a_penalty_without_a_reference_is_refused():
 def test_what_was_saved_is_continued_to_the_bit(tmp_path):
     config = LearningConfig(optimizer=RATE)
     straight = learner_for(config)
-    batch = pack(groups(straight), config)
+    batch = pack(groups(straight), config, 16)
     straight.step(batch)
     straight.save(tmp_path)
     resumed = learner_for(config)
@@ -187,7 +187,7 @@ def test_bfloat16_starts_from_the_same_loss():
         config = LearningConfig(optimizer=RATE.model_copy(update={"precision": precision}), loss="reinforce")
         learner = learner_for(config)
         reference = learner_for(LearningConfig())
-        report = learner.step(pack(groups(reference), config))
+        report = learner.step(pack(groups(reference), config, 16))
         losses.append(report.loss)
         assert report.mismatch_max < 0.2
     assert losses[1] == pytest.approx(losses[0], abs=0.05)

@@ -74,10 +74,10 @@ def gradients(model) -> dict[str, torch.Tensor]:
 def test_the_prompt_stored_once_gives_the_plain_batchs_loss_and_gradients(budget, loss):
     plain = build(POLICY, VOCAB, 0)
     model = PackedPolicy(copy.deepcopy(plain))
-    config = LearningConfig(loss=loss, microbatch_tokens=budget, max_completion_tokens=20)
+    config = LearningConfig(loss=loss, microbatch_tokens=budget)
     tokens = sum(len(r.completion.token_ids) for g in GROUPS for r in g.rollouts)
     weight = {"dapo": lambda n: 1 / tokens, "grpo": lambda n: 1 / (12 * n), "dr_grpo": lambda n: 1 / (12 * 20)}[loss]
-    batch = pack(GROUPS, config)
+    batch = pack(GROUPS, config, 20)
     torch.testing.assert_close(packed_loss(model, batch), padded_loss(plain, GROUPS, weight), rtol=0, atol=1e-5)
     expected = gradients(plain)
     for name, gradient in gradients(model.policy).items():
@@ -85,7 +85,7 @@ def test_the_prompt_stored_once_gives_the_plain_batchs_loss_and_gradients(budget
 
 
 def test_packing_computes_each_prompt_once():
-    batch = pack(GROUPS, LearningConfig())
+    batch = pack(GROUPS, LearningConfig(), 20)
     prompts = sum(len(g.prompt_ids) for g in GROUPS)
     completions = sum(len(r.completion.token_ids) for g in GROUPS for r in g.rollouts)
     assert batch.tokens == prompts + completions
@@ -93,14 +93,14 @@ def test_packing_computes_each_prompt_once():
 
 
 def test_the_order_of_arrival_changes_nothing():
-    one, two = pack(GROUPS, LearningConfig()), pack(GROUPS[::-1], LearningConfig())
+    one, two = pack(GROUPS, LearningConfig(), 20), pack(GROUPS[::-1], LearningConfig(), 20)
     assert one.streams[0].input_ids.tolist() == two.streams[0].input_ids.tolist()
     assert one.streams[0].advantage.tolist() == two.streams[0].advantage.tolist()
 
 
 def test_minibatches_share_out_the_groups_and_each_has_its_own_denominator():
-    batch = pack(GROUPS, LearningConfig(minibatches=2))
-    assert [sum(len(s.targets) for s in m) for m in batch.minibatches] == [27 + 33, 23] or len(batch.minibatches) == 2
+    batch = pack(GROUPS, LearningConfig(minibatches=2), 20)
+    assert [sum(len(s.targets) for s in m) for m in batch.minibatches] == [27 + 33, 23]
     for minibatch in batch.minibatches:
         assert sum(s.weight.sum() for s in minibatch) == pytest.approx(1, abs=1e-5)
 
@@ -108,7 +108,7 @@ def test_minibatches_share_out_the_groups_and_each_has_its_own_denominator():
 def test_a_rollout_without_a_reward_is_refused():
     broken = RolloutGroup(0, PROBLEM, (11, 12), (rollout(2, None, 0), rollout(3, 1.0, 1)))
     with pytest.raises(ValueError, match="broken"):
-        pack([broken], LearningConfig())
+        pack([broken], LearningConfig(), 20)
 
 
 def test_documents_never_see_one_another():

@@ -11,7 +11,8 @@ import pytest
 from actors.telemetry import EventLog
 from trainers.evaluate import Evaluation, ProblemScore, TraceSample
 from trainers.ledger import StageRecord
-from trainers.report import Bands, RunRecord, events_of, write
+from trainers.report import Bands, RunRecord, events_of
+from trainers.report_page import write
 from verifier.generate import generate
 from verifier.problem import ProblemSpec
 from verifier.render import completion_text
