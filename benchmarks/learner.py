@@ -16,9 +16,10 @@ import torch
 from actors.config import PolicyConfig
 from actors.policy import build
 from actors.records import Completion, Rollout, RolloutGroup
-from trainers.batch import Batch, pack
+from trainers.batch import pack
 from trainers.config import LearningConfig
 from trainers.learner import PackedPolicy
+from trainers.records import Batch
 from verifier.generate import generate
 from verifier.problem import ProblemSpec
 

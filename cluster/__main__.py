@@ -1,5 +1,15 @@
-"""`python -m cluster` is `interplay`: for job entry points, where the packages travel but no script is installed."""
+"""`python -m cluster`: the `interplay` command where only the packages are at hand, as in a job on a Ray cluster."""
 
-from cluster.cli import main
+import sys
+
+try:
+    from cluster.cli import main
+except ModuleNotFoundError as error:
+    print(
+        f"error: {sys.executable} has no {error.name}: it is not the environment that Interplay was installed into. "
+        "fix: start Ray with that environment's bin first on PATH, or name its python: interplay submit --python",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 main()

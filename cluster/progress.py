@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -63,7 +64,8 @@ class Reporter:
 
     def finished(self, folder: Path) -> None:
         """Every stage is done."""
-        self._console.print(f"report: {folder / 'report.html'}")
+        if (folder / "report.html").is_file():
+            self._console.print(f"report: {folder / 'report.html'}")
         self._console.print(f"serve:  interplay serve --run-dir {folder}")
 
     def pretraining(self, at: PretrainProgress) -> None:
@@ -78,7 +80,7 @@ class Reporter:
             self._console.print(f"  {self._stage:<12} [yellow]warning[/yellow]: {escape(warning)}")
         self._warned = len(at.warnings)
         if not at.done:
-            self._tell("starting")
+            self._tell(f"starting  {_fleet(at)}")
             return
         now = time.monotonic()
         began, first = self._first = self._first or (now, at.done)  # a resumed stage does not begin at 0
@@ -98,6 +100,12 @@ class Reporter:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _fleet(at: RunProgress) -> str:
+    """How many workers are in each state: what a stage that has not begun is waiting for."""
+    states = Counter(worker.state.value for worker in at.pool.workers) if at.pool is not None else {}
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
 
 
 def _minutes(seconds: float) -> str:

@@ -16,7 +16,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from trainers.batch import Segments, Stream
+from trainers.records import Segments, Stream
 
 PACKED: Final = "interplay_packed"
 

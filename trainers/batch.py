@@ -3,7 +3,7 @@
 A stream lays tokens end to end without padding. Attention is the only place where sequences matter: each *segment* asks
 with its own tokens and sees its own earlier ones, and a completion also sees its group's prompt, which is stored once
 however many completions share it. The result equals the plain padded batch (tests/unit/trainers/test_packing.py).
-Plain numpy, so that batches travel through Ray's object store; the learner makes tensors of them.
+Pure: records in, a record out.
 """
 
 from __future__ import annotations
@@ -14,77 +14,13 @@ from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from actors.records import Rollout, RolloutGroup
 from trainers.advantages import group_advantages, token_advantages
 from trainers.config import LearningConfig, Loss
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
+from trainers.records import Batch, Floats, Ints, Segments, Stream
 
 _LENGTH_STEP = 16  # documents whose lengths round up to the same multiple share an attention table
-
-
-@dataclass(frozen=True, slots=True)
-class Segments:
-    """Attention of S segments, padded to the longest: row s asks with `queries[s]` and may see `keys[s]`.
-
-    Entries are places in the stream, -1 is padding; a query sees the keys whose position is not after its own.
-    `causal` says that queries and keys are the same, so that a plain triangle is the mask.
-    """
-
-    queries: Ints
-    keys: Ints
-    causal: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """One forward pass: T tokens, and N predictions of which each is a token read off an earlier one's output.
-
-    Shapes: `input_ids`, `positions` [T]; `sources` (places in the stream), `targets`, `weight`, `advantage`,
-    `behaviour_logprob`, `version` [N]. `weight` is already divided by the global denominator, so losses of streams add
-    up. Attention outputs of `segments`, row by row, padding included, are brought back into stream order by `places`.
-    """
-
-    input_ids: Ints
-    positions: Ints
-    segments: tuple[Segments, ...]
-    places: Ints
-    sources: Ints
-    targets: Ints
-    weight: Floats
-    advantage: Floats
-    behaviour_logprob: Floats
-    version: Ints
-
-    @property
-    def tokens(self) -> int:
-        """Tokens computed."""
-        return len(self.input_ids)
-
-    @property
-    def visible_pairs(self) -> int:
-        """Query-key pairs that attention needs, for the FLOP count."""
-        return int((self.positions + 1).sum())
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one learner step trains on: minibatches of streams; one optimiser update for each minibatch."""
-
-    minibatches: tuple[tuple[Stream, ...], ...]
-
-    @property
-    def streams(self) -> tuple[Stream, ...]:
-        """All streams in order."""
-        return tuple(stream for minibatch in self.minibatches for stream in minibatch)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens computed in one pass over the batch."""
-        return sum(stream.tokens for stream in self.streams)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ The learner leaves such an update out and counts it; one is bad luck, many in a 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from trainers.learner import StepReport
+from trainers.records import StepReport
 
 MAX_SKIPPED: Final = 10  # steps in a row
 

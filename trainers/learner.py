@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,34 +24,11 @@ from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 from actors.policy import forward_flops, load, save
 from actors.weights import WeightVersion, publish_model
 from trainers.attention import PACKED, layout_of
-from trainers.batch import Batch, Stream
 from trainers.config import LearnerConfig, OptimizerConfig
 from trainers.losses import TokenStreams, mismatch_correction, policy_loss
 from trainers.process_group import deepspeed
+from trainers.records import Batch, StepReport, Stream
 from trainers.resume import OptimizerState, load_optimizer, save_optimizer
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """What one step did, over all ranks. Means are per predicted token; seconds are wall time.
-
-    `mismatch_max` and `mismatch_mean` compare the behaviour policy's log-probabilities with the learner's own, in nats.
-    `skipped` counts optimiser updates that were left out because loss or gradient was not finite.
-    """
-
-    loss: float
-    gradient_norm: float
-    learning_rate: float
-    kl: float
-    entropy: float
-    clip_fraction: float
-    mismatch_max: float
-    mismatch_mean: float
-    tokens: int
-    predicted: int
-    flops: float
-    seconds: float
-    skipped: int
 
 
 class PackedPolicy(nn.Module):

@@ -13,23 +13,21 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from actors.records import GroupRequest, RolloutGroup, Sampling
 from actors.rollout import SyncReport
 from actors.seeds import derive
 from actors.weights import WeightVersion
 from trainers.advantages import has_signal
-from trainers.batch import Batch, pack
+from trainers.batch import pack
 from trainers.buffer import GroupBuffer, Slot
 from trainers.config import RlConfig
 from trainers.curriculum import Curriculum
 from trainers.finite import Patience
+from trainers.records import Batch, StepReport
 from verifier.problem import Problem
 from verifier.reward import Scheme
-
-if TYPE_CHECKING:  # torch takes seconds to load, and a command that only looks at a run needs none
-    from trainers.learner import StepReport
 
 VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops rather than learn from what is left
 

@@ -11,21 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from transformers import PreTrainedTokenizerFast
 
-from trainers.batch import Batch, Document, pack_documents
+from trainers.batch import Document, pack_documents
 from trainers.config import PretrainConfig
 from trainers.finite import Patience
+from trainers.records import Batch, StepReport
 from trainers.tasks import TaskConfig
 from verifier.mixture import Mixture
 from verifier.problem import Problem
 from verifier.render import completion_text, prompt_text, training_text
 from verifier.tasks import problem_at, stream
-
-if TYPE_CHECKING:
-    from trainers.learner import StepReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,12 @@ import ray
 from actors.checkpoint import CheckpointError, CheckpointStore, CheckpointWriteError
 from actors.config import PolicyConfig
 from actors.weights import WeightVersion
-from trainers.batch import Batch
 from trainers.config import LearnerConfig
 from trainers.mailbox import LearnerLost, Load, Mailbox, PretrainJob, Publish, Save, Step, Stop, Verb
+from trainers.records import Batch, StepReport
 
 if TYPE_CHECKING:
-    from trainers.learner import Learner, StepReport
+    from trainers.learner import Learner
     from trainers.pretrain import Progress
 
 MAX_FAILED_SAVES: Final = 3  # in a row; then the stage stops, with its last good checkpoint

@@ -23,6 +23,9 @@ def main(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
     ] = False,
+    python: Annotated[
+        str, typer.Option(help="Interpreter of Interplay's environment on the cluster's head.")
+    ] = "python",
     follow: Annotated[bool, typer.Option(help="Follow the log until the job ends.")] = True,
     insecure: Annotated[
         bool,
@@ -39,7 +42,7 @@ def main(
     from cluster import jobs
 
     server = jobs.reach(address, os.environ, insecure=insecure)
-    job_id = jobs.submit_recipe(server, recipe, overrides or (), run_dir, resume)
+    job_id = jobs.submit_recipe(server, recipe, overrides or (), run_dir, resume, python)
     print(f"job {job_id} on {server.address}", file=sys.stderr)
     if not follow:
         print(job_id)

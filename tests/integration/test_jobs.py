@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -20,67 +14,9 @@ import pytest
 from cluster import jobs
 from cluster.errors import ClusterUnreachable
 from cluster.shipping import PACKAGES, SHIPPED_RECIPE, stage
+from tests.integration.heads import Head, free_port
 
 pytestmark = pytest.mark.timeout(180)
-RAY = str(Path(sys.executable).parent / "ray")
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    jobs_address: str
-    gcs_address: str
-    token: str
-    token_path: Path
-
-    @property
-    def environ(self) -> dict[str, str]:
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_path)}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[Head]:
-    folder = Path(tempfile.mkdtemp(prefix="ip-", dir="/tmp"))
-    token_path = folder / "token"
-    token_path.write_text(secrets.token_hex(32))
-    token_path.chmod(0o600)
-    gcs, dashboard = free_port(), free_port()
-    environ = {k: v for k, v in os.environ.items() if k != "RAY_AUTH_TOKEN"} | {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token_path),
-    }
-    command = [RAY, "start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
-    # By default the agent that starts jobs listens on one fixed port, which another Ray of this machine may hold.
-    command += [f"--dashboard-agent-listen-port={free_port()}"]
-    command += [f"--temp-dir={folder}", "--object-store-memory=104857600", f"--ray-client-server-port={free_port()}"]
-    with (folder / "head.log").open("w") as log:
-        process = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-    address = f"http://127.0.0.1:{dashboard}"
-    await_jobs(address, token_path.read_text(), process, folder / "head.log")
-    yield Head(address, f"127.0.0.1:{gcs}", token_path.read_text(), token_path)
-    process.terminate()
-    process.wait(timeout=30)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def await_jobs(address: str, token: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the job API answers: it comes up seconds after the head itself."""
-    deadline = time.monotonic() + 90
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            listing = httpx.get(f"{address}/api/jobs/", headers={"Authorization": f"Bearer {token}"}, timeout=5)
-        except httpx.HTTPError:
-            time.sleep(0.2)
-            continue
-        if listing.status_code == httpx.codes.OK:
-            return
-        time.sleep(0.2)
-    pytest.fail(f"the head did not come up:\n{log.read_text()}")
 
 
 @pytest.fixture
@@ -131,18 +67,30 @@ def test_stopping_a_job_lets_it_save_first(server: jobs.JobServer, tmp_path: Pat
     assert saved.exists(), "the job was killed before it could save"
 
 
-def test_the_command_submits_a_recipe_and_says_how_it_ended(head: Head) -> None:
-    """A recipe that does not exist fails on the cluster within our own command line, with its own message."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cluster", "submit", "no-such-recipe", "--address", head.jobs_address],
+def submit(head: Head, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cluster", "submit", *arguments, "--address", head.jobs_address],
         env=os.environ | head.environ | {"RAY_AUTH_TOKEN": ""},
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+def test_a_recipe_that_is_none_fails_on_the_cluster_with_our_own_message(head: Head) -> None:
+    done = submit(head, "no-such-recipe", "--python", sys.executable)
     assert done.returncode == 1, done.stderr
     assert "FAILED" in done.stderr
-    assert "no-such-recipe" in done.stdout
+    assert "error: there is no recipe 'no-such-recipe'" in done.stdout
+
+
+def test_a_python_without_our_environment_says_so_and_what_to_do() -> None:
+    """What a head that was started outside our environment runs; -S hides what is installed."""
+    done = subprocess.run([sys.executable, "-S", "-m", "cluster", "run"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "interplay submit --python" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_unknown_job_is_one_clear_line(server: jobs.JobServer) -> None:

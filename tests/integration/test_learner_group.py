@@ -15,12 +15,12 @@ from actors.config import PolicyConfig, TokenizerConfig
 from actors.policy import build, load, save
 from actors.tokenizer import build_tokenizer, load_tokenizer
 from actors.weights import fetch
-from trainers.batch import Batch
 from trainers.config import OptimizerConfig, PretrainConfig
 from trainers.learner import Learner
 from trainers.mailbox import LearnerLost, PretrainJob
 from trainers.pretrain import DocumentStream
 from trainers.process_group import form_group_of_one
+from trainers.records import Batch
 from trainers.resume import ResumeError
 from trainers.tasks import TaskConfig
 from trainers.worker import LearnerGroup, LearnerPlan, Placement

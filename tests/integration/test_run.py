@@ -29,10 +29,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @contextmanager
-def interplay(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+def interplay(*arguments: str, environ: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
     """The command in a session of its own, ended with everything it started however the block ends."""
     command = [sys.executable, "-m", "cluster", *arguments]
-    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | (environ or {})
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
     try:
         yield process
@@ -114,6 +114,19 @@ def test_a_job_killed_in_mid_run_and_resumed_ends_in_the_same_weights(straight, 
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=30)
     run_to_its_end(tmp_path, "--resume")
+    assert final_weights(tmp_path) == final_weights(straight)
+
+
+def test_the_recipe_sent_to_a_cluster_as_a_job_is_watched_there_and_ends_in_the_same_weights(straight, head, tmp_path):
+    submit = ["submit", str(SHORT), "--address", head.jobs_address, "--python", sys.executable]
+    with interplay(*submit, "--run-dir", str(tmp_path), environ=head.environ) as process:
+        when(lambda: len(learner_steps(tmp_path)) >= 1, process)
+        with interplay("status", "--run", str(tmp_path), "--json") as asking:
+            answer, _ = asking.communicate(timeout=60)
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    assert "SUCCEEDED" in output
+    assert json.loads(answer.splitlines()[-1])["stage"] == "rl"
     assert final_weights(tmp_path) == final_weights(straight)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -18,10 +17,10 @@ import pytest
 from actors.checkpoint import CheckpointStore
 from cluster import server
 from tests.http.conftest import publish
-from tests.integration.test_jobs import await_jobs, free_port
+from tests.integration.heads import free_port, ray_head
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
-BIN = Path(sys.executable).parent
+SERVE = str(Path(sys.executable).parent / "serve")
 CONFIG = Path(server.__file__).parent / "serve.yaml"
 
 
@@ -36,29 +35,15 @@ def place() -> Iterator[Path]:
 
 def test_the_config_file_serves_a_run_on_a_cluster_with_a_token(place: Path) -> None:
     key = server.add_key(place / "keys.json", "someone:probe")
-    (place / "token").write_text(secrets.token_hex(32))
-    (place / "token").chmod(0o600)
-    environ = {k: v for k, v in os.environ.items() if k != "RAY_AUTH_TOKEN"} | server.SERVE_ENVIRONMENT
-    environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(place / "token")}
-    dashboard, port = free_port(), free_port()
+    port = free_port()
     (place / "serve.yaml").write_text(CONFIG.read_text().replace("port: 8000", f"port: {port}"))
-    command = [str(BIN / "ray"), "start", "--head", "--block", "--num-cpus=2", f"--port={free_port()}"]
-    command += [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}"]
-    command += [f"--temp-dir={place / 'ray'}", "--object-store-memory=104857600"]
-    command += [f"--ray-client-server-port={free_port()}"]
-    with (place / "head.log").open("w") as log:
-        head = subprocess.Popen(command, cwd=place, env=environ, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        address = f"http://127.0.0.1:{dashboard}"
-        await_jobs(address, (place / "token").read_text(), head, place / "head.log")
-        deploy = [str(BIN / "serve"), "deploy", "serve.yaml", "--address", address]
+    with ray_head(place, server.SERVE_ENVIRONMENT) as head:
+        deploy = [SERVE, "deploy", "serve.yaml", "--address", head.jobs_address]
+        environ = os.environ | server.SERVE_ENVIRONMENT | head.environ | {"RAY_AUTH_TOKEN": ""}
         done = subprocess.run(deploy, cwd=place, env=environ, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         answer = first_answer(f"http://127.0.0.1:{port}", key)
         assert answer["policy"]["checkpoint"] == "rl-1"
-    finally:
-        head.terminate()
-        head.wait(timeout=60)
 
 
 def first_answer(url: str, key: str) -> dict:

@@ -10,10 +10,11 @@ import torch
 from actors.policy import PolicyConfig, build
 from actors.records import Completion, Rollout, RolloutGroup
 from actors.tokenizer import TokenizerConfig, build_tokenizer
-from trainers.batch import Batch, pack
+from trainers.batch import pack
 from trainers.config import LearningConfig, OptimizerConfig
 from trainers.learner import Learner
 from trainers.process_group import form_group_of_one
+from trainers.records import Batch
 from trainers.resume import ResumeError
 from verifier.generate import generate
 from verifier.problem import ProblemSpec

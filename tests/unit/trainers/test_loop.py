@@ -9,11 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
-from trainers.batch import Batch
 from trainers.config import RlConfig
 from trainers.finite import MAX_SKIPPED, NotFinite
-from trainers.learner import StepReport
 from trainers.loop import LoopState, RlLoop, VerifierBroken
+from trainers.records import Batch, StepReport
 from verifier.problem import Problem
 from verifier.verdict import AnswerStatus, Verdict
 

@@ -9,9 +9,10 @@ import torch
 
 from actors.policy import PolicyConfig, build
 from actors.records import Completion, Rollout, RolloutGroup
-from trainers.batch import Batch, Document, pack, pack_documents
+from trainers.batch import Document, pack, pack_documents
 from trainers.config import LearningConfig
 from trainers.learner import PackedPolicy
+from trainers.records import Batch
 from verifier.generate import generate
 from verifier.problem import ProblemSpec
 

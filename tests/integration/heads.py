@@ -1,0 +1,92 @@
+"""A real Ray head with token authentication on, started as `ray start` starts one, apart from the session's Ray."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+RAY = str(Path(sys.executable).parent / "ray")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    jobs_address: str
+    gcs_address: str
+    token_path: Path
+
+    @property
+    def token(self) -> str:
+        return self.token_path.read_text()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_path)}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def ray_head(folder: Path, environ: Mapping[str, str] | None = None) -> Iterator[Head]:
+    """A head of two CPUs that works in `folder`, which has a short path, for Ray's sockets."""
+    token_path = folder / "token"
+    token_path.write_text(secrets.token_hex(32))
+    token_path.chmod(0o600)
+    gcs, dashboard = free_port(), free_port()
+    head = Head(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", token_path)
+    inherited = {k: v for k, v in os.environ.items() if k != "RAY_AUTH_TOKEN"}
+    command = [RAY, "start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
+    # By default the agent that starts jobs listens on one fixed port, which another Ray of this machine may hold.
+    command += [f"--dashboard-agent-listen-port={free_port()}"]
+    command += [f"--temp-dir={folder / 'ray'}", "--object-store-memory=104857600"]
+    command += [f"--ray-client-server-port={free_port()}"]
+    with (folder / "head.log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=inherited | dict(environ or {}) | head.environ,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _await_jobs(head, process, folder / "head.log")
+        yield head
+    finally:
+        # Asked to end, a head takes half a minute; nothing of it is needed any more.
+        members = psutil.Process(process.pid).children(recursive=True)
+        for member in (process, *members):
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+        process.wait(timeout=60)
+        psutil.wait_procs(members, timeout=60)
+
+
+def _await_jobs(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the job API answers: it comes up seconds after the head itself."""
+    deadline, pause = time.monotonic() + 90, threading.Event()
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            asked = {"Authorization": f"Bearer {head.token}"}
+            if httpx.get(f"{head.jobs_address}/api/jobs/", headers=asked, timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.HTTPError:
+            pass
+        pause.wait(0.2)
+    pytest.fail(f"the head did not come up:\n{log.read_text()}")

@@ -1,0 +1,99 @@
+"""The records that cross process borders on the learning side, one per hop.
+
+`Batch -> StepReport`. Plain numpy and numbers: they travel through Ray's object store, and whoever reads one need not
+load torch, which takes seconds. The learner makes tensors of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Attention of S segments, padded to the longest: row s asks with `queries[s]` and may see `keys[s]`.
+
+    Entries are places in the stream, -1 is padding; a query sees the keys whose position is not after its own.
+    `causal` says that queries and keys are the same, so that a plain triangle is the mask.
+    """
+
+    queries: Ints
+    keys: Ints
+    causal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One forward pass: T tokens, and N predictions of which each is a token read off an earlier one's output.
+
+    Shapes: `input_ids`, `positions` [T]; `sources` (places in the stream), `targets`, `weight`, `advantage`,
+    `behaviour_logprob`, `version` [N]. `weight` is already divided by the global denominator, so losses of streams add
+    up. Attention outputs of `segments`, row by row, padding included, are brought back into stream order by `places`.
+    """
+
+    input_ids: Ints
+    positions: Ints
+    segments: tuple[Segments, ...]
+    places: Ints
+    sources: Ints
+    targets: Ints
+    weight: Floats
+    advantage: Floats
+    behaviour_logprob: Floats
+    version: Ints
+
+    @property
+    def tokens(self) -> int:
+        """Tokens computed."""
+        return len(self.input_ids)
+
+    @property
+    def visible_pairs(self) -> int:
+        """Query-key pairs that attention needs, for the FLOP count."""
+        return int((self.positions + 1).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one learner step trains on: minibatches of streams; one optimiser update for each minibatch."""
+
+    minibatches: tuple[tuple[Stream, ...], ...]
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """All streams in order."""
+        return tuple(stream for minibatch in self.minibatches for stream in minibatch)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens computed in one pass over the batch."""
+        return sum(stream.tokens for stream in self.streams)
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step did, over all ranks. Means are per predicted token; seconds are wall time.
+
+    `mismatch_max` and `mismatch_mean` compare the behaviour policy's log-probabilities with the learner's own, in nats.
+    `skipped` counts optimiser updates that were left out because loss or gradient was not finite.
+    """
+
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    kl: float
+    entropy: float
+    clip_fraction: float
+    mismatch_max: float
+    mismatch_mean: float
+    tokens: int
+    predicted: int
+    flops: float
+    seconds: float
+    skipped: int
