@@ -65,8 +65,8 @@ class Reporter:
     def finished(self, folder: Path) -> None:
         """Every stage is done."""
         if (folder / "report.html").is_file():
-            self._console.print(f"report: {folder / 'report.html'}")
-        self._console.print(f"serve:  interplay serve --run-dir {folder}")
+            self._console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+        self._console.print(f"serve:  interplay serve --run-dir {folder}", soft_wrap=True)
 
     def pretraining(self, at: PretrainProgress) -> None:
         """Progress of a pre-training stage."""
@@ -77,7 +77,7 @@ class Reporter:
     def running(self, at: RunProgress) -> None:
         """Progress of a stage in the controller; each of its warnings is printed once."""
         for warning in at.warnings[self._warned :]:
-            self._console.print(f"  {self._stage:<12} [yellow]warning[/yellow]: {escape(warning)}")
+            self._console.print(f"  {self._stage:<12} [yellow]warning[/yellow]: {escape(warning)}", soft_wrap=True)
         self._warned = len(at.warnings)
         if not at.done:
             self._tell(f"starting  {_fleet(at)}")
@@ -94,7 +94,7 @@ class Reporter:
             self._live.update(Text(f"  {self._stage:<12} {line}"))
         elif time.monotonic() - self._told_at >= PLAIN_EVERY_S:
             self._told_at = time.monotonic()
-            self._console.print(f"  {self._stage:<12} {line}")
+            self._console.print(f"  {self._stage:<12} {line}", soft_wrap=True)
 
     def _close(self) -> None:
         if self._live is not None:
