@@ -56,10 +56,13 @@ class TokenizerStage(_Stage):
 
 
 class BaseStage(_Stage):
-    """Start from a checkpoint that ships with the package, or from a transformers directory."""
+    """Start from a checkpoint that ships with the package, one of another run, or a transformers directory."""
 
     kind: Literal["base"]
-    base: str = Field(description="name of a shipped base")
+    base: str = Field(
+        min_length=1,
+        description="name of a shipped base, or a path: RUN/checkpoints/ID, or a Qwen2 with its tokenizer",
+    )
 
 
 class PretrainStage(_Stage):

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from actors.config import EngineConfig, PoolConfig
 from actors.seeds import derive
+from cluster.base import require_model
 from cluster.config import validated
 from cluster.environment import actor_env, cache_folder
 from cluster.errors import UserError
@@ -61,11 +62,7 @@ class Target:
                 raise UserError(f"{run_dir} holds no good checkpoint.", "Name a run that got as far as one.")
             return cls(store.path(manifest.id), manifest.step)
         assert model is not None
-        for name, why in (("config.json", "its architecture"), ("tokenizer.json", "its fast tokenizer")):
-            if not (model / name).is_file():
-                raise UserError(f"{model} has no {name}.", f"Name a transformers directory with {why}.")
-        if not any(model.glob("*.safetensors")):
-            raise UserError(f"{model} has no safetensors.", "Convert the weights: pickles are never loaded here.")
+        require_model(model)
         return cls(model.resolve(), 0)
 
 

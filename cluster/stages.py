@@ -14,16 +14,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import ray
 import ray.exceptions
 
-from actors.checkpoint import CheckpointError, CheckpointStore, Lineage, Manifest
+from actors.checkpoint import CheckpointError, Lineage, Manifest
 from actors.seeds import derive
 from actors.telemetry import EventLog
+from cluster.base import adopt
 from cluster.config import BaseStage, EvalStage, PretrainStage, Recipe, RlStage, Stage, TokenizerStage, dump
 from cluster.environment import actor_env, cache_folder
 from cluster.errors import StageFailed, UserError, is_ours
@@ -44,10 +43,6 @@ POLL_S = 0.5
 # Host memory of one process (proportional set size, tiny policy), and of the controller, Ray and Ray Train together.
 ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 2.3
 NEEDS_RAY = ("pretrain", "midtrain", "rl", "eval")
-
-
-class MissingBase(UserError):
-    """A stage names a base that does not ship with the package."""
 
 
 def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool) -> None:
@@ -194,7 +189,9 @@ def _run_stage(stage: Stage, recipe: Recipe, folder: RunFolder, workplace: Workp
         case TokenizerStage():
             return _make_tokenizer(stage, recipe, folder)
         case BaseStage():
-            return _take_base(stage, folder)
+            origin = Lineage(run=recipe.name, stage=stage.name, step=0, parent=None, seed=recipe.seed)
+            adopt(stage.base, folder.store, origin)
+            return 0, 0.0
         case PretrainStage():
             return _pretrain(stage, recipe, folder, workplace, report)
         case RlStage():
@@ -213,17 +210,6 @@ def _make_tokenizer(stage: TokenizerStage, recipe: Recipe, folder: RunFolder) ->
     first = next(s for s in recipe.stages if s.kind == "pretrain")
     assert isinstance(first, PretrainStage)
     build_tokenizer(stage.tokenizer, corpus(first.train.tasks, recipe.seed)).save_pretrained(folder.path / "tokenizer")
-    return 0, 0.0
-
-
-def _take_base(stage: BaseStage, folder: RunFolder) -> Spent:
-    """Copy a shipped checkpoint into the run's own, lineage and all, so that the run serves and resumes by itself."""
-    source = CheckpointStore(Path(str(resources.files("cluster") / "bases" / stage.base)))
-    base = source.latest()
-    if base is None:
-        names = sorted(p.name for p in source.root.parent.glob("*/"))
-        raise MissingBase(f"No base named {stage.base!r} ships with the package.", f"Name one of {', '.join(names)}.")
-    folder.store.adopt(source, base.id)
     return 0, 0.0
 
 

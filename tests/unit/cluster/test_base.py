@@ -1,0 +1,80 @@
+"""A run starts from a shipped base, from another run's checkpoint or from a plain transformers directory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from actors.checkpoint import CheckpointError, CheckpointStore, Lineage
+from actors.config import PolicyConfig, TokenizerConfig
+from actors.policy import build, load, save
+from actors.tokenizer import build_tokenizer, load_tokenizer
+from cluster.base import NoModel, adopt
+from cluster.errors import UserError
+
+ORIGIN = Lineage(run="mine", stage="base", step=0, parent=None, seed=3)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A Qwen2 in a directory, as other tools leave one."""
+    tokenizer = build_tokenizer(TokenizerConfig(templates=("zoo",)))
+    directory = tmp_path / "plain"
+    directory.mkdir()
+    save(build(PolicyConfig(layers=1, hidden=32, ffn=32, heads=2, kv_heads=1), len(tokenizer), 0), tokenizer, directory)
+    return directory
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CheckpointStore:
+    return CheckpointStore(tmp_path / "run" / "checkpoints")
+
+
+def test_a_shipped_base_keeps_its_id_and_lineage(store: CheckpointStore) -> None:
+    adopt("tiny-base", store, ORIGIN)
+    (manifest,) = store.list()
+    assert manifest.run == "tiny-base"
+    assert store.get(manifest.id).weight_hash == manifest.weight_hash
+
+
+def test_a_transformers_directory_becomes_the_first_checkpoint(store: CheckpointStore, plain: Path) -> None:
+    adopt(str(plain), store, ORIGIN)
+    (manifest,) = store.list()
+    assert (manifest.id, manifest.run, manifest.seed) == ("base-0", "mine", 3)
+    ours, theirs = (load(d).state_dict() for d in (store.path("base-0"), plain))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert load_tokenizer(store.path("base-0")).get_vocab() == load_tokenizer(plain).get_vocab()
+
+
+def test_another_runs_checkpoint_is_taken_whole_and_a_damaged_one_is_refused(
+    store: CheckpointStore, plain: Path, tmp_path: Path
+) -> None:
+    other = CheckpointStore(tmp_path / "other")
+    made = other.publish(ORIGIN.model_copy(update={"step": 7}), lambda d: shutil.copytree(plain, d, dirs_exist_ok=True))
+    adopt(str(other.path(made.id)), store, ORIGIN)
+    assert store.get("base-7").weight_hash == made.weight_hash
+
+    weights = other.path(made.id) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    with pytest.raises(CheckpointError, match="does not match its hash"):
+        adopt(str(other.path(made.id)), CheckpointStore(tmp_path / "second"), ORIGIN)
+
+
+def test_what_is_no_base_is_named_with_the_fix(store: CheckpointStore, plain: Path, tmp_path: Path) -> None:
+    with pytest.raises(NoModel, match="no base named 'tiny-bas'") as unknown:
+        adopt("tiny-bas", store, ORIGIN)
+    assert "tiny-base" in unknown.value.fix
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        adopt(str(tmp_path / "nowhere"), store, ORIGIN)
+    config = plain / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "llama"}))
+    with pytest.raises(NoModel, match="a llama model"):
+        adopt(str(plain), store, ORIGIN)
+    (plain / "model.safetensors").rename(plain / "pytorch_model.bin")
+    with pytest.raises(NoModel, match="no safetensors"):
+        adopt(str(plain), store, ORIGIN)
+    assert store.list() == []
