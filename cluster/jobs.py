@@ -90,7 +90,13 @@ def find_token(environ: Mapping[str, str]) -> str | None:
 
 
 def submit_recipe(
-    server: JobServer, recipe: str, overrides: Sequence[str], run_dir: str | None, resume: bool, python: str
+    server: JobServer,
+    recipe: str,
+    overrides: Sequence[str],
+    run_dir: str | None,
+    resume: bool,
+    python: str,
+    wait_s: float,
 ) -> str:
     """Send `interplay run` of a recipe (a shipped name or a YAML file here) as a job; returns the job's id.
 
@@ -103,7 +109,8 @@ def submit_recipe(
         name = stage(Path(folder), recipe)
         where = run_dir or f"{tempfile.gettempdir()}/interplay-runs/{job_id}"
         words = [python, "-m", "cluster", "run", str(name), *overrides, "--run-dir", where]
-        return submit(server, [*words, "--resume"] if resume else words, Path(folder), job_id)
+        words += ["--resume"] * resume + ["--wait", f"{wait_s:g}"] * bool(wait_s)
+        return submit(server, words, Path(folder), job_id)
 
 
 def submit(server: JobServer, words: Sequence[str], working_dir: Path, job_id: str) -> str:

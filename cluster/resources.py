@@ -33,13 +33,18 @@ def of_ray(totals: Mapping[str, float]) -> Resources:
     return Resources(totals.get("CPU", 0.0), totals.get("GPU", 0.0), totals.get("memory", 0.0) / GIB)
 
 
+def short(asked: Resources, available: Resources) -> bool:
+    """Whether there is less of anything than asked for."""
+    return any(getattr(asked, f.name) > getattr(available, f.name) + 1e-9 for f in fields(Resources))
+
+
 def require(asked: Resources, available: Resources, where: str) -> None:
     """Raises NotEnough with a table of asked, available and missing, unless everything asked for is there."""
-    short = [f.name for f in fields(Resources) if getattr(asked, f.name) > getattr(available, f.name) + 1e-9]
-    if short:
+    if short(asked, available):
         raise NotEnough(
             f"{where} has less than the recipe asks for\n{table(asked, available)}",
-            "Ask for fewer or smaller workers (fleet.rollout_workers=1 and the like), or join a cluster (--address).",
+            "Ask for fewer or smaller workers (fleet.rollout_workers=1 and the like), join a cluster (--address), or "
+            "give its autoscaler time to add nodes (--wait 600).",
         )
 
 

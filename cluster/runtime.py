@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import math
 import os
 import secrets
 import socket
@@ -147,7 +148,7 @@ def _joined(address: str, asked: Resources, insecure: bool, wait_s: float) -> Ge
             environment = actor_env(Path(tempfile.gettempdir()) / "interplay-cache", 1)
             _connect(address, {"working_dir": folder, "env_vars": environment})
     try:
-        _await_resources(asked, address, wait_s)
+        _await_resources(asked, f"the cluster at {address}", wait_s)
         yield ClusterRecord(
             ray.get_runtime_context().gcs_address,
             os.environ.get("RAY_AUTH_TOKEN_PATH"),
@@ -156,6 +157,8 @@ def _joined(address: str, asked: Resources, insecure: bool, wait_s: float) -> Ge
             os.getpid(),
         )
     finally:
+        if wait_s:
+            _tell_autoscaler(Resources(0))  # it may let its nodes go
         ray.shutdown()
 
 
@@ -194,20 +197,22 @@ def _require_listener(address: str) -> None:
         ) from error
 
 
-def _await_resources(asked: Resources, address: str, wait_s: float) -> None:
+def _await_resources(asked: Resources, where: str, wait_s: float) -> None:
+    """Give an autoscaler `wait_s` to bring up what is missing. Raises NotEnough."""
     deadline = time.monotonic() + wait_s
+    pause = threading.Event()
     if wait_s:
-        from ray.autoscaler.sdk import request_resources
+        _tell_autoscaler(asked)
+    while time.monotonic() < deadline and resources.short(asked, resources.of_ray(ray.cluster_resources())):
+        pause.wait(0.5)
+    resources.require(asked, resources.of_ray(ray.cluster_resources()), where)
 
-        request_resources(num_cpus=int(asked.cpus))
-    wake = threading.Event()
-    while True:
-        have = resources.of_ray(ray.cluster_resources())
-        if time.monotonic() >= deadline:
-            return resources.require(asked, have, f"the cluster at {address}")
-        if have.cpus >= asked.cpus and have.gpus >= asked.gpus and have.memory_gib >= asked.memory_gib:
-            return None
-        wake.wait(1.0)
+
+def _tell_autoscaler(asked: Resources) -> None:
+    """Have a cluster's autoscaler hold nodes for this much until it is told otherwise; without one nothing happens."""
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(num_cpus=math.ceil(asked.cpus), bundles=[{"GPU": 1}] * math.ceil(asked.gpus))
 
 
 def _read_record(run_dir: Path) -> ClusterRecord:

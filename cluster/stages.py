@@ -45,14 +45,17 @@ ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 2.3
 NEEDS_RAY = ("pretrain", "midtrain", "rl", "eval")
 
 
-def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool) -> None:
-    """Run every stage that is not done. Returns only if all are done; raises what stopped the run otherwise."""
+def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool, wait_s: float) -> None:
+    """Run every stage that is not done. Returns only if all are done; raises what stopped the run otherwise.
+
+    `address`, `insecure` and `wait_s` are those of `cluster.runtime.running`.
+    """
     done = {record.name for record in folder.stages()}
     left = [stage for stage in recipe.stages if stage.name not in done]
     dashboards = Dashboards(recipe.name, folder.path, recipe.trackers)
     report = Reporter(recipe.name, dashboards.catch_up)
     report.skipped(done)
-    with closing(dashboards), _cluster(recipe, folder, address, insecure, left) as workplace:
+    with closing(dashboards), _cluster(recipe, folder, address, insecure, wait_s, left) as workplace:
         for stage in left:
             began = time.monotonic()
             report.begin(stage.name)
@@ -154,13 +157,13 @@ Spent = tuple[int, float]
 
 @contextmanager
 def _cluster(
-    recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool, left: list[Stage]
+    recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool, wait_s: float, left: list[Stage]
 ) -> Iterator[Workplace]:
     """A workplace, with a Ray under it if any stage that is left needs one."""
     if not any(stage.kind in NEEDS_RAY for stage in left):
         yield Workplace(recipe, folder)
         return
-    with running(folder.path, asked(recipe), address=address, insecure=insecure):
+    with running(folder.path, asked(recipe), address=address, insecure=insecure, wait_s=wait_s):
         workplace = Workplace(recipe, folder)
         try:
             yield workplace

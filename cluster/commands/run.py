@@ -20,6 +20,9 @@ def main(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join.  [default: a new one on this machine]")
     ] = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, help="Seconds that a cluster's autoscaler gets to add missing nodes.")
+    ] = 0,
     insecure: Annotated[
         bool,
         typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", help="Join a head without authentication."),
@@ -36,4 +39,4 @@ def main(
     resolved = load(recipe, overrides or ())
     folder = RunFolder((run_dir or Path("runs") / resolved.name).resolve())
     folder.open(resolved, resume)
-    run_stages(resolved, folder, address, insecure)
+    run_stages(resolved, folder, address, insecure, wait_s)

@@ -26,6 +26,9 @@ def main(
     python: Annotated[
         str, typer.Option(help="Interpreter of Interplay's environment on the cluster's head.")
     ] = "python",
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, help="Seconds that the cluster's autoscaler gets to add missing nodes.")
+    ] = 0,
     follow: Annotated[bool, typer.Option(help="Follow the log until the job ends.")] = True,
     insecure: Annotated[
         bool,
@@ -42,7 +45,7 @@ def main(
     from cluster import jobs
 
     server = jobs.reach(address, os.environ, insecure=insecure)
-    job_id = jobs.submit_recipe(server, recipe, overrides or (), run_dir, resume, python)
+    job_id = jobs.submit_recipe(server, recipe, overrides or (), run_dir, resume, python, wait_s)
     print(f"job {job_id} on {server.address}", file=sys.stderr)
     if not follow:
         print(job_id)

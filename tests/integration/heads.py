@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -42,20 +44,48 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def autoscaler(gcs_address: str) -> dict[str, Any]:
+    """Ray's own autoscaler over nodes that are processes here: none at first, one of two CPUs when somebody asks."""
+    lists = ["cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands", "setup_commands"]
+    lists += [f"{node}_{what}_commands" for node in ("head", "worker") for what in ("setup", "start_ray")]
+    node = {"resources": {"CPU": 2, "object_store_memory": 100_000_000}, "node_config": {}, "max_workers": 1}
+    return {name: [] for name in lists} | {
+        "cluster_name": "here",
+        "max_workers": 1,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 1,
+        "provider": {"type": "fake_multinode", "gcs_address": gcs_address, "disable_node_updaters": True},
+        "available_node_types": {"head": {"resources": {}, "node_config": {}, "max_workers": 0}, "node": node},
+        "head_node_type": "head",
+        "auth": {},
+        "docker": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+    }
+
+
 @contextmanager
-def ray_head(folder: Path, environ: Mapping[str, str] | None = None) -> Iterator[Head]:
-    """A head of two CPUs that works in `folder`, which has a short path, for Ray's sockets."""
+def ray_head(folder: Path, environ: Mapping[str, str] | None = None, autoscaling: bool = False) -> Iterator[Head]:
+    """A head of two CPUs that works in `folder`, which has a short path, for Ray's sockets.
+
+    With `autoscaling` the head itself has no CPU, and a node comes up when one is asked for.
+    """
     token_path = folder / "token"
     token_path.write_text(secrets.token_hex(32))
     token_path.chmod(0o600)
     gcs, dashboard = free_port(), free_port()
     head = Head(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", token_path)
     inherited = {k: v for k, v in os.environ.items() if k != "RAY_AUTH_TOKEN"}
-    command = [RAY, "start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
+    command = [RAY, "start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}"]
+    command += [f"--num-cpus={0 if autoscaling else 2}"]
     # By default the agent that starts jobs listens on one fixed port, which another Ray of this machine may hold.
     command += [f"--dashboard-agent-listen-port={free_port()}"]
     command += [f"--temp-dir={folder / 'ray'}", "--object-store-memory=104857600"]
     command += [f"--ray-client-server-port={free_port()}"]
+    if autoscaling:
+        (folder / "autoscaler.json").write_text(json.dumps(autoscaler(head.gcs_address)))
+        command += [f"--autoscaling-config={folder / 'autoscaler.json'}"]
+        inherited |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
     with (folder / "head.log").open("w") as log:
         process = subprocess.Popen(
             command,

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ import pytest
 from cluster.errors import ClusterUnreachable, NotEnough, UnsafeCluster
 from cluster.resources import Resources
 from cluster.runtime import INSECURE_FLAG, connected, is_loopback, require_safe, running
+from tests.integration.heads import ray_head
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -40,6 +44,20 @@ import ray
 from cluster.runtime import connected
 with connected(Path(sys.argv[1])) as record:
     print(int(ray.cluster_resources()["CPU"]), record.pid)
+"""
+
+JOIN = """
+import sys
+from pathlib import Path
+import ray
+from cluster.errors import NotEnough
+from cluster.resources import Resources
+from cluster.runtime import running
+try:
+    with running(Path(sys.argv[1]), Resources(2), address=sys.argv[2], wait_s=float(sys.argv[3])):
+        print(int(ray.cluster_resources()["CPU"]), "CPUs")
+except NotEnough as error:
+    print(error, error.fix)
 """
 
 
@@ -105,6 +123,24 @@ def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypa
     with pytest.raises(NotEnough, match="cpus"), running(tmp_path, Resources(cpus=10_000)):
         pass
     assert time.monotonic() - started < 5
+
+
+def test_an_autoscaler_that_gets_the_time_brings_up_what_is_missing(tmp_path: Path) -> None:
+    """Ray's own autoscaler; without time what is missing is refused at once, and the fix says how to give it some."""
+    folder = Path(tempfile.mkdtemp(prefix="ip-", dir="/tmp"))
+    with ray_head(folder, autoscaling=True) as head:
+
+        def join(wait_s: int) -> str:
+            command = [sys.executable, "-c", JOIN, str(tmp_path), head.gcs_address, str(wait_s)]
+            done = subprocess.run(command, env=environ() | head.environ, capture_output=True, text=True, timeout=120)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        refused = join(0)
+        assert re.search(r"cpus +2\.00 +0\.00 +2\.00", refused)
+        assert "--wait 600" in refused
+        assert join(90) == "2 CPUs\n"
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_folder_without_a_live_run_is_named(tmp_path: Path) -> None:
