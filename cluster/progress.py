@@ -76,8 +76,9 @@ class Reporter:
 
     def running(self, at: RunProgress) -> None:
         """Progress of a stage in the controller; each of its warnings is printed once."""
+        self._warned = min(self._warned, len(at.warnings))  # a new controller begins a new list
         for warning in at.warnings[self._warned :]:
-            self._console.print(f"  {self._stage:<12} [yellow]warning[/yellow]: {escape(warning)}", soft_wrap=True)
+            self.warn(warning)
         self._warned = len(at.warnings)
         if not at.done:
             self._tell(f"starting  {_fleet(at)}")
@@ -87,6 +88,10 @@ class Reporter:
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in at.numbers.items())
         left = (now - began) / (at.done - first) * (at.total - at.done) if at.done > first else None
         self._tell(f"{at.done}/{at.total}  {numbers}  {_minutes(left) + ' left' if left is not None else ''}")
+
+    def warn(self, what: str) -> None:
+        """Something went wrong and did not stop the run."""
+        self._console.print(f"  {self._stage:<12} [yellow]warning[/yellow]: {escape(what)}", soft_wrap=True)
 
     def _tell(self, line: str) -> None:
         self._also()

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -40,6 +40,7 @@ from trainers.report import RunRecord, events_of
 from trainers.worker import Placement
 
 POLL_S = 0.5
+MAX_CONTROLLER_LOSSES = 3  # in a stage
 # Host memory of one process (proportional set size, tiny policy), and of the controller, Ray and Ray Train together.
 ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 2.3
 NEEDS_RAY = ("pretrain", "midtrain", "rl", "eval")
@@ -144,10 +145,16 @@ class Workplace:
         }
         return Placement(fleet.workers, fleet.cpus, fleet.gpus, env, self.folder.path / "ray-train")
 
+    def forget_controller(self) -> None:
+        """It died, and Ray ends the workers that it owned; the next use makes another."""
+        ray.kill(self._controller)
+        self._controller = None
+
     def close(self) -> None:
         """End the workers."""
         if self._controller is not None:
-            ray.get(self._controller.close.remote(), timeout=30)
+            with suppress(ray.exceptions.RayActorError):
+                ray.get(self._controller.close.remote(), timeout=30)
             ray.kill(self._controller)
 
 
@@ -256,8 +263,7 @@ def _pretrain(stage: PretrainStage, recipe: Recipe, folder: RunFolder, workplace
 def _reinforce(stage: RlStage, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
     parent = _newest(folder, before=stage.name)
     assert parent is not None, "the recipe was checked to have a base before RL"
-    controller = workplace.controller
-    state: LoopState = asyncio.run(follow(controller, controller.train.remote(stage.name, stage.rl, parent.id), report))
+    state: LoopState = _drive(workplace, report, lambda c: c.train.remote(stage.name, stage.rl, parent.id))
     if state.step < stage.rl.steps:
         raise KeyboardInterrupt
     return state.tokens, state.flops
@@ -266,13 +272,9 @@ def _reinforce(stage: RlStage, folder: RunFolder, workplace: Workplace, report: 
 def _evaluate(stage: EvalStage, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
     newest = _newest(folder, before=stage.name)
     assert newest is not None, "the recipe was checked to have weights before an evaluation"
-    controller = workplace.controller
-    evaluation: Evaluation = asyncio.run(
-        follow(
-            controller,
-            controller.evaluate.remote(stage.name, folder.store.path(newest.id), newest.step, stage.eval),
-            report,
-        )
+    model = folder.store.path(newest.id)
+    evaluation: Evaluation = _drive(
+        workplace, report, lambda c: c.evaluate.remote(stage.name, model, newest.step, stage.eval)
     )
     folder.save_evaluation(stage.name, evaluation)
     return evaluation.tokens, evaluation.flops
@@ -287,6 +289,25 @@ def _newest(folder: RunFolder, before: str) -> Manifest | None:
             except CheckpointError:
                 continue
     return None
+
+
+def _drive(workplace: Workplace, report: Reporter, ask: Callable[[Any], Any]) -> Any:
+    """The result of a call on the controller; if its process dies, of the same call on the next one.
+
+    RL goes on from its last checkpoint then, an evaluation begins again. Raises StageFailed.
+    """
+    for losses in range(MAX_CONTROLLER_LOSSES + 1):
+        controller = workplace.controller
+        try:
+            return asyncio.run(follow(controller, ask(controller), report))
+        except ray.exceptions.RayActorError as error:
+            if isinstance(error, ray.exceptions.RayTaskError):  # the controller told of somebody else's death
+                raise
+            if losses == MAX_CONTROLLER_LOSSES:
+                raise StageFailed(f"the run's controller died {losses + 1} times: {error}") from error
+            report.warn("the run's controller died and is started again; what it had saved is where it goes on")
+            workplace.forget_controller()
+    raise AssertionError("the last loss is raised")
 
 
 async def follow(controller: Any, result: Any, report: Reporter) -> Any:

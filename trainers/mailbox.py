@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import ray
 
@@ -17,6 +17,9 @@ from trainers.config import PretrainConfig
 
 if TYPE_CHECKING:
     from trainers.pretrain import Progress
+
+
+_RESTARTED: Final = "a learner process died; the group was restarted"
 
 
 class LearnerLost(RuntimeError):
@@ -72,8 +75,8 @@ Verb = Step | Publish | Save | Load | PretrainJob | Stop
 class Mailbox:
     """An asyncio Ray actor between the handle and the ranks: one verb at a time, to all, answered by all.
 
-    `lives` counts how often the whole group has come up. A rank that joins while a verb is open means that the group
-    was restarted, and the verb is answered with LearnerLost.
+    A rank that joins again means that the group was restarted and forgot what it had learned. Whoever asks says which
+    life of the group is meant: the open verb, and every later one for that life, is answered with LearnerLost.
     """
 
     def __init__(self, workers: int) -> None:
@@ -98,7 +101,7 @@ class Mailbox:
             if rank in self._ranks or len(self._ranks) == self.workers:
                 self._ranks.clear()
                 if self._open:
-                    self._settle(LearnerLost("a learner process died; the group was restarted"))
+                    self._settle(LearnerLost(_RESTARTED))
             self._ranks[rank] = pid
             if len(self._ranks) == self.workers:
                 self._lives += 1
@@ -110,31 +113,27 @@ class Mailbox:
         return tuple(self._ranks[rank] for rank in sorted(self._ranks))
 
     async def joined(self) -> int | LearnerLost:
-        """Wait for all ranks; how often the group has come up, or why it never will (again)."""
+        """Wait for all ranks; which life of the group this is (from 1), or why it will not live (again)."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._end is not None or len(self._ranks) == self.workers)
+            await self._all_up()
             return self._end or self._lives
 
-    async def lives(self) -> int:
-        """How often the group has come up, counting a restart that is under way."""
-        return self._lives + (self._end is None and len(self._ranks) < self.workers)
-
-    async def ask(self, verb: Verb) -> Any:
+    async def ask(self, verb: Verb, life: int) -> Any:
         """Give a verb to all ranks; rank 0's answer once all have answered, or the exception that took its place."""
-        joined = await self.joined()
-        if isinstance(joined, LearnerLost):
-            return joined
-        await self.post(verb)
         async with self._changed:
+            await self._all_up()
+            if self._end is not None:
+                return self._end
+            if self._lives != life:
+                return LearnerLost(_RESTARTED)
+            self._give(verb)
             await self._changed.wait_for(lambda: not self._open)
             return self._answers[0]
 
     async def post(self, verb: Verb) -> None:
         """Give a verb to all ranks without waiting."""
         async with self._changed:
-            self._serial += 1
-            self._verb, self._answers, self._open = verb, {}, True
-            self._changed.notify_all()
+            self._give(verb)
 
     async def verb_after(self, serial: int) -> tuple[int, Verb]:
         """For ranks: the next verb and its serial number."""
@@ -186,6 +185,14 @@ class Mailbox:
             if self._open:
                 self._settle(self._end)
             self._changed.notify_all()
+
+    async def _all_up(self) -> None:
+        await self._changed.wait_for(lambda: self._end is not None or len(self._ranks) == self.workers)
+
+    def _give(self, verb: Verb) -> None:
+        self._serial += 1
+        self._verb, self._answers, self._open = verb, {}, True
+        self._changed.notify_all()
 
     def _settle(self, error: LearnerLost) -> None:
         self._answers = {0: error}

@@ -20,9 +20,8 @@ from trainers.ledger import sampling_flops
 from trainers.loop import LoopState, Pool, RlLoop
 from trainers.mailbox import LearnerLost
 from trainers.pretrain import encode_prompt
-from trainers.worker import MAX_FAILED_SAVES, LearnerGroup, LearnerPlan, Placement
+from trainers.worker import MAX_FAILED_SAVES, MAX_LEARNER_LOSSES, LearnerGroup, LearnerPlan, Placement
 
-MAX_LEARNER_LOSSES: Final = 3
 LOOP_STATE: Final = f"{RESUME}/loop.json"
 
 
@@ -80,6 +79,7 @@ class RlStage:
                 self._tell("learner_lost", cause=str(error))
                 if losses == MAX_LEARNER_LOSSES:
                     raise
+                await self._learner.revive()
         raise AssertionError("the last loss is raised")
 
     async def close(self) -> None:

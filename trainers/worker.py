@@ -2,8 +2,8 @@
 
 Ray Train places the workers, forms their process group and restarts them all when one dies. They take verbs from a
 mailbox actor, so the handle (`LearnerGroup`, used by a run's controller) needs no thread of its own and survives them.
-No arithmetic here; that is `trainers.learner`. A restarted group holds the weights it was planned with: whoever hears
-`LearnerLost` loads the checkpoint it wants to continue from.
+No arithmetic here; that is `trainers.learner`. A restarted group holds the weights it was planned with, so after a
+restart every verb raises `LearnerLost` until `revive`; whoever hears it loads the checkpoint to continue from.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import ray
+from ray.exceptions import RayActorError
 
 from actors.checkpoint import CheckpointError, CheckpointStore, CheckpointWriteError
 from actors.config import PolicyConfig
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from trainers.learner import Learner
     from trainers.pretrain import Progress
 
+MAX_LEARNER_LOSSES: Final = 3
 MAX_FAILED_SAVES: Final = 3  # in a row; then the stage stops, with its last good checkpoint
 
 
@@ -68,6 +71,7 @@ class LearnerGroup:
         self.placement = placement
         self._mailbox: Any = None
         self._fit: asyncio.Task[None] | None = None
+        self._life = 0  # the one that the caller knows of
 
     async def start(self) -> None:
         """Start the workers and wait until every rank has built its engine. Raises LearnerLost."""
@@ -75,11 +79,22 @@ class LearnerGroup:
             cast("Any", ray.remote(Mailbox)).options(num_cpus=0, max_concurrency=1000).remote(self.placement.workers)
         )
         self._fit = asyncio.create_task(self._run())
-        await self._lives()
+        self._life = await self._joined()
+
+    async def revive(self) -> None:
+        """After LearnerLost: wait until the workers are up again, started anew where Ray Train has given up.
+
+        They hold the weights that they were planned with. Raises LearnerLost if they do not come up.
+        """
+        try:
+            self._life = await self._joined()
+        except LearnerLost:
+            await self.stop()
+            await self.start()
 
     async def pids(self) -> tuple[int, ...]:
         """The processes of the ranks, in rank order; waits for a restart that is under way. Raises LearnerLost."""
-        await self._lives()
+        await self._joined()
         return await self._mailbox.pids.remote()
 
     async def step(self, batch: Batch) -> StepReport:
@@ -100,18 +115,14 @@ class LearnerGroup:
 
     async def pretrain(self, job: PretrainJob, report: Callable[[Progress], None]) -> Progress:
         """Run a pre-training stage to its end (or until `interrupt`), over deaths of workers. Raises LearnerLost."""
-        telling = asyncio.create_task(self._tell(report))
-        try:
-            while True:
-                lives = await self._lives()
-                try:
-                    return await self._ask(job)
-                except LearnerLost:
-                    if await self._mailbox.lives.remote() == lives:  # nothing was restarted: it is over
-                        raise
-        finally:
-            await self._mailbox.told.remote()
-            await telling
+        for losses in range(MAX_LEARNER_LOSSES + 1):
+            try:
+                return await self._pretrain(job, report)
+            except LearnerLost:
+                if losses == MAX_LEARNER_LOSSES:
+                    raise
+                await self.revive()
+        raise AssertionError("the last loss is raised")
 
     async def interrupt(self) -> None:
         """Ask a pre-training stage to save and end after the step it is in."""
@@ -122,35 +133,55 @@ class LearnerGroup:
         if self._fit is None:
             return
         if not self._fit.done():
-            await self._mailbox.post.remote(Stop())
+            with suppress(RayActorError):  # without a mailbox they end by themselves
+                await self._mailbox.post.remote(Stop())
         await asyncio.gather(self._fit, return_exceptions=True)
         ray.kill(self._mailbox)
         self._fit = None
 
     async def _ask(self, verb: Verb) -> Any:
-        answer = await self._mailbox.ask.remote(verb)
+        return await self._answer(self._mailbox.ask.remote(verb, self._life))
+
+    async def _joined(self) -> int:
+        return await self._answer(self._mailbox.joined.remote())
+
+    async def _answer(self, reply: Any) -> Any:
+        try:
+            answer = await reply
+        except RayActorError as error:
+            raise LearnerLost(f"the learner's mailbox died: {error}") from error
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def _lives(self) -> int:
-        lives = await self._mailbox.joined.remote()
-        if isinstance(lives, LearnerLost):
-            raise lives
-        return lives
+    async def _pretrain(self, job: PretrainJob, report: Callable[[Progress], None]) -> Progress:
+        """The stage over the restarts of Ray Train. Raises LearnerLost when that gives up."""
+        telling = asyncio.create_task(self._tell(report))
+        try:
+            while True:
+                try:
+                    return await self._ask(job)
+                except LearnerLost:
+                    self._life = await self._joined()
+        finally:
+            with suppress(RayActorError):
+                await self._mailbox.told.remote()
+            await telling
 
     async def _tell(self, report: Callable[[Progress], None]) -> None:
         """Pass progress on as it is told, until the last of it."""
         seen = 0
-        while told := await self._mailbox.progress_after.remote(seen):
-            for progress in told:
-                report(progress)
-            seen += len(told)
+        with suppress(RayActorError):
+            while told := await self._mailbox.progress_after.remote(seen):
+                for progress in told:
+                    report(progress)
+                seen += len(told)
 
     async def _run(self) -> None:
         """Keep the Ray Train run; its end is told to whoever waits at the mailbox."""
         end = await asyncio.to_thread(_fit, self.plan, self.placement, self._mailbox)
-        await self._mailbox.close.remote(end)
+        with suppress(RayActorError):
+            await self._mailbox.close.remote(end)
 
 
 def _fit(plan: LearnerPlan, placement: Placement, mailbox: Any) -> str | None:
@@ -177,16 +208,22 @@ def _fit(plan: LearnerPlan, placement: Placement, mailbox: Any) -> str | None:
         trainer.fit()
     except TrainingFailedError as error:
         return f"the learner's processes failed for good: {error}"
+    except RayActorError as error:
+        return f"Ray Train's own controller died: {error}"
     return None
 
 
 def _work(given: dict[str, Any]) -> None:
-    """A rank: build the learner, then run verbs until told to stop."""
+    """A rank: build the learner, then run verbs until told to stop, or until nobody is left who could ask."""
+    learner = build_learner(given["plan"])
+    with suppress(RayActorError):
+        _obey_all(learner, given["mailbox"])
+
+
+def _obey_all(learner: Learner, mailbox: Any) -> None:
     from trainers.finite import NotFinite
     from trainers.resume import ResumeError
 
-    plan, mailbox = given["plan"], given["mailbox"]
-    learner = build_learner(plan)
     serial = ray.get(mailbox.join.remote(learner.rank, os.getpid()))
     while True:
         serial, verb = ray.get(mailbox.verb_after.remote(serial))

@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -99,6 +100,9 @@ async def test_a_learner_that_is_killed_continues_from_its_checkpoint_to_the_sam
     os.kill((await learner.pids())[0], signal.SIGKILL)
     with pytest.raises(LearnerLost):
         await learner.step(todo[3])
+    with pytest.raises(LearnerLost):  # nor any later verb: the restarted group knows nothing of the first two steps
+        await learner.step(todo[3])
+    await learner.revive()
     await learner.load(tmp_path / "saved")
     for batch in todo[2:]:
         await learner.step(batch)
@@ -109,6 +113,20 @@ async def test_a_learner_that_is_killed_continues_from_its_checkpoint_to_the_sam
         await learner.load(base)
     await learner.stop()
     await learner.stop()
+
+
+@pytest.mark.parametrize("title", ["ray::Mailbox", "ray::TrainController"])
+async def test_a_learner_whose_helper_is_killed_is_lost_and_can_be_started_again(group, base, tmp_path, title):
+    learner = group()
+    await learner.start()
+    first = await learner.step(batches(base)[0])
+    (helper,) = [p for p in psutil.Process().children(recursive=True) if "".join(p.cmdline()).startswith(title)]
+    helper.kill()
+    with pytest.raises(LearnerLost):
+        await learner.step(batches(base)[1])
+    await learner.revive()
+    again = await learner.step(batches(base)[0])
+    assert (again.loss, again.tokens) == (first.loss, first.tokens)
 
 
 async def test_two_ranks_pretrain_like_one(group, base, tmp_path):

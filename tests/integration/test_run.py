@@ -130,20 +130,19 @@ def test_the_recipe_sent_to_a_cluster_as_a_job_is_watched_there_and_ends_in_the_
     assert final_weights(tmp_path) == final_weights(straight)
 
 
-def test_a_rollout_worker_and_then_the_learner_killed_in_mid_run_cost_nothing_but_time(straight, tmp_path):
+def test_the_controller_a_rollout_worker_and_the_learner_killed_in_one_run_cost_nothing_but_time(straight, tmp_path):
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:
-        when(lambda: len(learner_steps(tmp_path)) >= 2, process)
-        (engine, *_) = workers(process, "RolloutWorker")
-        engine.kill()
-        when(lambda: len(learner_steps(tmp_path)) >= 4, process)
-        (learner, *_) = workers(process, "RayTrainWorker")
-        learner.kill()
+        for step, title in ((1, "ray::Controller"), (3, "ray::RolloutWorker"), (4, "ray::RayTrainWorker")):
+            when(lambda step=step: any(e["step"] == step for e in learner_steps(tmp_path)), process)
+            (victim, *_) = workers(process, title)
+            victim.kill()
         output, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, output
     events = list(read_events(tmp_path / "metrics.jsonl"))
     assert [e["rollout_restarts"] for e in events if e["event"] == "pool"] == [1]
     assert len([e for e in events if e["event"] == "learner_lost"]) == 1
     assert "warning: the learner was lost" in output
+    assert "warning: the run's controller died" in output
     assert sorted({e["step"] for e in learner_steps(tmp_path)}) == [1, 2, 3, 4, 5, 6]
     assert final_weights(tmp_path) == final_weights(straight)
 
