@@ -230,7 +230,8 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     from cluster.resources import Resources
     from cluster.runtime import running
     from trainers.config import LearnerConfig, LossConfig
-    from trainers.worker import LearnerGroup, LearnerPlan, Placement
+    from trainers.group import LearnerGroup, Placement
+    from trainers.worker import LearnerPlan
 
     started = time.monotonic()
     path = model_dir(folder, run)

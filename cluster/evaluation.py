@@ -33,7 +33,7 @@ from cluster.runtime import running
 from cluster.stages import follow
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluate import EvalConfig, Evaluation, interval, powers
-from trainers.worker import Placement
+from trainers.group import Placement
 
 
 class _Settings(BaseModel):

@@ -33,11 +33,11 @@ from cluster.runtime import running
 from cluster.trackers import Dashboards
 from trainers.controller import Controller, ControllerPlan, controller_name
 from trainers.evaluate import Evaluation
+from trainers.group import Placement
 from trainers.ledger import StageRecord
 from trainers.loop import LoopState
 from trainers.pretrain import Progress as PretrainProgress
 from trainers.report import RunRecord, events_of
-from trainers.worker import Placement
 
 POLL_S = 0.5
 MAX_CONTROLLER_LOSSES = 3  # in a stage
@@ -224,8 +224,9 @@ def _make_tokenizer(stage: TokenizerStage, recipe: Recipe, folder: RunFolder) ->
 
 
 def _pretrain(stage: PretrainStage, recipe: Recipe, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
+    from trainers.group import LearnerGroup
     from trainers.mailbox import PretrainJob
-    from trainers.worker import LearnerGroup, LearnerPlan
+    from trainers.worker import LearnerPlan
 
     parent = _newest(folder, before=stage.name)
     weights = folder.store.path(parent.id) if parent else None

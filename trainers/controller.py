@@ -23,11 +23,11 @@ from actors.tokenizer import end_of_text, load_tokenizer
 from actors.weights import WeightVersion
 from trainers.config import RlConfig
 from trainers.evaluate import EvalConfig, Evaluation, evaluate, held_out
+from trainers.group import Placement
 from trainers.ledger import sampling_flops
 from trainers.loop import LoopState
 from trainers.pretrain import encode_prompt
 from trainers.rl_stage import RlStage
-from trainers.worker import Placement
 from verifier.problem import Problem
 from verifier.reward import Scheme
 

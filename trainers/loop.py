@@ -45,7 +45,7 @@ class Pool(Protocol):
 
 
 class Learner(Protocol):
-    """What the loop needs of `trainers.worker.LearnerGroup`."""
+    """What the loop needs of `trainers.group.LearnerGroup`."""
 
     async def step(self, batch: Batch) -> StepReport:
         """One optimiser step. Raises LearnerLost."""

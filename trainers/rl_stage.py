@@ -16,11 +16,12 @@ from typing import Any, Final
 from actors.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
 from actors.tokenizer import end_of_text, load_tokenizer
 from trainers.config import RlConfig
+from trainers.group import MAX_LEARNER_LOSSES, LearnerGroup, Placement
 from trainers.ledger import sampling_flops
 from trainers.loop import LoopState, Pool, RlLoop
 from trainers.mailbox import LearnerLost
 from trainers.pretrain import encode_prompt
-from trainers.worker import MAX_FAILED_SAVES, MAX_LEARNER_LOSSES, LearnerGroup, LearnerPlan, Placement
+from trainers.worker import MAX_FAILED_SAVES, LearnerPlan
 
 LOOP_STATE: Final = f"{RESUME}/loop.json"
 

@@ -45,7 +45,8 @@ def main(
     from cluster import jobs
 
     server = jobs.reach(address, os.environ, insecure=insecure)
-    job_id = jobs.submit_recipe(server, recipe, overrides or (), run_dir, resume, python, wait_s)
+    flags = ["--resume"] * resume + ([f"--wait={wait_s:g}"] if wait_s else [])
+    job_id = jobs.submit_recipe(server, recipe, [*(overrides or ()), *flags], run_dir, python)
     print(f"job {job_id} on {server.address}", file=sys.stderr)
     if not follow:
         print(job_id)

@@ -17,6 +17,7 @@ from actors.policy import build, load, save
 from actors.tokenizer import build_tokenizer, load_tokenizer
 from actors.weights import fetch
 from trainers.config import OptimizerConfig, PretrainConfig
+from trainers.group import LearnerGroup, Placement
 from trainers.learner import Learner
 from trainers.mailbox import LearnerLost, PretrainJob
 from trainers.pretrain import DocumentStream
@@ -24,7 +25,7 @@ from trainers.process_group import form_group_of_one
 from trainers.records import Batch
 from trainers.resume import ResumeError
 from trainers.tasks import TaskConfig
-from trainers.worker import LearnerGroup, LearnerPlan, Placement
+from trainers.worker import LearnerPlan
 
 pytestmark = pytest.mark.timeout(240)
 POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=512)
