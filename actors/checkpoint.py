@@ -125,9 +125,17 @@ class CheckpointStore:
         _sync(self.root)
         return manifest
 
-    def adopt(self, source: CheckpointStore, checkpoint_id: str) -> Manifest:
-        """Copy a good checkpoint of another store under its own id, without what only its own run can resume from."""
+    def adopt(self, source: CheckpointStore, checkpoint_id: str, beginning: Lineage | None = None) -> Manifest:
+        """Copy a good checkpoint of another store, without what only its own run can resume from.
+
+        It keeps its id and lineage, or becomes the `beginning` of another lineage, which says where it comes from.
+        """
         manifest = source.get(checkpoint_id)
+        lineage = Lineage(**{key: getattr(manifest, key) for key in Lineage.model_fields})
+        if beginning is not None:
+            parent = f"{manifest.run}.{manifest.stage}@{manifest.step}"
+            first = {"run": beginning.run, "stage": beginning.stage, "seed": beginning.seed, "parent": parent}
+            lineage = lineage.model_copy(update=first | {"score": None})  # another stage's yardstick
         origin = source.path(checkpoint_id)
 
         def copy(directory: Path) -> None:
@@ -135,7 +143,7 @@ class CheckpointStore:
                 if not name.startswith(f"{RESUME}/"):
                     shutil.copyfile(origin / name, directory / name)
 
-        return self.publish(Lineage(**{key: getattr(manifest, key) for key in Lineage.model_fields}), copy)
+        return self.publish(lineage, copy)
 
     def list(self) -> list[Manifest]:
         """The complete checkpoints, oldest first."""

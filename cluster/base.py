@@ -30,9 +30,9 @@ def require_model(directory: Path) -> None:
 
 
 def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:
-    """Copy what `base` names into `store`: a shipped base or a checkpoint under its own id, with its own lineage.
+    """Copy what `base` names into `store` as the first checkpoint of `origin`; one of another run keeps its step.
 
-    A transformers directory has none and becomes `origin`'s. Raises NoModel, and CheckpointError for damaged files.
+    Raises NoModel, and CheckpointError for damaged files.
     """
     path = Path(base)
     if "/" not in base:
@@ -41,9 +41,9 @@ def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:
         if newest is None:
             names = ", ".join(sorted(p.name for p in shipped.root.parent.glob("*/")))
             raise NoModel(f"no base named {base!r} ships with the package.", f"Name one of {names}, or a folder.")
-        store.adopt(shipped, newest.id)
+        store.adopt(shipped, newest.id, origin)
     elif (path / MANIFEST).is_file():
-        store.adopt(CheckpointStore(path.resolve().parent), path.resolve().name)
+        store.adopt(CheckpointStore(path.resolve().parent), path.resolve().name, origin)
     else:
         _import(path, store, origin)
 

@@ -34,10 +34,11 @@ def store(tmp_path: Path) -> CheckpointStore:
     return CheckpointStore(tmp_path / "run" / "checkpoints")
 
 
-def test_a_shipped_base_keeps_its_id_and_lineage(store: CheckpointStore) -> None:
+def test_a_shipped_base_becomes_the_first_checkpoint_and_says_where_it_comes_from(store: CheckpointStore) -> None:
     adopt("tiny-base", store, ORIGIN)
     (manifest,) = store.list()
-    assert manifest.run == "tiny-base"
+    assert (manifest.id, manifest.run, manifest.parent) == ("base-4500", "mine", "tiny-base.pretrain@4500")
+    assert manifest.tokens > 10_000_000
     assert store.get(manifest.id).weight_hash == manifest.weight_hash
 
 
@@ -54,9 +55,13 @@ def test_another_runs_checkpoint_is_taken_whole_and_a_damaged_one_is_refused(
     store: CheckpointStore, plain: Path, tmp_path: Path
 ) -> None:
     other = CheckpointStore(tmp_path / "other")
-    made = other.publish(ORIGIN.model_copy(update={"step": 7}), lambda d: shutil.copytree(plain, d, dirs_exist_ok=True))
+    theirs = Lineage(run="mine", stage="rl", step=7, parent="base-0", seed=5, tokens=99, score=0.9)
+    made = other.publish(theirs, lambda d: shutil.copytree(plain, d, dirs_exist_ok=True))
     adopt(str(other.path(made.id)), store, ORIGIN)
-    assert store.get("base-7").weight_hash == made.weight_hash
+    assert store.latest("rl") is None  # or this run's own RL would take it for its last checkpoint
+    taken = store.get("base-7")
+    assert taken.weight_hash == made.weight_hash
+    assert (taken.parent, taken.seed, taken.tokens, taken.score) == ("mine.rl@7", 3, 99, None)
 
     weights = other.path(made.id) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
