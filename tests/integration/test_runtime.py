@@ -29,8 +29,9 @@ from tests.integration.heads import ray_head
 pytestmark = pytest.mark.timeout(180)
 
 HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in its background ignores it
 from cluster.resources import Resources
 from cluster.runtime import running
 with running(Path(sys.argv[1]), Resources(1)):
