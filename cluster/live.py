@@ -68,7 +68,7 @@ def show(progress: Progress, as_json: bool) -> None:
         return
     console = Console(file=sys.stdout, highlight=False)
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in progress.numbers.items())
-    console.print(f"stage {progress.stage}  {progress.done}/{progress.total}  {numbers}")
+    console.print(f"stage {progress.stage}  {progress.done}/{progress.total}  {numbers}", soft_wrap=True)
     if progress.pool is not None:
         console.print(_workers(progress))
 
