@@ -29,34 +29,45 @@ def require_model(directory: Path) -> None:
         raise NoModel(f"{directory} has no safetensors.", "Convert the weights: pickles are never loaded here.")
 
 
+def check(base: str) -> None:
+    """Raises NoModel where `base` names nothing to start from. Hashes are compared when it is taken."""
+    path = Path(base)
+    if _is_a_name(base):
+        if not _shipped(base).list():
+            names = ", ".join(sorted(p.name for p in _shipped(base).root.parent.glob("*/")))
+            raise NoModel(f"no base named {base!r} ships with the package.", f"Name one of {names}, or a folder.")
+    elif not (path / MANIFEST).is_file():
+        require_model(path)
+        kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
+        if kind != ARCHITECTURE:
+            raise NoModel(
+                f"{base} holds a {kind} model, and the learner trains {ARCHITECTURE} ones.",
+                "Name a Qwen2 model; `interplay eval --model` measures any.",
+            )
+
+
 def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:
     """Copy what `base` names into `store` as the first checkpoint of `origin`; one of another run keeps its step.
 
     Raises NoModel, and CheckpointError for damaged files.
     """
-    path = Path(base)
-    if "/" not in base:
-        shipped = CheckpointStore(Path(str(resources.files("cluster") / "bases" / base)))
-        newest = shipped.latest()
-        if newest is None:
-            names = ", ".join(sorted(p.name for p in shipped.root.parent.glob("*/")))
-            raise NoModel(f"no base named {base!r} ships with the package.", f"Name one of {names}, or a folder.")
-        store.adopt(shipped, newest.id, origin)
+    check(base)
+    path = Path(base).resolve()
+    if _is_a_name(base):
+        shipped = _shipped(base)
+        store.adopt(shipped, shipped.list()[-1].id, origin)
     elif (path / MANIFEST).is_file():
-        store.adopt(CheckpointStore(path.resolve().parent), path.resolve().name, origin)
+        store.adopt(CheckpointStore(path.parent), path.name, origin)
     else:
-        _import(path, store, origin)
+        from actors.policy import load, save
+        from actors.tokenizer import load_tokenizer
+
+        store.publish(origin, lambda into: save(load(path), load_tokenizer(path), into))
 
 
-def _import(directory: Path, store: CheckpointStore, origin: Lineage) -> None:
-    require_model(directory)
-    kind = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("model_type")
-    if kind != ARCHITECTURE:
-        raise NoModel(
-            f"{directory} holds a {kind} model, and the learner trains {ARCHITECTURE} ones.",
-            "Name a Qwen2 model; `interplay eval --model` measures any.",
-        )
-    from actors.policy import load, save
-    from actors.tokenizer import load_tokenizer
+def _is_a_name(base: str) -> bool:
+    return "/" not in base
 
-    store.publish(origin, lambda into: save(load(directory), load_tokenizer(directory), into))
+
+def _shipped(name: str) -> CheckpointStore:
+    return CheckpointStore(Path(str(resources.files("cluster") / "bases" / name)))

@@ -32,11 +32,16 @@ def main(
 
     Exit code 0 only if every stage finished. Ctrl-C saves and stops; the same command with --resume goes on.
     """
+    from cluster.base import check
     from cluster.config import load
     from cluster.folder import RunFolder
     from cluster.stages import run_stages
 
     resolved = load(recipe, overrides or ())
     folder = RunFolder((run_dir or Path("runs") / resolved.name).resolve())
+    done = {record.name for record in folder.stages()}
+    for stage in resolved.stages:
+        if stage.kind == "base" and stage.name not in done:
+            check(stage.base)
     folder.open(resolved, resume)
     run_stages(resolved, folder, address, insecure, wait_s)

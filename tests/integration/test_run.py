@@ -198,6 +198,7 @@ def _syncs(run_dir: Path) -> list[dict]:
     [
         (["run", "smoke", "sed=1"], r"sed: unknown key; did you mean seed\?"),
         (["run", str(SHORT), "fleet.rollout_workers=64"], r"cpus +32\.20 +[\d.]+ +[\d.]+"),
+        (["run", str(SHORT), "stages.base.base=./nowhere"], r"nowhere has no config\.json.*fix: "),
         (["run", "tiny-cpo"], r"there is no recipe 'tiny-cpo'.*did you mean tiny-cpu\?"),
         (["run", str(SHORT), "--address", "127.0.0.1:9"], r"nothing answers at 127\.0\.0\.1:9"),
         (["status", "--run", "no-such-run"], r"no-such-run is not a run folder"),
@@ -209,5 +210,6 @@ def test_what_a_person_can_get_wrong_ends_at_once_with_the_fix(tmp_path, argumen
     with interplay(*arguments, *run_dir) as process:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
+    assert not (tmp_path / "run" / "stages.json").exists()
     assert re.search(told, output, re.DOTALL), output
     assert "Traceback" not in output
