@@ -89,8 +89,8 @@ def _is_users(error: BaseException) -> bool:
 
 
 def _explain(error: BaseException) -> str:
-    text = " ".join(str(error).split()) if "\n" not in str(error) else str(error)
-    return f"error: {text} fix: {error.fix}" if isinstance(error, UserError) else f"error: {text}"
+    text, parted = (str(error), "\n") if "\n" in str(error) else (" ".join(str(error).split()), " ")
+    return f"error: {text}{parted}fix: {error.fix}" if isinstance(error, UserError) else f"error: {text}"
 
 
 def main() -> None:

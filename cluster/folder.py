@@ -32,12 +32,12 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
 
     def open(self, recipe: Recipe, resume: bool) -> None:
-        """Make the folder, or take up the one that is there.
+        """Make the folder, or take up the one that is there; a run that never got to work leaves no trace.
 
         Raises RunFolderError when it holds a run and `resume` is not said, or a run of another recipe.
         """
         recipe_file = self.path / "recipe.yaml"
-        if not recipe_file.exists():
+        if not (recipe_file.exists() and self._worked()):
             self.path.mkdir(parents=True, exist_ok=True)
             replace_file(recipe_file, dump(recipe))
         elif not resume:
@@ -50,6 +50,9 @@ class RunFolder:
                 "Name another --run-dir, or undo the change.",
             )
         self.store.sweep()
+
+    def _worked(self) -> bool:
+        return any((self.path / name).exists() for name in ("stages.json", "metrics.jsonl", "checkpoints"))
 
     def recipe(self) -> Recipe:
         """The recipe as the run resolved it."""
