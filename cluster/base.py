@@ -38,7 +38,7 @@ def check(base: str) -> None:
             raise NoModel(f"no base named {base!r} ships with the package.", f"Name one of {names}, or a folder.")
     elif not (path / MANIFEST).is_file():
         require_model(path)
-        kind = json.loads((path / "config.json").read_text(encoding="utf-8")).get("model_type")
+        kind = _architecture(path / "config.json")
         if kind != ARCHITECTURE:
             raise NoModel(
                 f"{base} holds a {kind} model, and the learner trains {ARCHITECTURE} ones.",
@@ -63,6 +63,13 @@ def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:
         from actors.tokenizer import load_tokenizer
 
         store.publish(origin, lambda into: save(load(path), load_tokenizer(path), into))
+
+
+def _architecture(config: Path) -> str:
+    try:
+        return str(json.loads(config.read_bytes())["model_type"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoModel(f"{config} names no model_type.", "Name a transformers directory.") from error
 
 
 def _is_a_name(base: str) -> bool:

@@ -67,6 +67,16 @@ def when(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         pause.wait(0.05)
 
 
+def status_of(run_dir: Path) -> dict:
+    """What `interplay status` says of a live run; asked again while the run has no controller yet."""
+    while True:
+        with interplay("status", "--run", str(run_dir), "--json") as asking:
+            answer, _ = asking.communicate(timeout=60)
+        if asking.returncode == 0:
+            return json.loads(answer.splitlines()[-1])
+        assert (run_dir / "cluster.json").exists(), answer
+
+
 def _descendants(pid: int) -> list[psutil.Process]:
     try:
         return psutil.Process(pid).children(recursive=True)
@@ -120,13 +130,12 @@ def test_a_job_killed_in_mid_run_and_resumed_ends_in_the_same_weights(straight, 
 def test_the_recipe_sent_to_a_cluster_as_a_job_is_watched_there_and_ends_in_the_same_weights(straight, head, tmp_path):
     submit = ["submit", str(SHORT), "--address", head.jobs_address, "--python", sys.executable]
     with interplay(*submit, "--run-dir", str(tmp_path), environ=head.environ) as process:
-        when(lambda: len(learner_steps(tmp_path)) >= 1, process)
-        with interplay("status", "--run", str(tmp_path), "--json") as asking:
-            answer, _ = asking.communicate(timeout=60)
+        when((tmp_path / "cluster.json").exists, process)
+        status = status_of(tmp_path)
         output, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, output
     assert "SUCCEEDED" in output
-    assert json.loads(answer.splitlines()[-1])["stage"] == "rl"
+    assert status["stage"] == "rl"
     assert final_weights(tmp_path) == final_weights(straight)
 
 
@@ -176,10 +185,7 @@ def test_a_live_run_is_watched_and_scaled_and_ctrl_c_saves_and_leaves_no_process
         with interplay("scale", "--run", str(tmp_path), "--rollout-workers", "1") as scaling:
             output, _ = scaling.communicate(timeout=60)
         assert scaling.returncode == 0, output
-        with interplay("status", "--run", str(tmp_path), "--json") as asking:
-            answer, _ = asking.communicate(timeout=60)
-        status = json.loads(answer.splitlines()[-1])
-        assert status["stage"] == "rl"
+        assert status_of(tmp_path)["stage"] == "rl"
         started = [p.pid for p in _descendants(process.pid)]
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)

@@ -79,6 +79,10 @@ def test_what_is_no_base_is_named_with_the_fix(store: CheckpointStore, plain: Pa
     config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "llama"}))
     with pytest.raises(NoModel, match="a llama model"):
         adopt(str(plain), store, ORIGIN)
+    for odd in ("{", "[]", "{}", "\xff"):
+        config.write_text(odd, encoding="latin-1")
+        with pytest.raises(NoModel, match="names no model_type"):
+            adopt(str(plain), store, ORIGIN)
     (plain / "model.safetensors").rename(plain / "pytorch_model.bin")
     with pytest.raises(NoModel, match="no safetensors"):
         adopt(str(plain), store, ORIGIN)
