@@ -140,7 +140,10 @@ def _direct_environment(plan: Plan) -> dict[str, str]:
 
 
 def start(plan: Plan) -> None:
-    """Deploy on the Ray that this process is connected to, and wait until a replica answers."""
+    """Deploy on the Ray that this process is connected to, and wait until a replica answers.
+
+    Raises ServeError when the port went to another process since `plan` looked, often to one of Ray's own.
+    """
     from ray import serve as ray_serve
     from ray.serve.config import HTTPOptions
     from ray.serve.schema import LoggingConfig
@@ -154,7 +157,12 @@ def start(plan: Plan) -> None:
     # The replica logs every request itself, with the same request id.
     ray_serve.start(http_options=options, logging_config=LoggingConfig(enable_access_log=False))
     app = application(plan.config, plan.replicas, _environment())
-    ray_serve.run(app, name=APPLICATION, route_prefix="/", _local_testing_mode=False)
+    try:
+        ray_serve.run(app, name=APPLICATION, route_prefix="/", _local_testing_mode=False)
+    except RuntimeError:
+        if plan.direct:
+            _require_free(plan.host, plan.port)
+        raise
 
 
 def stop(plan: Plan) -> None:
@@ -239,7 +247,9 @@ def _require_free(host: str, port: int) -> None:
         try:
             trial.bind((host, port))
         except OSError as error:
-            raise ServeError(f"cannot listen on {host}:{port}: {error.strerror}.", "Choose another --port.") from error
+            raise ServeError(
+                f"cannot listen on {host}:{port}: {error.strerror}.", "Choose another --port, best below 32768."
+            ) from error
 
 
 def _environment() -> dict[str, str]:
