@@ -68,12 +68,12 @@ def when(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 
 
 def status_of(run_dir: Path) -> dict:
-    """What `interplay status` says of a live run; asked again while the run has no controller yet."""
+    """What `interplay status` says of a live run; asked again while its controller is not there or not at work."""
     while True:
         with interplay("status", "--run", str(run_dir), "--json") as asking:
             answer, _ = asking.communicate(timeout=60)
-        if asking.returncode == 0:
-            return json.loads(answer.splitlines()[-1])
+        if asking.returncode == 0 and (status := json.loads(answer.splitlines()[-1]))["stage"] != "idle":
+            return status
         assert (run_dir / "cluster.json").exists(), answer
 
 
