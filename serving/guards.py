@@ -36,7 +36,9 @@ _GENERATING: Final = frozenset(
 )
 _OPEN_PREFIX: Final = "/static/"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_JSON_MARKS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
+# A string that never closes reaches to the end of the body: were it no match, each quote inside it would start a new
+# search to the end, and the scan would be quadratic.
+_JSON_MARKS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -169,8 +171,8 @@ def _bearer(headers: dict[bytes, bytes]) -> str:
 
 
 async def _read_body(scope: Scope_, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The whole body within its limits, checked to be JSON of bounded depth where there is one."""
-    if scope["method"] != "POST":
+    """The whole body within its limits, checked to be JSON of bounded depth. An open path takes none and reads none."""
+    if scope["method"] != "POST" or scope_of(scope["path"]) is None:
         return b""
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:12]) > MAX_BODY_BYTES:
