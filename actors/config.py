@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from verifier.problem import TEMPLATES, Template
+from verifier.graphs.problem import TEMPLATES, Template
 
 
 class EngineConfig(BaseModel):
@@ -37,7 +37,7 @@ class EngineConfig(BaseModel):
     compiled: bool = Field(default=False, description="compile the model (GPU); costs half a minute at start")
 
 
-class PoolConfig(BaseModel):
+class FleetConfig(BaseModel):
     """The fleet: how many workers, what each may use, how long each wait may last."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +58,7 @@ class PoolConfig(BaseModel):
     )
     health_interval_s: float = Field(default=2, gt=0)
     judge_timeout_s: float = Field(default=30, gt=0, description="for one completion")
-    canary_tolerance: float = Field(default=1e-4, gt=0, description="nats per token between learner and engine")
+    parity_tolerance: float = Field(default=1e-4, gt=0, description="nats per token between learner and engine")
 
 
 def engine_env(config: EngineConfig) -> dict[str, str]:

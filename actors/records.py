@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from verifier.problem import Problem
-from verifier.verdict import Verdict
+from verifier.graphs.problem import Problem
+from verifier.judgement import Verdict
 
 FinishReason = Literal["stop", "length", "abort"]
 
@@ -19,7 +19,7 @@ FinishReason = Literal["stop", "length", "abort"]
 class Sampling:
     """How to draw tokens. `stop_token_ids` end a completion and stay in it; `seed` None means unseeded."""
 
-    max_new_tokens: int
+    max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None
@@ -57,7 +57,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class TokenCredit:
-    """A step's credit on the tokens [start, end) of a completion (`verifier.reward.step_credits`)."""
+    """A step's credit on the tokens [start, end) of a completion (`verifier.rewards.step_credits`)."""
 
     start: int
     end: int

@@ -16,9 +16,9 @@ from pathlib import Path
 from statistics import mean, median
 
 from benchmarks.reference_traces import TEMPLATE, read, rows
-from verifier.generate import generate
-from verifier.graph import longest_chain
-from verifier.problem import (
+from verifier.graphs.generate import generate
+from verifier.graphs.graph import longest_chain
+from verifier.graphs.problem import (
     MODES,
     REFERENCE_MAX_ANSWER,
     TEMPLATES,

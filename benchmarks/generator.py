@@ -12,8 +12,8 @@ import argparse
 import sys
 import time
 
-from verifier.generate import generate
-from verifier.problem import MODES, TEMPLATES, Mode, ProblemSpec, Template
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import MODES, TEMPLATES, Mode, ProblemSpec, Template
 
 BAR = 3000.0
 OPS = range(2, 21)

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from actors.config import PolicyConfig
-from actors.policy import build
+from actors.policy.model import build
 from actors.records import Completion, Rollout, RolloutGroup
-from trainers.batch import pack
 from trainers.config import LearningConfig
-from trainers.learner import PackedPolicy
+from trainers.learner.learner import PackedPolicy
+from trainers.learner.packing import pack
 from trainers.records import Batch
-from verifier.generate import generate
-from verifier.problem import ProblemSpec
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import ProblemSpec
 
 VOCABULARY = 600
 PROMPT, SHORTEST, LONGEST, GROUP, GROUPS = 90, 30, 60, 8, 16

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verifier.problem import Graph, Operation, Quantity, Template
+from verifier.graphs.problem import Graph, Operation, Quantity, Template
 
 TEMPLATE: dict[str, Template] = {
     "crazy_zootopia": "zoo",

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING
 from benchmarks.http_client import Answer, Client
 
 if TYPE_CHECKING:
-    from actors.checkpoint import Manifest
-    from cluster.server import Plan
+    from actors.policy.checkpoint import Manifest
+    from cluster.serve.server import Plan
 
 CONCURRENCY = 32
 SINGLE = 200
@@ -104,7 +104,7 @@ def main() -> None:
 
 def _split(run_dir: Path, folder: Path) -> Path:
     """Copies of all checkpoints but the newest into `folder`/run, and of the newest beside it."""
-    from actors.checkpoint import CheckpointStore
+    from actors.policy.checkpoint import CheckpointStore
 
     source = CheckpointStore(run_dir / "checkpoints")
     newest = source.latest("rl")
@@ -164,10 +164,10 @@ def _quantile(values: list[float], at: float) -> float:
 
 async def _engine_side(args: argparse.Namespace) -> dict:
     from actors.config import EngineConfig
-    from actors.engine import start_engine
+    from actors.engines.protocol import start_engine
+    from actors.policy.tokenizer import load_tokenizer
     from actors.records import Sampling
     from actors.seeds import derive
-    from actors.tokenizer import load_tokenizer
 
     store, newest = _newest(args.run_dir)
     tokenizer = load_tokenizer(store.path(newest.id))
@@ -176,7 +176,7 @@ async def _engine_side(args: argparse.Namespace) -> dict:
     async def ask(prompt: str, seed: int, stream: bool) -> int:
         ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         # The seed that the server derives for the only sample of the only prompt.
-        sampling = Sampling(max_new_tokens=args.max_tokens, seed=derive(seed, 0, 0), stop_token_ids=(3,))
+        sampling = Sampling(max_tokens=args.max_tokens, seed=derive(seed, 0, 0), stop_token_ids=(3,))
         if not stream:
             return len((await engine.generate(ids, sampling)).token_ids)
         return sum([len(delta.token_ids) async for delta in engine.stream(ids, sampling)])
@@ -188,7 +188,7 @@ async def _engine_side(args: argparse.Namespace) -> dict:
 
 
 def _newest(run_dir: Path):
-    from actors.checkpoint import CheckpointStore
+    from actors.policy.checkpoint import CheckpointStore
 
     store = CheckpointStore(run_dir / "checkpoints")
     newest: Manifest | None = store.latest("rl")
@@ -197,9 +197,9 @@ def _newest(run_dir: Path):
 
 
 async def _http_side(args: argparse.Namespace) -> dict:
-    from cluster import server
-    from cluster.resources import Resources
-    from cluster.runtime import running
+    from cluster.ray.resources import Resources
+    from cluster.ray.runtime import running
+    from cluster.serve import server
 
     plan, keys = _plan(args.run_dir, args.proxy)
     server.prepare_environment(plan)
@@ -226,7 +226,7 @@ def _plan(run_dir: Path, proxy: bool) -> tuple[Plan, list[str]]:
     """The server as `interplay serve` starts it with room for 32, and its keys."""
     import socket
 
-    from cluster import server
+    from cluster.serve import server
 
     key_file = run_dir / "keys.json"
     keys = [server.add_key(key_file, f"client-{n}:probe") for n in range(CROWD_KEYS)]
@@ -252,9 +252,9 @@ def _plan(run_dir: Path, proxy: bool) -> tuple[Plan, list[str]]:
 
 
 def _prompts() -> list[str]:
-    from verifier.generate import generate
-    from verifier.problem import ProblemSpec
-    from verifier.render import prompt_text
+    from verifier.graphs.generate import generate
+    from verifier.graphs.problem import ProblemSpec
+    from verifier.graphs.tell import prompt_text
 
     problems = [generate(ProblemSpec(OP), seed) for seed in range(64)]
     return [prompt_text(p.problem, p.question) for p in problems]
@@ -342,7 +342,7 @@ def _is_server(command: list[str]) -> bool:
 
 async def _swap(port: int, key: str, args: argparse.Namespace) -> Swap:
     """Keep asking for `latest`, publish a newer checkpoint, go on until it answers everyone."""
-    from actors.checkpoint import CheckpointStore
+    from actors.policy.checkpoint import CheckpointStore
 
     prompts, answers = _prompts(), []
     stop = asyncio.Event()

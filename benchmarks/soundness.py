@@ -16,9 +16,9 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from verifier.generate import generate
-from verifier.problem import MODES, TEMPLATES, ProblemSpec
-from verifier.proof import disagreement
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import MODES, TEMPLATES, ProblemSpec
+from verifier.graphs.solver.proof import disagreement
 
 OPS = range(2, 41)
 DEPTHS = (2, 3)

@@ -18,8 +18,8 @@ from hashlib import blake2b
 from itertools import islice
 from multiprocessing import get_context
 
-from verifier.problem import Problem
-from verifier.tasks import PRESETS, Split, problems_for_eval, stream
+from verifier.graphs.problem import Problem
+from verifier.graphs.splits import PRESETS, Split, problems_for_eval, stream
 
 PRESET = "id2-10_uniform"
 PART = 5000

@@ -110,14 +110,14 @@ def compare(folder: Path, trl_python: Path, steps: int) -> None:
 
 def make_inputs(folder: Path) -> None:
     """Two model directories and two files of prompts (records of problem, question, solution and prompt text)."""
-    from actors.checkpoint import CheckpointStore
     from actors.config import PolicyConfig, TokenizerConfig
-    from actors.policy import build, save
-    from actors.tokenizer import build_tokenizer
-    from trainers.pretrain import corpus
+    from actors.policy.checkpoint import CheckpointStore
+    from actors.policy.model import build, save
+    from actors.policy.tokenizer import build_tokenizer
+    from trainers.pretrain.pretrain import corpus
     from trainers.tasks import TaskConfig
-    from verifier.render import prompt_text
-    from verifier.tasks import stream
+    from verifier.graphs.splits import stream
+    from verifier.graphs.tell import prompt_text
 
     folder.mkdir(parents=True, exist_ok=True)
     tasks = TaskConfig(ops=(2, 3, 4), max_facts=4)
@@ -185,7 +185,7 @@ def run_trl(folder: Path, run: str, steps: int) -> Figures:
 
 def trl_reward(rows: list[dict[str, str]]) -> Callable[..., list[float]]:
     """The strict reward by our verifier, as TRL calls one."""
-    from verifier.verify import prepare, verify
+    from verifier.graphs.judge.judge import prepare, verify
 
     golds = {row["prompt"]: prepare(row["problem"], row["question"], row["solution"]) for row in rows}
 
@@ -224,14 +224,14 @@ def trl_config(folder: Path, run: str, steps: int, end: int) -> Any:
 
 async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     """Our real actors under the same schedule."""
-    from actors.pool import WorkerPool
-    from cluster.config import load
-    from cluster.environment import actor_env, cache_folder, process_env
-    from cluster.resources import Resources
-    from cluster.runtime import running
+    from actors.workers.pool import WorkerPool
+    from cluster.ray.environment import actor_env, cache_folder, process_env
+    from cluster.ray.resources import Resources
+    from cluster.ray.runtime import running
+    from cluster.recipe.config import load
     from trainers.config import LearnerConfig, LossConfig
-    from trainers.group import LearnerGroup, Placement
-    from trainers.worker import LearnerPlan
+    from trainers.learner_group.handle import LearnerGroup, Placement
+    from trainers.learner_group.rank import LearnerPlan
 
     started = time.monotonic()
     path = model_dir(folder, run)
@@ -254,13 +254,13 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
 
 async def our_steps(folder: Path, run: str, steps: int, pool: Any, learner: Any, start_up: float) -> Figures:
     """Generate and judge, learn, sync: the warm-up and the timed steps."""
+    from actors.policy.tokenizer import EOS, load_tokenizer
     from actors.records import GroupRequest, Sampling
     from actors.seeds import derive
-    from actors.tokenizer import EOS, load_tokenizer
-    from trainers.batch import pack
-    from verifier.generate import generate
-    from verifier.problem import ProblemSpec
-    from verifier.reward import Scheme
+    from trainers.learner.packing import pack
+    from verifier.graphs.generate import generate
+    from verifier.graphs.problem import ProblemSpec
+    from verifier.rewards import Scheme
 
     rows = read_prompts(folder)
     tokenizer = load_tokenizer(model_dir(folder, run))

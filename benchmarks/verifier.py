@@ -16,10 +16,10 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.unit.verifier.spoiled import CORRUPTIONS, answered, body_of, gold_of, made, relettered
-from verifier.problem import MODES, TEMPLATES
-from verifier.reference import judge
-from verifier.verify import verify
+from tests.unit.verifier.graphs.spoiled import CORRUPTIONS, answered, body_of, gold_of, made, relettered
+from verifier.graphs.judge.judge import verify
+from verifier.graphs.original.judge import judge
+from verifier.graphs.problem import MODES, TEMPLATES
 
 
 def rate(judgements: list[Callable[[], object]], repeats: int) -> float:

@@ -16,8 +16,8 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from cluster.environment import cache_folder, process_env
 from cluster.errors import StageFailed, UserError, is_ours
+from cluster.ray.environment import cache_folder, process_env
 
 COMMANDS = MappingProxyType(
     {

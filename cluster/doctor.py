@@ -23,8 +23,8 @@ from typing import Literal
 
 import psutil
 
-from cluster.environment import REPOSITORY, cache_folder
-from cluster.resources import GIB
+from cluster.ray.environment import REPOSITORY, cache_folder
+from cluster.ray.resources import GIB
 
 Status = Literal["ok", "warn", "fail"]
 PYTHON = (3, 11)

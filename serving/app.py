@@ -43,14 +43,18 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from serving import admin, compare, metrics, openai, pass_at_k, probe
-from serving.admission import RateLimit
-from serving.answers import documented_get, install_error_shape, json_answer
-from serving.errors import Unavailable
-from serving.guards import Guard
-from serving.keys import KeyRecord
-from serving.probe_schemas import EVENTS
-from serving.registry import Entry
+from serving.admin import routes as admin
+from serving.generation.answers import documented_get, install_error_shape, json_answer
+from serving.http import metrics
+from serving.http.admission import RateLimit
+from serving.http.errors import Unavailable
+from serving.http.guard import Guard
+from serving.http.keys import KeyRecord
+from serving.models.registry import Entry
+from serving.openai import routes as openai
+from serving.probe import compare, pass_at_k
+from serving.probe import routes as probe
+from serving.probe.schemas import EVENTS
 from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
 from serving.service import Service
 

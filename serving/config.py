@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.config import EngineConfig
-from serving.keys import KeyRecord
+from serving.http.keys import KeyRecord
 from serving.schemas import DEADLINE_S
 
 

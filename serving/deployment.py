@@ -23,8 +23,8 @@ class Gateway:
     """One replica. The heavy imports happen here, in a process that has the engine's environment already."""
 
     async def __init__(self, config: Mapping[str, Any]) -> None:
-        from serving.listening import take_the_port_again
-        from serving.logs import install
+        from serving.http.listening import take_the_port_again
+        from serving.http.logs import install
         from serving.replica import Replica
 
         install()

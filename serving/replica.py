@@ -10,17 +10,17 @@ from importlib.metadata import PackageNotFoundError, version
 from transformers import AutoConfig
 
 from actors.config import EngineConfig
-from actors.engine import Engine, start_engine
-from actors.tokenizer import load_tokenizer
-from serving.admission import Gate
+from actors.engines.protocol import Engine, start_engine
+from actors.policy.tokenizer import load_tokenizer
 from serving.app import create_app
-from serving.canary import Canary
-from serving.codec import Codec
 from serving.config import ServingConfig
-from serving.engines import EnginePool, Factory
-from serving.metrics import Metrics
-from serving.registry import Entry, Registry
-from serving.routing import Router
+from serving.generation.codec import Codec
+from serving.http.admission import Gate
+from serving.http.metrics import Metrics
+from serving.models.cache import EnginePool, Factory
+from serving.models.registry import Entry, Registry
+from serving.models.router import Router
+from serving.models.traffic_split import Canary
 from serving.service import Service
 
 

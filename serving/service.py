@@ -14,19 +14,19 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from actors.engine import EngineDead, EngineTimeout, RequestRefused
+from actors.engines.protocol import EngineDead, EngineTimeout, RequestRefused
 from actors.records import Sampling
 from actors.seeds import derive
-from serving.admission import Gate
-from serving.canary import Canary
-from serving.engines import Loaded
-from serving.errors import ApiError, BadRequest, TooLarge, Unavailable
-from serving.generation import Piece, Written, pieces, whole
-from serving.metrics import Metrics
-from serving.routing import Route, Router
+from serving.generation.completion import Piece, Written, pieces, whole
+from serving.http.admission import Gate
+from serving.http.errors import ApiError, BadRequest, TooLarge, Unavailable
+from serving.http.metrics import Metrics
+from serving.http.sse import Work
+from serving.models.cache import Loaded
+from serving.models.router import Route, Router
+from serving.models.traffic_split import Canary
 from serving.schemas import MAX_SEED, MAX_TOTAL_TOKENS, Policy, SamplingUsed
-from serving.sse import Work
-from verifier.verdict import Verdict
+from verifier.judgement import Verdict
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Session:
     def _sampling(self, prompt_ids: tuple[int, ...], sample: tuple[int, ...]) -> Sampling:
         draw, codec = self.draw, self.route.loaded.codec
         return Sampling(
-            max_new_tokens=min(draw.max_tokens, codec.max_positions - len(prompt_ids)),
+            max_tokens=min(draw.max_tokens, codec.max_positions - len(prompt_ids)),
             temperature=draw.temperature,
             top_p=draw.top_p,
             seed=derive(self.seed, *sample),

@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from cluster.environment import actor_env, process_env, thread_env
+from cluster.ray.environment import actor_env, process_env, thread_env
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFORMANCE = Path(os.environ.get("INTERPLAY_CONFORMANCE", ROOT.parent / "shared" / "conformance"))
@@ -40,7 +40,7 @@ def ray_session() -> Iterator[Path]:
 
     Yields its temporary folder. Actors carry names in the namespace `interplay`: give each test its own names.
     """
-    from cluster.local_ray import local_ray
+    from cluster.ray.local import local_ray
 
     environment = {**actor_env(ROOT / ".cache", 1), "PYTHONPATH": str(ROOT)}
     with local_ray(cpus=4, gpus=0, environment=environment, object_store_bytes=512 * 1024**2) as ray:

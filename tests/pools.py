@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.policy import build, save
-from actors.pool import WorkerPool
+from actors.policy.model import build, save
+from actors.policy.tokenizer import EOS, TokenizerConfig, build_tokenizer, load_tokenizer
 from actors.records import GroupRequest, RolloutGroup, Sampling
-from actors.tokenizer import EOS, TokenizerConfig, build_tokenizer, load_tokenizer
-from actors.weights import WeightVersion, publish_model
+from actors.weights.version import WeightVersion, publish_model
+from actors.workers.pool import WorkerPool
 from tests.tiny import POLICY
-from verifier.generate import generate
-from verifier.problem import Problem, ProblemSpec
-from verifier.render import prompt_text
-from verifier.reward import Scheme
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import Problem, ProblemSpec
+from verifier.graphs.tell import prompt_text
+from verifier.rewards import Scheme
 
 SCHEME = Scheme("mix", alpha=0.2)
 SETTLE_S = 120.0
@@ -45,10 +45,10 @@ def publish_seed(model_dir: Path, version: int, seed: int) -> WeightVersion:
     return publish_model(version, build(POLICY, len(load_tokenizer(model_dir)), seed))
 
 
-def asks_for(model_dir: Path, count: int, max_new_tokens: int) -> list[Ask]:
+def asks_for(model_dir: Path, count: int, max_tokens: int) -> list[Ask]:
     """`count` groups of GROUP_SIZE."""
     tokenizer = load_tokenizer(model_dir)
-    sampling = Sampling(max_new_tokens=max_new_tokens, stop_token_ids=(EOS,))
+    sampling = Sampling(max_tokens=max_tokens, stop_token_ids=(EOS,))
     problems = [generate(ProblemSpec(op=3), seed) for seed in range(count)]
     prompts = [tokenizer.encode(prompt_text(p.problem, p.question), add_special_tokens=False) for p in problems]
     return [

@@ -8,7 +8,7 @@ import torch
 from transformers import Qwen2ForCausalLM
 
 from actors.config import EngineConfig, PolicyConfig
-from actors.policy import build
+from actors.policy.model import build
 
 VOCAB = 600
 POLICY = PolicyConfig(layers=4, hidden=128, ffn=384, heads=4, kv_heads=2, max_positions=512)

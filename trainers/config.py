@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainers.tasks import TaskConfig
-from verifier.reward import Scheme
+from verifier.rewards import Scheme
 
 Loss = Literal["dapo", "grpo", "dr_grpo", "cispo", "reinforce"]
 Objective = Loss | Literal["cross_entropy"]
@@ -135,7 +135,7 @@ class RlConfig(_Model):
     steps: int = Field(ge=1, description="learner steps")
     prompts_per_step: int = Field(ge=1)
     group_size: int = Field(default=8, ge=2, description="completions per prompt; one alone has no advantage")
-    max_new_tokens: int = Field(ge=1)
+    max_tokens: int = Field(ge=1)
     temperature: float = Field(default=1.0, gt=0)
     reward: Scheme = Scheme("strict")
     refills: int = Field(default=0, ge=0, description="replacements tried for a group whose rewards are all equal")

@@ -1,8 +1,8 @@
 """The controller of a run: one Ray actor that owns the worker pool and drives evaluation and RL.
 
 It is where a live run is reached: `status` and `scale` are calls on it. Control plane only; the arithmetic is in
-`trainers.loop` and `trainers.evaluate`, the fleet in `actors.pool`, and the weights go from the learner to the engines
-without passing here.
+`trainers.rl.loop` and `trainers.evaluation.evaluate`, the fleet in `actors.workers.pool`, and the weights go from the
+learner to the engines without passing here.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from actors.checkpoint import CheckpointStore, Lineage
-from actors.config import EngineConfig, PoolConfig
-from actors.pool import PoolStatus, WorkerPool
+from actors.config import EngineConfig, FleetConfig
+from actors.policy.checkpoint import CheckpointStore, Lineage
+from actors.policy.tokenizer import end_of_text, load_tokenizer
 from actors.records import GroupRequest, RolloutGroup
-from actors.rollout import SyncReport
 from actors.telemetry import EventLog
-from actors.tokenizer import end_of_text, load_tokenizer
-from actors.weights import WeightVersion
+from actors.weights.version import WeightVersion
+from actors.workers.pool import PoolStatus, WorkerPool
+from actors.workers.rollout import SyncReport
 from trainers.config import RlConfig
-from trainers.evaluate import EvalConfig, Evaluation, evaluate, held_out
-from trainers.group import Placement
-from trainers.ledger import sampling_flops
-from trainers.loop import LoopState
-from trainers.pretrain import encode_prompt
-from trainers.rl_stage import RlStage
-from verifier.problem import Problem
-from verifier.reward import Scheme
+from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_out
+from trainers.evaluation.ledger import sampling_flops
+from trainers.learner_group.handle import Placement
+from trainers.pretrain.pretrain import encode_prompt
+from trainers.rl.loop import LoopState
+from trainers.rl.stage import RlRunner
+from verifier.graphs.problem import Problem
+from verifier.rewards import Scheme
 
 WARNINGS: Final = {
     "save_failed": "step {step} was not saved ({in_a_row} in a row): {cause}",
@@ -47,13 +47,13 @@ class ControllerPlan:
     seed: int
     target_ops: tuple[int, ...]
     engine: EngineConfig
-    pool: PoolConfig
+    pool: FleetConfig
     learner: Placement
     env: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunStatus:
     """Where a live run stands: its stage, how far it is, the last numbers it told, and its workers if it has any.
 
     `warnings` is what went wrong in the stage so far and did not stop it.
@@ -77,7 +77,7 @@ def controller_name(run: str) -> str:
 
 
 class Controller:
-    """A Ray actor (asyncio), started by `cluster.stages`. One stage at a time; `status` and `scale` at any time."""
+    """A Ray actor (asyncio), started by `cluster.run.stages`. One stage at a time; `status` and `scale` at any time."""
 
     def __init__(self, plan: ControllerPlan) -> None:
         self.plan = plan
@@ -85,7 +85,7 @@ class Controller:
         self.events = EventLog(plan.run_dir / "metrics.jsonl")
         self._pool: WorkerPool | None = None
         self._up: asyncio.Task[None] | None = None  # the pool's first workers
-        self._rl: RlStage | None = None
+        self._rl: RlRunner | None = None
         self._at = ("idle", 0, 0)
         self._numbers: dict[str, float] = {}
         self._warnings: list[str] = []
@@ -95,7 +95,7 @@ class Controller:
 
         The same problems and draws whatever the run's seed. The directory may be anyone's: its own tokenizer is used.
         """
-        from actors.policy import config_of, forward_flops
+        from actors.policy.model import config_of, forward_flops
 
         self._begin(stage, 0)
         self._open_pool(directory)
@@ -120,7 +120,7 @@ class Controller:
         self._begin(stage, config.steps)
         self._open_pool(self.store.path(parent_id))
         origin = Lineage(run=self.plan.run, stage=stage, step=0, parent=parent_id, seed=self.plan.seed)
-        self._rl = RlStage(origin, config, self.store, self.plan.learner, self, self._emit)
+        self._rl = RlRunner(origin, config, self.store, self.plan.learner, self, self._emit)
         try:
             return await self._rl.train()
         finally:
@@ -140,7 +140,7 @@ class Controller:
         await self._up
         return await self._pool.sync(weights)
 
-    async def scale(self, rollout_workers: int | None, reward_workers: int | None) -> Progress:
+    async def scale(self, rollout_workers: int | None, reward_workers: int | None) -> RunStatus:
         """Ask for other numbers of workers; returns at once with where the run stands."""
         if self._pool is None:
             raise NothingToScale("the run has no workers yet: they come with its first evaluation or RL stage")
@@ -148,10 +148,10 @@ class Controller:
         self._emit("scale", rollout_workers=rollout_workers, reward_workers=reward_workers)
         return await self.status()
 
-    async def status(self) -> Progress:
+    async def status(self) -> RunStatus:
         """Where the run stands now."""
         pool = self._pool.status() if self._pool is not None else None
-        return Progress(*self._at, dict(self._numbers), tuple(self._warnings), pool)
+        return RunStatus(*self._at, dict(self._numbers), tuple(self._warnings), pool)
 
     async def stop(self) -> None:
         """Ask the RL loop to save after the step it is in and return."""
@@ -197,7 +197,7 @@ class Controller:
 
 def _publish_directory(directory: Path, version: int) -> WeightVersion:
     """A directory's weights in the object store. The controller owns the object, so it must outlive its readers."""
-    from actors.policy import load_any
-    from actors.weights import publish_model
+    from actors.policy.model import load_any
+    from actors.weights.version import publish_model
 
     return publish_model(version, load_any(directory))

@@ -1,6 +1,6 @@
 """How a recipe says which problems: a preset of the paper by name, or ops with one template and mode.
 
-Only the wording; the mixtures themselves, their presets and splits are `verifier.tasks`.
+Only the wording; the mixtures themselves, their presets and splits are `verifier.graphs.splits`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from verifier.problem import DEFAULT_MAX_ANSWER, DEFAULT_MAX_CONSTANT, MODES, TEMPLATES, Mode, Template
-from verifier.tasks import Cell, Mixture, preset
+from verifier.graphs.problem import DEFAULT_MAX_ANSWER, DEFAULT_MAX_CONSTANT, MODES, TEMPLATES, Mode, Template
+from verifier.graphs.splits import Cell, Mixture, preset
 
 
 class TaskConfig(BaseModel):

@@ -1,6 +1,6 @@
 """The errors that a person can cause in this package, each with the remedy in its message.
 
-Not here: assertions about our own mistakes, and verdicts on model text (those are data, see `verifier.verdict`).
+Not here: assertions about our own mistakes, and verdicts on model text (those are data, see `verifier.judgement`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import comb, fsum
 
-from verifier.verdict import AnswerStatus, StepStatus, Verdict
+from verifier.judgement import AnswerStatus, StepStatus, Verdict
 
 RESAMPLES = 1000
 

@@ -23,7 +23,7 @@ def main(
     problems: Annotated[int, typer.Option(min=1, help="Held-out problems per op.")] = 100,
     samples: Annotated[int, typer.Option(min=1, help="Completions per problem; pass@k up to this k.")] = 8,
     temperature: Annotated[float, typer.Option(min=0.01, help="The paper evaluates at 0.7.")] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest completion in tokens.")] = 512,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest completion in tokens.")] = 512,
     out: Annotated[Path | None, typer.Option(help="Write every problem's score to this JSON file.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join.  [default: a new one here]")] = None,
     settings: Annotated[
@@ -34,8 +34,8 @@ def main(
 
     The prompt is the paper's: <question> problem question </question> <solution>.
     """
-    from cluster.evaluation import Target, evaluate_directory, print_grid, read_ops
-    from trainers.evaluate import EvalConfig
+    from cluster.run.evaluation import Target, evaluate_directory, print_grid, read_ops
+    from trainers.evaluation.evaluate import EvalConfig
     from trainers.tasks import TaskConfig
 
     target = Target.choose(model, run_dir, checkpoint)
@@ -48,6 +48,6 @@ def main(
         target_problems=problems,
         samples=samples,
         temperature=temperature,
-        max_new_tokens=max_new_tokens,
+        max_tokens=max_tokens,
     )
     print_grid(evaluate_directory(target, config, settings or [], address, out))

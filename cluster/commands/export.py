@@ -17,9 +17,9 @@ def main(
 
     Weights, config, tokenizer and manifest are copied and checked; the optimiser's state stays behind.
     """
-    from actors.checkpoint import CheckpointStore
+    from actors.policy.checkpoint import CheckpointStore
     from cluster.errors import UserError
-    from cluster.folder import RunFolder
+    from cluster.run.folder import RunFolder
 
     store = RunFolder(run_dir.resolve()).store
     newest = store.latest()

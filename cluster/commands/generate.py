@@ -1,4 +1,4 @@
-"""`interplay generate`: writes problems with questions, gold solutions and graphs. Making them is `verifier.tasks`."""
+"""`interplay generate`: writes problems with questions, gold solutions and graphs (`verifier.graphs.splits`)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from cluster.problem_files import Job, Made
-    from verifier.mixture import Mixture
+    from cluster.files.problems import Job, Made
+    from verifier.graphs.mixture import Mixture
 
 PROBLEMS_PER_PROCESS = 2_000  # below this a second process costs more time to start than it saves
 ALL_CORES = 0
@@ -69,8 +69,8 @@ def main(
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0 is one a core. The bytes are the same.")] = ALL_CORES,
 ) -> None:
     """Write problems with their questions, gold solutions and graphs."""
-    from cluster import problem_files
-    from verifier.tasks import Budget
+    from cluster.files import problems as problem_files
+    from verifier.graphs.splits import Budget
 
     amount, unit = _budget(count, tokens, tokenizer)
     mixture = _mixture(op, preset, mode, template, depth)
@@ -97,7 +97,7 @@ def _mixture(
     op: int | None, preset: str | None, mode: ModeName | None, template: TemplateName | None, depth: int | None
 ) -> Mixture:
     from cluster.errors import UserError
-    from verifier import tasks
+    from verifier.graphs import splits as tasks
 
     if (op is None) == (preset is None):
         raise UserError("it is not clear which problems.", "Give either --op or --preset.")

@@ -10,8 +10,8 @@ import typer
 
 def main(run_dir: Annotated[Path, typer.Option(help="Folder of the run.")]) -> None:
     """Write report.json and report.html of a run again, finished or not."""
-    from cluster.folder import RunFolder
-    from cluster.stages import write_report
+    from cluster.run.folder import RunFolder
+    from cluster.run.stages import write_report
 
     folder = RunFolder(run_dir.resolve())
     write_report(folder, folder.recipe())

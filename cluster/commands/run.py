@@ -32,10 +32,10 @@ def main(
 
     Exit code 0 only if every stage finished. Ctrl-C saves and stops; the same command with --resume goes on.
     """
-    from cluster.base import check
-    from cluster.config import load
-    from cluster.folder import RunFolder
-    from cluster.stages import run_stages
+    from cluster.recipe.base import check
+    from cluster.recipe.config import load
+    from cluster.run.folder import RunFolder
+    from cluster.run.stages import run_stages
 
     resolved = load(recipe, overrides or ())
     folder = RunFolder((run_dir or Path("runs") / resolved.name).resolve())

@@ -18,7 +18,7 @@ def main(
     twice for the same number changes nothing.
     """
     from cluster.errors import UserError
-    from cluster.live import live_run, show
+    from cluster.run.client import live_run, show
 
     if rollout_workers is None and reward_workers is None:
         raise UserError("Nothing to scale.", "Give --rollout-workers N, --reward-workers N or both.")

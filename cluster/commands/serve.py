@@ -1,4 +1,4 @@
-"""`interplay serve`: the checkpoints of a run over HTTP. Arguments and messages; the work is in `cluster.server`."""
+"""`interplay serve`: the checkpoints of a run over HTTP. `cluster.serve.server` does the work."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main(
 
     New checkpoints of a run that trains appear without a restart. Ctrl-C or SIGTERM drains, then stops.
     """
-    from cluster import server
+    from cluster.serve import server
 
     if add_key is not None:
         typer.echo(server.add_key(api_key_file, add_key))

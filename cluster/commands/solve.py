@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from verifier.solve import Derivation, Derived
+    from verifier.graphs.solver.solve import Derivation, Derived
 
 JSON_START = "{"
 
@@ -27,8 +27,8 @@ def main(
 
     Exit code 1 where a text has no single answer; the reason and the sentence at fault are printed.
     """
-    from cluster import jsonl
-    from verifier.solve import solve
+    from cluster.files import jsonl
+    from verifier.graphs.solver.solve import solve
 
     refused = False
     with jsonl.writing(jsonl.PIPE) as write:
@@ -48,8 +48,8 @@ def _texts(file: str) -> Iterator[tuple[str, str]]:
     """(problem, question) pairs of the input, which is JSON lines if it begins with a brace."""
     import itertools
 
-    from cluster import jsonl
-    from verifier.reading import split_text
+    from cluster.files import jsonl
+    from verifier.graphs.solver.reading import split_text
 
     with jsonl.open_bytes(file) as lines:
         first = next(iter(lines), b"")

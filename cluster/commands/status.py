@@ -12,7 +12,7 @@ def main(
     json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Show what a live run is doing: its stage, its workers and their states, its last numbers."""
-    from cluster.live import live_run, show
+    from cluster.run.client import live_run, show
 
     with live_run(run) as controller:
         show(controller.status(), as_json=json)

@@ -21,7 +21,7 @@ def main(
     ] = False,
 ) -> None:
     """Stop a job on a Ray cluster and wait until it has ended. A run saves before it ends."""
-    from cluster import jobs
+    from cluster.ray import jobs
 
     status = jobs.stop(jobs.reach(address, os.environ, insecure=insecure), job)
     print(f"job {job}: {status}")

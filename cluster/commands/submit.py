@@ -42,7 +42,7 @@ def main(
     The token comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH. Ctrl-C stops following; the job goes on. Exit code 0
     only if the job succeeded (or was not followed).
     """
-    from cluster import jobs
+    from cluster.ray import jobs
 
     server = jobs.reach(address, os.environ, insecure=insecure)
     flags = ["--resume"] * resume + ([f"--wait={wait_s:g}"] if wait_s else [])

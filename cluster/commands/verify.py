@@ -1,6 +1,7 @@
 """`interplay verify`: judges texts against their problems, a record a text, or shows one judged trace.
 
-It joins two files on `pid` and writes verdicts; all judging is in `verifier.verify` and `verifier.reference`.
+It joins two files on `pid` and writes verdicts; all judging is in `verifier.graphs.judge.judge` and
+`verifier.graphs.original.judge`.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def main(
 
 
 def _judge_all(problems: str, texts: str, out: str, mode: VerifyMode) -> None:
-    from cluster import jsonl
     from cluster.errors import UserError
+    from cluster.files import jsonl
 
     judges = _judges(problems, mode)
     with jsonl.writing(out) as write:
@@ -69,8 +70,8 @@ def _judge_all(problems: str, texts: str, out: str, mode: VerifyMode) -> None:
 
 def _judges(problems: str, mode: VerifyMode) -> dict[str, Callable[[str], dict[str, Any]]]:
     """One function text -> record for each pid."""
-    from cluster import jsonl
     from cluster.errors import UserError
+    from cluster.files import jsonl
 
     judge_of = _strict if mode is VerifyMode.STRICT else _reference
     judges: dict[str, Callable[[str], dict[str, Any]]] = {}
@@ -83,7 +84,7 @@ def _judges(problems: str, mode: VerifyMode) -> dict[str, Callable[[str], dict[s
 
 
 def _strict(row: dict[str, Any], where: str) -> Callable[[str], dict[str, Any]]:
-    from verifier.verify import verify
+    from verifier.graphs.judge.judge import verify
 
     gold = _gold(row, where)
     return lambda text: verify(text, gold).to_record()
@@ -92,7 +93,7 @@ def _strict(row: dict[str, Any], where: str) -> Callable[[str], dict[str, Any]]:
 def _gold(row: dict[str, Any], where: str):
     from cluster.errors import UserError
     from verifier.errors import MalformedProblem
-    from verifier.verify import prepare
+    from verifier.graphs.judge.judge import prepare
 
     try:
         return prepare(row["problem"], row["question"], row["solution"])
@@ -102,15 +103,15 @@ def _gold(row: dict[str, Any], where: str):
 
 
 def _reference(row: dict[str, Any], _where: str) -> Callable[[str], dict[str, Any]]:
-    from verifier.reference import judge
+    from verifier.graphs.original.judge import judge
 
     return lambda text: judge(text, row["solution"]).to_record()
 
 
 def _show(problems: str, pid: str, texts: str, trace: str | None) -> None:
-    from cluster import jsonl, trace_view
     from cluster.errors import UserError
-    from verifier.verify import verify
+    from cluster.files import jsonl, trace_view
+    from verifier.graphs.judge.judge import verify
 
     for number, row in jsonl.read(problems, ("pid", "problem", "question", "solution")):
         if row["pid"] == pid:
@@ -124,15 +125,15 @@ def _show(problems: str, pid: str, texts: str, trace: str | None) -> None:
 
 
 def _whole(path: str) -> str:
-    from cluster import jsonl
+    from cluster.files import jsonl
 
     with jsonl.open_bytes(path) as file:
         return file.read().decode("utf-8", "replace")
 
 
 def _first_text(texts: str, pid: str) -> str:
-    from cluster import jsonl
     from cluster.errors import UserError
+    from cluster.files import jsonl
 
     for _, row in jsonl.read(texts, ("pid", "text")):
         if row["pid"] == pid:

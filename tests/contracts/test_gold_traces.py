@@ -2,11 +2,11 @@
 
 import pytest
 
-from verifier.generate import MIN_OP, generate
-from verifier.problem import MODES, Operation, ProblemSpec
-from verifier.reference import judge
-from verifier.render import completion_text
-from verifier.verify import prepare, verify
+from verifier.graphs.generate import MIN_OP, generate
+from verifier.graphs.judge.judge import prepare, verify
+from verifier.graphs.original.judge import judge
+from verifier.graphs.problem import MODES, Operation, ProblemSpec
+from verifier.graphs.tell import completion_text
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -22,9 +22,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from serving.codec import Codec
 from serving.config import ServingConfig
-from serving.keys import new_key
+from serving.generation.codec import Codec
+from serving.http.keys import new_key
 from serving.replica import Replica
 from tests.http.conftest import TINY, TOKENIZER, FakeFactory, Script, publish
 
@@ -36,7 +36,7 @@ CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance,
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The address of a server, and an admin key."""
-    from actors.checkpoint import CheckpointStore
+    from actors.policy.checkpoint import CheckpointStore
 
     folder = tmp_path_factory.mktemp("fuzz") / "demo"
     for step in (1, 2):

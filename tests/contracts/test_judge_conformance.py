@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from verifier.reference import judge
-from verifier.reference_reader import read_graph
-from verifier.verify import prepare, verify
+from verifier.graphs.judge.judge import prepare, verify
+from verifier.graphs.original.judge import judge
+from verifier.graphs.original.reader import read_graph
 
 # What strict mode says where the conformance set leaves it open (docs/decisions: conventions of the strict judge).
 ACCEPTED = {

@@ -15,13 +15,13 @@ import typer
 import yaml
 
 from cluster.commands import run
-from cluster.config import shipped
+from cluster.recipe.config import shipped
 from serving.config import ReplicaConfig, ServingConfig
-from serving.keys import new_key
+from serving.http.keys import new_key
 
 MANIFESTS = {
     path.name: yaml.safe_load(path.read_text(encoding="utf-8"))
-    for path in (resources.files("cluster") / "kubernetes").iterdir()
+    for path in (resources.files("cluster") / "deploy" / "kubernetes").iterdir()
     if path.name.endswith(".yaml")
 }
 RAY = [name for name, manifest in MANIFESTS.items() if manifest["apiVersion"] == "ray.io/v1"]
@@ -114,7 +114,7 @@ def test_the_job_runs_a_command_and_a_recipe_that_exist_and_resumes() -> None:
 def test_the_service_hands_our_application_arguments_that_it_takes() -> None:
     config = yaml.safe_load(MANIFESTS["rayservice.yaml"]["spec"]["serveConfigV2"])
     (application,) = config["applications"]
-    assert application["import_path"] == "cluster.server:build"
+    assert application["import_path"] == "cluster.serve.server:build"
     arguments = dict(application["args"])
     assert arguments.pop("api_key_file").startswith("/keys/")
     ReplicaConfig.model_validate(arguments.pop("replicas"))

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from serving.app import build_routes, openapi
-from serving.keys import new_key
+from serving.http.keys import new_key
 from serving.schemas import Limits
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"

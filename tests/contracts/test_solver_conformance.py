@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from verifier.solve import solve
+from verifier.graphs.solver.solve import solve
 
 
 @pytest.fixture(scope="module")

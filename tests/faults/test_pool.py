@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from actors.config import EngineConfig, PoolConfig
-from actors.fleet import FleetExhausted, State
-from actors.pool import WorkerPool
+from actors.config import EngineConfig, FleetConfig
+from actors.policy.tokenizer import load_tokenizer
 from actors.records import RolloutGroup
-from actors.tokenizer import load_tokenizer
+from actors.workers.pool import WorkerPool
+from actors.workers.states import NoWorkersLeft, State
 from tests.pools import (
     GROUP_SIZE,
     SCHEME,
@@ -40,7 +40,7 @@ from tests.pools import (
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
 ENGINE = EngineConfig(backend="torch")
-CONFIG = PoolConfig(
+CONFIG = FleetConfig(
     rollout_workers=2, reward_workers=2, restart_backoff_s=0.1, health_interval_s=0.5, stall_timeout_s=10
 )
 
@@ -52,7 +52,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def asks(model_dir: Path) -> list[Ask]:
-    return asks_for(model_dir, 4, max_new_tokens=24)
+    return asks_for(model_dir, 4, max_tokens=24)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -148,7 +148,7 @@ async def test_a_version_whose_canary_lies_never_serves(pool: WorkerPool, model_
     probe = dataclasses.replace(honest.probe, logprobs=tuple(lp - 0.01 for lp in honest.probe.logprobs))
     syncing = asyncio.create_task(pool.sync(dataclasses.replace(honest, probe=probe)))
     await pool.until(lambda status: sum("canary" in (w.cause or "") for w in status.workers) == 1, SETTLE_S)
-    assert not any(w.state is State.SERVING or w.version == 60 for w in pool.status().workers if w.kind == "rollout")
+    assert not any(w.state is State.READY or w.version == 60 for w in pool.status().workers if w.kind == "rollout")
     syncing.cancel()
     await asyncio.wait([syncing])
     await pool.sync(publish_seed(model_dir, 61, seed=0))
@@ -159,10 +159,10 @@ async def test_a_crash_loop_ends_the_pool_with_the_first_cause(
     tmp_path: Path, model_dir: Path, ray_session: Path
 ) -> None:
     load_tokenizer(model_dir).save_pretrained(tmp_path)
-    pool = WorkerPool(tmp_path, ENGINE, PoolConfig(max_restarts=1, restart_backoff_s=0.0))
+    pool = WorkerPool(tmp_path, ENGINE, FleetConfig(max_restarts=1, restart_backoff_s=0.0))
     began = time.monotonic()
     try:
-        with pytest.raises(FleetExhausted, match=r"config\.json|Unrecognized model"):
+        with pytest.raises(NoWorkersLeft, match=r"config\.json|Unrecognized model"):
             await pool.start(publish_seed(model_dir, 1, seed=0))
         assert time.monotonic() - began < SETTLE_S
         assert pool.status().rollout_restarts == 1

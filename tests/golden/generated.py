@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from verifier.generate import generate
-from verifier.graph import canonical_hash
-from verifier.problem import MODES, TEMPLATES, ProblemSpec
+from verifier.graphs.generate import generate
+from verifier.graphs.graph import canonical_hash
+from verifier.graphs.problem import MODES, TEMPLATES, ProblemSpec
 
 FILE = Path(__file__).with_name("generated.jsonl")
 SEEDS = range(8)

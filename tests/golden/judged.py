@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from tests.unit.verifier.spoiled import CORRUPTIONS, answered, body_of, made, relettered
-from verifier.gold import prepare
-from verifier.problem import MODES, TEMPLATES
-from verifier.reference import judge
-from verifier.verify import verify
+from tests.unit.verifier.graphs.spoiled import CORRUPTIONS, answered, body_of, made, relettered
+from verifier.graphs.judge.gold import prepare
+from verifier.graphs.judge.judge import verify
+from verifier.graphs.original.judge import judge
+from verifier.graphs.problem import MODES, TEMPLATES
 
 FILE = Path(__file__).with_name("judged.jsonl")
 

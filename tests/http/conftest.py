@@ -16,17 +16,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actors.checkpoint import CheckpointStore, Lineage
 from actors.config import PolicyConfig, TokenizerConfig
-from actors.engine import EngineDead, LoadReport, TokenDelta, TopLogprob
-from actors.policy import build, save
+from actors.engines.protocol import EngineDead, LoadReport, TokenDelta, TopLogprob
+from actors.policy.checkpoint import CheckpointStore, Lineage
+from actors.policy.model import build, save
+from actors.policy.tokenizer import build_tokenizer
 from actors.records import Completion, Sampling
-from actors.tokenizer import build_tokenizer
-from actors.weights import WeightVersion
-from serving.codec import Codec
+from actors.weights.version import WeightVersion
 from serving.config import ServingConfig
-from serving.keys import KeyRecord, new_key
-from serving.registry import Entry
+from serving.generation.codec import Codec
+from serving.http.keys import KeyRecord, new_key
+from serving.models.registry import Entry
 from serving.replica import Replica
 
 # A head width of 32 is the smallest that vLLM serves on a CPU.
@@ -51,7 +51,7 @@ class Script:
 
 
 class FakeEngine:
-    """Speaks `actors.engine.Engine`: writes the script's text token by token, at once or slowly."""
+    """Speaks `actors.engines.protocol.Engine`: writes the script's text token by token, at once or slowly."""
 
     def __init__(self, script: Script, entry: Entry, codec: Codec) -> None:
         self._script = script
@@ -79,21 +79,21 @@ class FakeEngine:
 
     async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
         script = self._script
-        if sampling.max_new_tokens == 1:  # the probe after a load
+        if sampling.max_tokens == 1:  # the probe after a load
             yield TokenDelta((7,), (-0.5,), (), "length", self.weight_version)
             return
         ids = [*self._codec.encode(script.write(self._entry.id, sampling.seed or 0)), *sampling.stop_token_ids[:1]]
         script.open += 1
         done = False
         try:
-            for place, token_id in enumerate(ids[: sampling.max_new_tokens]):
+            for place, token_id in enumerate(ids[: sampling.max_tokens]):
                 if script.gate is not None:
                     await script.gate.wait()
                 await asyncio.sleep(script.delay_s)
                 if script.dies:
                     raise EngineDead("the script says so")
-                last = place == min(len(ids), sampling.max_new_tokens) - 1
-                reason = None if not last else "stop" if len(ids) <= sampling.max_new_tokens else "length"
+                last = place == min(len(ids), sampling.max_tokens) - 1
+                reason = None if not last else "stop" if len(ids) <= sampling.max_tokens else "length"
                 top = tuple(TopLogprob(i, -float(i)) for i in range(10, 10 + sampling.top_logprobs))
                 done = last
                 yield TokenDelta((token_id,), (-0.25,), (top,) if top else (), reason, self.weight_version)

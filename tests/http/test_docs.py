@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.keys import identify, parse_key_file
+from serving.http.keys import identify, parse_key_file
 from tests.http import doc_examples
 from tests.http.conftest import Server
 

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from serving.app import build_routes
-from serving.guards import _JSON_MARKS
-from serving.keys import KeyRecord, identify, new_key
+from serving.http.guard import _JSON_MARKS
+from serving.http.keys import KeyRecord, identify, new_key
 from serving.schemas import Limits
 from tests.http.conftest import Server
 

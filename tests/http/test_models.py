@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 import pytest
 
-from actors.checkpoint import CheckpointStore
-from serving.canary import radius
-from serving.registry import Registry
+from actors.policy.checkpoint import CheckpointStore
+from serving.models.registry import Registry
+from serving.models.traffic_split import radius
 from tests.http.conftest import Server, publish
 from tests.http.test_probe import CELL, GOLD
 

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from tests.http.conftest import Server
-from verifier.generate import generate
-from verifier.problem import ProblemSpec
-from verifier.render import completion_text
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import ProblemSpec
+from verifier.graphs.tell import completion_text
 
 CELL = {"op": 5, "seed": 3}
 PROBLEM = generate(ProblemSpec(5), 3)

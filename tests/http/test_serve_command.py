@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from actors.checkpoint import CheckpointStore
+from actors.policy.checkpoint import CheckpointStore
 from tests.http.conftest import publish
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]

@@ -21,15 +21,15 @@ import openai
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from actors.checkpoint import CheckpointStore
-from cluster import server as cluster_server
+from actors.policy.checkpoint import CheckpointStore
+from cluster.serve import server as cluster_server
 from tests.http import doc_examples
 from tests.http.conftest import publish
 from tests.http.test_probe import CELL, events_of
 from tests.web.conftest import FLAGS, TIMEOUT_MS, Opener
-from verifier.generate import generate
-from verifier.problem import ProblemSpec
-from verifier.render import prompt_text
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import ProblemSpec
+from verifier.graphs.tell import prompt_text
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.slow]
 SHIPPED_BASE = Path(__file__).resolve().parents[2] / "cluster" / "bases" / "tiny-base"

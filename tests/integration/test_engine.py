@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import ray
 
-from actors.canary import learner_probe, max_abs_diff
 from actors.config import EngineConfig, engine_env
-from actors.engine import Engine, EngineDead, EngineTimeout, RequestRefused, start_engine
+from actors.engines.protocol import Engine, EngineDead, EngineTimeout, RequestRefused, start_engine
 from actors.records import Completion, Sampling
-from actors.weights import WeightsRefused, WeightVersion, publish, publish_model
+from actors.weights.parity import max_abs_diff, parity_reference
+from actors.weights.version import WeightsRefused, WeightVersion, publish, publish_model
 from tests.tiny import ENGINE, PROMPT, VOCAB, save_tiny, tiny_model
 
 pytestmark = pytest.mark.timeout(120)
 
-SAMPLING = Sampling(max_new_tokens=40, seed=7)
+SAMPLING = Sampling(max_tokens=40, seed=7)
 LOAD_S = 20.0
 
 
@@ -91,7 +91,7 @@ async def test_a_stream_yields_the_same_tokens_with_ranked_alternatives(engine: 
 
 
 async def test_closing_a_stream_frees_its_slot_at_once(engine: Engine) -> None:
-    stream = engine.stream(PROMPT, dataclasses.replace(SAMPLING, max_new_tokens=400))
+    stream = engine.stream(PROMPT, dataclasses.replace(SAMPLING, max_tokens=400))
     await anext(stream)
     assert engine.open_requests == 1
     await stream.aclose()
@@ -99,7 +99,7 @@ async def test_closing_a_stream_frees_its_slot_at_once(engine: Engine) -> None:
 
 
 async def test_a_cancelled_completion_frees_its_slot(engine: Engine) -> None:
-    task = asyncio.create_task(engine.generate(PROMPT, dataclasses.replace(SAMPLING, max_new_tokens=400)))
+    task = asyncio.create_task(engine.generate(PROMPT, dataclasses.replace(SAMPLING, max_tokens=400)))
     await asyncio.sleep(0)
     assert engine.open_requests == 1
     task.cancel()
@@ -133,7 +133,7 @@ async def test_a_new_version_is_what_the_learner_holds_tied_head_included(engine
         weights = publish_model(version, tiny_model(seed, scale=2.0))
         report = await engine.load(weights, LOAD_S, LOAD_S)
         assert report.version == engine.weight_version == version
-        assert max_abs_diff(weights.probe, await engine.score(weights.probe.token_ids)) <= 1e-4
+        assert max_abs_diff(weights.parity, await engine.score(weights.parity.token_ids)) <= 1e-4
 
 
 async def test_without_repacking_the_tied_head_the_canary_sees_whole_nats(model_dir: Path, ray_session: Path) -> None:
@@ -148,9 +148,9 @@ async def test_without_repacking_the_tied_head_the_canary_sees_whole_nats(model_
     packed = head.cpu_linear
     weights = publish_model(1, tiny_model(1, scale=2.0))
     await engine.load(weights, LOAD_S, LOAD_S)
-    mended = max_abs_diff(weights.probe, await engine.score(weights.probe.token_ids))
+    mended = max_abs_diff(weights.parity, await engine.score(weights.parity.token_ids))
     head.cpu_linear = packed  # what the stock reload leaves behind
-    stock = max_abs_diff(weights.probe, await engine.score(weights.probe.token_ids))
+    stock = max_abs_diff(weights.parity, await engine.score(weights.parity.token_ids))
     await engine.stop()
     assert mended <= 1e-4
     assert stock > 0.5
@@ -158,7 +158,7 @@ async def test_without_repacking_the_tied_head_the_canary_sees_whole_nats(model_
 
 async def test_open_requests_go_on_under_the_new_version_and_carry_both(engine: Engine, ray_session: Path) -> None:
     before = engine.weight_version
-    long = dataclasses.replace(SAMPLING, max_new_tokens=300)
+    long = dataclasses.replace(SAMPLING, max_tokens=300)
     stream = engine.stream(PROMPT, long)
     await anext(stream)
     running = [asyncio.create_task(engine.generate(PROMPT, long, i)) for i in range(4)]
@@ -192,7 +192,7 @@ async def test_weights_of_another_model_are_refused_before_anything_changes(engi
     partial = [(n, p.detach()) for n, p in model.named_parameters() if "layers.3" not in n]
     version = engine.weight_version
     with pytest.raises(WeightsRefused, match=r"layers\.3"):
-        await engine.load(publish(400, partial, learner_probe(model)), LOAD_S, LOAD_S)
+        await engine.load(publish(400, partial, parity_reference(model)), LOAD_S, LOAD_S)
     assert engine.weight_version == version
 
 
@@ -216,7 +216,7 @@ async def test_two_engines_share_a_process_and_one_may_leave(engine: Engine, mod
 
 async def test_an_engine_that_fails_tells_every_open_request_the_first_cause(model_dir: Path) -> None:
     engine = await start_engine(model_dir, ENGINE)
-    running = asyncio.create_task(engine.generate(PROMPT, dataclasses.replace(SAMPLING, max_new_tokens=400)))
+    running = asyncio.create_task(engine.generate(PROMPT, dataclasses.replace(SAMPLING, max_tokens=400)))
     await asyncio.sleep(0)
 
     def burn(_: object) -> None:

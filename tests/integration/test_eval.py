@@ -13,12 +13,12 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from actors.tokenizer import decode_with_offsets, load_tokenizer
-from trainers.pretrain import corpus
+from actors.policy.tokenizer import decode_with_offsets, load_tokenizer
+from trainers.pretrain.pretrain import corpus
 from trainers.tasks import TaskConfig
-from verifier.render import completion_text
-from verifier.tasks import stream
-from verifier.verify import prepare, verify
+from verifier.graphs.judge.judge import prepare, verify
+from verifier.graphs.splits import stream
+from verifier.graphs.tell import completion_text
 
 TASKS = TaskConfig(ops=(2, 3))
 
@@ -66,7 +66,7 @@ def test_a_right_trace_in_another_tokenizer_is_read_as_it_was_written(llama):
 @pytest.mark.timeout(180)
 def test_pass_at_k_of_another_architecture_is_measured(llama, tmp_path):
     out = tmp_path / "scores.json"
-    sizes = ["--ops", "2-3", "--problems", "2", "--samples", "2", "--max-new-tokens", "16"]
+    sizes = ["--ops", "2-3", "--problems", "2", "--samples", "2", "--max-tokens", "16"]
     command = [sys.executable, "-m", "cluster", "eval", "--model", str(llama), *sizes, "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cluster import jobs
 from cluster.errors import ClusterUnreachable
-from cluster.shipping import PACKAGES, SHIPPED_RECIPE, stage
+from cluster.ray import jobs
+from cluster.ray.packaging import PACKAGES, SHIPPED_RECIPE, stage
 from tests.integration.heads import Head, free_port
 
 pytestmark = pytest.mark.timeout(180)
@@ -29,7 +29,7 @@ def test_a_job_runs_our_packages_on_the_cluster_and_its_log_is_followed(
 ) -> None:
     stage(tmp_path)
     code = (
-        "import os, ray, verifier.problem; ray.init(); "
+        "import os, ray, verifier.graphs.problem; ray.init(); "
         "print('packages from', verifier.__file__); print('cpus', ray.cluster_resources()['CPU']); "
         "print('home of caches', os.environ['XDG_CACHE_HOME'])"
     )

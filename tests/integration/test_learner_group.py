@@ -11,21 +11,21 @@ import psutil
 import pytest
 import torch
 
-from actors.checkpoint import CheckpointStore, Lineage
 from actors.config import PolicyConfig, TokenizerConfig
-from actors.policy import build, load, save
-from actors.tokenizer import build_tokenizer, load_tokenizer
-from actors.weights import fetch
+from actors.policy.checkpoint import CheckpointStore, Lineage
+from actors.policy.model import build, load, save
+from actors.policy.tokenizer import build_tokenizer, load_tokenizer
+from actors.weights.version import fetch
 from trainers.config import OptimizerConfig, PretrainConfig
-from trainers.group import LearnerGroup, Placement
-from trainers.learner import Learner
-from trainers.mailbox import LearnerLost, PretrainJob
-from trainers.pretrain import DocumentStream
-from trainers.process_group import form_group_of_one
+from trainers.learner.learner import Learner
+from trainers.learner.optimizer_state import ResumeError
+from trainers.learner.process_group import form_group_of_one
+from trainers.learner_group.commands import LearnerLost, PretrainJob
+from trainers.learner_group.handle import LearnerGroup, Placement
+from trainers.learner_group.rank import LearnerPlan
+from trainers.pretrain.pretrain import DocumentStream
 from trainers.records import Batch
-from trainers.resume import ResumeError
 from trainers.tasks import TaskConfig
-from trainers.worker import LearnerPlan
 
 pytestmark = pytest.mark.timeout(240)
 POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=512)
@@ -116,7 +116,7 @@ async def test_a_learner_that_is_killed_continues_from_its_checkpoint_to_the_sam
     await learner.stop()
 
 
-@pytest.mark.parametrize("title", ["ray::Mailbox", "ray::TrainController"])
+@pytest.mark.parametrize("title", ["ray::CommandQueue", "ray::TrainController"])
 async def test_a_learner_whose_helper_is_killed_is_lost_and_can_be_started_again(group, base, tmp_path, title):
     learner = group()
     await learner.start()

@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 import ray
 
-from actors.config import PoolConfig
-from actors.pool import WorkerPool
+from actors.config import FleetConfig
 from actors.records import RolloutGroup
-from actors.weights import WeightsRefused
+from actors.weights.version import WeightsRefused
+from actors.workers.pool import WorkerPool
 from tests.pools import (
     GROUP_SIZE,
     SETTLE_S,
@@ -33,7 +33,7 @@ from tests.tiny import ENGINE
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
-CONFIG = PoolConfig(rollout_workers=2, reward_workers=1, restart_backoff_s=0.1)
+CONFIG = FleetConfig(rollout_workers=2, reward_workers=1, restart_backoff_s=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def asks(model_dir: Path) -> list[Ask]:
-    return asks_for(model_dir, 6, max_new_tokens=200)
+    return asks_for(model_dir, 6, max_tokens=200)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -80,7 +80,7 @@ async def test_a_new_version_reaches_every_worker_in_time_and_passes_the_canary(
 ) -> None:
     reports = await pool.sync(publish_seed(model_dir, 2, seed=1))
     assert [r.version for r in reports] == [2, 2]
-    assert max(r.canary_max_abs_diff for r in reports) <= 1e-4
+    assert max(r.parity_max_abs_diff for r in reports) <= 1e-4
     assert {w.version for w in pool.status().workers if w.kind == "rollout"} == {2}
     again = await pool.sync(publish_seed(model_dir, 3, seed=0))
     # The bars are 0.2 s and 0.1 s on an idle machine; a shared one gets some air.

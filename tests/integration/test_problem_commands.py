@@ -13,9 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cluster import problem_files
 from cluster.commands import generate, solve, verify
 from cluster.errors import UserError
+from cluster.files import problems as problem_files
 from verifier.errors import BadMixture, ImpossibleSpec, UnknownPreset
 
 INTERPLAY = str(Path(sys.executable).with_name("interplay"))
@@ -113,8 +113,8 @@ def test_facts_and_answers_are_limited_as_asked(tmp_path):
 
 def test_a_token_budget_is_filled_and_never_exceeded(tmp_path):
     from actors.config import TokenizerConfig
-    from actors.tokenizer import build_tokenizer
-    from verifier.render import training_text
+    from actors.policy.tokenizer import build_tokenizer
+    from verifier.graphs.tell import training_text
 
     tokenizer = build_tokenizer(TokenizerConfig())
     tokenizer.save_pretrained(tmp_path)

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from actors.checkpoint import CheckpointStore
+from actors.policy.checkpoint import CheckpointStore
 from actors.telemetry import read_events
 
 SHORT = Path(__file__).with_name("short.yaml")
@@ -106,7 +106,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_syncs_after_every_step_within_the_canarys_tolerance(straight):
     syncs = [e for e in read_events(straight / "metrics.jsonl") if e["event"] == "sync"]
     assert [e["version"] for e in syncs] == list(range(7))
-    assert max(e["canary_max_abs_diff"] for e in syncs) <= 1e-4
+    assert max(e["parity_max_abs_diff"] for e in syncs) <= 1e-4
     assert [e["step"] for e in learner_steps(straight)] == [1, 2, 3, 4, 5, 6]
 
 

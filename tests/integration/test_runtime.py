@@ -22,8 +22,8 @@ import psutil
 import pytest
 
 from cluster.errors import ClusterUnreachable, NotEnough, UnsafeCluster
-from cluster.resources import Resources
-from cluster.runtime import INSECURE_FLAG, connected, is_loopback, require_safe, running
+from cluster.ray.resources import Resources
+from cluster.ray.runtime import INSECURE_FLAG, connected, is_loopback, require_safe, running
 from tests.integration.heads import ray_head
 
 pytestmark = pytest.mark.timeout(180)
@@ -32,8 +32,8 @@ HOLD = """
 import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in its background ignores it
-from cluster.resources import Resources
-from cluster.runtime import running
+from cluster.ray.resources import Resources
+from cluster.ray.runtime import running
 with running(Path(sys.argv[1]), Resources(1)):
     print("up", flush=True)
     time.sleep(150)
@@ -42,7 +42,7 @@ LOOK = """
 import sys
 from pathlib import Path
 import ray
-from cluster.runtime import connected
+from cluster.ray.runtime import connected
 with connected(Path(sys.argv[1])) as record:
     print(int(ray.cluster_resources()["CPU"]), record.pid)
 """
@@ -52,8 +52,8 @@ import sys
 from pathlib import Path
 import ray
 from cluster.errors import NotEnough
-from cluster.resources import Resources
-from cluster.runtime import running
+from cluster.ray.resources import Resources
+from cluster.ray.runtime import running
 try:
     with running(Path(sys.argv[1]), Resources(2), address=sys.argv[2], wait_s=float(sys.argv[3])):
         print(int(ray.cluster_resources()["CPU"]), "CPUs")

@@ -1,4 +1,4 @@
-"""`serve deploy cluster/serve.yaml` on a head that runs already and asks for a token, as docs/http.md tells it."""
+"""`serve deploy cluster/serve/serve.yaml` on a running head that asks for a token, as docs/http.md tells it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actors.checkpoint import CheckpointStore
-from cluster import server
+from actors.policy.checkpoint import CheckpointStore
+from cluster.serve import server
 from tests.http.conftest import publish
 from tests.integration.heads import free_port, ray_head
 

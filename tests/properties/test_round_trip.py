@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from verifier.generate import generate
-from verifier.problem import MODES, TEMPLATES, Problem, ProblemSpec
-from verifier.render import completion_text
-from verifier.solve import solve
-from verifier.verify import prepare, verify
+from verifier.graphs.generate import generate
+from verifier.graphs.judge.judge import prepare, verify
+from verifier.graphs.problem import MODES, TEMPLATES, Problem, ProblemSpec
+from verifier.graphs.solver.solve import solve
+from verifier.graphs.tell import completion_text
 
 LETTER = re.compile(r"(?<![\w'])[A-Za-z](?![\w'])")
 NUMBER = re.compile(r"\d+")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifier.generate import generate
-from verifier.problem import MODES, TEMPLATES, Operation, Problem, ProblemSpec
-from verifier.proof import disagreement
-from verifier.solve import solve
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import MODES, TEMPLATES, Operation, Problem, ProblemSpec
+from verifier.graphs.solver.proof import disagreement
+from verifier.graphs.solver.solve import solve
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.config import TokenizerConfig
-from actors.tokenizer import SPECIALS, build_tokenizer, connective_phrases, decode_with_offsets
+from actors.policy.tokenizer import SPECIALS, build_tokenizer, connective_phrases, decode_with_offsets
 
 TOKENIZER = build_tokenizer(TokenizerConfig())
 WORDS = st.sampled_from([*connective_phrases(), *SPECIALS, " 7", " 99", " 100", "12", " k", "; so", " in South Zoo"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.verifier.spoiled import (
+from tests.unit.verifier.graphs.spoiled import (
     CORRUPTIONS,
     answered,
     body_of,
@@ -16,10 +16,10 @@ from tests.unit.verifier.spoiled import (
     reordered,
     respaced,
 )
-from verifier.problem import MODES, TEMPLATES
-from verifier.reference import judge
-from verifier.reward import SCHEMES, Scheme, reward, step_credits
-from verifier.verify import verify
+from verifier.graphs.judge.judge import verify
+from verifier.graphs.original.judge import judge
+from verifier.graphs.problem import MODES, TEMPLATES
+from verifier.rewards import SCHEMES, Scheme, reward, step_credits
 
 problems = st.builds(
     made,

@@ -21,11 +21,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
-from serving import probe_schemas as probe
 from serving import schemas
+from serving.probe.routes import schemas as probe
 
 WEB = Path(__file__).resolve().parents[2] / "serving" / "web"
-CSP = (  # as `serving.guards` sends it
+CSP = (  # as `serving.http.guard` sends it
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )

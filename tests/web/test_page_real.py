@@ -14,13 +14,13 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, expect
 
-from actors.checkpoint import CheckpointStore
-from actors.tokenizer import phrase_tokenizer
-from serving.codec import Codec
+from actors.policy.checkpoint import CheckpointStore
+from actors.policy.tokenizer import phrase_tokenizer
 from serving.config import ServingConfig
-from serving.keys import new_key
-from serving.probe_schemas import ProblemRequest
-from serving.problems import make
+from serving.generation.codec import Codec
+from serving.http.keys import new_key
+from serving.probe.problems import make
+from serving.probe.schemas import ProblemRequest
 from serving.replica import Replica
 from tests.http.conftest import FakeFactory, Script, publish
 from tests.web.conftest import Opener

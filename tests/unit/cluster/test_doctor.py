@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from cluster.doctor import Machine, judge, look
-from cluster.resources import GIB
+from cluster.ray.resources import GIB
 
 GOOD = Machine(
     python=(3, 11),

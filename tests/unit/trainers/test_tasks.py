@@ -3,7 +3,7 @@
 import pytest
 
 from trainers.tasks import TaskConfig
-from verifier.tasks import preset
+from verifier.graphs.splits import preset
 
 
 def test_the_limits_of_a_recipe_reach_every_spec():

@@ -11,7 +11,7 @@ from verifier.estimators import (
     pass_at_k_curve,
     process_accuracy,
 )
-from verifier.verdict import AnswerStatus, StepStatus, StepVerdict, Verdict
+from verifier.judgement import AnswerStatus, StepStatus, StepVerdict, Verdict
 
 
 def test_pass_at_k_is_the_share_of_all_choices_of_k_samples_that_hold_a_right_one():

@@ -8,7 +8,7 @@ import sys
 
 import verifier
 
-MODULES = [f"verifier.{module.name}" for module in pkgutil.iter_modules(verifier.__path__)]
+MODULES = [module.name for module in pkgutil.walk_packages(verifier.__path__, "verifier.")]
 CODE = """
 import importlib, json, sys, time
 before, start = set(sys.modules), time.process_time()

@@ -1,0 +1,1 @@
+"""Inference engines behind one protocol: vLLM, and plain torch as the tests' reference."""

@@ -1,0 +1,448 @@
+"""The vLLM engine: one in-process LLMEngine, driven by one thread that alone touches it.
+
+Requests, aborts and weight updates reach that thread through a mailbox and happen between two steps, so pausing is
+simply not stepping. Whole completions cross back to asyncio once, when they finish; streams cross at every step.
+Several engines may live in one process; they take turns. It knows nothing of Ray actors, text or rewards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import torch
+import vllm.envs
+from transformers import AutoConfig, AutoModelForCausalLM
+from vllm import SamplingParams
+from vllm.config.weight_transfer import WeightTransferConfig
+from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+from vllm.engine.arg_utils import EngineArgs
+from vllm.exceptions import VLLMValidationError
+from vllm.inputs import tokens_input
+from vllm.outputs import CompletionOutput, RequestOutput
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from actors.config import EngineConfig
+from actors.engines.fair_lock import FairLock
+from actors.engines.protocol import EngineDead, EngineTimeout, LoadReport, RequestRefused, TokenDelta, TopLogprob
+from actors.records import Completion, FinishReason, Sampling
+from actors.weights.version import WeightVersion, check_layout, fetch
+
+_BACKEND: Final = "ray"
+_CPU_BLOCK_TOKENS: Final = 32  # the CPU default of 128 is longer than most prompts: nothing would be shared
+_MAX_TOP_LOGPROBS: Final = 20
+_STOP_TIMEOUT_S: Final = 30.0
+
+_T = TypeVar("_T")
+
+# Closing an engine tears down vLLM's process-wide groups, which the others still need: the last one does it.
+_live_engines = 0
+# vLLM keeps the state of a forward pass in module globals: two engines that step, start or load at the same time read
+# each other's, and crash or hang.
+_one_steps = FairLock()
+
+if _BACKEND not in WeightTransferEngineFactory._registry:
+    WeightTransferEngineFactory.register_engine(_BACKEND, "actors.weights.vllm_loader", "RayWeightTransfer")
+
+
+class VllmEngine:
+    """An `Engine` on vLLM. Make it with `await VllmEngine.start(...)`, in a process with `engine_env` set."""
+
+    def __init__(self, driver: _Driver, shape: _Shape, version: int) -> None:
+        self._driver = driver
+        self._shape = shape
+        self._version = version
+        self._names = itertools.count()
+
+    @classmethod
+    async def start(cls, model_dir: Path, config: EngineConfig, weight_version: int = 0) -> VllmEngine:
+        """Start vLLM on a transformers directory: about 4 s on a CPU once vLLM is imported.
+
+        Raises EngineDead with vLLM's own reason when it cannot start.
+        """
+        if vllm.envs.VLLM_ENABLE_V1_MULTIPROCESSING:
+            raise EngineDead("vLLM would start child processes: set actors.config.engine_env in this process first")
+        driver = _Driver(model_dir, config, weight_version)
+        driver.start()
+        await asyncio.wrap_future(driver.ready)
+        return cls(driver, await asyncio.to_thread(_shape_of, model_dir), weight_version)
+
+    @property
+    def weight_version(self) -> int:
+        """The version whose weights draw the next token."""
+        return self._version
+
+    @property
+    def progress(self) -> int:
+        """Steps taken so far."""
+        return self._driver.steps
+
+    @property
+    def open_requests(self) -> int:
+        """Requests accepted and not yet answered."""
+        return len(self._driver.sinks)
+
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, index: int = 0) -> Completion:
+        """One whole completion; see the protocol."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[RequestOutput] = loop.create_future()
+        params = _params(sampling, RequestOutputKind.FINAL_ONLY)
+        name = self._submit(prompt_ids, params, _Sink(loop, lambda item: _settle(done, item)))
+        try:
+            output = await done
+        except asyncio.CancelledError:
+            self._driver.abort(name)
+            raise
+        return _completion(output.outputs[0], index)
+
+    async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
+        """The completion as it is drawn; see the protocol."""
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[RequestOutput | Exception] = asyncio.Queue()
+        params = _params(sampling, RequestOutputKind.DELTA)
+        name = self._submit(prompt_ids, params, _Sink(loop, arrived.put_nowait))
+        finished = False
+        try:
+            while not finished:
+                item = await arrived.get()
+                if isinstance(item, Exception):
+                    finished = True
+                    raise item
+                finished = item.finished
+                yield _delta(item.outputs[0], sampling.top_logprobs, self._version)
+        finally:
+            if not finished:
+                self._driver.abort(name)
+
+    async def score(self, token_ids: Sequence[int]) -> list[float]:
+        """Log-probabilities of tokens 1.. by one prefill; the prefix cache is not read."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[RequestOutput] = loop.create_future()
+        params = SamplingParams(
+            max_tokens=1,
+            prompt_logprobs=0,
+            temperature=0,
+            detokenize=False,
+            ignore_eos=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        self._submit(token_ids, params, _Sink(loop, lambda item: _settle(done, item)))
+        positions = (await done).prompt_logprobs
+        assert positions is not None
+        pairs = zip(token_ids, positions, strict=True)
+        return [position[token].logprob for token, position in pairs if position is not None]
+
+    async def load(self, weights: WeightVersion, fetch_timeout_s: float, load_timeout_s: float) -> LoadReport:
+        """Fetch and check while generating, then load between two steps; see the protocol.
+
+        Keys and values of open requests are computed anew, so every later token is drawn by the new policy alone.
+        """
+        began = time.monotonic()
+        check_layout(weights, self._shape.layout)
+        tensors = await asyncio.to_thread(fetch, weights, fetch_timeout_s)
+        fetched = time.monotonic()
+        seconds = self._driver.call(lambda engine: _update(engine, tensors, weights.version))
+        try:
+            async with asyncio.timeout(load_timeout_s):
+                pause_s = await asyncio.wrap_future(seconds)
+        except TimeoutError as error:
+            message = f"weight version {weights.version}: no load in {load_timeout_s:g} s; the engine does not step"
+            raise EngineTimeout(message) from error
+        self._version = weights.version
+        return LoadReport(weights.version, fetched - began, time.monotonic() - fetched, pause_s)
+
+    async def stop(self) -> None:
+        """Fail what is open and free the engine. Raises EngineTimeout if its thread does not come back."""
+        self._driver.close()
+        await asyncio.to_thread(self._driver.join, _STOP_TIMEOUT_S)
+        if self._driver.is_alive():
+            raise EngineTimeout(f"the engine's thread did not end in {_STOP_TIMEOUT_S:g} s")
+
+    def _submit(self, prompt_ids: Sequence[int], params: SamplingParams, sink: _Sink) -> str:
+        if not all(0 <= token < self._shape.vocab_size for token in prompt_ids):
+            raise RequestRefused(f"a prompt token is outside the vocabulary of {self._shape.vocab_size}")
+        name = str(next(self._names))
+        self._driver.add(name, list(prompt_ids), params, sink)
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The parameters that a version must bring (tied ones once), by name, and the bound of token ids."""
+
+    layout: dict[str, tuple[int, ...]]
+    vocab_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sink:
+    """Where a request's outputs go: a function to be called in its loop with an output or the failure."""
+
+    loop: asyncio.AbstractEventLoop
+    put: Callable[[Any], None]
+
+
+class _Driver(threading.Thread):
+    """The thread that owns the LLMEngine. Other threads only append to its mailbox."""
+
+    def __init__(self, model_dir: Path, config: EngineConfig, version: int) -> None:
+        super().__init__(name="vllm-engine", daemon=True)
+        self.ready: Future[None] = Future()
+        self.sinks: dict[str, _Sink] = {}
+        self.steps = 0
+        self._model_dir = model_dir
+        self._config = config
+        self._version = version
+        self._mail: queue.SimpleQueue[Callable[[LLMEngine], None]] = queue.SimpleQueue()
+        self._failure: Exception | None = None
+        self._closing = False
+
+    def add(self, name: str, prompt_ids: list[int], params: SamplingParams, sink: _Sink) -> None:
+        """Ask for a request; a refusal reaches the sink."""
+        if self._failure is not None:
+            raise EngineDead(str(self._failure)) from self._failure
+        self.sinks[name] = sink
+        self._mail.put(lambda engine: self._add(engine, name, prompt_ids, params))
+
+    def abort(self, name: str) -> None:
+        """Forget a request; nothing more reaches its sink."""
+        self.sinks.pop(name, None)
+        self._mail.put(lambda engine: engine.abort_request([name]))
+
+    def call(self, function: Callable[[LLMEngine], _T]) -> Future[_T]:
+        """Run `function` between two steps, or never if the future is cancelled first.
+
+        If it raises, the engine is taken for dead.
+        """
+        result: Future[_T] = Future()
+        if self._failure is not None:
+            result.set_exception(EngineDead(str(self._failure)))
+            return result
+
+        def run(engine: LLMEngine) -> None:
+            if not result.set_running_or_notify_cancel():  # its caller has given up: not done at all
+                return
+            try:
+                value = function(engine)
+            except Exception as error:
+                result.set_exception(EngineDead(f"{type(error).__name__}: {error}"))
+                raise
+            result.set_result(value)
+
+        self._mail.put(run)
+        return result
+
+    def close(self) -> None:
+        """Ask the thread to end after the step it is in."""
+        self._closing = True
+        self._mail.put(lambda engine: None)
+
+    def run(self) -> None:
+        """Start the engine, step it while there is work, and say why if it ends."""
+        try:
+            engine = _open_engine(_engine_args(self._model_dir, self._config), self._version)
+        except Exception as error:  # whatever vLLM raises at start is the reason that the caller must see
+            self.ready.set_exception(EngineDead(f"the engine did not start: {type(error).__name__}: {error}"))
+            return
+        self.ready.set_result(None)
+        try:
+            self._drive(engine)
+            self._fail_open(EngineDead("the engine was stopped"))
+        except Exception as error:  # a failed step leaves vLLM undefined: tell everyone the first cause
+            self._fail_open(EngineDead(f"the engine failed: {type(error).__name__}: {error}"))
+        finally:
+            _close_engine(engine)
+
+    def _drive(self, engine: LLMEngine) -> None:
+        while not self._closing:
+            self._read_mail(engine)
+            if engine.has_unfinished_requests():
+                with _one_steps:
+                    outputs = engine.step()
+                self.steps += 1
+                if outputs:
+                    self._deliver(cast("list[RequestOutput]", outputs))
+
+    def _read_mail(self, engine: LLMEngine) -> None:
+        if not engine.has_unfinished_requests():
+            self._open(self._mail.get(), engine)  # sleeps until something is asked
+        while not self._mail.empty():
+            self._open(self._mail.get(), engine)
+
+    def _open(self, letter: Callable[[LLMEngine], None], engine: LLMEngine) -> None:
+        with _one_steps:
+            letter(engine)
+
+    def _add(self, engine: LLMEngine, name: str, prompt_ids: list[int], params: SamplingParams) -> None:
+        sink = self.sinks.get(name)
+        if sink is None:  # aborted before it began
+            return
+        try:
+            engine.add_request(name, tokens_input(prompt_ids), params)
+        except (ValueError, VLLMValidationError) as error:
+            del self.sinks[name]
+            _post([(sink, RequestRefused(str(error)))])
+
+    def _deliver(self, outputs: list[RequestOutput]) -> None:
+        posts: list[tuple[_Sink, Any]] = []
+        for output in outputs:
+            sink = self.sinks.get(output.request_id)
+            if sink is None:
+                continue
+            posts.append((sink, output))
+            if output.finished:
+                del self.sinks[output.request_id]
+        _post(posts)
+
+    def _fail_open(self, failure: EngineDead) -> None:
+        self._failure = failure
+        open_sinks, self.sinks = list(self.sinks.values()), {}
+        _post([(sink, failure) for sink in open_sinks])
+
+
+def _post(posts: list[tuple[_Sink, Any]]) -> None:
+    """Hand items to their loops, waking each loop once."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Sink, Any]]] = {}
+    for sink, item in posts:
+        by_loop.setdefault(sink.loop, []).append((sink, item))
+    for loop, items in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_put_all, items)
+
+
+def _put_all(items: list[tuple[_Sink, Any]]) -> None:
+    for sink, item in items:
+        sink.put(item)
+
+
+def _settle(done: asyncio.Future[RequestOutput], item: RequestOutput | Exception) -> None:
+    if done.done():
+        return
+    if isinstance(item, Exception):
+        done.set_exception(item)
+    else:
+        done.set_result(item)
+
+
+def _engine_args(model_dir: Path, config: EngineConfig) -> EngineArgs:
+    on_cpu = config.device == "cpu"
+    return EngineArgs(
+        model=str(model_dir),
+        skip_tokenizer_init=True,
+        trust_remote_code=False,
+        dtype=config.dtype,
+        enforce_eager=not config.compiled,
+        max_model_len=cast("int", config.max_model_tokens),
+        max_num_seqs=config.max_open_requests,
+        # Seeded sampling of a prompt that is split over steps fails in vLLM 0.32 on a CPU ("CPU Generator does not use
+        # offset"), so prompts are prefilled whole there.
+        enable_chunked_prefill=not on_cpu,
+        block_size=_CPU_BLOCK_TOKENS if on_cpu else None,
+        kv_cache_memory_bytes=config.kv_cache_mib * 1024**2,
+        enable_prefix_caching=config.prefix_caching,
+        distributed_executor_backend="uni",
+        # What the policy drew with: after temperature and top-p, so that it is the behaviour policy's own.
+        logprobs_mode="processed_logprobs",
+        max_logprobs=_MAX_TOP_LOGPROBS,
+        weight_transfer_config=WeightTransferConfig(backend=_BACKEND),
+        disable_log_stats=True,
+        seed=0,
+    )
+
+
+def _open_engine(args: EngineArgs, version: int) -> LLMEngine:
+    global _live_engines
+    with _one_steps:
+        engine = LLMEngine.from_engine_args(args)
+        _live_engines += 1
+    engine.set_weight_version(str(version))
+    return engine
+
+
+def _close_engine(engine: LLMEngine) -> None:
+    global _live_engines
+    with _one_steps:
+        _live_engines -= 1
+        client = cast("Any", engine.engine_core)
+        if _live_engines == 0:
+            client.shutdown()
+            return
+        client._finalizer.detach()
+        client.engine_core.model_executor.shutdown()
+        client.engine_core.scheduler.shutdown()
+
+
+def _update(engine: LLMEngine, tensors: Sequence[tuple[str, torch.Tensor]], version: int) -> float:
+    """vLLM's four phases; seconds that no token was drawn. Raising here means a half-loaded model."""
+    began = time.monotonic()
+    engine.collective_rpc("start_weight_update")
+    engine.collective_rpc("update_weights", kwargs={"update_info": {"tensors": tensors}})
+    engine.collective_rpc("finish_weight_update")
+    engine.set_weight_version(str(version))
+    engine.reset_prefix_cache(reset_running_requests=True)
+    return time.monotonic() - began
+
+
+def _shape_of(model_dir: Path) -> _Shape:
+    """Read from the config alone."""
+    config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    return _Shape({name: tuple(p.shape) for name, p in model.named_parameters()}, config.vocab_size)
+
+
+def _params(sampling: Sampling, kind: RequestOutputKind) -> SamplingParams:
+    if sampling.stop:
+        raise RequestRefused("an engine knows no text: stop strings are for the caller that decodes")
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=sampling.seed,
+        stop_token_ids=list(sampling.stop_token_ids),
+        ignore_eos=True,  # only the request says what ends it
+        logprobs=sampling.top_logprobs,
+        flat_logprobs=True,
+        detokenize=False,
+        output_kind=kind,
+    )
+
+
+def _completion(output: CompletionOutput, index: int) -> Completion:
+    spans = output.weight_versions or []
+    logprobs = cast("Any", output.logprobs)
+    return Completion(
+        index=index,
+        token_ids=tuple(output.token_ids),
+        logprobs=tuple(logprobs.logprobs[start] for start in logprobs.start_indices),
+        finish_reason=cast("FinishReason", output.finish_reason),
+        weight_version=int(spans[-1].version),
+        first_weight_version=int(spans[0].version),
+    )
+
+
+def _delta(output: CompletionOutput, top: int, version: int) -> TokenDelta:
+    flat = cast("Any", output.logprobs)
+    starts = flat.start_indices
+    return TokenDelta(
+        token_ids=tuple(output.token_ids),
+        logprobs=tuple(flat.logprobs[start] for start in starts),
+        top_logprobs=tuple(_alternatives(flat, start, top) for start in starts),
+        finish_reason=cast("FinishReason | None", output.finish_reason),
+        weight_version=version,
+    )
+
+
+def _alternatives(flat: Any, start: int, top: int) -> tuple[TopLogprob, ...]:
+    """The `top` most likely tokens of one position; vLLM lists the drawn token before them."""
+    ranked = range(start + 1, start + 1 + top)
+    return tuple(TopLogprob(flat.token_ids[i], flat.logprobs[i]) for i in ranked)

@@ -1,0 +1,1 @@
+"""The policy as files and tensors: model, tokenizer, checkpoints."""

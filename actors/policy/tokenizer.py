@@ -1,0 +1,299 @@
+"""Tokenizers for the task language: made here, saved as transformers fast tokenizers, loaded by every engine.
+
+Two kinds. `phrase_tokenizer` knows the task's words: a kind, a place, a connective phrase, a letter or a number 0..99
+is one token each, and everything else falls back to single bytes, so a round trip loses nothing. It needs no training
+and about a third of the paper's tokens. `byte_pair_tokenizer` is the paper's own choice (byte-level BPE, vocabulary
+2200), trained on texts. Both put the ten specials at ids 0-9 as the paper does. This module reads no problem.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from actors.config import TokenizerConfig
+from verifier.graphs.templates import Vocabulary, vocabulary
+
+SPECIALS: Final = (
+    "[UNK]",
+    "[PAD]",
+    "[BOS]",
+    "[EOS]",
+    "<question>",
+    "</question>",
+    "<solution>",
+    "</solution>",
+    "<answer>",
+    "</answer>",
+)
+"""The specials in id order (paper, appendix; `<question> ... </answer>` are one token each)."""
+
+UNK, PAD, BOS, EOS = 0, 1, 2, 3
+SOLUTION_OPEN: Final = 6
+"""The id of `<solution>`, which ends every prompt."""
+
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LARGEST_NUMBER_TOKEN: Final = 99
+_PAPER_SPLIT: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_PAPER_MAX_TOKEN_LENGTH: Final = 100
+
+_REFERENCES: Final = ("the number of", "the average number of", "the total number of")
+_BEFORE_REFERENCE: Final = (" equals", " plus", " times", " sum of", " difference between", " and", ",", ", and")
+_CONNECTIVES: Final = (
+    " The number of",
+    ". The number of",
+    " The total number of",
+    ". The total number of",
+    " The average number of",
+    ". The average number of",
+    " exists, and its number is greater than 0",
+    " is greater than 0",
+    " equals",
+    " plus",
+    " times",
+    " the sum of",
+    " the difference between",
+    " equals the sum of",
+    " equals the difference between",
+    " and",
+    ". What is the total number of",
+    ". What is the average number of",
+    " What is the total number of",
+    " What is the average number of",
+    ". How many",
+    " How many",
+    " does",
+    " have",
+    "? ",
+    ". ",
+    " Define",
+    ". Define",
+    " total number of",
+    " average number of",
+    " as",
+    " in",
+    " per",
+    "; so",
+    ";",
+    " =",
+    " +",
+    " -",
+    " *",
+    " /",
+    " (",
+    "*x",
+    " The question is difficult, so we use equations to solve it",
+    "; we don't know its value yet but will find it out later",
+    ". We know",
+    ", so we have",
+    " and we solve it through the following steps: Simplifying the equation:",
+    ". Move all terms to one side:",
+    ". Isolate the term with x:",
+    ". Divide both sides by",
+    ":",
+    ". Solution:",
+)
+
+
+def connective_phrases() -> tuple[str, ...]:
+    """The phrases that all templates share, each with its leading blank or full stop."""
+    joined = [f"{before} {reference}" for before in _BEFORE_REFERENCE for reference in _REFERENCES]
+    joined += [f" the sum of {reference}" for reference in _REFERENCES]
+    joined += [f" equals the sum of {reference}" for reference in _REFERENCES]
+    joined += [f" equals the difference between {reference}" for reference in _REFERENCES]
+    joined += [f" {reference}" for reference in _REFERENCES]
+    return tuple(dict.fromkeys((*_CONNECTIVES, *joined)))
+
+
+def name_phrases(template: Vocabulary) -> tuple[str, ...]:
+    """The phrases of one template: its kinds, its places (bare and after "in"), what its totals and averages count."""
+    kinds = [f" {kind}" for group in template.kind_groups for kind in group]
+    places = [f"{link} {place}" for group in template.place_groups for place in group for link in (" in", "")]
+    counted = [template.total, template.average.removesuffix(" per"), template.grand_total]
+    things = [phrase.removeprefix("total number of").removeprefix("average number of") for phrase in counted]
+    return tuple(dict.fromkeys([*kinds, *places, *things]))
+
+
+def quantity_phrases(template: Vocabulary) -> tuple[str, ...]:
+    """The whole names of one template's quantities, each with its leading blank, and the words they are made of."""
+    words = name_phrases(template)
+    kinds = [kind for group in template.kind_groups for kind in group]
+    counted = [template.total, template.grand_total]
+    things = [phrase.removeprefix("total number of ") for phrase in counted]
+    places = [place for group in template.place_groups for place in group]
+    return tuple(dict.fromkeys([*words, *(f" {thing} in {place}" for thing in (*kinds, *things) for place in places)]))
+
+
+def build_tokenizer(config: TokenizerConfig, texts: Iterable[str] = ()) -> PreTrainedTokenizerFast:
+    """The tokenizer that a recipe names. `texts` is the training corpus of the byte-pair kind; phrases need none."""
+    if config.kind == "byte-pair":
+        return byte_pair_tokenizer(texts, config.vocab_size)
+    phrases_of = quantity_phrases if config.kind == "quantity" else name_phrases
+    return phrase_tokenizer([p for template in config.templates for p in phrases_of(vocabulary(template))])
+
+
+def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a transformers directory; no code from the directory, no network."""
+    return PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
+
+
+def end_of_text(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The token that ends a completion, as the tokenizer's own files name it."""
+    end = tokenizer.eos_token_id
+    if not isinstance(end, int):
+        raise ValueError("the tokenizer names no end-of-text token; set eos_token in tokenizer_config.json")
+    return end
+
+
+def phrase_tokenizer(names: Sequence[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer with one token per phrase, letter and number 0..99, and one per byte for everything else.
+
+    `names` are the templates' own phrases (`name_phrases`), each with its leading blank. Ids depend on the order of
+    `names` only. A number of three digits or more is a blank and its digits, so no number's first token is another's.
+    """
+    phrases = list(dict.fromkeys((*connective_phrases(), *names)))
+    numbers = [f" {n}" for n in range(_LARGEST_NUMBER_TOKEN + 1)]
+    letters = [f" {letter}" for letter in _LETTERS]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    whole = dict.fromkeys(_as_bytes_text(word) for word in [*phrases, *numbers, *letters])
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*SPECIALS, *alphabet, *whole]))}
+    # ignore_merges: a piece that is in the vocabulary is that token; any other piece becomes its bytes (no merges).
+    model = models.BPE(vocab=vocabulary, merges=[], ignore_merges=True, unk_token=None)
+    return _finish(model, Regex(_phrase_pattern(phrases)))
+
+
+def byte_pair_tokenizer(texts: Iterable[str], vocab_size: int = 2200) -> PreTrainedTokenizerFast:
+    """The paper's tokenizer: byte-level BPE trained on `texts` (min frequency 2, at most `vocab_size` tokens)."""
+    tokenizer = _assemble(models.BPE(), Regex(_PAPER_SPLIT))
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        special_tokens=[AddedToken(special, special=True, normalized=False) for special in SPECIALS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        max_token_length=_PAPER_MAX_TOKEN_LENGTH,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return _wrap(tokenizer)
+
+
+def token_bytes(tokenizer: PreTrainedTokenizerFast, token_id: int) -> bytes:
+    """The bytes that a token stands for; a special stands for its own name. Only for byte-level tokenizers.
+
+    No bytes for an id that is no token: models often have more rows than their tokenizer has words, and may draw them.
+    """
+    special = _added_tokens(tokenizer).get(token_id)
+    if special is not None:
+        return special.encode()
+    table = _byte_of_character()
+    return bytes(table[character] for character in tokenizer.convert_ids_to_tokens(token_id) or "")
+
+
+def decode_with_offsets(
+    tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]
+) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """The text of `ids` with specials kept, and the characters [start, end) that each token touches.
+
+    A character whose bytes lie in several tokens belongs to each of them. Bytes that are no UTF-8 become U+FFFD.
+    """
+    if not _is_byte_level(tokenizer):
+        return _decode_by_prefixes(tokenizer, ids)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    text: list[str] = []
+    length = 0
+    spans: list[tuple[int, int]] = []
+    for token_id in ids:
+        start = length
+        piece = decoder.decode(token_bytes(tokenizer, token_id))
+        text.append(piece)
+        length += len(piece)
+        pending = bool(decoder.getstate()[0])
+        spans.append((start, length + pending))
+    tail = decoder.decode(b"", final=True)
+    whole = "".join(text) + tail
+    return whole, tuple((start, min(end, len(whole))) for start, end in spans)
+
+
+def _is_byte_level(tokenizer: PreTrainedTokenizerFast) -> bool:
+    return "ByteLevel" in str(tokenizer.backend_tokenizer.decoder)
+
+
+def _decode_by_prefixes(
+    tokenizer: PreTrainedTokenizerFast, ids: Sequence[int]
+) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """For other people's tokenizers, whose tokens have no text of their own: where the text grows by a token."""
+    ends = [0]
+    text = ""
+    for count in range(1, len(ids) + 1):
+        text = str(tokenizer.decode(list(ids[:count]), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+        ends.append(max(ends[-1], len(text)))
+    return text, tuple(pairwise(min(end, len(text)) for end in ends))
+
+
+def _phrase_pattern(phrases: Sequence[str]) -> str:
+    """An alternation that isolates each phrase, longest first, then numbers, words, and single other characters."""
+    longest_first = sorted(phrases, key=lambda phrase: (-len(phrase), phrase))
+    whole = [_escape(p) + (r"(?![\p{L}\p{N}])" if p[-1].isalnum() else "") for p in longest_first]
+    return "|".join([*whole, r" \p{N}{1,2}(?!\p{N})", r"\p{N}", r" ?\p{L}+", r"[^\p{L}\p{N}]"])
+
+
+def _escape(phrase: str) -> str:
+    return "".join(f"\\{c}" if c in r".?*+()[]{}|^$\/-" else c for c in phrase)
+
+
+def _finish(model: models.BPE, split: Regex) -> PreTrainedTokenizerFast:
+    tokenizer = _assemble(model, split)
+    tokenizer.add_special_tokens([AddedToken(special, special=True, normalized=False) for special in SPECIALS])
+    return _wrap(tokenizer)
+
+
+def _assemble(model: models.BPE, split: Regex) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(split, behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    unknown, padding, begin, end = SPECIALS[:4]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token=unknown,
+        pad_token=padding,
+        bos_token=begin,
+        eos_token=end,
+        clean_up_tokenization_spaces=False,
+        padding_side="left",
+    )
+
+
+@lru_cache(maxsize=1)
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's printable stand-in for each byte, inverted."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    stand_in = {byte: byte for byte in printable} | {byte: 256 + i for i, byte in enumerate(others)}
+    return {chr(character): byte for byte, character in stand_in.items()}
+
+
+def _as_bytes_text(text: str) -> str:
+    """The text as byte-level models spell it: one printable character per byte of its UTF-8."""
+    character_of = {byte: character for character, byte in _byte_of_character().items()}
+    return "".join(character_of[byte] for byte in text.encode())
+
+
+@cache
+def _added_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[int, str]:
+    return {token_id: token.content for token_id, token in tokenizer.added_tokens_decoder.items()}

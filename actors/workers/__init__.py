@@ -1,0 +1,1 @@
+"""Ray actors that roll out and judge, and what keeps the wanted number of them alive."""

@@ -1,0 +1,111 @@
+"""The rollout worker: a Ray actor around one engine.
+
+It samples groups, hands each completion out as it finishes, and loads new weights, which it proves by the parity check.
+It keeps no work: when it is lost, the pool asks another worker again with the same seeds. Routing is the pool's job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from actors.config import EngineConfig
+from actors.engines.protocol import Engine, start_engine
+from actors.records import Completion, GroupRequest
+from actors.seeds import derive
+from actors.weights.parity import max_abs_diff
+from actors.weights.version import WeightVersion
+
+_GATHER_S: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """One worker's weight update: what it cost in seconds, and the parity in nats per token."""
+
+    worker: str
+    version: int
+    fetch_s: float
+    load_s: float
+    pause_s: float
+    parity_s: float
+    parity_max_abs_diff: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHealth:
+    """A sign of life. With open requests, a `progress` that stands still is a hung engine."""
+
+    progress: int
+    open_requests: int
+    weight_version: int
+
+
+class RolloutWorker:
+    """A Ray actor (asyncio). `start` must return before anything else is asked."""
+
+    def __init__(self, name: str, model_dir: Path, config: EngineConfig) -> None:
+        self._name = name
+        self._model_dir = model_dir
+        self._config = config
+        self._engine: Engine | None = None
+
+    async def start(self) -> int:
+        """Start the engine; the process id. Raises EngineDead with the reason."""
+        self._engine = await start_engine(self._model_dir, self._config)
+        return os.getpid()
+
+    async def generate(self, request: GroupRequest, indices: Sequence[int]) -> AsyncIterator[tuple[Completion, ...]]:
+        """Samples `indices` of a group, in the order they finish: all that are done together come together."""
+        tasks = [asyncio.create_task(self._sample(request, index)) for index in indices]
+        waiting = set(tasks)
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if waiting:  # each hand-over costs the two processes about 2 ms: let a few come together
+                    more, waiting = await asyncio.wait(waiting, timeout=_GATHER_S)
+                    done |= more
+                yield tuple(sorted((task.result() for task in done), key=lambda c: c.index))
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def load(self, weights: WeightVersion, fetch_timeout_s: float, load_timeout_s: float) -> SyncReport:
+        """Take a version and measure the parity. Raises what `Engine.load` raises."""
+        report = await self._ready.load(weights, fetch_timeout_s, load_timeout_s)
+        began = time.monotonic()
+        logprobs = await self._ready.score(weights.parity.token_ids)
+        return SyncReport(
+            worker=self._name,
+            version=report.version,
+            fetch_s=report.fetch_s,
+            load_s=report.load_s,
+            pause_s=report.pause_s,
+            parity_s=time.monotonic() - began,
+            parity_max_abs_diff=max_abs_diff(weights.parity, logprobs),
+        )
+
+    async def health(self) -> WorkerHealth:
+        """A sign of life from the actor's loop, which answers while the engine steps, or hangs."""
+        engine = self._ready
+        return WorkerHealth(engine.progress, engine.open_requests, engine.weight_version)
+
+    async def stop(self) -> None:
+        """Free the engine."""
+        if self._engine is not None:
+            await self._engine.stop()
+
+    @property
+    def _ready(self) -> Engine:
+        assert self._engine is not None, "start() comes first"
+        return self._engine
+
+    async def _sample(self, request: GroupRequest, index: int) -> Completion:
+        sampling = dataclasses.replace(request.sampling, seed=derive(request.seed, index))
+        return await self._ready.generate(request.prompt_ids, sampling, index)

@@ -1,0 +1,360 @@
+"""A fleet brought to life: starts, proves, watches, replaces and lets go the workers that `fleet` asks for.
+
+It owns every wait and every task around a worker, but knows neither Ray nor what the work is: how to make a worker, to
+prove it and to kill it is told by `WorkerDriver`. All of it belongs to one asyncio loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from ray.exceptions import RayError, RayTaskError
+
+from actors.engines.protocol import EngineError
+from actors.weights.version import WeightsRefused
+from actors.workers.states import ALIVE, Action, HeldWeights, Member, RestartPolicy, State, WorkerTable
+
+H = TypeVar("H")
+
+_STOP_S: Final = 10.0
+
+
+class WorkerFault(RuntimeError):
+    """A worker is up but cannot be trusted with work: it failed its proof, or it hangs."""
+
+
+class NoWorkerInTime(RuntimeError):
+    """No worker served within the deadline, though some may still come up."""
+
+
+WORKER_ERRORS: Final = (RayError, EngineError, WeightsRefused, WorkerFault, TimeoutError)
+"""What a lost or useless worker looks like from outside."""
+
+
+def in_a_line(error: BaseException) -> str:
+    """What a worker was lost to, without the traceback that Ray sends along."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__
+
+
+class WorkerDriver(Protocol[H]):
+    """What a supervisor must know of its workers; every call may raise one of WORKER_ERRORS."""
+
+    def create(self, name: str) -> H:
+        """Begin to make a worker; returns at once."""
+        ...
+
+    async def ready(self, worker: H) -> int:
+        """Wait until it is up; its process id."""
+        ...
+
+    async def prove(self, worker: H, name: str) -> HeldWeights | None:
+        """Wait until it has shown that it holds the wanted weights; those weights."""
+        ...
+
+    def wanted(self) -> HeldWeights | None:
+        """What a serving worker must hold, if it must hold anything."""
+        ...
+
+    async def check(self, worker: H) -> object:
+        """Check it once; a value that changes while a busy worker makes progress, and None while it is idle."""
+        ...
+
+    async def stop(self, worker: H) -> None:
+        """Ask it to end."""
+        ...
+
+    def kill(self, worker: H) -> None:
+        """End it now; never raises."""
+        ...
+
+
+class Changes:
+    """Lets any number of tasks wait for the next change of something."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+        self._bug: BaseException | None = None
+
+    def notify(self) -> None:
+        """Something changed: all who wait look again."""
+        self._next.set()
+        self._next = asyncio.Event()
+
+    def fail(self, bug: BaseException) -> None:
+        """Nothing will change any more, for this reason, which all who wait are told."""
+        self._bug = bug
+        self.notify()
+
+    async def wait_until(self, condition: Callable[[], bool], timeout_s: float | None) -> None:
+        """Return once `condition()` holds. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while not condition():
+                if self._bug is not None:
+                    raise self._bug
+                await self._next.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a supervisor waits, in seconds: for a start, between two probes, for an answer or for progress."""
+
+    start_s: float
+    check_every_s: float
+    stall_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lease(Generic[H]):
+    """The right to give one piece of work to one incarnation of a worker."""
+
+    worker: H
+    slot: int
+    incarnation: int
+    held: HeldWeights | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker as `status` shows it. `failures` counts what its slot lost lately, `cause` says the last."""
+
+    kind: str
+    name: str
+    state: State
+    pid: int | None
+    version: int | None
+    open: int
+    failures: int
+    cause: str | None
+
+
+class Supervisor(Generic[H]):
+    """Keeps the wanted number of proved workers. Call `resize` to begin and `close` to end."""
+
+    def __init__(
+        self, kind: str, driver: WorkerDriver[H], policy: RestartPolicy, timeouts: Timeouts, changes: Changes
+    ) -> None:
+        self.kind = kind
+        self.table = WorkerTable(policy)
+        self.changes = changes
+        self._driver = driver
+        self._timeouts = timeouts
+        self._workers: dict[int, H] = {}
+        self._pids: dict[int, int] = {}
+        self._proofs: dict[int, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._leases: dict[int, set[asyncio.Timeout]] = {}
+
+    def resize(self, count: int) -> None:
+        """Ask for `count` workers; returns at once. Asking twice is asking once."""
+        self.table.resize(count, time.monotonic())
+        if self._supervisor is None:
+            self._supervisor = self._spawn(self._supervise())
+        self.changes.notify()
+
+    async def settled(self, timeout_s: float) -> None:
+        """Wait until nobody is on the way in or out. Raises TimeoutError, or NoWorkersLeft if nobody is left."""
+        await self.changes.wait_until(lambda: self.table.settled, timeout_s)
+        if self.table.exhausted:
+            self.table.take()
+
+    @asynccontextmanager
+    async def lease(self, timeout_s: float) -> AsyncIterator[Lease[H]]:
+        """The least loaded serving worker, once there is one.
+
+        If the worker is lost meanwhile the body is interrupted and TimeoutError raised, for what a frozen process owes
+        never comes. Raises NoWorkersLeft, or NoWorkerInTime.
+        """
+        member = await self._take(timeout_s)
+        slot, incarnation = member.slot, member.incarnation
+        leases = self._leases.setdefault(incarnation, set())
+        interruption = asyncio.timeout(None)
+        leases.add(interruption)
+        try:
+            async with interruption:
+                yield Lease(self._workers[incarnation], slot, incarnation, member.held)
+        finally:
+            leases.discard(interruption)
+            self.table.give_back(slot, incarnation)
+            self.changes.notify()
+
+    def lost(self, slot: int, incarnation: int, cause: str) -> None:
+        """Take an incarnation out for good and kill what may be left of it."""
+        self.table.lost(slot, incarnation, cause, time.monotonic())
+        self._forget(incarnation)
+        self.changes.notify()
+
+    async def prove_all(self) -> None:
+        """Prove every worker that is up against what is wanted now; those that fail are lost.
+
+        One that refuses the version is not: it keeps serving what it holds.
+        """
+        up = (State.SYNCING, State.READY, State.SUSPECT)
+        members = [(m.slot, m.incarnation) for m in self.table.members.values() if m.state in up]
+        await asyncio.gather(*(self._prove(slot, incarnation) for slot, incarnation in members))
+
+    def drop_stale(self) -> None:
+        """Take out the serving workers that do not hold what is wanted now."""
+        wanted = self._driver.wanted()
+        for member in [m for m in self.table.members.values() if m.state is State.READY and m.held != wanted]:
+            self.lost(member.slot, member.incarnation, f"holds {member.held} instead of {wanted}")
+
+    def status(self) -> tuple[WorkerStatus, ...]:
+        """Every worker, those that drain included."""
+        return tuple(
+            WorkerStatus(
+                kind=self.kind,
+                name=self._name(m.slot, m.incarnation),
+                state=m.state,
+                pid=self._pids.get(m.incarnation),
+                version=m.held.version if m.held is not None else None,
+                open=m.open,
+                failures=m.failures,
+                cause=m.cause,
+            )
+            for m in sorted(self.table.everyone(), key=lambda m: (m.slot, m.incarnation))
+        )
+
+    async def close(self) -> None:
+        """End every worker and every task; safe to call twice."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(self._stop_worker(worker) for worker in self._workers.values()))
+        self._workers.clear()
+
+    async def _take(self, timeout_s: float) -> Member:
+        taken: list[Member] = []
+
+        def try_to_take() -> bool:
+            member = self.table.take()
+            if member is not None:
+                taken.append(member)
+            return member is not None
+
+        try:
+            await self.changes.wait_until(try_to_take, timeout_s)
+        except TimeoutError as error:
+            raise NoWorkerInTime(f"no {self.kind} worker served in {timeout_s:g} s") from error
+        self.changes.notify()
+        return taken[0]
+
+    async def _supervise(self) -> None:
+        actions: list[Action] = []
+
+        def something_to_do() -> bool:
+            actions.extend(self.table.plan(time.monotonic()))
+            return bool(actions)
+
+        while True:
+            due = self.table.next_due()
+            with suppress(TimeoutError):  # something is due
+                await self.changes.wait_until(
+                    something_to_do, None if due is None else max(0.0, due - time.monotonic())
+                )
+            for action in actions:
+                self._spawn(self._bring_up(action) if action.kind == "start" else self._let_go(action))
+            actions.clear()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Tasks handle what is planned for; anything else is our own mistake and is raised to whoever waits."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            self.changes.fail(bug)
+
+    async def _bring_up(self, action: Action) -> None:
+        slot, incarnation = action.slot, action.incarnation
+        try:
+            worker = self._workers[incarnation] = self._driver.create(self._name(slot, incarnation))
+            async with asyncio.timeout(self._timeouts.start_s):
+                self._pids[incarnation] = await self._driver.ready(worker)
+        except TimeoutError:
+            self.lost(slot, incarnation, f"not up in {self._timeouts.start_s:g} s")
+            return
+        except WORKER_ERRORS as error:
+            self.lost(slot, incarnation, in_a_line(error))
+            return
+        self.table.started(slot, incarnation, time.monotonic())
+        self.changes.notify()
+        await self._prove(slot, incarnation)
+        await self._watch(slot, incarnation)
+
+    async def _prove(self, slot: int, incarnation: int) -> None:
+        """Prove until it holds what is wanted, which may change meanwhile; one proof of a worker at a time."""
+        async with self._proofs.setdefault(incarnation, asyncio.Lock()):
+            member = self.table.members.get(slot)
+            while member is not None and member.incarnation == incarnation and member.state in ALIVE:
+                if member.state is not State.SYNCING and member.held == self._driver.wanted():
+                    return
+                try:
+                    held = await self._driver.prove(self._workers[incarnation], self._name(slot, incarnation))
+                except WORKER_ERRORS as error:
+                    if not (isinstance(error, WeightsRefused) and member.held is not None):
+                        self.lost(slot, incarnation, in_a_line(error))
+                    return  # one that refused a version still holds, and serves, the one before
+                self.table.proved(slot, incarnation, held, self._driver.wanted(), time.monotonic())
+                self.changes.notify()
+
+    async def _watch(self, slot: int, incarnation: int) -> None:
+        """Check it until it is gone; suspect it when it does not answer, replace it when it makes no progress."""
+        answered = moved = time.monotonic()
+        seen: object = None
+        while (worker := self._workers.get(incarnation)) is not None:
+            await asyncio.sleep(self._timeouts.check_every_s)
+            try:
+                async with asyncio.timeout(max(5.0, self._timeouts.check_every_s)):
+                    progress = await self._driver.check(worker)
+            except TimeoutError:
+                self.table.doubted(slot, incarnation, time.monotonic())
+            except WORKER_ERRORS as error:
+                self.lost(slot, incarnation, in_a_line(error))
+                return
+            else:
+                answered = time.monotonic()
+                self.table.cleared(slot, incarnation, answered)
+                if progress is None or progress != seen:
+                    moved = answered
+                seen = progress
+            self.changes.notify()
+            if time.monotonic() - min(answered, moved) > self._timeouts.stall_s:
+                self.lost(slot, incarnation, f"hung: no progress in {self._timeouts.stall_s:g} s")
+                return
+
+    async def _let_go(self, action: Action) -> None:
+        worker = self._workers.get(action.incarnation)
+        if worker is not None:
+            await self._stop_worker(worker)
+        self._forget(action.incarnation)
+        self.changes.notify()
+
+    async def _stop_worker(self, worker: H) -> None:
+        with suppress(*WORKER_ERRORS):  # it is killed next in any case
+            async with asyncio.timeout(_STOP_S):
+                await self._driver.stop(worker)
+        self._driver.kill(worker)
+
+    def _forget(self, incarnation: int) -> None:
+        worker = self._workers.pop(incarnation, None)
+        self._pids.pop(incarnation, None)
+        self._proofs.pop(incarnation, None)
+        for interruption in self._leases.pop(incarnation, ()):
+            interruption.reschedule(asyncio.get_running_loop().time())
+        if worker is not None:
+            self._driver.kill(worker)
+
+    def _name(self, slot: int, incarnation: int) -> str:
+        return f"{self.kind}-{slot}.{incarnation}"

@@ -1,0 +1,1 @@
+"""What an operator deploys: Kubernetes manifests and the Grafana dashboard."""

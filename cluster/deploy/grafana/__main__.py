@@ -1,0 +1,7 @@
+"""Prints the dashboard as JSON."""
+
+import json
+
+from cluster.deploy.grafana import dashboard
+
+print(json.dumps(dashboard(), indent=1))

@@ -1,0 +1,87 @@
+"""A judged trace for a terminal: each step on its lines in the colour of its status, with the reason where it is wrong.
+
+The marks at the left say the same as the colours, for a pipe or a reader who does not see them. Text of a model is
+shown with its control characters replaced, so that it cannot speak to the terminal.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+import typer
+
+from verifier.judgement import AnswerStatus, StepStatus, StepVerdict, Verdict
+
+WIDTH = 100
+MARK = max(len(status.value) for status in StepStatus) + 2
+_COLOURS = {
+    StepStatus.RIGHT: typer.colors.GREEN,
+    StepStatus.DUPLICATE: typer.colors.CYAN,
+    StepStatus.TOO_EARLY: typer.colors.YELLOW,
+    StepStatus.MISSING: typer.colors.MAGENTA,
+}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def render(text: str, verdict: Verdict) -> str:
+    """The whole view with ANSI colours; whoever prints it drops them where the output is no terminal."""
+    lines: list[str] = []
+    at = 0
+    for step in verdict.steps:
+        if step.status is not StepStatus.MISSING and step.start >= at:
+            lines += _loose(text[at : step.start])
+            at = step.end
+        lines += _step(text, step)
+    lines += _loose(text[at:])
+    return "\n".join([*lines, *_summary(verdict)]) + "\n"
+
+
+def wrapped(text: str) -> str:
+    """Plain text of any source in lines of the view's width."""
+    return textwrap.fill(_clean(text), WIDTH)
+
+
+def _step(text: str, step: StepVerdict) -> list[str]:
+    colour = _COLOURS.get(step.status, typer.colors.RED)
+    if step.status is StepStatus.MISSING:
+        return [_marked(step.status, f"{_clean(step.node)}: {step.reason}", colour)]
+    lines = [_marked(step.status, _clean(text[step.start : step.end]), colour)]
+    if step.status is not StepStatus.RIGHT:
+        lines.append(_wrapped("", f"^ {step.reason}", " " * MARK))
+    return lines
+
+
+def _marked(status: StepStatus, body: str, colour: str) -> str:
+    return typer.style(_wrapped(status.value, body, " " * MARK), fg=colour)
+
+
+def _wrapped(mark: str, body: str, indent: str) -> str:
+    return textwrap.fill(body, WIDTH, initial_indent=mark.ljust(MARK), subsequent_indent=indent)
+
+
+def _loose(text: str) -> list[str]:
+    """Text outside any step: the opening, the closing equations, the answer."""
+    body = _clean(text)
+    return [typer.style(_wrapped("", body, " " * MARK), dim=True)] if body else []
+
+
+def _clean(text: str) -> str:
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+
+
+def _summary(verdict: Verdict) -> list[str]:
+    colour = typer.colors.GREEN if verdict.verified else typer.colors.RED
+    faults = [
+        typer.style(_wrapped("fault", _clean(fault), " " * MARK), fg=typer.colors.RED) for fault in verdict.faults
+    ]
+    answer = "none" if verdict.answer is None else _clean(verdict.answer)
+    right = verdict.answer_status is AnswerStatus.RIGHT
+    head = "verified" if verdict.verified else "not verified"
+    return [
+        *faults,
+        typer.style(f"{'answer'.ljust(MARK)}{answer} ({verdict.answer_status.value})", fg="green" if right else "red"),
+        typer.style(
+            f"{'verdict'.ljust(MARK)}{head}, process accuracy {verdict.process_accuracy:.3f}", fg=colour, bold=True
+        ),
+    ]

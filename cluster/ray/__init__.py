@@ -1,0 +1,1 @@
+"""Ray: joining a cluster, starting a private one, jobs, packaging, environment, resources."""

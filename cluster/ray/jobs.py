@@ -1,0 +1,186 @@
+"""Ray jobs: send a recipe to a cluster, follow its log, stop it. Over HTTP alone; this process never joins the cluster.
+
+A job runs `python -m cluster run ...` in a working directory that holds our packages. The same by Ray's own client is
+`ray job submit --working-dir . -- python -m cluster run RECIPE` (docs/operations.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shlex
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import requests
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from cluster.errors import ClusterUnreachable, UnsafeCluster, UserError
+from cluster.ray.environment import actor_env
+from cluster.ray.packaging import stage
+from cluster.ray.runtime import INSECURE_FLAG, is_loopback
+
+DEFAULT_PORT = 8265
+PROBE_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 90.0
+# Ray kills a stopped job after 3 seconds by default; a learner that saves needs longer.
+STOP_GRACE_S = 60
+POLL_S = 0.5
+READY_TIMEOUT_S = 60.0
+NOT_READY = "No available agent"
+ON_CLUSTER_CACHE = Path(tempfile.gettempdir()) / "interplay-cache"
+
+
+class JobError(UserError):
+    """A job that is not there, or a cluster that would not take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobServer:
+    """A job server that answered, with the token that it took (None where authentication is off)."""
+
+    address: str
+    token: str | None
+
+    def client(self) -> JobSubmissionClient:
+        """Ray's own client for it."""
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else None
+        return JobSubmissionClient(self.address, headers=headers)
+
+
+def reach(address: str, environ: Mapping[str, str], *, insecure: bool = False) -> JobServer:
+    """Find the job server at `host`, `host:port` or a URL, and the token for it in `environ`, as Ray itself does.
+
+    Raises ClusterUnreachable when nothing answers or the token is missing or refused, and UnsafeCluster when another
+    machine's server asks for no token.
+    """
+    url = _url(address)
+    if _version_status(url, None) == httpx.codes.OK:
+        if not (insecure or is_loopback(url)):
+            raise UnsafeCluster(
+                f"the Ray at {url} takes jobs from anyone: its token authentication is off.",
+                f"Start it with RAY_AUTH_MODE=token (docs/operations.md), or accept the risk with {INSECURE_FLAG}.",
+            )
+        return JobServer(url, None)
+    token = find_token(environ)
+    if token is None:
+        raise ClusterUnreachable(
+            f"the Ray at {url} wants a token, and there is none here.",
+            "Set RAY_AUTH_TOKEN_PATH to the file that holds the cluster's token (or RAY_AUTH_TOKEN to the token).",
+        )
+    status = _version_status(url, token)
+    if status != httpx.codes.OK:
+        raise ClusterUnreachable(
+            f"the Ray at {url} refuses our token (HTTP {status}).",
+            "Take the token of that cluster: `ray get-auth-token` on its head prints it.",
+        )
+    return JobServer(url, token)
+
+
+def find_token(environ: Mapping[str, str]) -> str | None:
+    """The token that Ray would use: RAY_AUTH_TOKEN, else the file RAY_AUTH_TOKEN_PATH, else ~/.ray/auth_token."""
+    if token := environ.get("RAY_AUTH_TOKEN", "").strip():
+        return token
+    path = Path(environ.get("RAY_AUTH_TOKEN_PATH") or Path(environ.get("HOME", "/"), ".ray", "auth_token"))
+    return (path.read_text().strip() or None) if path.is_file() else None
+
+
+def submit_recipe(server: JobServer, recipe: str, more: Sequence[str], run_dir: str | None, python: str) -> str:
+    """Send `interplay run` of a recipe (a shipped name or a YAML file here) as a job; returns the job's id.
+
+    `more` are its overrides and flags. `python` is the interpreter of our environment on the head: Ray runs a job's
+    command in a plain shell.
+    """
+    job_id = f"interplay-{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:
+        if recipe.endswith((".yaml", ".yml")) and not Path(recipe).is_file():
+            raise JobError(f"there is no recipe file {recipe}.", "Name a file that exists, or a shipped recipe.")
+        name = stage(Path(folder), recipe)
+        where = run_dir or f"{tempfile.gettempdir()}/interplay-runs/{job_id}"
+        words = [python, "-m", "cluster", "run", str(name), *more, "--run-dir", where]
+        return submit(server, words, Path(folder), job_id)
+
+
+def submit(server: JobServer, words: Sequence[str], working_dir: Path, job_id: str) -> str:
+    """Send a command line as a job, with `working_dir` as its folder; returns the job's id."""
+    environment = {**actor_env(ON_CLUSTER_CACHE, 1), "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S)}
+    client, deadline = server.client(), time.monotonic() + READY_TIMEOUT_S
+    while True:
+        try:
+            return client.submit_job(
+                entrypoint=shlex.join(words),
+                submission_id=job_id,
+                runtime_env={"working_dir": str(working_dir), "env_vars": environment},
+            )
+        except (RuntimeError, requests.RequestException) as error:
+            # The job API of a young cluster answers before the agent that starts jobs is up.
+            if NOT_READY not in str(error) or time.monotonic() > deadline:
+                raise JobError(f"the cluster did not take the job: {error}", "Look at the head's logs.") from error
+        time.sleep(POLL_S)
+
+
+def follow(server: JobServer, job_id: str, write: Callable[[str], object]) -> JobStatus:
+    """Write the job's log as it grows, until the job ends; returns how it ended. Raises JobError for an unknown id."""
+    client = server.client()
+    status_of(client, job_id)
+
+    async def tail() -> None:
+        async for lines in client.tail_job_logs(job_id):
+            write(lines)
+
+    asyncio.run(tail())
+    return await_end(client, job_id)
+
+
+def stop(server: JobServer, job_id: str) -> JobStatus:
+    """Tell a job to stop (it saves first) and wait until it has. Raises JobError for an unknown id, or in the end."""
+    client = server.client()
+    if not status_of(client, job_id).is_terminal():
+        client.stop_job(job_id)
+    return await_end(client, job_id)
+
+
+def status_of(client: JobSubmissionClient, job_id: str) -> JobStatus:
+    """The state of a job; raises JobError for an id that the cluster does not know."""
+    try:
+        return client.get_job_status(job_id)
+    except RuntimeError as error:
+        raise JobError(
+            f"the cluster knows no job {job_id}.", "`ray job list --address ...` shows those it has."
+        ) from error
+
+
+def await_end(client: JobSubmissionClient, job_id: str) -> JobStatus:
+    """Wait for a job that is about to end; raises JobError when it takes too long."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while not (status := status_of(client, job_id)).is_terminal():
+        if time.monotonic() > deadline:
+            raise JobError(f"job {job_id} is still {status}.", f"Look at it: ray job logs {job_id}")
+        time.sleep(POLL_S)
+    return status
+
+
+def _url(address: str) -> str:
+    scheme, separator, rest = address.rpartition("://")
+    if separator and scheme not in {"http", "https"}:
+        raise ClusterUnreachable(
+            f"{address} is no address of a job server.", f"Give http://HOST:{DEFAULT_PORT}: jobs go to Ray's dashboard."
+        )
+    host = rest.rstrip("/")
+    return f"{scheme or 'http'}://{host if host.rpartition(':')[2].isdecimal() else f'{host}:{DEFAULT_PORT}'}"
+
+
+def _version_status(url: str, token: str | None) -> int:
+    """HTTP status of the job server's version route. Raises ClusterUnreachable when there is no HTTP server."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        return httpx.get(f"{url}/api/version", headers=headers, timeout=PROBE_TIMEOUT_S, trust_env=False).status_code
+    except httpx.HTTPError as error:
+        raise ClusterUnreachable(
+            f"no Ray answers at {url} ({error}).",
+            f"Check the address: the head's dashboard, port {DEFAULT_PORT} by default (`ray start --head` prints it).",
+        ) from error

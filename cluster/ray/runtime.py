@@ -1,0 +1,234 @@
+"""Starts Ray for one command or joins a Ray that runs, and leaves nothing behind.
+
+Not a scheduler: Ray places the actors. What this module holds to: token authentication is always on for a Ray of
+ours, its token file is readable by its owner alone, nothing is written to the home folder, a run folder says in
+`cluster.json` how to find its Ray, and a missing resource is an error before anything starts, never a hang.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import math
+import os
+import secrets
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import ray
+import ray.exceptions
+from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]  # Cython
+
+from cluster.errors import ClusterUnreachable, UnsafeCluster
+from cluster.ray import resources
+from cluster.ray.environment import actor_env, cache_folder
+from cluster.ray.local import NAMESPACE, local_ray
+from cluster.ray.packaging import stage
+from cluster.ray.resources import Resources
+from cluster.signals import sigterm_as_interrupt
+
+INSECURE_FLAG = "--i-accept-that-anyone-on-the-network-can-run-code"
+CLUSTER_FILE = "cluster.json"
+CONNECT_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRecord:
+    """`cluster.json` of a run folder: enough for another process of the same user to join the run's Ray."""
+
+    address: str
+    token_path: str | None
+    namespace: str
+    host: str
+    pid: int
+
+
+@contextmanager
+def running(
+    run_dir: Path, asked: Resources, *, address: str | None = None, insecure: bool = False, wait_s: float = 0.0
+) -> Generator[ClusterRecord]:
+    """A Ray with at least the resources `asked` for, for the length of the block; `run_dir/cluster.json` names it.
+
+    Without `address` (and outside a Ray job, which sets RAY_ADDRESS) a local Ray of this machine's cores is started,
+    and stopped with all its processes however the block ends. With `address` that cluster is joined and outlives the
+    block; `wait_s` is how long an autoscaler gets to bring up what is missing.
+
+    Raises NotEnough, ClusterUnreachable or UnsafeCluster. SIGTERM ends the block as Ctrl-C does.
+    """
+    target = address or os.environ.get("RAY_ADDRESS")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    context = _joined(target, asked, insecure, wait_s) if target else _local(run_dir, asked)
+    # Ray sets a SIGTERM handler of its own when it starts: ours has to come after it.
+    with context as record, sigterm_as_interrupt():
+        _write_private(run_dir / CLUSTER_FILE, json.dumps(asdict(record), indent=1) + "\n")
+        try:
+            yield record
+        finally:
+            (run_dir / CLUSTER_FILE).unlink(missing_ok=True)
+
+
+@contextmanager
+def connected(run_dir: Path) -> Generator[ClusterRecord]:
+    """This process as a client of the Ray of a live run; raises ClusterUnreachable when the run is not live."""
+    record = _read_record(run_dir)
+    _require_listener(record.address)  # before this process takes on another token for nothing
+    if record.token_path:
+        use_token(Path(record.token_path))
+    _connect(record.address, {})
+    try:
+        yield record
+    finally:
+        ray.shutdown()
+
+
+def use_token(token_path: Path) -> None:
+    """Switch token authentication on for this process and its children, whether or not Ray is imported already."""
+    os.environ.pop("RAY_AUTH_TOKEN", None)
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_path)
+    # Ray read both at its import.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
+
+
+def require_safe(address: str, environ: Mapping[str, str], insecure: bool) -> None:
+    """Raises UnsafeCluster for a head on another machine when we hold no token for it.
+
+    Without authentication Ray runs the code of whoever reaches it (CVE-2023-48022): a cluster to join must have it on.
+    """
+    if insecure or is_loopback(address) or environ.get("RAY_AUTH_MODE", "").lower() == "token":
+        return
+    raise UnsafeCluster(
+        f"the Ray head at {address} is not on this machine, and token authentication is off.",
+        "Start it with RAY_AUTH_MODE=token, and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here too "
+        f"(docs/operations.md). To go without on a network that you trust: {INSECURE_FLAG}.",
+    )
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address (`host:port`, or with a scheme) can only be reached from this machine."""
+    host = address.rpartition("://")[2].rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@contextmanager
+def _local(run_dir: Path, asked: Resources) -> Generator[ClusterRecord]:
+    here = resources.of_this_machine()
+    resources.require(asked, here, "this machine")
+    token_path = (run_dir / "ray-token").resolve()
+    _write_private(token_path, secrets.token_hex(32))
+    use_token(token_path)
+    try:
+        with local_ray(int(here.cpus), int(here.gpus), actor_env(cache_folder(os.environ), 1)) as started:
+            yield ClusterRecord(started.address, str(token_path), NAMESPACE, socket.gethostname(), os.getpid())
+    finally:
+        token_path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _joined(address: str, asked: Resources, insecure: bool, wait_s: float) -> Generator[ClusterRecord]:
+    require_safe(address, os.environ, insecure)
+    # Inside a job Ray hands down the job's own runtime environment, and refuses a second one.
+    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    if in_job:
+        _connect(address, {})
+    else:
+        with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:
+            stage(Path(folder))
+            environment = actor_env(Path(tempfile.gettempdir()) / "interplay-cache", 1)
+            _connect(address, {"working_dir": folder, "env_vars": environment})
+    try:
+        _await_resources(asked, f"the cluster at {address}", wait_s)
+        yield ClusterRecord(
+            ray.get_runtime_context().gcs_address,
+            os.environ.get("RAY_AUTH_TOKEN_PATH"),
+            NAMESPACE,
+            socket.gethostname(),
+            os.getpid(),
+        )
+    finally:
+        if wait_s:
+            _tell_autoscaler(Resources(0))  # it may let its nodes go
+        ray.shutdown()
+
+
+def _connect(address: str, runtime_env: Mapping[str, object]) -> None:
+    _require_listener(address)
+    try:
+        ray.init(
+            address=address,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=dict(runtime_env) or None,
+        )
+    except ray.exceptions.AuthenticationError as error:
+        raise ClusterUnreachable(
+            f"the Ray at {address} refuses our token.",
+            "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to the file that holds the cluster's token.",
+        ) from error
+    except (ConnectionError, RuntimeError, TimeoutError) as error:
+        raise ClusterUnreachable(
+            f"no Ray answers at {address}: {error}", "Check the address, and `ray status` there."
+        ) from error
+
+
+def _require_listener(address: str) -> None:
+    """Ray tries for half a minute before it gives up on a dead address; a socket knows at once."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise ClusterUnreachable(
+            f"nothing answers at {address} ({error.strerror or error}).",
+            "Check the address (host:6379 of the head node), or leave --address out for a local Ray.",
+        ) from error
+
+
+def _await_resources(asked: Resources, where: str, wait_s: float) -> None:
+    """Give an autoscaler `wait_s` to bring up what is missing. Raises NotEnough."""
+    deadline = time.monotonic() + wait_s
+    pause = threading.Event()
+    if wait_s:
+        _tell_autoscaler(asked)
+    while time.monotonic() < deadline and resources.short(asked, resources.of_ray(ray.cluster_resources())):
+        pause.wait(0.5)
+    resources.require(asked, resources.of_ray(ray.cluster_resources()), where)
+
+
+def _tell_autoscaler(asked: Resources) -> None:
+    """Have a cluster's autoscaler hold nodes for this much until it is told otherwise; without one nothing happens."""
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(num_cpus=math.ceil(asked.cpus), bundles=[{"GPU": 1}] * math.ceil(asked.gpus))
+
+
+def _read_record(run_dir: Path) -> ClusterRecord:
+    path = run_dir / CLUSTER_FILE
+    if not path.is_file():
+        raise ClusterUnreachable(
+            f"{run_dir} is not a live run.", "Start it with `interplay run`, or name the folder of one."
+        )
+    return ClusterRecord(**json.loads(path.read_text()))
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that its owner alone can read, whatever the umask."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(text)
+    temporary.rename(path)

@@ -1,0 +1,1 @@
+"""Recipes: reading, overriding and checking them."""

@@ -1,0 +1,80 @@
+"""Where a run may start: a base that ships with the package, a checkpoint of another run, a transformers directory.
+
+Whatever it is becomes a checkpoint of the run's own, so that the run serves and resumes by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from actors.policy.checkpoint import MANIFEST, CheckpointStore, Lineage
+from cluster.errors import UserError
+
+ARCHITECTURE: Final = "qwen2"  # what `trainers.learner.learner` trains
+
+
+class NoModel(UserError):
+    """There is no model of ours to use where one was named."""
+
+
+def require_model(directory: Path) -> None:
+    """Raises NoModel unless this is a transformers directory with safetensors and a fast tokenizer."""
+    for name, why in (("config.json", "its architecture"), ("tokenizer.json", "its fast tokenizer")):
+        if not (directory / name).is_file():
+            raise NoModel(f"{directory} has no {name}.", f"Name a transformers directory with {why}.")
+    if not any(directory.glob("*.safetensors")):
+        raise NoModel(f"{directory} has no safetensors.", "Convert the weights: pickles are never loaded here.")
+
+
+def check(base: str) -> None:
+    """Raises NoModel where `base` names nothing to start from. Hashes are compared when it is taken."""
+    path = Path(base)
+    if _is_a_name(base):
+        if not _shipped(base).list():
+            names = ", ".join(sorted(p.name for p in _shipped(base).root.parent.glob("*/")))
+            raise NoModel(f"no base named {base!r} ships with the package.", f"Name one of {names}, or a folder.")
+    elif not (path / MANIFEST).is_file():
+        require_model(path)
+        kind = _architecture(path / "config.json")
+        if kind != ARCHITECTURE:
+            raise NoModel(
+                f"{base} holds a {kind} model, and the learner trains {ARCHITECTURE} ones.",
+                "Name a Qwen2 model; `interplay eval --model` measures any.",
+            )
+
+
+def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:
+    """Copy what `base` names into `store` as the first checkpoint of `origin`; one of another run keeps its step.
+
+    Raises NoModel, and CheckpointError for damaged files.
+    """
+    check(base)
+    path = Path(base).resolve()
+    if _is_a_name(base):
+        shipped = _shipped(base)
+        store.adopt(shipped, shipped.list()[-1].id, origin)
+    elif (path / MANIFEST).is_file():
+        store.adopt(CheckpointStore(path.parent), path.name, origin)
+    else:
+        from actors.policy.model import load, save
+        from actors.policy.tokenizer import load_tokenizer
+
+        store.publish(origin, lambda into: save(load(path), load_tokenizer(path), into))
+
+
+def _architecture(config: Path) -> str:
+    try:
+        return str(json.loads(config.read_bytes())["model_type"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoModel(f"{config} names no model_type.", "Name a transformers directory.") from error
+
+
+def _is_a_name(base: str) -> bool:
+    return "/" not in base
+
+
+def _shipped(name: str) -> CheckpointStore:
+    return CheckpointStore(Path(str(resources.files("cluster") / "bases" / name)))

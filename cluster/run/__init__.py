@@ -1,0 +1,1 @@
+"""One run: its stages, its folder, its progress, and how another process finds it."""

@@ -1,0 +1,88 @@
+"""A run that is going on, seen from another process: find its controller, ask it, print what it says.
+
+The run's folder says where its Ray is; nothing here starts or stops anything.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+import ray.exceptions
+from rich.console import Console
+from rich.table import Table
+
+from cluster.errors import ClusterUnreachable, UserError
+from cluster.ray.runtime import connected
+from cluster.run.folder import RunFolder
+from trainers.controller import RunStatus, controller_name
+
+ANSWER_S: Final = 30.0
+
+
+class LiveRun:
+    """The controller of a live run."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def status(self) -> RunStatus:
+        """Where the run stands."""
+        return ray.get(self._actor.status.remote(), timeout=ANSWER_S)
+
+    def scale(self, rollout_workers: int | None, reward_workers: int | None) -> RunStatus:
+        """Ask for other numbers of workers. Raises UserError where the run has none to scale yet."""
+        try:
+            return ray.get(self._actor.scale.remote(rollout_workers, reward_workers), timeout=ANSWER_S)
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ValueError):
+                raise UserError(f"{error.cause}.", "Ask again when `interplay status` shows workers.") from error
+            raise
+
+
+@contextmanager
+def live_run(name: str) -> Generator[LiveRun]:
+    """The live run of a name (its folder is `runs/NAME`) or of a folder. Raises ClusterUnreachable."""
+    path = Path(name) if Path(name).is_dir() else Path("runs") / name
+    recipe = RunFolder(path.resolve()).recipe()
+    with connected(path.resolve()):
+        try:
+            actor = ray.get_actor(controller_name(recipe.name), namespace="interplay")
+        except ValueError as error:
+            raise ClusterUnreachable(
+                f"{path} runs, but is not at an evaluation or RL stage yet.", "Ask again in a moment."
+            ) from error
+        yield LiveRun(actor)
+
+
+def show(progress: RunStatus, as_json: bool) -> None:
+    """Print where a run stands, for a person or a program."""
+    if as_json:
+        print(json.dumps(asdict(progress)))
+        return
+    console = Console(file=sys.stdout, highlight=False)
+    numbers = "  ".join(f"{name} {value:.3f}" for name, value in progress.numbers.items())
+    console.print(f"stage {progress.stage}  {progress.done}/{progress.total}  {numbers}", soft_wrap=True)
+    if progress.pool is not None:
+        console.print(_workers(progress))
+
+
+def _workers(progress: RunStatus) -> Table:
+    assert progress.pool is not None
+    pool = progress.pool
+    table = Table("worker", "state", "version", "open", "restarts", box=None, pad_edge=False)
+    for worker in pool.workers:
+        version = "" if worker.version is None else str(worker.version)
+        table.add_row(worker.name, worker.state, version, str(worker.open), str(worker.failures))
+    table.caption = (
+        f"weights {pool.weight_version}, parity {pool.parity_max_abs_diff:.1e}, "
+        f"restarts {pool.rollout_restarts} + {pool.reward_restarts}, groups sent again {pool.resent_groups}, "
+        f"verifier errors {pool.verifier_errors}"
+    )
+    return table

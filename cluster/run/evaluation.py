@@ -1,0 +1,115 @@
+"""Evaluation as a command of its own: one model directory, one grid, no run folder.
+
+The work is the controller's, as in a run; this module finds the model, starts the workers and prints the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import ray
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from actors.config import EngineConfig, FleetConfig
+from actors.seeds import derive
+from cluster.errors import UserError
+from cluster.ray.environment import actor_env, cache_folder
+from cluster.ray.resources import Resources
+from cluster.ray.runtime import running
+from cluster.recipe.base import require_model
+from cluster.recipe.config import validated
+from cluster.run.folder import RunFolder, replace_file
+from cluster.run.progress import Reporter
+from cluster.run.stages import follow
+from trainers.controller import Controller, ControllerPlan
+from trainers.evaluation.evaluate import EvalConfig, Evaluation, interval, powers
+from trainers.learner_group.handle import Placement
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: EngineConfig = EngineConfig()
+    fleet: FleetConfig = FleetConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model directory and the number its weights answer under."""
+
+    directory: Path
+    version: int
+
+    @classmethod
+    def choose(cls, model: Path | None, run_dir: Path | None, checkpoint: str | None) -> Self:
+        """The directory a person named, checked as far as that takes no time. Raises UserError."""
+        if (model is None) == (run_dir is None):
+            raise UserError("There is no model to evaluate.", "Give --model DIR or --run-dir DIR, one of the two.")
+        if run_dir is not None:
+            store = RunFolder(run_dir.resolve()).store
+            manifest = store.get(checkpoint) if checkpoint else store.latest()
+            if manifest is None:
+                raise UserError(f"{run_dir} holds no good checkpoint.", "Name a run that got as far as one.")
+            return cls(store.path(manifest.id), manifest.step)
+        assert model is not None
+        require_model(model)
+        return cls(model.resolve(), 0)
+
+
+def read_ops(text: str) -> tuple[int, ...]:
+    """`2-4,7` as (2, 3, 4, 7). Raises UserError."""
+    ops: list[int] = []
+    for part in text.split(","):
+        low, _, high = part.partition("-")
+        if not low.strip().isdecimal() or (high and not high.strip().isdecimal()):
+            raise UserError(f"{part!r} is no op count.", "Write 2-10 or 2,3,11-14.")
+        ops += range(int(low), int(high or low) + 1)
+    return tuple(dict.fromkeys(ops))
+
+
+def evaluate_directory(
+    target: Target, config: EvalConfig, settings: Sequence[str], address: str | None, out: Path | None
+) -> Evaluation:
+    """Sample and judge; the scores also go to `out` as JSON."""
+    chosen = validated(_Settings, settings)
+    fleet = chosen.fleet
+    asked = Resources(
+        fleet.rollout_workers * fleet.rollout_cpus + fleet.reward_workers * fleet.reward_cpus,
+        fleet.rollout_workers * fleet.rollout_gpus,
+    )
+    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), asked, address=address):
+        env = actor_env(cache_folder(os.environ), chosen.engine.threads)
+        nowhere = Placement(0, 0, 0, env, Path(scratch))
+        plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), (), chosen.engine, fleet, nowhere, env)
+        actor: Any = ray.remote(Controller)
+        controller = actor.options(num_cpus=0, max_concurrency=1000).remote(plan)
+        result = controller.evaluate.remote("eval", target.directory, target.version, config)
+        evaluation: Evaluation = asyncio.run(follow(controller, result, Reporter(target.directory.name)))
+        ray.get(controller.close.remote(), timeout=30)
+    if out is not None:
+        replace_file(out, json.dumps(evaluation.record()) + "\n")
+    return evaluation
+
+
+def print_grid(evaluation: Evaluation) -> None:
+    """One line per op: pass@1 with its interval, and the largest k."""
+    ops = sorted({score.op for score in evaluation.scores})
+    most = powers(min(score.samples for score in evaluation.scores))[-1]
+    table = Table("op", "problems", "verified@1", "95%", f"verified@{most}", "answer@1", f"answer@{most}", box=None)
+    for op in ops:
+        scores = evaluation.ops([op])
+        first = interval(scores, "strict", 1, 0)
+        others = [interval(scores, *point, 0).mean for point in (("strict", most), ("outcome", 1), ("outcome", most))]
+        numbers = [f"{value:.3f}" for value in others]
+        table.add_row(str(op), str(len(scores)), f"{first.mean:.3f}", f"{first.lo:.3f}-{first.hi:.3f}", *numbers)
+    Console(file=sys.stdout, highlight=False).print(table)

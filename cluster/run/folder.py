@@ -1,0 +1,100 @@
+"""The run folder: one directory that holds all of a run, and the record of which stages are done.
+
+    recipe.yaml  metrics.jsonl  checkpoints/<id>/  evals/<stage>.json  stages.json  report.json  report.html
+
+Small files are replaced whole (written aside, synced, renamed), so a killed run finds the old or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from actors.policy.checkpoint import CheckpointStore
+from cluster.errors import UserError
+from cluster.recipe.config import Recipe, dump, load
+from trainers.evaluation.evaluate import Evaluation
+from trainers.evaluation.ledger import StageRecord
+
+
+class RunFolderError(UserError):
+    """The run folder is not what the command needs."""
+
+
+class RunFolder:
+    """Paths and small records of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = CheckpointStore(path / "checkpoints")
+        self.metrics = path / "metrics.jsonl"
+
+    def open(self, recipe: Recipe, resume: bool) -> None:
+        """Make the folder, or take up the one that is there; a run that never got to work leaves no trace.
+
+        Raises RunFolderError when it holds a run and `resume` is not said, or a run of another recipe.
+        """
+        recipe_file = self.path / "recipe.yaml"
+        if not (recipe_file.exists() and self._worked()):
+            self.path.mkdir(parents=True, exist_ok=True)
+            replace_file(recipe_file, dump(recipe))
+        elif not resume:
+            raise RunFolderError(
+                f"{self.path} holds a run already.", "Add --resume to go on, or name another --run-dir."
+            )
+        elif (changed := _changed(load(str(recipe_file)), recipe)) != "":
+            raise RunFolderError(
+                f"{self.path} was started with another recipe: {changed}.",
+                "Name another --run-dir, or undo the change.",
+            )
+        self.store.sweep()
+
+    def _worked(self) -> bool:
+        return any((self.path / name).exists() for name in ("stages.json", "metrics.jsonl", "checkpoints"))
+
+    def recipe(self) -> Recipe:
+        """The recipe as the run resolved it."""
+        path = self.path / "recipe.yaml"
+        if not path.is_file():
+            raise RunFolderError(
+                f"{self.path} is not a run folder: it has no recipe.yaml.", "Name the folder of a run."
+            )
+        return load(str(path))
+
+    def stages(self) -> list[StageRecord]:
+        """What the finished stages spent, in order."""
+        path = self.path / "stages.json"
+        return [StageRecord(**r) for r in json.loads(path.read_text())] if path.exists() else []
+
+    def finish(self, record: StageRecord) -> None:
+        """Take note that a stage is done."""
+        records = [asdict(r) for r in (*self.stages(), record)]
+        replace_file(self.path / "stages.json", json.dumps(records, indent=1) + "\n")
+
+    def save_evaluation(self, stage: str, evaluation: Evaluation) -> None:
+        """Keep what an eval stage measured."""
+        (self.path / "evals").mkdir(exist_ok=True)
+        replace_file(self.path / "evals" / f"{stage}.json", json.dumps(evaluation.record()) + "\n")
+
+    def evaluation(self, stage: str) -> Evaluation | None:
+        """What an eval stage measured, if it is done."""
+        path = self.path / "evals" / f"{stage}.json"
+        return Evaluation.from_record(json.loads(path.read_text())) if path.exists() else None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write `text` aside, sync it and rename it into place."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def _changed(old: Recipe, new: Recipe) -> str:
+    """The top-level keys in which two recipes differ, in words."""
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    return ", ".join(k for k in after if before.get(k) != after[k])

@@ -1,0 +1,264 @@
+"""Starts the HTTP server on Ray Serve and stops it again; also what `serve deploy` imports. Reads the key file.
+
+The server itself is `serving`; here are its arguments, its place on Ray and its end: drain, then shutdown.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cluster.errors import UserError
+from cluster.ray.environment import actor_env, cache_folder
+from serving.http.keys import KeyFile, KeyRecord, Scope, new_key, parse_key_file
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+    from serving.config import ReplicaConfig, ServingConfig
+
+APPLICATION: Final = "interplay"
+READY_TIMEOUT_S: Final = 180.0
+# Serve's own proxy must not give up before our deadline does, which answers in our error shape.
+PROXY_TIMEOUT_S: Final = 90.0
+# Ray and Serve read these when their processes start. Serve kills a proxy that is not up within five seconds, and
+# starts the next, for ever on a busy machine; Ray gives its workers the lowest priority but four (nice 15).
+SERVE_ENVIRONMENT: Final = {
+    "RAY_worker_niceness": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+}
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_SCOPES: Final = ("read", "probe", "admin")
+
+
+class ServeError(UserError):
+    """The server cannot start as asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a start needs. `shown_key` is the key made for this start, if there is no file.
+
+    `direct`: the one replica listens itself, and Serve's proxy is passed by (docs/decisions/0070).
+    """
+
+    host: str
+    port: int
+    config: ServingConfig
+    replicas: ReplicaConfig
+    shown_key: str | None
+    direct: bool
+
+    @property
+    def url(self) -> str:
+        """Where the server answers."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def plan(
+    *,
+    run_dirs: tuple[Path, ...],
+    host: str,
+    port: int,
+    key_file: Path | None,
+    engines: int,
+    replicas: int,
+    gpus: float,
+    running: int,
+    queued: int,
+    address: str | None,
+) -> Plan:
+    """Check what a person typed. ServeError or KeyFileError say what to put right; nothing has started then."""
+    from actors.config import EngineConfig
+    from serving.config import ReplicaConfig, ServingConfig
+
+    for folder in run_dirs:
+        if not folder.is_dir():
+            raise ServeError(f"there is no run folder {folder}.", "Give the folder that `interplay run` wrote.")
+    keys, shown = _keys(key_file, host)
+    _require_free(host, port)
+    device, dtype = ("cuda", "bfloat16") if gpus else ("cpu", "float32")
+    engine = EngineConfig.model_validate({"device": device, "dtype": dtype, "max_open_requests": max(64, running)})
+    config = ServingConfig(
+        run_dirs=tuple(folder.resolve() for folder in run_dirs),
+        keys=keys,
+        engine=engine,
+        engines_per_replica=engines,
+        running=running,
+        queued=queued,
+    )
+    place = ReplicaConfig(max_replicas=replicas, cpus=1.0, gpus=gpus)
+    direct = replicas == 1 and not (address or os.environ.get("RAY_ADDRESS"))
+    return Plan(host, port, config, place, shown, direct)
+
+
+def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None, insecure: bool = False) -> None:
+    """Serve until Ctrl-C or SIGTERM, then drain and stop."""
+    from cluster.ray.resources import Resources
+    from cluster.ray.runtime import running
+
+    prepare_environment(plan)
+    asked = Resources(plan.replicas.cpus * plan.replicas.min_replicas, plan.replicas.gpus)
+    # A folder of its own: the run may be training, and its cluster.json is not ours to replace.
+    with running(plan.config.run_dirs[0] / "serving", asked, address=address, insecure=insecure):
+        start(plan)
+        try:
+            say(_greeting(plan))
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            say("draining")
+        finally:
+            stop(plan)
+
+
+def prepare_environment(plan: Plan) -> None:
+    """What Ray and Serve must find in the environment before they start; what a person has set stays."""
+    for name, value in (SERVE_ENVIRONMENT | _direct_environment(plan)).items():
+        os.environ.setdefault(name, value)
+
+
+def _direct_environment(plan: Plan) -> dict[str, str]:
+    """Serve's settings for a replica that listens on the plan's port: one port to choose from, free again at once."""
+    if not plan.direct:
+        return {}
+    return {
+        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(plan.port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(plan.port + 1),  # exclusive
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",  # nobody in front of it has to notice
+        "RAY_SERVE_PORT_QUARANTINE_S": "0",
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # a second event loop only adds hops
+    }
+
+
+def start(plan: Plan) -> None:
+    """Deploy on the Ray that this process is connected to, and wait until a replica answers.
+
+    Raises ServeError when the port went to another process since `plan` looked, often to one of Ray's own.
+    """
+    from ray import serve as ray_serve
+    from ray.serve.config import HTTPOptions
+    from ray.serve.schema import LoggingConfig
+
+    from serving.deployment import application
+
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it would tell the address of its proxy
+    # With `direct` the proxy still starts: on a port that nobody is told of, behind the same keys.
+    proxy_port = _free_port(plan.host) if plan.direct else plan.port
+    options = HTTPOptions(host=plan.host, port=proxy_port, request_timeout_s=PROXY_TIMEOUT_S)
+    # The replica logs every request itself, with the same request id.
+    ray_serve.start(http_options=options, logging_config=LoggingConfig(enable_access_log=False))
+    app = application(plan.config, plan.replicas, _environment())
+    try:
+        ray_serve.run(app, name=APPLICATION, route_prefix="/", _local_testing_mode=False)
+    except RuntimeError:
+        if plan.direct:
+            _require_free(plan.host, plan.port)
+        raise
+
+
+def stop(plan: Plan) -> None:
+    """Let what runs finish within the grace, then take the application down."""
+    from ray import serve as ray_serve
+
+    try:
+        ray_serve.get_app_handle(APPLICATION).broadcast("drain").results(timeout_s=plan.config.grace_s + 5)
+    finally:
+        ray_serve.shutdown()
+
+
+def add_key(key_file: Path | None, wish: str) -> str:
+    """Add a key `NAME:SCOPE` to the file (made if absent, for its owner's eyes only) and return it."""
+    name, _, scope = wish.partition(":")
+    if key_file is None or scope not in _SCOPES:
+        raise ServeError(f"cannot add a key {wish!r}.", "Give --api-key-file FILE --add-key NAME:read|probe|admin.")
+    present = _read_keys(key_file) if key_file.exists() else ()
+    if any(record.name == name for record in present):
+        raise ServeError(f"{key_file} has a key named {name} already.", "Choose another name, or remove its entry.")
+    key, record = new_key(name, _scope(scope))
+    text = KeyFile(keys=(*present, record)).model_dump_json(indent=1) + "\n"
+    temporary = key_file.with_name(f".{key_file.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    temporary.rename(key_file)
+    return key
+
+
+def build(args: Mapping[str, Any]) -> Application:
+    """The application for a Serve config file (`serve deploy`): `import_path: cluster.serve.server:build`.
+
+    `args` are the fields of `ServingConfig` with `api_key_file` (a path on the cluster, such as a mounted secret) in
+    the place of `keys`, and `replicas`, the fields of `ReplicaConfig`.
+    """
+    from serving.config import ReplicaConfig, ServingConfig
+    from serving.deployment import application
+
+    fields = dict(args)
+    keys = _read_keys(Path(str(fields.pop("api_key_file"))))
+    replicas = ReplicaConfig.model_validate(fields.pop("replicas", {}))
+    return application(ServingConfig.model_validate({**fields, "keys": keys}), replicas, _environment())
+
+
+def _keys(key_file: Path | None, host: str) -> tuple[tuple[KeyRecord, ...], str | None]:
+    if key_file is not None:
+        return _read_keys(key_file), None
+    if host not in _LOOPBACK:
+        raise ServeError(
+            f"{host} can be reached from other machines, and there is no key file.",
+            "Make one with --api-key-file FILE --add-key NAME:SCOPE, or listen on 127.0.0.1.",
+        )
+    key, record = new_key("this-start", "admin")
+    return (record,), key
+
+
+def _read_keys(key_file: Path) -> tuple[KeyRecord, ...]:
+    try:
+        return parse_key_file(key_file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ServeError(f"cannot read {key_file}: {error.strerror}.", "Make it with --add-key NAME:SCOPE.") from error
+
+
+def _scope(text: str) -> Scope:
+    return "read" if text == "read" else "probe" if text == "probe" else "admin"
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(_family(host)) as trial:
+        trial.bind((host, 0))
+        return trial.getsockname()[1]
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket(_family(host)) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            raise ServeError(
+                f"cannot listen on {host}:{port}: {error.strerror}.", "Choose another --port, best below 32768."
+            ) from error
+
+
+def _environment() -> dict[str, str]:
+    return actor_env(cache_folder(os.environ), 1)
+
+
+def _greeting(plan: Plan) -> str:
+    lines = [f"serving {', '.join(map(str, plan.config.run_dirs))} at {plan.url}"]
+    if plan.shown_key:
+        lines.append(f"key for this start (admin): {plan.shown_key}")
+    lines.append(f"page: {plan.url}/    models: curl -H 'Authorization: Bearer KEY' {plan.url}/v1/models")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Admin routes: load, unload, aliases, canary traffic."""

@@ -1,0 +1,108 @@
+"""Small things that all routes share: JSON answers, documented errors, who calls, and errors in one shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from serving.http.errors import BY_STATUS, ApiError, BadRequest
+from serving.http.sse import ClientGone
+from serving.schemas import ErrorAnswer
+
+_STATUSES = {
+    400: "A field or the body is wrong; `param` names it.",
+    401: "No key, or not a valid one.",
+    403: "The key's scope does not cover this route.",
+    404: "No such model.",
+    408: "The body did not arrive in time.",
+    409: "The checkpoint cannot be loaded, unloaded or replaced now.",
+    413: "The body or the prompt is too large.",
+    415: "The body is not application/json.",
+    429: "The rate of this key is used up; see Retry-After.",
+    500: "The server failed.",
+    503: "Queue full, draining or no model; see Retry-After.",
+    504: "Not ready within the deadline.",
+}
+
+
+def documented(stream: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a POST route for its OpenAPI entry, and the event stream where there is one."""
+    errors: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorAnswer, "description": text} for status, text in _STATUSES.items()
+    }
+    if stream:
+        errors[200] = {
+            "description": "The answer, or its events.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    return errors
+
+
+def documented_get(*more: int) -> dict[int | str, dict[str, Any]]:
+    """The error answers of a GET route."""
+    statuses = (400, 401, 403, 404, 500, *more)
+    return {status: {"model": ErrorAnswer, "description": _STATUSES[status]} for status in statuses}
+
+
+def json_answer(body: BaseModel) -> Response:
+    """A body as it is, without the framework's second validation."""
+    return Response(body.model_dump_json(), media_type="application/json")
+
+
+def caller_of(request: Request, user: str | None) -> str:
+    """Whom a canary keeps on one side: the key, and the caller's own user tag if there is one."""
+    return f"{request.state.caller}\0{user or ''}"
+
+
+def install_error_shape(app: FastAPI) -> None:
+    """Answer every error of the framework and of the routes in the one shape."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _framework_error)
+    app.add_exception_handler(ClientGone, _gone)
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    body = error.answer().model_dump_json()
+    return Response(body, error.status, error.headers(), "application/json")
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return await _api_error(request, _as_bad_request(error.errors()[0]))
+
+
+async def _framework_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = BY_STATUS.get(error.status_code, BadRequest if error.status_code < 500 else ApiError)
+    texts = {404: f"there is no route {request.url.path[:80]!a}", 405: f"this route takes no {request.method}"}
+    answer = await _api_error(request, kind(texts.get(error.status_code, "the body is not valid JSON")))
+    if error.headers and "Allow" in error.headers:
+        answer.headers["Allow"] = error.headers["Allow"]
+    return answer
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it; the log shows it
+
+
+def _as_bad_request(fault: dict[str, Any]) -> BadRequest:
+    """Pydantic's first complaint, naming the field; the values that were sent are not repeated."""
+    kind = fault["type"]
+    if kind == "json_invalid":
+        return BadRequest("the body is not valid JSON", code="invalid_json")
+    # Besides field names and positions, `loc` names the members of unions in pydantic's own words.
+    path = [str(p) for p in fault["loc"][1:] if isinstance(p, int) or (p.isidentifier() and p not in ("str", "int"))]
+    param = ".".join(path) or None
+    if kind == "extra_forbidden":
+        return BadRequest(f"unknown field {ascii(path[-1][:80]) if path else ''}", param=param, code="unknown_field")
+    if kind == "missing":
+        return BadRequest(f"{param or 'the body'} is required", param=param, code="missing_field")
+    message = fault["msg"].removeprefix("Value error, ")
+    return BadRequest(f"{param}: {message}" if param else message, param=param)

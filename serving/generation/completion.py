@@ -1,0 +1,179 @@
+"""One completion as a stream of pieces: engine deltas made into text, cut at stop strings.
+
+Streams come in `pieces`; closing the iterator aborts the request in the engine. A `whole` answer crosses from the
+engine once, when it is done: waking the event loop for every token of a tiny model costs as much as drawing it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import cast
+
+from actors.engines.protocol import TokenDelta, TopLogprob
+from actors.records import FinishReason, Sampling
+from serving.generation.codec import Decoded, Decoder
+from serving.http.metrics import Metrics
+from serving.models.cache import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A written token: its share of the text, its log-probability, and the alternatives that were asked for."""
+
+    decoded: Decoded
+    logprob: float
+    top: tuple[TopLogprob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What has become certain since the last piece. `finish_reason` is set on the last one."""
+
+    tokens: tuple[Token, ...]
+    finish_reason: FinishReason | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of the tokens."""
+        return "".join(token.decoded.text for token in self.tokens)
+
+
+@dataclass(slots=True)
+class Written:
+    """A completion as it grows; whole once `finish_reason` is set. Times are seconds of the monotonic clock."""
+
+    tokens: list[Token] = field(default_factory=list)
+    finish_reason: FinishReason | None = None
+    first_token_at: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(token.decoded.text for token in self.tokens)
+
+    def add(self, piece: Piece) -> None:
+        """Append a piece."""
+        if self.first_token_at is None and piece.tokens:
+            self.first_token_at = time.monotonic()
+        self.tokens.extend(piece.tokens)
+        self.finish_reason = piece.finish_reason or self.finish_reason
+
+
+class StopCutter:
+    """Holds tokens back while their text may be the start of a stop string, and cuts where one is complete."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held: list[Token] = []
+
+    def push(self, tokens: Sequence[Token]) -> tuple[list[Token], bool]:
+        """The tokens that are certain now, and whether a stop string has ended the completion."""
+        if not self._stops:
+            return list(tokens), False
+        self._held.extend(tokens)
+        text = "".join(token.decoded.text for token in self._held)
+        found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if found:
+            return self._cut(min(found)), True
+        return self._cut(len(text) - self._longest_start(text), keep=True), False
+
+    def flush(self) -> list[Token]:
+        """What was held back, when the completion ended otherwise."""
+        held, self._held = self._held, []
+        return held
+
+    def _longest_start(self, text: str) -> int:
+        """How many characters at the end of `text` could begin a stop string."""
+        longest = max(len(stop) for stop in self._stops) - 1
+        sizes = range(min(longest, len(text)), 0, -1)
+        return next((n for n in sizes if any(stop.startswith(text[-n:]) for stop in self._stops)), 0)
+
+    def _cut(self, length: int, keep: bool = False) -> list[Token]:
+        """Whole tokens within the first `length` characters; the rest is kept, or dropped after a clipped token."""
+        taken: list[Token] = []
+        for position, token in enumerate(self._held):
+            size = len(token.decoded.text)
+            if size > length:
+                if keep:
+                    self._held = self._held[position:]
+                elif length:
+                    taken.append(_clipped(token, length))
+                return taken
+            taken.append(token)
+            length -= size
+        self._held = []
+        return taken
+
+
+def _clipped(token: Token, length: int) -> Token:
+    whole = token.decoded
+    short = Decoded(whole.id, whole.text[:length], whole.start, whole.start + length)
+    return Token(short, token.logprob, token.top)
+
+
+async def pieces(
+    loaded: Loaded, prompt_ids: tuple[int, ...], sampling: Sampling, stops: tuple[str, ...], metrics: Metrics
+) -> AsyncGenerator[Piece, None]:
+    """The completion of `prompt_ids`, piece by piece; the last piece carries the finish reason."""
+    decoder, cutter = Decoder(loaded.codec), StopCutter(stops)
+    clock = _DeliveryClock(metrics)
+    # Every engine's stream is a generator; closing it is how the protocol spells abort.
+    stream = cast("AsyncGenerator[TokenDelta, None]", loaded.engine.stream(prompt_ids, sampling))
+    async with aclosing(stream) as deltas:
+        async for delta in deltas:
+            clock.tick(len(delta.token_ids))
+            tokens, stopped = cutter.push(_tokens(decoder, delta))
+            if stopped:
+                yield Piece(tuple(tokens), "stop")
+                return
+            if delta.finish_reason is not None:
+                yield Piece((*tokens, *cutter.flush()), delta.finish_reason)
+                return
+            if tokens:
+                yield Piece(tuple(tokens))
+
+
+async def whole(
+    loaded: Loaded, prompt_ids: tuple[int, ...], sampling: Sampling, stops: tuple[str, ...], metrics: Metrics
+) -> Written:
+    """The completion of `prompt_ids` once it is done; cancelling the call aborts it.
+
+    Stop strings must be looked for on the way and alternatives come with streams only: those are drawn in pieces.
+    """
+    written = Written()
+    if stops or sampling.top_logprobs:
+        async with aclosing(pieces(loaded, prompt_ids, sampling, stops, metrics)) as inner:
+            async for piece in inner:
+                written.add(piece)
+        return written
+    done = await loaded.engine.generate(prompt_ids, sampling)
+    metrics.tokens.labels(kind="completion").inc(len(done.token_ids))
+    decoded = Decoder(loaded.codec).push(done.token_ids)
+    written.tokens = [Token(d, logprob, ()) for d, logprob in zip(decoded, done.logprobs, strict=True)]
+    written.finish_reason = done.finish_reason
+    return written
+
+
+def _tokens(decoder: Decoder, delta: TokenDelta) -> list[Token]:
+    decoded = decoder.push(delta.token_ids)
+    tops = delta.top_logprobs or ((),) * len(decoded)
+    return [Token(d, logprob, top) for d, logprob, top in zip(decoded, delta.logprobs, tops, strict=True)]
+
+
+class _DeliveryClock:
+    """Feeds the two latency histograms."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._last = time.monotonic()
+        self._first = True
+
+    def tick(self, tokens: int) -> None:
+        now = time.monotonic()
+        histogram = self._metrics.first_token if self._first else self._metrics.inter_token
+        histogram.observe(now - self._last)
+        self._metrics.tokens.labels(kind="completion").inc(tokens)
+        self._last, self._first = now, False

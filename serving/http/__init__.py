@@ -1,0 +1,1 @@
+"""Everything about HTTP that is no route: the guard, keys, admission, errors, streams, logs, metrics."""

@@ -1,0 +1,217 @@
+"""Answers that outlive their handler's return: event streams, and whole answers that end when the client leaves.
+
+Both run the work in one task, watch the connection, keep the deadline and can be failed from outside (drain). An error
+before the first byte becomes a status; after it, one `error` event and then the end, without `[DONE]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing, suppress
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from serving.http.errors import ApiError, DeadlineExceeded
+from serving.http.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+DONE: Final = b"data: [DONE]\n\n"
+_BEAT: Final = b": beat\n\n"
+_HEARTBEAT_S: Final = 10.0
+_BUFFERED_EVENTS: Final = 256
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def unnamed(body: BaseModel) -> bytes:
+    """One event in OpenAI's form."""
+    return b"data: " + body.model_dump_json().encode() + b"\n\n"
+
+
+def named(name: str) -> Callable[[BaseModel], bytes]:
+    """A function that makes events of one name."""
+    head = f"event: {name}\ndata: ".encode()
+    return lambda body: head + body.model_dump_json().encode() + b"\n\n"
+
+
+class ClientGone(Exception):
+    """The client closed the connection; nobody reads an answer."""
+
+
+class Work:
+    """All that runs for clients now, so that a drain can end it."""
+
+    def __init__(self, metrics: Metrics, deadline_s: float) -> None:
+        self.metrics = metrics
+        self.deadline_s = deadline_s
+        self.heartbeat_s = _HEARTBEAT_S
+        self._open: dict[asyncio.Task[Any], list[ApiError]] = {}
+
+    def fail_all(self, error: ApiError) -> None:
+        """End everything that still runs: its clients get `error`."""
+        for task, errors in self._open.items():
+            errors.append(error)
+            task.cancel()
+            self.metrics.aborted.labels(cause="drain").inc()
+
+    async def whole(self, request: Request, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, unless the client leaves or the deadline passes first: then it is cancelled."""
+        task = asyncio.create_task(work)
+        errors = self._open[task] = []
+        watcher = asyncio.create_task(_disconnected(request.receive))
+        try:
+            await asyncio.wait({task, watcher}, timeout=self.deadline_s, return_when=asyncio.FIRST_COMPLETED)
+            if errors:
+                raise errors[0]
+            if task.done():
+                return task.result()
+            raise self._late(watcher)
+        except asyncio.CancelledError:  # the server in front of us gave up on the client
+            self.metrics.aborted.labels(cause="disconnect").inc()
+            raise
+        finally:
+            del self._open[task]
+            await _end(task, watcher)
+
+    def _late(self, watcher: asyncio.Task[None]) -> Exception:
+        if watcher.done():
+            self.metrics.aborted.labels(cause="disconnect").inc()
+            return ClientGone()
+        self.metrics.aborted.labels(cause="deadline").inc()
+        return DeadlineExceeded(f"not ready within {self.deadline_s:.0f} s")
+
+    def stream(self, source: AsyncGenerator[bytes, None], error_event: Callable[[BaseModel], bytes]) -> Response:
+        """An event stream of `source`; `error_event` spells the error that may end it."""
+        return _EventStream(self, source, error_event)
+
+
+class _EventStream(Response):
+    """Sends the events of a source; several that are ready together go out in one write."""
+
+    def __init__(
+        self, work: Work, source: AsyncGenerator[bytes, None], error_event: Callable[[BaseModel], bytes]
+    ) -> None:
+        self._work = work
+        self._source = source
+        self._error_event = error_event
+        self.background = None
+        self.status_code = 200
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Drive the stream to its end, its failure, its deadline or the client's leaving."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(_BUFFERED_EVENTS)
+        pump = asyncio.create_task(_pump(self._source, queue))
+        watcher = asyncio.create_task(_disconnected(receive))
+        errors = self._work._open[pump] = []
+        begun = False
+        try:
+            async with asyncio.timeout(self._work.deadline_s):
+                while True:
+                    chunk = await _next(queue, pump, watcher, errors, self._work.heartbeat_s)
+                    if chunk is None:
+                        break
+                    if not begun:
+                        begun = True
+                        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except ClientGone:
+            self._work.metrics.aborted.labels(cause="disconnect").inc()
+        except asyncio.CancelledError:  # the server in front of us gave up on the client
+            self._work.metrics.aborted.labels(cause="disconnect").inc()
+            raise
+        except TimeoutError:
+            self._work.metrics.aborted.labels(cause="deadline").inc()
+            late = DeadlineExceeded(f"the stream took longer than {self._work.deadline_s:.0f} s")
+            await self._fail(late, begun, send)
+        except ApiError as error:
+            await self._fail(error, begun, send)
+        finally:
+            del self._work._open[pump]
+            await _end(pump, watcher)
+
+    async def _fail(self, error: ApiError, begun: bool, send: Send) -> None:
+        if not begun:
+            raise error
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):  # a reader that stopped reading does not get to hold us
+                await send({"type": "http.response.body", "body": self._error_event(error.answer())})
+
+
+async def _pump(source: AsyncGenerator[bytes, None], queue: asyncio.Queue[bytes | None]) -> None:
+    """The only task that touches the source, so that what the source holds is let go where it was taken."""
+    async with aclosing(source) as events:
+        async for event in events:
+            await queue.put(event)
+    await queue.put(None)
+
+
+async def _next(
+    queue: asyncio.Queue[bytes | None],
+    pump: asyncio.Task[None],
+    watcher: asyncio.Task[None],
+    errors: list[ApiError],
+    heartbeat_s: float,
+) -> bytes | None:
+    """All events at hand as one chunk, a heartbeat after a silence, or None at the end."""
+    if queue.empty():
+        getter = asyncio.create_task(queue.get())
+        try:
+            done, _ = await asyncio.wait(
+                {getter, pump, watcher}, timeout=heartbeat_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if getter in done:
+                return _join(getter.result(), queue)
+        finally:
+            getter.cancel()
+        if errors:
+            raise errors[0]
+        if watcher in done:
+            raise ClientGone
+        if pump not in done:
+            return _BEAT
+        if pump.exception() is not None:
+            raise _as_api_error(pump.exception())
+    return _join(queue.get_nowait(), queue)
+
+
+def _join(first: bytes | None, queue: asyncio.Queue[bytes | None]) -> bytes | None:
+    if first is None:
+        return None
+    chunk = [first]
+    while not queue.empty():
+        event = queue.get_nowait()
+        if event is None:
+            queue.put_nowait(None)
+            break
+        chunk.append(event)
+    return b"".join(chunk)
+
+
+def _as_api_error(error: BaseException | None) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    logger.error("stream_failed", exc_info=error)
+    return ApiError("the server failed on this request; its log has the request id")
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _end(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

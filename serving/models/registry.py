@@ -1,0 +1,213 @@
+"""Which models exist and what their names mean: a cached listing of the runs' checkpoints, aliases and canary.
+
+Ids look like `run@step` for the RL stage and `run.stage@step` for the others. Names are only ever looked up in the
+listing; no path is made from a caller's text. What admins change (aliases, pins, the canary) is kept in one small file
+beside the checkpoints, so that it survives a restart and every replica sees it. Loads no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from actors.policy.checkpoint import CheckpointStore, Manifest
+from serving.http.errors import BadRequest, NotFound, Unavailable
+
+RL_STAGE: Final = "rl"
+STATE_FILE: Final = "serving.json"
+BUILT_IN_ALIASES: Final = ("latest", "best", "base")
+_LISTING_TTL_S: Final = 2.0  # a directory's mtime has the grain of a clock tick; this bounds what it can hide
+_STATE_BYTES: Final = 1 << 20
+_LOG_LINES: Final = 200
+
+CanaryState = Literal["none", "running", "promotable", "rolled back"]
+
+
+class CanarySetting(BaseModel):
+    """A share of an alias's traffic for another model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    alias: str
+    model: str
+    share: float
+
+
+class State(BaseModel):
+    """What admins have set. `log` holds audit lines, newest last."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    aliases: dict[str, str] = {}
+    pinned: tuple[str, ...] = ()
+    canary: CanarySetting | None = None
+    canary_state: CanaryState = "none"
+    log: tuple[str, ...] = ()
+
+    def noting(self, line: str) -> State:
+        """The same with one more audit line, stamped with the time of day (UTC)."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return self.model_copy(update={"log": (*self.log, f"{stamp} {line}")[-_LOG_LINES:]})
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One servable checkpoint: its public id, its manifest, and the store that holds it."""
+
+    id: str
+    manifest: Manifest
+    store: CheckpointStore
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a requested name means for this caller now. `side` is set while the alias has a canary."""
+
+    requested: str
+    entry: Entry
+    side: Literal["stable", "canary"] | None = None
+
+
+class Registry:
+    """The runs under `run_dirs`; plain aliases mean the first one, `run@alias` a certain one."""
+
+    def __init__(self, run_dirs: tuple[Path, ...], clock: Callable[[], float] = time.monotonic) -> None:
+
+        self._stores = tuple(CheckpointStore(path.resolve() / "checkpoints") for path in run_dirs)
+        self._state_path = run_dirs[0].resolve() / STATE_FILE
+        self._clock = clock
+        self._listing: dict[str, Entry] = {}
+        self._listed_at: tuple[tuple[int, ...], float] | None = None
+        self._state = State()
+        self._state_mtime: int | None = None
+
+    def entries(self) -> dict[str, Entry]:
+        """Every complete checkpoint by id, in the order of training. Cheap while no directory has changed."""
+        stamps = tuple(_mtime(store.root) for store in self._stores)
+        now = self._clock()
+        if self._listed_at is None or self._listed_at[0] != stamps or now - self._listed_at[1] > _LISTING_TTL_S:
+            listed = [Entry(model_id(m), m, store) for store in self._stores for m in store.list()]
+            self._listing = {entry.id: entry for entry in listed}
+            self._listed_at = (stamps, now)
+        return self._listing
+
+    def aliases(self) -> dict[str, Entry]:
+        """Every alias that means something now."""
+        entries = self.entries()
+        found = dict(_followed(list(entries.values()), self._stores[0]))
+        for store in self._stores:
+            own = _followed(list(entries.values()), store)
+            found |= {f"{entry.manifest.run}@{alias}": entry for alias, entry in own}
+        found |= {name: entries[target] for name, target in self.state().aliases.items() if target in entries}
+        return found
+
+    def find(self, name: str) -> Entry:
+        """The checkpoint that an id or alias names; NotFound otherwise, whatever the text."""
+        entry = self.entries().get(name) or self.aliases().get(name)
+        if entry is None:
+            raise NotFound(
+                f"there is no model {_shown(name)}; GET /v1/models lists them", param="model", code="model_not_found"
+            )
+        return entry
+
+    def resolve(self, name: str, caller: str) -> Resolved:
+        """As `find`, with the canary's share: the same caller always lands on the same side."""
+        entry = self.find(name)
+        canary = self.state().canary
+        if canary is None or canary.alias != name:
+            return Resolved(name, entry)
+        other = self.entries().get(canary.model)
+        if other is not None and _fraction(f"{canary.alias}\0{canary.model}\0{caller}") < canary.share:
+            return Resolved(name, other, "canary")
+        return Resolved(name, entry, "stable")
+
+    def state(self) -> State:
+        """What admins have set, as last written by any replica."""
+        mtime = _mtime(self._state_path)
+        if mtime != self._state_mtime:
+            self._state = _read_state(self._state_path)
+            self._state_mtime = mtime
+        return self._state
+
+    def change(self, state: State) -> None:
+        """Write the state for all replicas. Unavailable when the run folder takes no writes."""
+        temporary = self._state_path.with_name(f".{STATE_FILE}.{os.getpid()}")
+        try:
+            temporary.write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
+            temporary.rename(self._state_path)
+        except OSError as error:
+            raise Unavailable(f"the run folder takes no writes ({error.strerror})", code="read_only") from error
+        self._state, self._state_mtime = state, _mtime(self._state_path)
+
+    def set_alias(self, alias: str, model: str | None) -> None:
+        """Point `alias` at a model; None lets a built-in one follow the run again and removes any other."""
+        state = self.state()
+        others = {name: target for name, target in state.aliases.items() if name != alias}
+        if model is None:
+            if alias not in state.aliases and alias not in BUILT_IN_ALIASES:
+                raise NotFound(f"there is no alias {_shown(alias)}", param="alias", code="alias_not_found")
+            self.change(state.model_copy(update={"aliases": others}).noting(f"alias {alias} follows the run"))
+            return
+        target = self.find(model).id
+        if alias in self.entries():
+            raise BadRequest(f"{_shown(alias)} is a model id", param="alias")
+        self.change(state.model_copy(update={"aliases": others | {alias: target}}).noting(f"alias {alias} -> {target}"))
+
+
+def model_id(manifest: Manifest) -> str:
+    """The public id of a checkpoint."""
+    family = manifest.run if manifest.stage == RL_STAGE else f"{manifest.run}.{manifest.stage}"
+    return f"{family}@{manifest.step}"
+
+
+def _followed(entries: list[Entry], store: CheckpointStore) -> list[tuple[str, Entry]]:
+    """The built-in aliases of one run: `latest` RL step, `best` by score, `base` what RL started from."""
+    own = [entry for entry in entries if entry.store is store]
+    if not own:
+        return []
+    learned = [entry for entry in own if entry.manifest.stage == RL_STAGE]
+    taught = [entry for entry in own if entry.manifest.stage != RL_STAGE]
+    best = max(own, key=_score)
+    base = taught[-1] if taught else learned[0]
+    latest = max(learned, key=lambda entry: entry.manifest.step) if learned else taught[-1]
+    return [("latest", latest), ("best", latest if best.manifest.score is None else best), ("base", base)]
+
+
+def _score(entry: Entry) -> tuple[float, int]:
+    score = entry.manifest.score
+    return (float("-inf") if score is None else score, entry.manifest.step)
+
+
+def _read_state(path: Path) -> State:
+    try:
+        if path.is_symlink() or path.stat().st_size > _STATE_BYTES:
+            return State()
+        return State.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return State()
+    except ValidationError as error:
+        return State().noting(f"{STATE_FILE} is not readable and was passed over: {error.errors()[0]['msg']}")
+
+
+def _mtime(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _fraction(text: str) -> float:
+    """A number in [0, 1) that depends on the text only."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
+
+
+def _shown(name: str) -> str:
+    """The caller's text, made safe to print."""
+    return ascii(name[:80])

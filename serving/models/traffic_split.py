@@ -1,0 +1,131 @@
+"""The canary: watches the verdicts of both sides of an alias and takes the new model back when it is worse.
+
+The test is sequential: it may be looked at after every verdict. Each side's mean process accuracy has a confidence
+sequence (a normal mixture for values in [0, 1]; Howard et al. 2021, eq. 14) that holds at all times at once with
+probability 1 - ALPHA; the sides differ once their sequences no longer overlap. Statistics are kept per replica.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from serving.http.errors import ApiError, BadRequest
+from serving.models.registry import CanarySetting, Registry, Resolved, State
+from serving.schemas import CanaryAnswer, CanarySide
+
+logger = logging.getLogger(__name__)
+ALPHA: Final = 0.05
+_SUB_GAUSSIAN: Final = 0.5  # of any value in [0, 1]
+_TUNED_FOR: Final = 50.0  # verdicts at which the sequence is tightest
+
+
+@dataclass(slots=True)
+class Side:
+    """The verdicts of one side so far."""
+
+    model: str
+    count: int = 0
+    total: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean process accuracy, 0 before the first verdict."""
+        return self.total / self.count if self.count else 0.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The confidence sequence at this count."""
+        if not self.count:
+            return 0.0, 1.0
+        width = radius(self.count)
+        return max(0.0, self.mean - width), min(1.0, self.mean + width)
+
+    def answer(self) -> CanarySide:
+        """As the admin API shows it."""
+        return CanarySide(model=self.model, judged=self.count, process_accuracy=round(self.mean, 6))
+
+
+def radius(count: int, alpha: float = ALPHA / 2) -> float:
+    """Half the width of the confidence sequence after `count` values in [0, 1]; each side takes half of ALPHA."""
+    spread = count + _TUNED_FOR
+    return _SUB_GAUSSIAN * math.sqrt(spread * math.log(spread / (_TUNED_FOR * alpha**2))) / count
+
+
+class Canary:
+    """The running comparison of this replica."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._setting: CanarySetting | None = None
+        self._stable = Side("")
+        self._canary = Side("")
+
+    def start(self, setting: CanarySetting) -> None:
+        """Give a model a share of an alias; share 0 ends the canary without a verdict."""
+        self._registry.find(setting.alias)
+        target = self._registry.find(setting.model)
+        if setting.share and target.id != setting.model:
+            raise BadRequest("a canary is a checkpoint's id, not an alias", param="model")
+        state = self._registry.state()
+        if not setting.share:
+            state = state.model_copy(update={"canary": None, "canary_state": "none"})
+            self._registry.change(state.noting(f"canary of {setting.alias} ended by an admin"))
+            return
+        state = state.model_copy(update={"canary": setting, "canary_state": "running"})
+        line = f"canary {setting.model} takes {setting.share:.0%} of {setting.alias}"
+        self._registry.change(state.noting(line))
+
+    def observe(self, resolved: Resolved, process_accuracy: float) -> None:
+        """One verdict on an answer that `resolved` gave; may roll the canary back."""
+        setting = self._current()
+        if setting is None or resolved.requested != setting.alias or resolved.side is None:
+            return
+        side = self._canary if resolved.side == "canary" else self._stable
+        side.model = resolved.entry.id
+        side.count += 1
+        side.total += process_accuracy
+        self._decide(setting)
+
+    def answer(self) -> CanaryAnswer:
+        """The state as the admin API shows it."""
+        setting, state = self._current(), self._registry.state()
+        return CanaryAnswer(
+            alias=setting.alias if setting else None,
+            share=setting.share if setting else 0.0,
+            state=state.canary_state,
+            stable=self._stable.answer() if self._stable.count else None,
+            canary=self._canary.answer() if self._canary.count else None,
+            log=list(state.log),
+        )
+
+    def _current(self) -> CanarySetting | None:
+        setting = self._registry.state().canary
+        if setting is not None and setting != self._setting:
+            self._stable, self._canary = Side(""), Side(setting.model)
+        self._setting = setting or self._setting
+        return setting
+
+    def _decide(self, setting: CanarySetting) -> None:
+        stable_low, stable_high = self._stable.bounds
+        canary_low, canary_high = self._canary.bounds
+        numbers = (
+            f"process accuracy {self._canary.mean:.3f} over {self._canary.count} against "
+            f"{self._stable.mean:.3f} over {self._stable.count}"
+        )
+        state = self._registry.state()
+        if canary_high < stable_low:
+            state = state.model_copy(update={"canary": None, "canary_state": "rolled back"})
+            self._write(state.noting(f"canary {setting.model} of {setting.alias} rolled back: {numbers}"))
+        elif canary_low > stable_high and state.canary_state == "running":
+            state = state.model_copy(update={"canary_state": "promotable"})
+            self._write(state.noting(f"canary {setting.model} of {setting.alias} is better: {numbers}"))
+
+    def _write(self, state: State) -> None:
+        logger.warning("canary", extra={"line": state.log[-1]})
+        try:
+            self._registry.change(state)
+        except ApiError:
+            logger.exception("canary_not_written")

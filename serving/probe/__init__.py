@@ -1,0 +1,1 @@
+"""The probe routes: solve, continue, compare, pass@k, verify, draw."""

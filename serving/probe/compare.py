@@ -1,0 +1,103 @@
+"""Several checkpoints on the same problem with the same seed, aligned by graph node, and where they part."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from serving.generation.answers import caller_of, documented, json_answer
+from serving.probe.problems import Posed, posed
+from serving.probe.schemas import (
+    CompareAnswer,
+    CompareCell,
+    CompareRequest,
+    CompareRow,
+    Parting,
+    SolveAnswer,
+    StepEvent,
+)
+from serving.probe.traces import JudgedTrace
+from serving.schemas import MAX_SEED
+from serving.service import Draw, Service, together
+
+
+def routes(service: Service) -> APIRouter:
+    """The route over `service`."""
+    router = APIRouter(tags=["Probe"])
+
+    @router.post("/v1/probe/compare", response_model=CompareAnswer, responses=documented())
+    async def compare(request: Request, body: CompareRequest) -> Response:
+        """Ask several checkpoints the same and lay their traces side by side, node by node."""
+        return json_answer(await service.work.whole(request, _compare(service, request, body)))
+
+    return router
+
+
+async def _compare(service: Service, request: Request, body: CompareRequest) -> CompareAnswer:
+    problem = await run_in_threadpool(posed, body.problem, body.texts)
+    seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
+    draw = Draw(body.max_tokens, body.temperature, body.top_p, seed, (), body.logprobs)
+    caller = caller_of(request, None)
+    answers = await together(_ask(service, model, caller, draw, problem) for model in body.models)
+    rows = aligned(list(problem.gold.steps), answers)
+    return CompareAnswer(
+        problem_id=problem.id, seed=seed, answers=answers, rows=rows, parting=parting(body.models, answers, rows)
+    )
+
+
+async def _ask(service: Service, model: str, caller: str, draw: Draw, problem: Posed) -> SolveAnswer:
+    arrived = time.monotonic()
+    async with service.session(model, caller, draw) as session:
+        prompt_ids = session.encode(problem.prompt, "problem")
+        trace = JudgedTrace(problem, "", session.route.loaded.codec)
+        trace.written = await session.write(prompt_ids, 0, 0)
+        verdict = trace.verdict()
+        service.judged(session, verdict)
+        return trace.answer(verdict, session.policy(service.engine), len(prompt_ids), arrived)
+
+
+def aligned(gold_nodes: Sequence[str], answers: Sequence[SolveAnswer]) -> list[CompareRow]:
+    """One row per node: those of the gold trace in its order, then the others as they first appear."""
+    by_node = [_first_steps(answer) for answer in answers]
+    others = dict.fromkeys(node for steps in by_node for node in steps if node not in gold_nodes)
+    rows: list[CompareRow] = []
+    for node in [*gold_nodes, *others]:
+        cells = [_cell(answer, steps.get(node)) for answer, steps in zip(answers, by_node, strict=True)]
+        texts = {cell.text if cell else None for cell in cells}
+        rows.append(CompareRow(node=node, known=node in gold_nodes, cells=cells, same=len(texts) == 1))
+    return rows
+
+
+def _first_steps(answer: SolveAnswer) -> dict[str, StepEvent]:
+    steps: dict[str, StepEvent] = {}
+    for step in answer.steps:
+        steps.setdefault(step.node, step)
+    return steps
+
+
+def _cell(answer: SolveAnswer, step: StepEvent | None) -> CompareCell | None:
+    if step is None:
+        return None
+    text = answer.text[step.start : step.end].strip()
+    return CompareCell(status=step.status, reason=step.reason, step=step.index, text=text)
+
+
+def parting(models: Sequence[str], answers: Sequence[SolveAnswer], rows: Sequence[CompareRow]) -> Parting | None:
+    """The first token at which two traces differ, the node that it belongs to, and both in words."""
+    ids = [[token.id for token in answer.tokens] for answer in answers]
+    token = next((i for i, column in enumerate(zip_longest(*ids)) if len(set(column)) > 1), None)
+    if token is None:
+        return None
+    row = next((row for row in rows if not row.same), None)
+    if row is None:
+        return Parting(node=None, token=token, sentence=f"The steps agree; the texts differ from token {token} on.")
+    said = "; ".join(
+        f"{model}: {cell.status if cell else 'nothing'}" for model, cell in zip(models, row.cells, strict=True)
+    )
+    return Parting(node=row.node, token=token, sentence=f"They part at {row.node} ({said}).")

@@ -1,0 +1,214 @@
+"""pass@k while it is measured: samples judged as they end, estimates with intervals after each, outcome beside strict.
+
+For several problems the interval is a bootstrap over problems; for one it is Wilson's interval of the share of right
+samples, carried over to pass@k (which grows with that share).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Final
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from actors.seeds import derive
+from serving.generation.answers import caller_of, documented, json_answer
+from serving.http.sse import DONE, named
+from serving.probe.problems import Posed, posed
+from serving.probe.routes import error_event
+from serving.probe.schemas import (
+    Estimate,
+    EstimateEvent,
+    PassAtKAnswer,
+    PassAtKRequest,
+    PassStart,
+    SampleEvent,
+)
+from serving.probe.traces import timing
+from serving.schemas import MAX_SEED
+from serving.service import Draw, Service, Session
+from verifier.estimators import bootstrap_interval, pass_at_k
+from verifier.graphs.judge.judge import verify
+
+_Z_95: Final = 1.959964
+_NAMES = {
+    PassStart: named("start"),
+    SampleEvent: named("sample"),
+    EstimateEvent: named("estimate"),
+    PassAtKAnswer: named("done"),
+}
+_Event = PassStart | SampleEvent | EstimateEvent | PassAtKAnswer
+
+
+def routes(service: Service) -> APIRouter:
+    """The route over `service`."""
+    router = APIRouter(tags=["Probe"])
+
+    @router.post("/v1/probe/pass-at-k", response_model=PassAtKAnswer, responses=documented(stream=True))
+    async def measure(request: Request, body: PassAtKRequest) -> Response:
+        """Estimate pass@k, by the answer alone and by the verified trace, with narrowing intervals."""
+        run = _measure(service, request, body)
+        if body.stream:
+            return service.work.stream(_as_events(run), error_event)
+        return json_answer(await service.work.whole(request, _last(run)))
+
+    return router
+
+
+@dataclass(slots=True)
+class Tally:
+    """Judged samples of each problem: how many, how many right by answer, how many verified."""
+
+    counts: list[int] = field(default_factory=list)
+    outcome: list[int] = field(default_factory=list)
+    strict: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, problems: int) -> Tally:
+        """An empty tally."""
+        return cls([0] * problems, [0] * problems, [0] * problems)
+
+    def add(self, sample: SampleEvent) -> None:
+        """Count a sample."""
+        self.counts[sample.problem] += 1
+        self.outcome[sample.problem] += sample.outcome
+        self.strict[sample.problem] += sample.verified
+
+    @property
+    def total(self) -> int:
+        """Samples judged so far."""
+        return sum(self.counts)
+
+    def estimates(self, right: list[int], ks: tuple[int, ...]) -> list[Estimate]:
+        """pass@k for every k that each sampled problem has enough samples for."""
+        pairs = [(n, c) for n, c in zip(self.counts, right, strict=True) if n]
+        fewest = min(n for n, _ in pairs)
+        return [_estimate(pairs, k) for k in sorted(set(ks)) if k <= fewest]
+
+    def event(self, ks: tuple[int, ...]) -> EstimateEvent:
+        """Both readings now."""
+        return EstimateEvent(
+            n=self.total, outcome=self.estimates(self.outcome, ks), strict=self.estimates(self.strict, ks)
+        )
+
+
+def _estimate(pairs: list[tuple[int, int]], k: int) -> Estimate:
+    values = [pass_at_k(n, c, k) for n, c in pairs]
+    if len(pairs) > 1:
+        interval = bootstrap_interval(values, seed=0)
+        return Estimate(k=k, mean=interval.mean, lo=interval.lo, hi=interval.hi)
+    low, high = wilson(*pairs[0])
+    return Estimate(k=k, mean=values[0], lo=1 - (1 - low) ** k, hi=1 - (1 - high) ** k)
+
+
+def wilson(n: int, c: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share: `c` right ones among `n`."""
+    share, square = c / n, _Z_95**2
+    middle = (share + square / (2 * n)) / (1 + square / n)
+    half = _Z_95 / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
+    return (0.0 if c == 0 else middle - half, 1.0 if c == n else middle + half)
+
+
+def _narrow(event: EstimateEvent, width: float | None, samples: int) -> bool:
+    """Whether the widest interval at the largest k is narrow enough; needs half the samples, or luck decides."""
+    if width is None or event.n * 2 < samples or not event.outcome:
+        return False
+    return max(e.hi - e.lo for e in (event.outcome[-1], event.strict[-1])) <= width
+
+
+async def _as_events(run: AsyncGenerator[_Event, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(run) as events:
+        async for event in events:
+            yield _NAMES[type(event)](event)
+    yield DONE
+
+
+async def _last(run: AsyncGenerator[_Event, None]) -> PassAtKAnswer:
+    answer = None
+    async with aclosing(run) as events:
+        async for event in events:
+            answer = event
+    assert isinstance(answer, PassAtKAnswer)
+    return answer
+
+
+def _posed_all(body: PassAtKRequest) -> list[Posed]:
+    if body.problem is None:
+        return [posed(None, body.texts)]
+    cells = [body.problem.model_copy(update={"seed": body.problem.seed + i}) for i in range(body.problems)]
+    return [posed(cell, None) for cell in cells]
+
+
+async def _measure(service: Service, request: Request, body: PassAtKRequest) -> AsyncGenerator[_Event, None]:
+    """One measurement: what happens, in order. The samples of one problem are drawn together."""
+    arrived = time.monotonic()
+    problems = await run_in_threadpool(_posed_all, body)
+    seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
+    draw = Draw(body.max_tokens, body.temperature, body.top_p, seed)
+    tally, wanted, early = Tally.of(len(problems)), len(problems) * body.samples, False
+    async with service.session(body.model, caller_of(request, None), draw, body.samples) as session:
+        policy = session.policy(service.engine)
+        yield PassStart(
+            request_id=request.state.request_id, policy=policy, problems=len(problems), samples=body.samples
+        )
+        async with aclosing(_samples(service, session, problems, body.samples)) as samples:
+            async for sample in samples:
+                tally.add(sample)
+                estimate = await run_in_threadpool(tally.event, body.ks)
+                yield sample
+                yield estimate
+                if _narrow(estimate, body.stop_width, wanted) and tally.total < wanted:
+                    early = True
+                    break
+        final = tally.event(body.ks)
+        yield PassAtKAnswer(
+            policy=policy,
+            n=tally.total,
+            stopped_early=early,
+            outcome=final.outcome,
+            strict=final.strict,
+            timing=timing(arrived, None),
+        )
+
+
+async def _samples(
+    service: Service, session: Session, problems: list[Posed], samples: int
+) -> AsyncGenerator[SampleEvent, None]:
+    """Every sample as it ends, problem by problem. Closing it ends those that are being drawn."""
+    for place, problem in enumerate(problems):
+        prompt_ids = session.encode(problem.prompt, "problem")
+        tasks = [asyncio.create_task(_sample(service, session, problem, prompt_ids, place, i)) for i in range(samples)]
+        try:
+            for done in asyncio.as_completed(tasks):
+                yield await done
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _sample(
+    service: Service, session: Session, problem: Posed, prompt_ids: tuple[int, ...], place: int, index: int
+) -> SampleEvent:
+    seed = derive(session.seed, place, index) % (MAX_SEED + 1)
+    written = await session.reseeded(seed).write(prompt_ids, 0, 0)
+    verdict = verify(written.text, problem.gold)
+    service.judged(session, verdict)
+    return SampleEvent(
+        problem=place,
+        sample=index,
+        seed=seed,
+        outcome=verdict.outcome,
+        verified=verdict.verified,
+        process_accuracy=verdict.process_accuracy,
+        answer=verdict.answer,
+        text=written.text,
+    )

@@ -1,0 +1,135 @@
+"""A trace while it is written: its steps judged one by one, and the whole as an answer.
+
+Joins `generation` (tokens) and the verifier (verdicts on text). No sampling and no HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Final
+
+from serving.generation.codec import Codec
+from serving.generation.completion import Token, Written
+from serving.probe.problems import Posed, rewards, step_body, verdict_body
+from serving.probe.schemas import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
+from serving.schemas import Policy
+from verifier.graphs.judge.judge import verify
+from verifier.judgement import StepStatus, StepVerdict, Verdict
+
+_STEP_MARK: Final = "efine "  # every step begins with "Define NAME as"
+_END_MARK: Final = "</solution>"
+
+
+def settled(prefix: str) -> str:
+    """A given beginning of a trace as the policy can go on from it: without trailing blanks and its last full stop."""
+    prefix = prefix.rstrip()
+    return prefix[:-1] if prefix.endswith(".") else prefix
+
+
+def prompt_with(prompt: str, prefix: str) -> str:
+    """The prompt and a settled prefix as one text."""
+    return prompt if not prefix else prompt + prefix if prefix.startswith(" ") else f"{prompt} {prefix}"
+
+
+class JudgedTrace:
+    """What one policy has written on one problem after `prefix`, and how its steps stand.
+
+    A step is complete when the next one begins or the solution ends; only complete ones are handed out.
+    """
+
+    def __init__(self, problem: Posed, prefix: str, codec: Codec) -> None:
+        self.problem = problem
+        self.prefix = prefix
+        self.written = Written()
+        self._codec = codec
+        self._given_steps = _stated(verify(prefix, problem.gold)) if prefix else []
+        self._marks = 0
+        self._sent = 0
+
+    @property
+    def text(self) -> str:
+        """The whole trace so far."""
+        return self.prefix + self.written.text
+
+    def new_steps(self) -> list[StepEvent]:
+        """The steps that have become complete since the last call."""
+        text = self.text
+        ended = self.written.finish_reason is not None or _END_MARK in text
+        marks = text.count(_STEP_MARK) + ended
+        if marks == self._marks:
+            return []
+        self._marks = marks
+        stated = _stated(verify(text, self.problem.gold))
+        complete = stated if ended else stated[:-1]
+        fresh = [self.step_event(i, step) for i, step in enumerate(complete)][self._sent :]
+        self._sent = max(self._sent, len(complete))
+        return fresh
+
+    def step_event(self, index: int, step: StepVerdict) -> StepEvent:
+        """A step with its tokens. Tokens that lie only partly in the step count as the step's."""
+        offset = len(self.prefix)
+        tokens = self.written.tokens
+        first = bisect_left(tokens, step.start - offset + 1, key=lambda token: token.decoded.end)
+        last = bisect_left(tokens, step.end - offset, key=lambda token: token.decoded.start)
+        last = max(first, last)
+        return StepEvent(
+            **dict(step_body(index, step)),
+            token_start=first,
+            token_end=last,
+            logprobs=[token.logprob for token in tokens[first:last]],
+        )
+
+    def token_bodies(self, tokens: Sequence[Token], first_index: int) -> list[TokenBody]:
+        """Tokens on the wire; `first_index` is the place of the first among all that were written."""
+        return [self._token_body(first_index + i, token) for i, token in enumerate(tokens)]
+
+    def _token_body(self, index: int, token: Token) -> TokenBody:
+        decoded, offset = token.decoded, len(self.prefix)
+        return TokenBody(
+            index=index,
+            id=decoded.id,
+            text=decoded.text,
+            start=offset + decoded.start,
+            end=offset + decoded.end,
+            logprob=token.logprob,
+            top=[
+                Alternative(id=t.token_id, text=self._codec.text_of(t.token_id), logprob=t.logprob) for t in token.top
+            ],
+        )
+
+    def verdict(self) -> Verdict:
+        """The judgement of the whole trace."""
+        return verify(self.text, self.problem.gold)
+
+    def answer(self, verdict: Verdict, policy: Policy, prompt_tokens: int, arrived: float) -> SolveAnswer:
+        """The finished trace as an answer. `arrived` is when the request came, on the monotonic clock."""
+        written = self.written
+        assert written.finish_reason is not None
+        wrong_before = any(step.status is not StepStatus.RIGHT for step in self._given_steps)
+        return SolveAnswer(
+            policy=policy,
+            problem_id=self.problem.id,
+            text=self.text,
+            tokens=self.token_bodies(written.tokens, 0),
+            steps=[self.step_event(i, step) for i, step in enumerate(verdict.steps)],
+            verdict=verdict_body(verdict),
+            rewards=rewards(verdict),
+            finish_reason=written.finish_reason,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(written.tokens),
+            recovered=verdict.outcome if wrong_before else None,
+            timing=timing(arrived, written.first_token_at),
+        )
+
+
+def timing(arrived: float, first_token_at: float | None) -> Timing:
+    """Milliseconds since `arrived`, a time of the monotonic clock."""
+    first = None if first_token_at is None else round((first_token_at - arrived) * 1000, 2)
+    return Timing(first_token_ms=first, total_ms=round((time.monotonic() - arrived) * 1000, 2))
+
+
+def _stated(verdict: Verdict) -> list[StepVerdict]:
+    """The steps that stand in the text."""
+    return [step for step in verdict.steps if step.status is not StepStatus.MISSING]

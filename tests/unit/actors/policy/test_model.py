@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+from transformers import LlamaConfig
+
+from actors.config import PolicyConfig, TokenizerConfig
+from actors.policy.model import block_parameters, build, forward_flops, load, save, total_parameters
+from actors.policy.tokenizer import build_tokenizer
+
+SMALL = PolicyConfig(layers=2, hidden=32, ffn=48, heads=4, kv_heads=2, max_positions=64)
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_generator_alone():
+    before = torch.get_rng_state()
+    a, b, c = build(SMALL, 50, 1), build(SMALL, 50, 1), build(SMALL, 50, 2)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
+    assert not torch.equal(a.model.embed_tokens.weight, c.model.embed_tokens.weight)
+
+
+def test_parameters_are_counted_with_the_tied_head_once():
+    model = build(SMALL, 50, 0)
+    attention = 32 * 32 + 2 * 32 * 16 + 32 * 32 + (32 + 16 + 16)
+    block = attention + 3 * 32 * 48 + 2 * 32
+    assert block_parameters(model) == 2 * block
+    assert total_parameters(model) == 2 * block + 50 * 32 + 32
+
+
+def test_flops_are_two_per_weight_and_four_per_visible_channel():
+    config = build(SMALL, 50, 0).config
+    weights = 2 * (32 * 32 * 2 + 2 * 32 * 16 + 3 * 32 * 48) + 50 * 32
+    assert forward_flops(config)(10) == 2 * weights + 4 * 2 * 32 * 10
+
+
+def test_flops_of_other_peoples_models_leave_out_an_untied_input_embedding():
+    tied, untied = (
+        LlamaConfig(vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+                    num_key_value_heads=2, tie_word_embeddings=tie)
+        for tie in (True, False)
+    )  # fmt: skip
+    assert forward_flops(tied)(7) == forward_flops(untied)(7) == forward_flops(build(SMALL, 50, 0).config)(7)
+
+
+def test_a_saved_policy_is_a_transformers_directory_that_loads_back(tmp_path):
+    tokenizer = build_tokenizer(TokenizerConfig(templates=("zoo",)))
+    model = build(SMALL, len(tokenizer), 3)
+    save(model, tokenizer, tmp_path)
+    names = {p.name for p in tmp_path.iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"} <= names
+    loaded = load(tmp_path)
+    assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+    assert all(torch.equal(x, y) for x, y in zip(model.parameters(), loaded.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("wrong", [{"hidden": 30}, {"kv_heads": 3}, {"layers": 0}, {"width": 3}])
+def test_a_size_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        PolicyConfig(**{"heads": 4, "hidden": 32, **wrong})

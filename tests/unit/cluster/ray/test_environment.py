@@ -1,0 +1,36 @@
+"""Where caches go and how many threads a process gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cluster.ray.environment import REPOSITORY, actor_env, cache_folder, process_env, thread_env
+
+
+def test_the_cache_lies_in_the_repository_unless_named() -> None:
+    assert cache_folder({}) == REPOSITORY / ".cache"
+    assert cache_folder({"INTERPLAY_CACHE": "/data/cache"}) == Path("/data/cache")
+
+
+def test_every_folder_lies_under_the_cache() -> None:
+    folders = [v for v in process_env(Path("/c")).values() if v.startswith("/")]
+    assert len(folders) >= 8
+    assert all(f == "/c" or f.startswith("/c/") for f in folders)
+
+
+def test_processes_are_offline_and_report_nothing() -> None:
+    env = process_env(Path("/c"))
+    assert env["HF_HUB_OFFLINE"] == env["VLLM_NO_USAGE_STATS"] == env["DO_NOT_TRACK"] == "1"
+    assert env["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_threads_are_the_cores_given_and_wait_asleep() -> None:
+    env = thread_env(3)
+    assert env["OMP_NUM_THREADS"] == env["MKL_NUM_THREADS"] == "3"
+    assert env["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert env["KMP_BLOCKTIME"] == "0"
+    assert thread_env(0)["OMP_NUM_THREADS"] == "1"
+
+
+def test_an_actor_gets_both() -> None:
+    assert actor_env(Path("/c"), 2) == process_env(Path("/c")) | thread_env(2)

@@ -1,0 +1,33 @@
+"""A run folder holds one run of one recipe, from its first work on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cluster.recipe.config import load
+from cluster.run.folder import RunFolder, RunFolderError
+from trainers.evaluation.ledger import StageRecord
+
+RECIPE = load("smoke")
+OTHER = load("smoke", ["seed=1"])
+
+
+def test_a_run_that_was_refused_before_it_worked_can_be_asked_for_otherwise(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.open(RECIPE, resume=False)  # and then the machine was too small, say
+    folder.open(OTHER, resume=False)
+    assert folder.recipe() == OTHER
+
+
+def test_a_run_that_worked_is_resumed_with_its_own_recipe_or_not_at_all(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.open(RECIPE, resume=True)
+    folder.finish(StageRecord("tokenizer", "tokenizer", 0.1))
+    with pytest.raises(RunFolderError, match="holds a run already"):
+        folder.open(RECIPE, resume=False)
+    with pytest.raises(RunFolderError, match="another recipe: seed"):
+        folder.open(OTHER, resume=True)
+    folder.open(RECIPE, resume=True)
+    assert folder.recipe() == RECIPE

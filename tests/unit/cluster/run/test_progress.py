@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cluster.run.progress import Reporter
+from trainers.controller import RunStatus
+from trainers.evaluation.ledger import StageRecord
+
+
+def test_a_warning_is_printed_once_and_what_it_says_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Reporter("demo")
+    report.begin("rl")
+    at = RunStatus("rl", 3, 60, {"reward": 0.5}, ("step 2 was not saved: [bold]disk[/bold] full",), None)
+    report.running(at)
+    report.running(at)
+    report.end(StageRecord("rl", "rl", 12.0, 1234))
+    told = capsys.readouterr().err
+    assert told.count("warning: step 2 was not saved: [bold]disk[/bold] full") == 1
+    assert "1,234 tokens" in told
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_report_is_named_only_if_the_run_wrote_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], written: bool
+) -> None:
+    if written:
+        (tmp_path / "report.html").touch()
+    Reporter("demo").finished(tmp_path)
+    assert ("report.html" in capsys.readouterr().err) is written

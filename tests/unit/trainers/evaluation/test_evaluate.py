@@ -1,0 +1,88 @@
+"""Evaluation draws reproducibly, counts what was judged, and pairs what it compares."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
+from trainers.evaluation.evaluate import (
+    EvalConfig,
+    Evaluation,
+    ProblemScore,
+    curve,
+    evaluate,
+    gain,
+    held_out,
+    powers,
+    score,
+)
+from verifier.graphs.problem import Problem
+from verifier.graphs.splits import split_of
+from verifier.judgement import AnswerStatus, Verdict
+
+CONFIG = EvalConfig.model_validate(
+    {"tasks": {"ops": [2, 3], "max_facts": 4}, "problems": 3, "target_problems": 5, "samples": 4, "max_tokens": 8}
+)
+
+
+def verdict(verified: bool) -> Verdict:
+    return Verdict(verified, float(verified), "1", AnswerStatus.RIGHT, (), None, (), 1)
+
+
+def rollout(index: int, verified: bool | None) -> Rollout:
+    completion = Completion(index, (5, 3), (-1.0, -1.0), "stop", 0, 0)
+    if verified is None:
+        return Rollout(completion, "", None, None, error="fault")
+    return Rollout(completion, "text", verdict(verified), float(verified))
+
+
+async def sample(request: GroupRequest, problem: Problem) -> RolloutGroup:
+    draw = random.Random(request.seed)
+    rollouts = tuple(rollout(i, draw.random() < 0.5) for i in range(request.group_size))
+    return RolloutGroup(request.group_id, problem, request.prompt_ids, rollouts)
+
+
+def run(seed: int = 0) -> Evaluation:
+    problems = held_out(CONFIG, target_ops=(3,), seed=1)
+    return asyncio.run(
+        evaluate(sample, "c", problems, lambda p: (1,), CONFIG, (3,), lambda group: 2.0, seed, lambda done, total: None)
+    )
+
+
+def scores(*strict: int, samples: int = 4) -> list[ProblemScore]:
+    return [ProblemScore(f"p{i}", 2, "forward", "zoo", samples, samples, c, 1.0, {}) for i, c in enumerate(strict)]
+
+
+def test_held_out_problems_are_distinct_test_problems_and_the_target_band_has_more():
+    problems = held_out(CONFIG, target_ops=(3,), seed=1)
+    assert [p.spec.op for p in problems] == [2] * 3 + [3] * 5
+    assert {split_of(p) for p in problems} == {"test"}
+    assert len({p.problem for p in problems}) == 8
+
+
+def test_the_same_seed_draws_the_same_and_a_record_survives_json():
+    assert run().scores == run().scores
+    assert run(seed=5).scores != run().scores
+    assert Evaluation.from_record(run().record()).ops([3]) == run().ops([3])
+
+
+def test_a_completion_that_the_verifier_failed_on_is_no_sample():
+    (problem, *_) = held_out(CONFIG, target_ops=(), seed=1)
+    judged = score(RolloutGroup(0, problem, (1,), (rollout(0, True), rollout(1, None), rollout(2, False))))
+    assert (judged.samples, judged.strict, judged.outcome) == (2, 1, 2)
+
+
+def test_curves_are_the_unbiased_estimate_at_powers_of_two():
+    assert powers(8) == [1, 2, 4, 8]
+    assert powers(6) == [1, 2, 4]
+    assert curve(scores(2, 0), "strict") == {"1": 0.25, "2": pytest.approx((5 / 6) / 2), "4": 0.5}
+
+
+def test_a_gain_is_paired_by_problem_and_refuses_other_problems():
+    found = gain(scores(0, 1, 2), scores(1, 2, 3), "strict", 1, seed=0)
+    assert found.mean == found.lo == found.hi == 0.25
+    with pytest.raises(AssertionError):
+        gain(scores(1), [], "strict", 1, seed=0)

@@ -1,0 +1,125 @@
+"""The report says what the stages left, in one JSON file and one page that asks for nothing from outside."""
+
+from __future__ import annotations
+
+import json
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from actors.telemetry import EventLog
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, TraceSample
+from trainers.evaluation.ledger import StageRecord
+from trainers.evaluation.page import write
+from trainers.evaluation.report import Bands, RunRecord, events_of
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import ProblemSpec
+from verifier.graphs.tell import completion_text
+
+HOSTILE = "Define <b>no</b> as <script>alert(1)</script>; so x = 1. "
+SVG = "{http://www.w3.org/2000/svg}"
+PROBLEM = generate(ProblemSpec(4), 1)
+
+
+def evaluation(strict: int) -> Evaluation:
+    scores = tuple(
+        ProblemScore(f"p{op}-{i}", op, "forward", "zoo", 4, 4, strict, 0.5, {}) for op in (2, 3) for i in (0, 1)
+    )
+    gold = completion_text(PROBLEM.solution)
+    samples = tuple(
+        TraceSample("p", op, PROBLEM.problem, PROBLEM.question, PROBLEM.solution, text)
+        for op, text in ((2, gold), (3, HOSTILE + gold), (4, gold.replace(" = ", " = 9", 1)))
+    )
+    return Evaluation("c", 1.0, 10, 2e6, 1.0, scores, samples)
+
+
+def record(events=(), before: Evaluation | None = None, after: Evaluation | None = None) -> RunRecord:
+    return RunRecord(
+        name="r",
+        recipe={"seed": 3, "description": "d"},
+        recipe_text="name: r\n",
+        bands=Bands({"id": (2, 2), "edge": (3, 3), "hard": (4, 4)}, "edge"),
+        stages=(StageRecord("rl", "rl", 2.0, 100, 1e9),),
+        before=before,
+        after=after,
+        events=tuple(events),
+    )
+
+
+def test_the_report_holds_the_grid_the_gain_and_the_counters(tmp_path):
+    events = [
+        {"event": "sync", "parity_max_abs_diff": 1e-6, "pause_s": 0.01},
+        {"event": "sync", "parity_max_abs_diff": 3e-6, "pause_s": 0.02},
+        {"event": "pool", "rollout_restarts": 1, "resent_groups": 2, "verifier_errors": 0},
+        {"event": "rl_step", "stage": "rl", "step": 1, "outcome": 0.5, "strict": 0.25,
+         "truncated": 0.1, "completions": 30, "longest": 200},
+    ]  # fmt: skip
+    content = write(tmp_path, record(events, evaluation(1), evaluation(3)))
+    assert json.loads((tmp_path / "report.json").read_text()) == content
+    assert content["wall_s"] == 2.0
+    assert content["stages"][0]["flops"] == 1e9
+    assert content["stages"][0]["paper_tokens"] == pytest.approx(5 / 3 * 30 * 200)
+    cell = content["eval"]["before"]["3"]
+    assert (cell["n_problems"], cell["n_samples"], cell["strict"]["1"], cell["outcome"]["4"]) == (2, 4, 0.25, 1.0)
+    assert content["gain"]["strict_pass@1"] == {"mean": 0.5, "lo": 0.5, "hi": 0.5}
+    assert content["rollout"]["restarts"] == 1
+    assert content["sync"]["parity_max_abs_diff"] == 3e-6
+
+
+def test_the_page_asks_for_nothing_from_outside_and_shows_model_text_as_text(tmp_path):
+    write(tmp_path, record([], evaluation(1), evaluation(3)))
+    page = (tmp_path / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "<b>no</b>" not in page
+    assert not re.findall(r'(?:src|href)\s*=\s*"(?!#)|url\((?!#)|@import', page)
+
+
+def test_every_trace_is_drawn_with_what_became_of_its_quantities(tmp_path):
+    write(tmp_path, record([], evaluation(1), evaluation(3)))
+    page = (tmp_path / "report.html").read_text()
+    drawings = [ElementTree.fromstring(svg) for svg in re.findall(r'<svg class="graph".*?</svg>', page, re.DOTALL)]
+    kinds = [{group.get("class") for group in drawing.iter(f"{SVG}g")} for drawing in drawings]
+    assert kinds[0] == {"right"}
+    assert kinds[1] == {"right", "wrong"}
+    assert "wrong" in kinds[2]
+    assert page.count(", answer right, process accuracy 1.00") == 2
+
+
+def test_an_unfinished_run_has_a_report_too(tmp_path):
+    content = write(tmp_path, record())
+    assert content["gain"] is None
+    assert content["sync"]["parity_max_abs_diff"] is None
+    write(tmp_path, record([], evaluation(1)))
+
+
+def test_a_run_that_only_pre_trained_shows_its_loss(tmp_path):
+    steps = [
+        {"event": "pretrain_step", "stage": stage, "step": step, "tokens": 100 * step, "loss": 2.0 / step}
+        for stage in ("pretrain", "more")
+        for step in (1, 2, 3)
+    ]
+    write(tmp_path, record(steps))
+    page = (tmp_path / "report.html").read_text()
+    assert "Pre-training" in page
+    assert "nats per token" in page
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path):
+    pages = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, record([], evaluation(1), evaluation(3)))
+        pages.append((tmp_path / name / "report.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_of_a_step_that_was_redone_only_the_last_record_counts(tmp_path):
+    with EventLog(tmp_path / "metrics.jsonl") as log:
+        for value in (1, 2):
+            log.write("rl_step", stage="rl", step=1, strict=value)
+            log.write("sync", version=1)
+    events = events_of(tmp_path)
+    assert [e["strict"] for e in events if e["event"] == "rl_step"] == [2]
+    assert len([e for e in events if e["event"] == "sync"]) == 2

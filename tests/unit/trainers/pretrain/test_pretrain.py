@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from actors.config import PolicyConfig, TokenizerConfig
+from actors.policy.checkpoint import CheckpointStore, Lineage
+from actors.policy.model import build, load
+from actors.policy.tokenizer import EOS, build_tokenizer, decode_with_offsets
+from trainers.config import OptimizerConfig, PretrainConfig
+from trainers.learner.learner import Learner
+from trainers.learner.process_group import form_group_of_one
+from trainers.learner.skipped import NotFinite
+from trainers.learner_group.commands import PretrainJob
+from trainers.learner_group.rank import run_pretrain
+from trainers.pretrain.pretrain import DocumentStream, document_of, pretrain
+from trainers.tasks import TaskConfig
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import ProblemSpec
+
+TOKENIZER = build_tokenizer(TokenizerConfig(templates=("zoo",)))
+POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=512)
+pytestmark = pytest.mark.timeout(120)
+LINEAGE = Lineage(run="r", stage="pretrain", step=0, parent=None, seed=0)
+
+
+def stage(**changes) -> PretrainConfig:
+    optimizer = OptimizerConfig(
+        learning_rate=1e-2, schedule="cosine", warmup_steps=2, weight_decay=0.1, zero_stage=changes.pop("zero_stage", 1)
+    )
+    settings = {"steps": 6, "documents_per_step": 4, "checkpoint_every": 3, "report_every": 1, **changes}
+    return PretrainConfig(
+        tasks=TaskConfig(ops=(2, 3), max_facts=4), microbatch_tokens=128, optimizer=optimizer, **settings
+    )
+
+
+def learner_for(config: PretrainConfig) -> Learner:
+    return Learner(build(POLICY, len(TOKENIZER), 0), TOKENIZER, config.learner_config())
+
+
+def named_weights(learner: Learner) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in learner.policy.named_parameters()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def process_group() -> None:
+    form_group_of_one()
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_document_is_the_prompt_and_the_completion_as_rl_will_see_them():
+    problem = generate(ProblemSpec(op=3, max_facts=6), 5)
+    document = document_of(problem, TOKENIZER, "solution")
+    prompt, _ = decode_with_offsets(TOKENIZER, document.token_ids[: document.loss_from])
+    rest, _ = decode_with_offsets(TOKENIZER, document.token_ids[document.loss_from :])
+    assert prompt.endswith("</question> <solution>")
+    assert rest.startswith(" Define ")
+    assert rest.endswith("</answer>[EOS]")
+    assert document.token_ids[-1] == EOS
+    assert document_of(problem, TOKENIZER, "all").loss_from == 1
+
+
+def test_batches_are_a_function_of_seed_and_step():
+    config = stage()
+    one, two = DocumentStream(config, TOKENIZER, 1), DocumentStream(config, TOKENIZER, 1)
+    one.batch(0)
+    same = zip(one.batch(3).streams, two.batch(3).streams, strict=True)
+    assert all((a.input_ids == b.input_ids).all() for a, b in same)
+    other = DocumentStream(config, TOKENIZER, 2).batch(3)
+    assert other.streams[0].input_ids.tolist() != two.batch(3).streams[0].input_ids.tolist()
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_a_killed_and_resumed_stage_ends_with_the_straight_ones_bits(tmp_path, zero_stage):
+    config = stage(zero_stage=zero_stage)
+    straight = learner_for(config)
+    job = PretrainJob(config, LINEAGE, tmp_path / "straight", 7)
+    whole = run_pretrain(job, straight, lambda p: None, never)
+
+    job = PretrainJob(config, LINEAGE, tmp_path / "broken", 7)
+    first = learner_for(config)
+    run_pretrain(job, first, lambda p: None, lambda: first.steps == 3)
+    second = learner_for(config)
+    resumed = run_pretrain(job, second, lambda p: None, never)
+    assert (resumed.step, resumed.tokens, resumed.flops) == (whole.step, whole.tokens, whole.flops)
+    store = [CheckpointStore(tmp_path / name) for name in ("straight", "broken")]
+    last = [s.get("pretrain-6") for s in store]
+    assert last[0].weight_hash == last[1].weight_hash
+    loaded = load(store[0].path("pretrain-6"))
+    assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+
+
+def test_every_zero_stage_trains_the_same():
+    ends = []
+    for zero_stage in (0, 1, 2, 3):
+        config = stage(zero_stage=zero_stage, steps=3, checkpoint_every=3)
+        learner = learner_for(config)
+        pretrain(learner, DocumentStream(config, TOKENIZER, 0), config, lambda p: None, lambda p: None)
+        with learner.gathered():
+            ends.append(named_weights(learner))
+    for other in ends[1:]:
+        for name, weight in other.items():
+            # The gradient of a key bias is rounding noise (softmax ignores it), which Adam makes steps of.
+            if not name.endswith("k_proj.bias"):
+                torch.testing.assert_close(weight, ends[0][name], rtol=0, atol=1e-4, msg=name)  # of steps of 1e-2
+
+
+def test_progress_tells_tokens_and_what_is_left():
+    config = stage(steps=2, checkpoint_every=2)
+    told = []
+    learner = learner_for(config)
+    pretrain(learner, DocumentStream(config, TOKENIZER, 0), config, told.append, lambda p: None)
+    assert [p.step for p in told] == [1, 2]
+    assert told[1].tokens > told[0].tokens > 0
+    assert told[1].eta_s == 0
+    assert told[0].loss > told[1].loss > 0
+
+
+def test_a_stage_whose_gradients_are_never_finite_stops():
+    config = stage(steps=50)
+    learner = learner_for(config)
+    with torch.no_grad():
+        learner.policy.model.norm.weight.fill_(float("inf"))
+    with pytest.raises(NotFinite, match="in a row"):
+        pretrain(learner, DocumentStream(config, TOKENIZER, 0), config, lambda p: None, lambda p: None)

@@ -1,0 +1,178 @@
+"""The loop trains on every group once, in order, whatever order groups finish in, and goes on where it was saved."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from types import SimpleNamespace
+
+import pytest
+
+from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
+from trainers.config import RlConfig
+from trainers.learner.skipped import MAX_SKIPPED, NotFinite
+from trainers.records import Batch, StepReport
+from trainers.rl.loop import LoopState, RlLoop, VerifierBroken
+from verifier.graphs.problem import Problem
+from verifier.judgement import AnswerStatus, Verdict
+
+TASKS = {"ops": [2, 3], "max_facts": 4}
+
+
+class FakePool:
+    """Draws rewards from the request's seed; `delays` shuffles the order in which groups come back."""
+
+    def __init__(self, delays: int | None = None, equal: bool = False, failing: int = 0) -> None:
+        self.order = random.Random(delays) if delays is not None else None
+        self.equal = equal
+        self.failing = failing
+        self.asked: list[GroupRequest] = []
+        self.version = 0
+
+    async def rollout(self, request: GroupRequest, problem: Problem, scheme) -> RolloutGroup:
+        self.asked.append(request)
+        if self.order is not None:
+            for _ in range(self.order.randrange(20)):
+                await asyncio.sleep(0)
+        draw = random.Random(request.seed)
+        rollouts = tuple(self._rollout(i, draw) for i in range(request.group_size))
+        return RolloutGroup(request.group_id, problem, request.prompt_ids, rollouts)
+
+    def _rollout(self, index: int, draw: random.Random) -> Rollout:
+        right = not self.equal and (index == 0 or draw.random() < 0.5) and index != 1
+        completion = Completion(index, (5, 6, 3), (-1.0, -1.0, -1.0), "stop", self.version, self.version)
+        if index < self.failing:
+            return Rollout(completion, "", None, None, error="fault")
+        verdict = Verdict(right, float(right), "1", AnswerStatus.RIGHT, (), None, (), 1)
+        return Rollout(completion, "", verdict, float(right))
+
+    async def sync(self, weights) -> list:
+        self.version = weights.version
+        return []
+
+
+class FakeLearner:
+    """Remembers what it was given; its weights are the sum of all advantages it saw."""
+
+    def __init__(self, skips: int = 0) -> None:
+        self.batches: list[Batch] = []
+        self.skips = skips
+
+    async def step(self, batch: Batch) -> StepReport:
+        self.batches.append(batch)
+        return StepReport(
+            0.0, 1.0, 1e-4, 0.0, 1.0, 0.0, 0.0, 0.0, batch.tokens, 1, 10.0, 0.1, len(self.batches) <= self.skips
+        )
+
+    async def publish(self, version: int):
+        return SimpleNamespace(version=version)
+
+
+def config(**fields) -> RlConfig:
+    base = {
+        "tasks": TASKS,
+        "steps": 4,
+        "prompts_per_step": 3,
+        "group_size": 4,
+        "max_tokens": 8,
+        "checkpoint_every": 2,
+        "learning": {"optimizer": {"learning_rate": 1e-4}},
+    }
+    return RlConfig.model_validate(base | fields)
+
+
+class Run:
+    def __init__(self, pool: FakePool | None = None, learner: FakeLearner | None = None, **fields) -> None:
+        self.pool = pool or FakePool()
+        self.learner = learner or FakeLearner()
+        self.saved: list[tuple[LoopState, float]] = []
+        self.events: list[tuple[str, dict]] = []
+
+        async def save(state: LoopState, score: float) -> None:
+            self.saved.append((state, score))
+
+        self.loop = RlLoop(
+            config(**fields),
+            7,
+            self.pool,
+            self.learner,
+            lambda problem: (1, 2),
+            (3,),
+            lambda group: 100.0,
+            save,
+            lambda event, **values: self.events.append((event, values)),
+        )
+
+    def go(self) -> Run:
+        asyncio.run(self.loop.run())
+        return self
+
+
+def test_every_step_learns_from_all_its_groups_and_saves_when_due():
+    run = Run().go()
+    assert run.loop.state.step == 4
+    assert len(run.learner.batches) == 4
+    assert [state.step for state, _ in run.saved] == [2, 4]
+    assert [v["step"] for e, v in run.events if e == "rl_step"] == [1, 2, 3, 4]
+    assert [(v["completions"], v["longest"]) for e, v in run.events if e == "rl_step"] == [(12, 5)] * 4
+    assert run.loop.state.flops == 4 * (10.0 + 3 * 100.0)
+    assert len({r.group_id for r in run.pool.asked}) == len(run.pool.asked) == 12
+
+
+def test_the_order_in_which_groups_finish_changes_nothing_that_is_learned():
+    straight, shuffled = Run(FakePool()).go(), Run(FakePool(delays=3)).go()
+    for a, b in zip(straight.learner.batches, shuffled.learner.batches, strict=True):
+        for s, t in zip(a.streams, b.streams, strict=True):
+            assert s.advantage.tolist() == t.advantage.tolist()
+            assert s.input_ids.tolist() == t.input_ids.tolist()
+
+
+def test_a_restored_loop_asks_what_the_straight_one_asked():
+    straight = Run(curriculum="edge").go()
+    resumed = Run(curriculum="edge")
+    resumed.loop.restore(straight.saved[0][0])
+    resumed.pool.version = 2  # the loop expects the engines at the step it was restored to
+    resumed.go()
+    assert [r for r in straight.pool.asked if r.group_id >= 6] == resumed.pool.asked
+    assert resumed.loop.state == straight.loop.state
+
+
+def test_groups_without_a_gradient_are_replaced_within_bounds_and_never_trained_on():
+    run = Run(FakePool(equal=True), refills=2, steps=1).go()
+    assert len(run.pool.asked) == 9
+    assert run.learner.batches == []
+    assert run.loop.state.step == 1
+    assert run.loop.buffer.counts()["dropped"] == 9
+
+
+def test_with_staleness_the_next_step_is_drawn_while_this_one_learns():
+    run = Run(FakePool(delays=1), max_staleness=1).go()
+    assert run.loop.state.step == 4
+    assert len(run.pool.asked) == 12
+    assert run.loop.buffer.counts()["consumed"] == 12
+
+
+def test_asking_to_stop_saves_after_the_step_and_returns():
+    run = Run()
+    run.loop.stopping = False
+    told = run.loop.emit
+
+    def stop_after_first(event, **values):
+        told(event, **values)
+        run.loop.stopping = True
+
+    run.loop.emit = stop_after_first
+    run.go()
+    assert run.loop.state.step == 1
+    assert [state.step for state, _ in run.saved] == [1]
+
+
+def test_a_verifier_that_fails_often_stops_the_run_rather_than_teach():
+    with pytest.raises(VerifierBroken, match="12 of 12"):
+        Run(FakePool(failing=4)).go()
+
+
+def test_a_few_steps_without_a_finite_gradient_are_left_out_and_too_many_in_a_row_stop_the_run():
+    assert Run(learner=FakeLearner(skips=MAX_SKIPPED), steps=12).go().loop.state.step == 12
+    with pytest.raises(NotFinite, match="11 steps in a row"):
+        Run(learner=FakeLearner(skips=11), steps=12).go()

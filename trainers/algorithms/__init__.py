@@ -1,0 +1,1 @@
+"""Losses and advantages: pure arithmetic on tokens and rewards."""

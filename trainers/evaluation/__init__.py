@@ -1,0 +1,1 @@
+"""Held-out evaluation, the report of a run, and the ledger of what it cost."""

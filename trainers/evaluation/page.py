@@ -1,0 +1,191 @@
+"""The report as one static HTML page: figures as inline SVG, no script, no outside request.
+
+Only how it looks; every number comes from `trainers.evaluation.report`, every verdict on a trace from `verifier`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+
+from trainers.evaluation.evaluate import TraceSample
+from trainers.evaluation.report import RunRecord, summary
+from verifier.graphs.draw import verdict_svg
+from verifier.graphs.judge.gold import prepare
+from verifier.graphs.judge.judge import verify
+from verifier.judgement import Verdict
+
+_BEFORE, _AFTER, _OUTCOME, _CUT_OFF = "#8a8f98", "#1f6feb", "#c4892b", "#cf222e"
+_STYLE: Any = {
+    "svg.hashsalt": "interplay",  # the same figures, the same bytes
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e6ea",
+    "axes.axisbelow": True,
+}
+
+
+def page(run: RunRecord, content: Mapping[str, Any]) -> str:
+    """The whole page. All text from models and recipes is escaped by the template."""
+    environment = Environment(
+        loader=PackageLoader("trainers.evaluation", "."), autoescape=True, undefined=StrictUndefined
+    )
+    with mpl.rc_context(_STYLE):
+        figures = {
+            "loss": _loss([e for e in run.events if e["event"] == "pretrain_step"]),
+            "training": _training([e for e in run.events if e["event"] == "rl_step"]),
+            "curves": _curves(content["bands"]),
+            "stages": _stages(content["stages"]),
+        }
+    samples = run.after.samples if run.after is not None else ()
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        content=content,
+        figures=figures,
+        traces=[_trace(sample) for sample in samples],
+        target=run.bands.target,
+    )
+
+
+def write(run_dir: Path, run: RunRecord) -> dict[str, Any]:
+    """Write both reports into the run folder; returns the content of `report.json`."""
+    content = summary(run)
+    (run_dir / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    (run_dir / "report.html").write_text(page(run, content), encoding="utf-8")
+    return content
+
+
+def _svg(figure: Figure) -> Markup:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    return Markup(out.getvalue()[out.getvalue().index("<svg") :])  # noqa: S704  # matplotlib's own output
+
+
+def _loss(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Loss over the tokens of pre- and mid-training, a line per stage."""
+    if not steps:
+        return None
+    figure = Figure(figsize=(7.2, 2.2))
+    axis: Axes = figure.subplots()
+    for stage in dict.fromkeys(s["stage"] for s in steps):
+        told = [s for s in steps if s["stage"] == stage and s["loss"] is not None]
+        axis.plot([s["tokens"] for s in told], [s["loss"] for s in told], label=stage, linewidth=1.4)
+    axis.set_xlabel("tokens")
+    axis.set_ylabel("loss, nats per token")
+    axis.set_yscale("log")
+    axis.legend(frameon=False)
+    return _svg(figure)
+
+
+def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Shares of the rollouts over the learner steps."""
+    if not steps:
+        return None
+    figure = Figure(figsize=(7.2, 2.6))
+    rates: Axes = figure.subplots()
+    xs = [s["step"] for s in steps]
+    shares = (
+        ("outcome", "answer right", _OUTCOME),
+        ("strict", "process verified", _AFTER),
+        ("truncated", "cut off", _CUT_OFF),
+    )
+    for key, label, colour in shares:
+        values = [s[key] for s in steps]
+        rates.plot(xs, values, color=colour, alpha=0.3, linewidth=0.8)
+        rates.plot(xs, _smooth(values), color=colour, label=label, linewidth=1.8)
+    rates.set_xlabel("learner step")
+    rates.set_ylabel("share of rollouts")
+    rates.set_ylim(0, 1)
+    rates.legend(frameon=False)
+    return _svg(figure)
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """Exponential moving average over about ten steps, so that the trend shows through the noise."""
+    smooth: list[float] = []
+    for value in values:
+        smooth.append(value if not smooth else 0.9 * smooth[-1] + 0.1 * value)
+    return smooth
+
+
+def _curves(bands: Mapping[str, Any]) -> Markup | None:
+    """pass@k per band, before and after, strict solid and outcome dashed, with 95% bands on strict."""
+    shown = {b: c for b, c in bands.items() if "before" in c or "after" in c}
+    if not shown:
+        return None
+    figure = Figure(figsize=(2.6 * len(shown), 2.6))
+    axes = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    for axis, (band, content) in zip(axes, shown.items(), strict=True):
+        for name, colour in (("before", _BEFORE), ("after", _AFTER)):
+            if name in content:
+                _curve(axis, content[name], name, colour)
+        low, high = content["ops"][0], content["ops"][-1]
+        axis.set_title(f"{band} (op {low}-{high})" if low != high else f"{band} (op {low})", fontsize=9)
+        axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+        axis.set_xlabel("k")
+        axis.set_ylim(0, 1)
+    axes[0].set_ylabel("pass@k")
+    axes[0].legend(frameon=False, fontsize=7)
+    return _svg(figure)
+
+
+def _curve(axis: Axes, curves: Mapping[str, Any], name: str, colour: str) -> None:
+    ks = [int(key.removeprefix("pass@")) for key in curves["strict"]]
+    strict = list(curves["strict"].values())
+    axis.plot(ks, [i["mean"] for i in strict], color=colour, marker="o", markersize=3, label=f"{name}, verified")
+    axis.fill_between(ks, [i["lo"] for i in strict], [i["hi"] for i in strict], color=colour, alpha=0.15, linewidth=0)
+    outcome = [i["mean"] for i in curves["outcome"].values()]
+    axis.plot(ks, outcome, color=colour, linestyle="--", linewidth=1, label=f"{name}, answer")
+
+
+def _stages(stages: Sequence[Mapping[str, Any]]) -> Markup:
+    figure = Figure(figsize=(7.2, 0.3 * len(stages) + 0.7))
+    axis: Axes = figure.subplots()
+    names = [s["name"] for s in stages][::-1]
+    axis.barh(names, [s["seconds"] for s in stages][::-1], color=_AFTER, height=0.6)
+    axis.set_xlabel("seconds")
+    return _svg(figure)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """A sample as the page shows it: `pieces` are (text, status or "", reason), in order and nothing left out."""
+
+    sample: TraceSample
+    verdict: Verdict
+    pieces: list[tuple[str, str, str]]
+    graph: Markup
+
+
+def _trace(sample: TraceSample) -> _Trace:
+    gold = prepare(sample.problem, sample.question, sample.solution)
+    verdict = verify(sample.text, gold)
+    graph = Markup(verdict_svg(gold, verdict))  # noqa: S704  # escapes all names itself
+    return _Trace(sample, verdict, _pieces(sample.text, verdict), graph)
+
+
+def _pieces(text: str, verdict: Verdict) -> list[tuple[str, str, str]]:
+    spans = {(s.start, s.end): (s.status.value, s.reason) for s in verdict.steps if s.end > s.start}
+    cuts = sorted({0, len(text), *(c for span in spans for c in span)})
+    pieces = []
+    for start, end in pairwise(cuts):
+        inside = next((v for (a, b), v in spans.items() if a <= start and end <= b), ("", ""))
+        pieces.append((text[start:end], *inside))
+    return pieces

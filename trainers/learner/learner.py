@@ -1,0 +1,380 @@
+"""The learner: one rank of a DeepSpeed engine behind four verbs - step, publish, save, load.
+
+Algorithm-blind: it sees packed tokens with advantage, loss weight, behaviour log-probability and version, and applies
+the loss it was made with. Pre-training, mid-training and RL run in the same object. It publishes no checkpoint
+itself (that is `actors.policy.checkpoint`) and knows neither rollouts nor how it was started.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+
+from actors.policy.model import forward_flops, load, save
+from actors.weights.version import WeightVersion, publish_model
+from trainers.algorithms.losses import TokenStreams, mismatch_correction, policy_loss
+from trainers.config import LearnerConfig, OptimizerConfig
+from trainers.learner.attention import PACKED, layout_of
+from trainers.learner.optimizer_state import OptimizerState, load_optimizer, save_optimizer
+from trainers.learner.process_group import deepspeed
+from trainers.records import Batch, StepReport, Stream
+
+
+class PackedPolicy(nn.Module):
+    """The policy as the engine runs it: a stream in, log-probabilities and entropies of its targets out."""
+
+    def __init__(self, policy: Qwen2ForCausalLM) -> None:
+        super().__init__()
+        self.policy = policy
+        policy.set_attn_implementation(PACKED)
+        cast("Any", policy).lm_head = Float32Head(cast("nn.Parameter", policy.lm_head.weight))
+
+    def forward(self, stream: Stream) -> tuple[Tensor, Tensor]:
+        """Log-probability (with gradient) and entropy (without) of each target, [N] float32."""
+        device = self.policy.device
+        hidden = self.policy.model(
+            input_ids=_tensor(stream.input_ids, device)[None],
+            position_ids=_tensor(stream.positions, device)[None],
+            attention_mask={"full_attention": None},
+            use_cache=False,
+            layout=layout_of(stream, device),
+        ).last_hidden_state[0]
+        sources = hidden.index_select(0, _tensor(stream.sources, device))
+        logprobs = torch.log_softmax(self.policy.lm_head(sources), dim=-1)
+        with torch.no_grad():
+            entropy = -(logprobs.exp() * logprobs).sum(-1)
+        return logprobs.gather(1, _tensor(stream.targets, device)[:, None]).squeeze(1), entropy
+
+
+class Float32Head(nn.Module):
+    """The language model head, always in float32: bfloat16 logits cost more accuracy than all else together.
+
+    A module, because that is what ZeRO-3 gathers parameters for.
+    """
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits [N, vocabulary]."""
+        return nn.functional.linear(hidden.float(), self.weight.float())
+
+
+class GuardedAdamW(torch.optim.AdamW):
+    """AdamW that leaves weights and states alone when a gradient is not finite on any rank, and counts it.
+
+    With `clip_to` it also clips, which DeepSpeed does itself under ZeRO; `norm` is then the norm before.
+    """
+
+    skipped = 0
+    clip_to: float | None = None
+    norm = math.nan
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One update, or none."""
+        if self.clip_to is not None:
+            parameters = [p for group in self.param_groups for p in group["params"]]
+            self.norm = nn.utils.clip_grad_norm_(parameters, self.clip_to).item()
+        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+        finite = torch.stack([g.isfinite().all() for g in gradients]).all().int() if gradients else torch.tensor(1)
+        if dist.get_world_size() > 1:
+            dist.all_reduce(finite, op=dist.ReduceOp.MIN)
+        if finite.item():
+            super().step()
+        else:
+            self.skipped += 1
+
+
+class Learner:
+    """One rank. Needs an initialised process group (`trainers.learner_group.rank` or `form_group_of_one` makes one).
+
+    `policy` is taken over; `reference` is only read and only needed with a KL penalty.
+    """
+
+    def __init__(
+        self,
+        policy: Qwen2ForCausalLM,
+        tokenizer: PreTrainedTokenizerFast,
+        config: LearnerConfig,
+        reference: Qwen2ForCausalLM | None = None,
+    ) -> None:
+        if config.loss.kl and reference is None:
+            raise ValueError("a KL penalty needs the reference policy")
+        self.config = config
+        self.tokenizer = tokenizer
+        self.rank = dist.get_rank()
+        self.world_size = dist.get_world_size()
+        self.steps = 0
+        self.version = 0
+        self._forward = forward_flops(policy.config)
+        self.optimizer = GuardedAdamW(
+            _decay_groups(policy, config.optimizer.weight_decay),
+            lr=0.0,
+            betas=config.optimizer.betas,
+            fused=True,
+        )
+        if config.optimizer.zero_stage == 0:
+            self.optimizer.clip_to = config.optimizer.gradient_norm
+        module = PackedPolicy(policy)
+        made = deepspeed.initialize(model=module, optimizer=self.optimizer, config=_deepspeed(config.optimizer))
+        self.engine: Any = made[0]
+        self.device: torch.device = self.engine.device
+        self.reference = PackedPolicy(reference).to(self.device).eval() if reference is not None else None
+
+    def step(self, batch: Batch) -> StepReport:
+        """One step: an optimiser update for each minibatch. Every rank is called with the same batch."""
+        started = time.monotonic()
+        skipped_before = self._skipped
+        rate = self.config.optimizer.rate_at(self.steps, self.config.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        olds = self._old_logprobs(batch) if len(batch.minibatches) > 1 else None
+        sums = _Sums()
+        for number, minibatch in enumerate(batch.minibatches):
+            self._update(minibatch, olds[number] if olds else None, sums)
+        self.steps += 1
+        return self._report(batch, sums, rate, self._skipped - skipped_before, started)
+
+    def publish(self, version: int) -> WeightVersion | None:
+        """Put the weights into the object store as `version` (rank 0; the others return None).
+
+        From now on tokens drawn by older versions count as another policy's.
+        """
+        self.version = version
+        with self.gathered():
+            return publish_model(version, self.policy) if self.rank == 0 else None
+
+    def gathered(self) -> AbstractContextManager[Any]:
+        """Within it rank 0 can read all parameters whole; a collective under ZeRO-3, free otherwise."""
+        return deepspeed.zero.GatheredParameters(
+            list(self.policy.parameters()), enabled=self.config.optimizer.zero_stage == 3
+        )
+
+    def agree(self, flag: bool) -> bool:
+        """Rank 0's flag, on every rank."""
+        return bool(self._from_rank_0(flag))
+
+    def _everywhere(self, flag: bool) -> bool:
+        """Whether the flag is set on every rank; no rank goes on before all have come here."""
+        flags = torch.tensor(int(flag), device=self.device)
+        if self.world_size > 1:
+            dist.all_reduce(flags, op=dist.ReduceOp.MIN)
+        return bool(flags.item())
+
+    def _from_rank_0(self, value: Any) -> Any:
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    @property
+    def policy(self) -> Qwen2ForCausalLM:
+        """The model under training."""
+        return self.engine.module.policy
+
+    def save(self, directory: Path | None) -> None:
+        """Write the transformers files (rank 0) and `resume/` (every rank its own optimiser part).
+
+        Only rank 0 need know the directory; the others wait for its word. Raises OSError on every rank when the disk
+        refuses any of them.
+        """
+        directory = Path(self._from_rank_0(str(directory)))
+        problem = None
+        with self.gathered():
+            if self.rank == 0:
+                problem = _disk_error(lambda: save(self.policy, self.tokenizer, directory))
+        problem = problem or _disk_error(lambda: save_optimizer(directory, self._optimizer_state(), self.steps))
+        if not self._everywhere(problem is None):
+            raise problem or OSError(f"another rank could not write to {directory}")
+
+    def load(self, directory: Path) -> None:
+        """Continue exactly from what `save` wrote: weights, optimiser states, step.
+
+        Raises ResumeError where the directory was written by another number of ranks or holds no optimiser.
+        """
+        self._load_weights(load(directory).state_dict())
+        self.steps = load_optimizer(directory, self._optimizer_state())
+        dist.barrier()
+
+    def _optimizer_state(self) -> OptimizerState:
+        """The tensors that the optimiser updates on this rank; under ZeRO-3 only DeepSpeed lists them all."""
+        masters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        if self.config.optimizer.zero_stage == 3:
+            masters = self.engine.optimizer.fp32_partitioned_groups_flat
+        return OptimizerState(self.optimizer, masters, self.rank, self.world_size)
+
+    def _load_weights(self, tensors: dict[str, Tensor]) -> None:
+        for name, parameter in self.policy.named_parameters():
+            with (
+                deepspeed.zero.GatheredParameters(
+                    [parameter], modifier_rank=0, enabled=self.config.optimizer.zero_stage == 3
+                ),
+                torch.no_grad(),
+            ):
+                parameter.copy_(tensors[name])
+
+    @property
+    def _skipped(self) -> int:
+        """Updates left out so far: DeepSpeed looks at the gradients under ZeRO in float32, the guard otherwise."""
+        return self.engine.skipped_steps + self.optimizer.skipped
+
+    def _old_logprobs(self, batch: Batch) -> list[list[Tensor]]:
+        self.engine.eval()
+        with torch.no_grad():
+            olds = [[self.engine(stream)[0] for stream in self._share(streams)] for streams in batch.minibatches]
+        return olds
+
+    def _share(self, streams: Sequence[Stream]) -> list[Stream]:
+        """This rank's streams; ranks that would be short repeat a stream with no weight, since all must take part."""
+        rounds = -(-len(streams) // self.world_size)
+        own = list(streams[self.rank :: self.world_size])
+        return own + [_weightless(streams[0])] * (rounds - len(own))
+
+    def _update(self, streams: Sequence[Stream], olds: Sequence[Tensor] | None, sums: _Sums) -> None:
+        self.engine.train()
+        for number, stream in enumerate(self._share(streams)):
+            loss = self._loss(stream, olds[number] if olds else None, sums)
+            self.engine.backward(loss * self.world_size)  # DeepSpeed averages gradients over ranks; ours are sums
+        self.engine.step()
+        norm = self.engine.get_global_grad_norm()
+        sums.gradient_norm = float(self.optimizer.norm if norm is None else norm)
+
+    def _loss(self, stream: Stream, old: Tensor | None, sums: _Sums) -> Tensor:
+        logprob, entropy = self.engine(stream)
+        old = logprob.detach() if old is None else old
+        assert old is not None
+        behaviour = _tensor(stream.behaviour_logprob, self.device)
+        differs = _tensor(stream.version, self.device) < self.version
+        if self.config.optimizer.precision != "float32" and self.config.loss.objective != "cross_entropy":
+            differs = torch.ones_like(differs)
+        losses = policy_loss(
+            TokenStreams(
+                logprob=logprob,
+                old_logprob=old,
+                advantage=_tensor(stream.advantage, self.device),
+                weight=_tensor(stream.weight, self.device),
+                correction=mismatch_correction(old, behaviour, differs, self.config.mismatch_cap),
+                reference_logprob=self._reference_logprob(stream),
+            ),
+            self.config.loss,
+        )
+        sums.add(stream, losses.loss, losses.kl, losses.clipped, entropy, (old - behaviour).abs())
+        return losses.loss
+
+    def _reference_logprob(self, stream: Stream) -> Tensor | None:
+        if not self.config.loss.kl or self.reference is None:
+            return None
+        with torch.no_grad():
+            return self.reference(stream)[0]
+
+    def _report(self, batch: Batch, sums: _Sums, rate: float, skipped: int, started: float) -> StepReport:
+        totals = sums.over_ranks(self.device)
+        predicted = max(1, int(totals["predicted"]))
+        mismatch = self.config.loss.objective != "cross_entropy"
+        return StepReport(
+            loss=totals["loss"] / len(batch.minibatches),
+            gradient_norm=sums.gradient_norm,
+            learning_rate=rate,
+            kl=totals["kl"] / predicted,
+            entropy=totals["entropy"] / predicted,
+            clip_fraction=totals["clipped"] / predicted,
+            mismatch_max=totals["mismatch_max"] if mismatch else 0.0,
+            mismatch_mean=totals["mismatch"] / predicted if mismatch else 0.0,
+            tokens=batch.tokens,
+            predicted=predicted,
+            flops=self._flops(batch),
+            seconds=time.monotonic() - started,
+            skipped=skipped,
+        )
+
+    def _flops(self, batch: Batch) -> float:
+        """Three passes' worth for training, one more for each of old and reference log-probabilities."""
+        passes = 3 + (len(batch.minibatches) > 1) + bool(self.config.loss.kl)
+        config = self.policy.config
+        head = 2.0 * config.vocab_size * config.hidden_size
+        flops = 0.0
+        for stream in batch.streams:
+            context = stream.visible_pairs / stream.tokens
+            flops += stream.tokens * (self._forward(context) - head) + len(stream.targets) * head
+        return passes * flops
+
+
+class _Sums:
+    """Sums over the tokens of this rank's streams."""
+
+    def __init__(self) -> None:
+        self.gradient_norm = math.nan
+        self.parts: list[Tensor] = []
+        self.worst: list[Tensor] = []
+
+    def add(self, stream: Stream, loss: Tensor, kl: Tensor, clipped: Tensor, entropy: Tensor, mismatch: Tensor) -> None:
+        if not stream.weight.any():
+            return
+        count = torch.tensor(float(len(stream.targets)), device=loss.device)
+        self.parts.append(torch.stack([loss.detach(), kl, clipped.float(), entropy.sum(), mismatch.sum(), count]))
+        self.worst.append(mismatch.max())
+
+    def over_ranks(self, device: torch.device) -> dict[str, float]:
+        sums = torch.stack(self.parts).double().sum(0) if self.parts else torch.zeros(6, dtype=torch.double)
+        worst = torch.stack(self.worst).max() if self.worst else torch.tensor(0.0)
+        sums, worst = sums.to(device), worst.to(device)
+        if dist.get_world_size() > 1:
+            dist.all_reduce(sums)
+            dist.all_reduce(worst, op=dist.ReduceOp.MAX)
+        names = ("loss", "kl", "clipped", "entropy", "mismatch", "predicted")
+        return dict(zip(names, sums.tolist(), strict=True)) | {"mismatch_max": worst.item()}
+
+
+def _disk_error(write: Callable[[], None]) -> OSError | None:
+    """What the disk had against it, if anything."""
+    try:
+        write()
+    except OSError as error:
+        return error
+    except SafetensorError as error:  # safetensors' own name for it
+        return OSError(str(error))
+    return None
+
+
+def _tensor(array: Any, device: torch.device) -> Tensor:
+    return torch.tensor(array, device=device)
+
+
+def _weightless(stream: Stream) -> Stream:
+    return replace(stream, weight=stream.weight * 0)
+
+
+def _decay_groups(policy: Qwen2ForCausalLM, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices with decay; norms and biases without."""
+    matrices = [p for p in policy.parameters() if p.ndim > 1]
+    others = [p for p in policy.parameters() if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _deepspeed(config: OptimizerConfig) -> dict[str, Any]:
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": config.gradient_norm if config.zero_stage else 0.0,
+        "zero_optimization": {"stage": config.zero_stage, "overlap_comm": False},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "bf16": {"enabled": config.precision == "bfloat16"},
+        "steps_per_print": None,
+        "wall_clock_breakdown": False,
+    }

@@ -1,0 +1,1 @@
+"""All ranks of the learner under Ray Train, behind one handle."""

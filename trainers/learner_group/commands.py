@@ -1,0 +1,200 @@
+"""Between the learner's handle and its ranks: the verbs, and the queue actor that carries them.
+
+Pure waiting and counting: nothing here starts a process, computes, or touches a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import ray
+
+from actors.policy.checkpoint import Lineage
+from trainers.config import PretrainConfig
+
+if TYPE_CHECKING:
+    from trainers.pretrain.pretrain import TrainingProgress
+
+
+_RESTARTED: Final = "a learner process died; the group was restarted"
+
+
+class LearnerLost(RuntimeError):
+    """The learner's processes died, or never came up; the message names the first cause known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainJob:
+    """A pre- or mid-training stage as the workers run it; it continues from its own last checkpoint if there is one."""
+
+    config: PretrainConfig
+    lineage: Lineage
+    checkpoints: Path
+    data_seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimiser step on a batch in the object store."""
+
+    batch: ray.ObjectRef[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Put the weights into the object store."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Write a checkpoint's files."""
+
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Continue from a checkpoint's files."""
+
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the worker."""
+
+
+Verb = Step | Publish | Save | Load | PretrainJob | Stop
+
+
+class CommandQueue:
+    """An asyncio Ray actor between the handle and the ranks: one verb at a time, to all, answered by all.
+
+    A rank that joins again means that the group was restarted and forgot what it had learned. Whoever asks says which
+    life of the group is meant: the open verb, and every later one for that life, is answered with LearnerLost.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._lives = 0
+        self._serial = 0
+        self._verb: Verb | None = None
+        self._ranks: dict[int, int] = {}  # rank -> pid
+        self._answers: dict[int, Any] = {}
+        self._open = False
+        self._end: LearnerLost | None = None
+        self._interrupted = False
+        self._progress: list[TrainingProgress] = []
+        self._all_told = False
+        self._changed = asyncio.Condition()
+
+    async def join(self, rank: int, pid: int) -> int:
+        """A rank reports for work; returns the serial number of the last verb, which it must not run."""
+        async with self._changed:
+            if isinstance(self._verb, Stop):  # posted while the group was restarting
+                return self._serial - 1
+            if rank in self._ranks or len(self._ranks) == self.workers:
+                self._ranks.clear()
+                if self._open:
+                    self._settle(LearnerLost(_RESTARTED))
+            self._ranks[rank] = pid
+            if len(self._ranks) == self.workers:
+                self._lives += 1
+            self._changed.notify_all()
+            return self._serial
+
+    async def pids(self) -> tuple[int, ...]:
+        """The processes of the ranks, in rank order."""
+        return tuple(self._ranks[rank] for rank in sorted(self._ranks))
+
+    async def joined(self) -> int | LearnerLost:
+        """Wait for all ranks; which life of the group this is (from 1), or why it will not live (again)."""
+        async with self._changed:
+            await self._all_up()
+            return self._end or self._lives
+
+    async def ask(self, verb: Verb, life: int) -> Any:
+        """Give a verb to all ranks; rank 0's answer once all have answered, or the exception that took its place."""
+        async with self._changed:
+            await self._all_up()
+            if self._end is not None:
+                return self._end
+            if self._lives != life:
+                return LearnerLost(_RESTARTED)
+            self._give(verb)
+            await self._changed.wait_for(lambda: not self._open)
+            return self._answers[0]
+
+    async def post(self, verb: Verb) -> None:
+        """Give a verb to all ranks without waiting."""
+        async with self._changed:
+            self._give(verb)
+
+    async def verb_after(self, serial: int) -> tuple[int, Verb]:
+        """For ranks: the next verb and its serial number."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._serial > serial)
+            assert self._verb is not None
+            return self._serial, self._verb
+
+    async def answer(self, rank: int, serial: int, answer: Any) -> None:
+        """For ranks: the result of a verb. Those of a verb that is settled are dropped."""
+        async with self._changed:
+            if serial != self._serial or not self._open:
+                return
+            self._answers[rank] = answer
+            if len(self._answers) == self.workers:
+                self._open = False
+                self._changed.notify_all()
+
+    async def tell(self, progress: TrainingProgress) -> None:
+        """For rank 0: progress of a pre-training stage."""
+        async with self._changed:
+            self._progress.append(progress)
+            self._changed.notify_all()
+
+    async def progress_after(self, seen: int) -> list[TrainingProgress]:
+        """TrainingProgress told after the first `seen` reports; waits for some. Empty when all has been told."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._progress) > seen or self._all_told)
+            return self._progress[seen:]
+
+    async def told(self) -> None:
+        """The stage is over: no more progress."""
+        async with self._changed:
+            self._all_told = True
+            self._changed.notify_all()
+
+    async def interrupt(self) -> None:
+        """Remember that a long verb is to end early."""
+        self._interrupted = True
+
+    async def interrupted(self) -> bool:
+        """For rank 0: whether to end early."""
+        return self._interrupted
+
+    async def close(self, cause: str | None) -> None:
+        """The Ray Train run is over; an open verb will not be answered."""
+        async with self._changed:
+            self._end = LearnerLost(cause or "the learner was stopped")
+            if self._open:
+                self._settle(self._end)
+            self._changed.notify_all()
+
+    async def _all_up(self) -> None:
+        await self._changed.wait_for(lambda: self._end is not None or len(self._ranks) == self.workers)
+
+    def _give(self, verb: Verb) -> None:
+        self._serial += 1
+        self._verb, self._answers, self._open = verb, {}, True
+        self._changed.notify_all()
+
+    def _settle(self, error: LearnerLost) -> None:
+        self._answers = {0: error}
+        self._open = False
+        self._changed.notify_all()

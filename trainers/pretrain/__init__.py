@@ -1,0 +1,1 @@
+"""Next-token training on gold traces: pre-training and mid-training."""

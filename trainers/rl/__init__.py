@@ -1,0 +1,1 @@
+"""The RL stage: its loop, its curriculum, its buffer."""

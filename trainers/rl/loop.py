@@ -1,0 +1,258 @@
+"""The RL controller's loop: one learner step after another, as a list of named steps.
+
+Control plane only: it moves requests, rollouts and versions, never tensors. Policy version t is what the learner holds
+before step t. Staleness S lets the groups of step t be drawn by version t - S or newer; synchronous training is S = 0
+of the same path. Every group is named by its slot (step, place, attempt), and slot and run seed determine its problem
+and its draws, so a group that is sent again is the same group, and a resumed run asks what the unbroken one asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Protocol
+
+from actors.records import GroupRequest, RolloutGroup, Sampling
+from actors.seeds import derive
+from actors.weights.version import WeightVersion
+from actors.workers.rollout import SyncReport
+from trainers.algorithms.advantages import has_signal
+from trainers.config import RlConfig
+from trainers.learner.packing import pack
+from trainers.learner.skipped import SkipLimit
+from trainers.records import Batch, StepReport
+from trainers.rl.buffer import GroupBuffer, Slot
+from trainers.rl.curriculum import Curriculum
+from verifier.graphs.problem import Problem
+from verifier.rewards import Scheme
+
+VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops rather than learn from what is left
+
+
+class Pool(Protocol):
+    """What the loop needs of `actors.workers.pool.WorkerPool`."""
+
+    async def rollout(self, request: GroupRequest, problem: Problem, scheme: Scheme) -> RolloutGroup:
+        """Sample one prompt and judge every completion."""
+        ...
+
+    async def sync(self, weights: WeightVersion) -> Sequence[SyncReport]:
+        """Bring every serving worker to a published version and prove it."""
+        ...
+
+
+class Learner(Protocol):
+    """What the loop needs of `trainers.learner_group.handle.LearnerGroup`."""
+
+    async def step(self, batch: Batch) -> StepReport:
+        """One optimiser step. Raises LearnerLost."""
+        ...
+
+    async def publish(self, version: int) -> WeightVersion:
+        """Put the weights where rollout workers can fetch them. Raises LearnerLost."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopState:
+    """What a checkpoint keeps of the loop, besides the weights and the optimiser."""
+
+    step: int = 0
+    curriculum: tuple[tuple[float, float], ...] = ()
+    tokens: int = 0
+    flops: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """All that was sampled for one step: the groups to train on and every group that was judged for it."""
+
+    trained: list[RolloutGroup]
+    judged: list[RolloutGroup]
+    seconds: float
+
+
+class VerifierBroken(RuntimeError):
+    """The verifier failed on more completions than can be put down to one odd text."""
+
+
+class RlLoop:
+    """One RL stage.
+
+    `cost` gives the FLOPs of drawing a group, `save` writes a checkpoint of a state with a score, `emit` takes an
+    event for metrics.jsonl.
+    """
+
+    def __init__(
+        self,
+        config: RlConfig,
+        seed: int,
+        pool: Pool,
+        learner: Learner,
+        encode: Callable[[Problem], tuple[int, ...]],
+        stop_token_ids: tuple[int, ...],
+        cost: Callable[[RolloutGroup], float],
+        save: Callable[[LoopState, float], Awaitable[None]],
+        emit: Callable[..., None],
+    ) -> None:
+        self.config = config
+        self.seed = seed
+        self.pool = pool
+        self.learner = learner
+        self.encode = encode
+        self.stop_token_ids = stop_token_ids
+        self.cost = cost
+        self.save = save
+        self.emit = emit
+        self.stopping = False
+        self.restore(LoopState())
+
+    def restore(self, state: LoopState) -> None:
+        """Take up a state: nothing of what is in flight survives, since it belongs to later steps."""
+        self.state = state
+        self.curriculum = Curriculum(self.config.tasks.mixture(), self.seed, self.config.curriculum)
+        if state.curriculum:
+            self.curriculum.restore(state.curriculum)
+        self.buffer = GroupBuffer(self.config.max_staleness)
+        self._tasks: dict[int, asyncio.Task[list[RolloutGroup]]] = {}
+        self._scores: list[float] = []
+        self._skip_limit = SkipLimit()
+
+    async def run(self) -> None:
+        """Train until the last step, or until `stopping` is set; the state is saved either way.
+
+        Expects the pool to serve version `state.step`.
+        """
+        try:
+            while self.state.step < self.config.steps and not self.stopping:
+                self._dispatch()
+                drawn = await self._drawn()
+                learned, learn_s = await self._learn(drawn)
+                sync_s = await self._sync()
+                self._advance(drawn, learned)
+                self._tell(drawn, learned, learn_s, sync_s)
+                if self.state.step % self.config.checkpoint_every == 0:
+                    await self._save()
+            if self._scores:
+                await self._save()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Cancel what is being generated for later steps."""
+        for task in self._tasks.values():
+            task.cancel()
+        self._tasks.clear()
+
+    def _dispatch(self) -> None:
+        """Start the groups of this step and, within the staleness bound, of the next ones."""
+        last = min(self.state.step + self.config.max_staleness, self.config.steps - 1)
+        for step in range(self.state.step, last + 1):
+            if step not in self._tasks:
+                self._tasks[step] = asyncio.create_task(self._groups(step))
+
+    async def _groups(self, step: int) -> list[RolloutGroup]:
+        places = range(self.config.prompts_per_step)
+        judged = await asyncio.gather(*(self._place(step, place) for place in places))
+        return [group for groups in judged for group in groups]
+
+    async def _place(self, step: int, place: int) -> list[RolloutGroup]:
+        """Sample until a group has a gradient or the refills are spent; returns all that was judged."""
+        judged: list[RolloutGroup] = []
+        for attempt in range(1 + self.config.refills):
+            slot = Slot(step, place, attempt)
+            problem = self.curriculum.problem(step, place, attempt)
+            self.buffer.reserve(slot)
+            group = judged_only(await self.pool.rollout(self._request(slot, problem), problem, self.config.reward))
+            judged.append(group)
+            if has_signal(group.rollouts, self.config.learning.token_credit):
+                self.buffer.ready(slot, group)
+                break
+            self.buffer.drop(slot)
+        return judged
+
+    def _request(self, slot: Slot, problem: Problem) -> GroupRequest:
+        config = self.config
+        number = (slot.step * config.prompts_per_step + slot.place) * (1 + config.refills) + slot.attempt
+        sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=self.stop_token_ids)
+        draw = derive(self.seed, "rollout", slot.step, slot.place, slot.attempt)
+        return GroupRequest(number, draw, self.encode(problem), config.group_size, sampling)
+
+    async def _drawn(self) -> Drawn:
+        started = time.monotonic()
+        judged = await self._tasks.pop(self.state.step)
+        asked = len(judged) * self.config.group_size
+        failed = asked - sum(len(g.rollouts) for g in judged)
+        if failed > max(1, VERIFIER_ERROR_SHARE * asked):
+            raise VerifierBroken(f"the verifier failed on {failed} of {asked} completions of step {self.state.step}")
+        return Drawn(self.buffer.consume(self.state.step), judged, time.monotonic() - started)
+
+    async def _learn(self, drawn: Drawn) -> tuple[StepReport | None, float]:
+        """One optimiser step on the groups that have a gradient; none when no group has. Raises NotFinite."""
+        started = time.monotonic()
+        if not drawn.trained:
+            return None, 0.0
+        report = await self.learner.step(pack(drawn.trained, self.config.learning, self.config.max_tokens))
+        self._skip_limit.see(report)
+        return report, time.monotonic() - started
+
+    async def _sync(self) -> float:
+        started = time.monotonic()
+        version = await self.learner.publish(self.state.step + 1)
+        for report in await self.pool.sync(version):
+            self.emit("sync", **asdict(report))
+        return time.monotonic() - started
+
+    def _advance(self, drawn: Drawn, learned: StepReport | None) -> None:
+        passes = [[r.verdict is not None and r.verdict.verified for r in g.rollouts] for g in drawn.judged]
+        self.curriculum.report([g.problem.spec for g in drawn.judged], passes)
+        self._scores.append(fmean(p for group in passes for p in group))
+        self.state = LoopState(
+            step=self.state.step + 1,
+            curriculum=tuple(self.curriculum.state()),
+            tokens=self.state.tokens + (learned.tokens if learned else 0),
+            flops=self.state.flops + (learned.flops if learned else 0.0) + sum(map(self.cost, drawn.judged)),
+        )
+
+    async def _save(self) -> None:
+        await self.save(self.state, fmean(self._scores))
+        self._scores = []
+
+    def _tell(self, drawn: Drawn, learned: StepReport | None, learn_s: float, sync_s: float) -> None:
+        self.emit(
+            "rl_step",
+            step=self.state.step,
+            **_statistics(drawn),
+            **(asdict(learned) if learned else {}),
+            generate_s=drawn.seconds,
+            learn_s=learn_s,
+            sync_s=sync_s,
+            step_s=drawn.seconds + learn_s + sync_s,
+            groups=self.buffer.counts(),
+        )
+
+
+def judged_only(group: RolloutGroup) -> RolloutGroup:
+    """The group without the completions that the verifier failed on: an exception is never a reward."""
+    return replace(group, rollouts=tuple(r for r in group.rollouts if r.reward is not None))
+
+
+def _statistics(drawn: Drawn) -> dict[str, float]:
+    rollouts = [r for g in drawn.judged for r in g.rollouts]
+    lengths = [len(g.prompt_ids) + len(r.completion.token_ids) for g in drawn.judged for r in g.rollouts]
+    verdicts = [r.verdict for r in rollouts if r.verdict is not None]
+    return {
+        "reward": fmean(r.reward for r in rollouts if r.reward is not None),
+        "strict": fmean(v.verified for v in verdicts),
+        "outcome": fmean(v.outcome for v in verdicts),
+        "process_accuracy": fmean(v.process_accuracy for v in verdicts),
+        "completion_tokens": fmean(len(r.completion.token_ids) for r in rollouts),
+        "truncated": fmean(r.completion.finish_reason == "length" for r in rollouts),
+        "no_gradient": 1 - len(drawn.trained) / len(drawn.judged),
+        "judged_groups": len(drawn.judged),
+        "completions": len(rollouts),
+        "longest": max(lengths),
+    }

@@ -1,0 +1,139 @@
+"""An RL stage under the controller: a learner, the loop, its checkpoints, and coming back from a lost learner.
+
+What touches disks and processes on behalf of `trainers.rl.loop`; the loop itself stays arithmetic on records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
+from actors.policy.tokenizer import end_of_text, load_tokenizer
+from trainers.config import RlConfig
+from trainers.evaluation.ledger import sampling_flops
+from trainers.learner_group.commands import LearnerLost
+from trainers.learner_group.handle import MAX_LEARNER_LOSSES, LearnerGroup, Placement
+from trainers.learner_group.rank import MAX_FAILED_SAVES, LearnerPlan
+from trainers.pretrain.pretrain import encode_prompt
+from trainers.rl.loop import LoopState, Pool, RlLoop
+
+LOOP_STATE: Final = f"{RESUME}/loop.json"
+
+
+class RlRunner:
+    """One RL stage; `train` runs it to its end, `close` frees the learner.
+
+    `origin` is the lineage of step 0: the run, the stage's name and seed, and the checkpoint in `store` to start from.
+    """
+
+    def __init__(
+        self,
+        origin: Lineage,
+        config: RlConfig,
+        store: CheckpointStore,
+        placement: Placement,
+        pool: Pool,
+        emit: Callable[..., None],
+    ) -> None:
+        from actors.policy.model import config_of, forward_flops
+
+        assert origin.parent is not None, "RL starts from a policy"
+        self.origin = origin
+        self.config = config
+        self.store = store
+        self.emit = emit
+        self._pool = pool
+        parent = store.path(origin.parent)
+        self._learner = LearnerGroup(_learner_plan(config, parent), placement)
+        tokenizer = load_tokenizer(parent)
+        self.loop = RlLoop(
+            config,
+            origin.seed,
+            pool,
+            self._learner,
+            lambda problem: encode_prompt(problem, tokenizer),
+            (end_of_text(tokenizer),),
+            partial(sampling_flops, forward=forward_flops(config_of(parent))),
+            self._save,
+            self._tell,
+        )
+        self._failed_saves = 0
+
+    async def train(self) -> LoopState:
+        """Run the loop from the stage's last good checkpoint, or from the parent, over deaths of the learner.
+
+        Returns the final state, short of the last step only when the loop was asked to stop. Raises LearnerLost.
+        """
+        await self._learner.start()
+        for losses in range(MAX_LEARNER_LOSSES + 1):
+            try:
+                await self._restore()
+                await self.loop.run()
+                return self.loop.state
+            except LearnerLost as error:
+                self._tell("learner_lost", cause=str(error))
+                if losses == MAX_LEARNER_LOSSES:
+                    raise
+                await self._learner.revive()
+        raise AssertionError("the last loss is raised")
+
+    async def close(self) -> None:
+        """End the learner's processes."""
+        self.loop.abandon()
+        await self._learner.stop()
+
+    async def _restore(self) -> None:
+        """Bring learner, loop and engines to the last good checkpoint of the stage; the parent if there is none."""
+        last = self.store.latest(self.origin.stage)
+        if last is None:
+            self.loop.restore(LoopState())
+        else:
+            path = self.store.path(last.id)
+            await self._learner.load(path)
+            self.loop.restore(_read_state(path))
+            self._tell("resumed", checkpoint=last.id, step=last.step)
+        version = await self._learner.publish(self.loop.state.step)
+        for report in await self._pool.sync(version):
+            self._tell("sync", **asdict(report))
+
+    async def _save(self, state: LoopState, score: float) -> None:
+        """Publish a checkpoint of the learner and the loop. A full disk costs a checkpoint, not the run, at first."""
+        reached = {"step": state.step, "tokens": state.tokens, "flops": state.flops, "score": score}
+        lineage = self.origin.model_copy(update=reached)
+        here = asyncio.get_running_loop()
+
+        def write(directory: Path) -> None:
+            asyncio.run_coroutine_threadsafe(self._learner.save(directory), here).result()
+            (directory / LOOP_STATE).write_text(json.dumps(asdict(state)), encoding="utf-8")
+
+        try:
+            manifest = await asyncio.to_thread(self.store.publish, lineage, write)
+        except CheckpointWriteError as error:
+            self._failed_saves += 1
+            self._tell("save_failed", step=state.step, cause=str(error), in_a_row=self._failed_saves)
+            if self._failed_saves >= MAX_FAILED_SAVES:
+                raise
+        else:
+            self._failed_saves = 0
+            self._tell("checkpoint", id=manifest.id, step=state.step, weight_hash=manifest.weight_hash, score=score)
+            self.store.retain(self.origin.stage, self.config.keep_last)
+
+    def _tell(self, event: str, **fields: Any) -> None:
+        self.emit(event, stage=self.origin.stage, **fields)
+
+
+def _learner_plan(config: RlConfig, parent: Path) -> LearnerPlan:
+    learning = config.learning
+    return LearnerPlan(learning.learner_config(config.steps), parent, parent, reference=parent if learning.kl else None)
+
+
+def _read_state(checkpoint: Path) -> LoopState:
+    record = json.loads((checkpoint / LOOP_STATE).read_text(encoding="utf-8"))
+    curriculum = tuple((float(a), float(b)) for a, b in record.pop("curriculum"))
+    return LoopState(curriculum=curriculum, **record)

@@ -1,0 +1,1 @@
+"""The independent solver: solves a problem by its text alone, without its graph."""
