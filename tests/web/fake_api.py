@@ -22,7 +22,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from fastapi.staticfiles import StaticFiles
 
 from serving import schemas
-from serving.probe.routes import schemas as probe
+from serving.probe import schemas as probe
 
 WEB = Path(__file__).resolve().parents[2] / "serving" / "web"
 CSP = (  # as `serving.http.guard` sends it
