@@ -1,17 +1,17 @@
 /* Ties the page together: settings and link, the problem, the views, keys and shortcuts. */
 
-import { fillAgainst } from "./against.js";
-import { ApiError, Client } from "./api.js";
-import { CompareView } from "./compare.js";
-import { byId } from "./dom.js";
-import { DEFAULTS, read, write } from "./link.js";
-import { listen } from "./keyboard.js";
-import { fillModels } from "./models.js";
-import { empty, failure } from "./notices.js";
-import { PassView } from "./pass.js";
-import { showProblem, specOf } from "./problem.js";
-import { SolveView } from "./solve.js";
-import { TrainingView } from "./training.js";
+import { fillAgainst } from "./settings/against.js";
+import { ApiError, Client } from "./server/api.js";
+import { CompareView } from "./views/compare.js";
+import { byId } from "./elements/dom.js";
+import { DEFAULTS, read, write } from "./settings/link.js";
+import { listen } from "./settings/keyboard.js";
+import { fillModels } from "./settings/models.js";
+import { empty, failure } from "./elements/notices.js";
+import { PassView } from "./views/pass.js";
+import { showProblem, specOf } from "./settings/problem.js";
+import { SolveView } from "./views/solve.js";
+import { TrainingView } from "./views/training.js";
 
 const VIEW = { solve: SolveView, compare: CompareView, training: TrainingView, pass: PassView };
 const VERB = { solve: "Solve", compare: "Compare", training: "Ask all checkpoints", pass: "Estimate" };

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.web.conftest import Fake, Opener
 
-CSS = Path(__file__).resolve().parents[2] / "serving" / "web" / "base.css"
+CSS = Path(__file__).resolve().parents[2] / "serving" / "web" / "style" / "base.css"
 VIEWS = [
     "#solve?model=demo@0&go=1&step=1&heat=1",
     "#compare?model=demo@0&other=demo@100&go=1",

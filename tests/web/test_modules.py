@@ -11,7 +11,7 @@ def test_events_survive_any_cut_of_the_bytes(open_page: Opener) -> None:
     page = open_page()
     wanted = page.evaluate(
         """async () => {
-          const { events } = await import("/static/stream.js");
+          const { events } = await import("/static/server/stream.js");
           const text = "event: start\\r\\ndata: {\\"a\\":\\"é\\u{1F600}\\"}\\r\\n\\r\\n: beat\\n\\n"
             + "event: token\\ndata: 1\\ndata: 2\\n\\ndata: [DONE]\\n\\n";
           const bytes = new TextEncoder().encode(text);
@@ -39,7 +39,7 @@ def test_a_link_read_back_gives_the_same_settings(open_page: Opener) -> None:
     page = open_page()
     assert page.evaluate(
         """async () => {
-          const { DEFAULTS, VIEWS, read, write } = await import("/static/link.js");
+          const { DEFAULTS, VIEWS, read, write } = await import("/static/settings/link.js");
           const some = { number: [0, 1, -1, 0.3, 9007199254740991], boolean: [true, false],
             string: ["", "demo@40", "a&b=c #?%é 1\\n2"] };
           let state = 1;
@@ -66,7 +66,7 @@ def test_offsets_count_code_points(open_page: Opener) -> None:
     page = open_page()
     assert page.evaluate(
         """async () => {
-          const { Answer } = await import("/static/answer.js");
+          const { Answer } = await import("/static/answer/answer.js");
           const answer = new Answer({ graph: { nodes: [] } });
           answer.start({ policy: null, prefix: "\\u{1F600} " });
           const tokens = [{ text: "ab\\u{1F601}", start: 2, end: 5 }, { text: "cd", start: 5, end: 7 }];

@@ -128,7 +128,10 @@ def test_an_impossible_problem_is_refused_in_words(visit: Opener) -> None:
 
 def test_the_page_is_whole_in_the_package() -> None:
     web = Path(__file__).resolve().parents[2] / "serving" / "web"
-    named = re.findall(r'(?:href|src)="static/([^"]+)"', (web / "index.html").read_text())
-    named += [name for path in web.glob("*.js") for name in re.findall(r'from "\./([^"]+)"', path.read_text())]
-    assert {name for name in named if not (web / name).is_file()} == set()
-    assert {path.name for path in web.iterdir()} == {*named, "index.html"}
+    named = {
+        (web / name).resolve()
+        for name in re.findall(r'(?:href|src)="static/([^"]+)"', (web / "index.html").read_text())
+    }
+    for path in web.rglob("*.js"):
+        named |= {(path.parent / name).resolve() for name in re.findall(r'from "(\.[^"]+)"', path.read_text())}
+    assert {path for path in web.rglob("*") if path.is_file()} == {*named, web / "index.html"}

@@ -120,8 +120,8 @@ def test_model_text_is_never_markup(open_page: Opener) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     shown = page.evaluate(
         """async () => {
-          const { TraceView } = await import("/static/trace.js");
-          const { Answer } = await import("/static/answer.js");
+          const { TraceView } = await import("/static/answer/trace.js");
+          const { Answer } = await import("/static/answer/answer.js");
           const evil = "<img src=x onerror=alert(1)> \\u{1F600} Define <b>x</b> as y.";
           const answer = new Answer({ graph: { nodes: [] }, answer: 1 });
           answer.chars = Array.from(evil);

@@ -1,7 +1,7 @@
 /* Draws a dependency graph as SVG from the layers and the order that the server gives. Lays out nothing itself. */
 
-import { h, svg } from "./dom.js";
-import { STATUS } from "./status.js";
+import { h, svg } from "../elements/dom.js";
+import { STATUS } from "../elements/status.js";
 
 const WIDE = { width: 178, height: 46, gapX: 16, gapY: 36, chars: 26, lines: 1, whereChars: 30, valueY: 20 };
 const NARROW = { width: 110, height: 74, gapX: 8, gapY: 34, chars: 16, lines: 2, whereChars: 17, valueY: 66 };

@@ -1,6 +1,6 @@
 /* The problem on the page: the question as a headline, the facts below it. */
 
-import { h } from "./dom.js";
+import { h } from "../elements/dom.js";
 
 /** The cell and seed that settings ask for, as the API spells it; `ahead` problems further on. */
 export function specOf({ op, mode, template, seed, facts }, ahead = 0) {

@@ -1,6 +1,6 @@
 /* Whom Compare sets against the first checkpoint: a select each, and a button for one more. */
 
-import { byId, h } from "./dom.js";
+import { byId, h } from "../elements/dom.js";
 import { others } from "./link.js";
 import { groups } from "./models.js";
 

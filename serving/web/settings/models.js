@@ -1,8 +1,8 @@
 /* The lists of checkpoints: aliases first, then the checkpoints in the order of training. */
 
-import { byId, h } from "./dom.js";
+import { byId, h } from "../elements/dom.js";
 import { others } from "./link.js";
-import { failure } from "./notices.js";
+import { failure } from "../elements/notices.js";
 
 const label = (card) => (card.alias_of ? `${card.id} (${card.alias_of})` : card.id);
 

@@ -1,6 +1,6 @@
 /* The state of one answer while it streams: text, tokens, steps, verdict. Pure data, no elements. */
 
-import { isWrong } from "./status.js";
+import { isWrong } from "../elements/status.js";
 
 /** Offsets of the API count code points; a JavaScript string counts UTF-16 units. `chars` bridges the two. */
 export class Answer {

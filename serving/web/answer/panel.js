@@ -1,10 +1,10 @@
 /* One answer on the page: the graph, the verdict in words, the trace, and who gave it. Used by every view. */
 
-import { h, percent } from "./dom.js";
+import { h, percent } from "../elements/dom.js";
 import { GraphView } from "./graph.js";
 import { TraceView } from "./trace.js";
-import { failure } from "./notices.js";
-import { STATUS, gradeOf, icon } from "./status.js";
+import { failure } from "../elements/notices.js";
+import { STATUS, gradeOf, icon } from "../elements/status.js";
 
 /** `onOpen(index)` tells which step is open (-1: none), `onEdit(prefix)` asks to go on from an edited trace. */
 export class AnswerPanel {

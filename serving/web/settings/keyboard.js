@@ -1,6 +1,6 @@
 /* Shortcuts, dialogs, theme and the copy buttons. */
 
-import { byId, h } from "./dom.js";
+import { byId, h } from "../elements/dom.js";
 import { others, write } from "./link.js";
 
 const SHORTCUTS = [

@@ -1,8 +1,8 @@
 /* The table of the view "Training": quantities down, checkpoints across, the verdict of each step in the cells. */
 
-import { h, percent } from "./dom.js";
+import { h, percent } from "../elements/dom.js";
 import { labelOf } from "./graph.js";
-import { STATUS, gradeOf, icon } from "./status.js";
+import { STATUS, gradeOf, icon } from "../elements/status.js";
 
 /** Built once per problem; `fill` writes a column, so that slider and focus stay where they are. */
 export class Matrix {

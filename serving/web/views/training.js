@@ -1,10 +1,10 @@
 /* The view "Training": one problem, answered by every kept checkpoint of a run; a slider walks through them. */
 
-import { Answer } from "./answer.js";
-import { h, percent } from "./dom.js";
-import { Matrix } from "./matrix.js";
-import { training } from "./models.js";
-import { AnswerPanel } from "./panel.js";
+import { Answer } from "../answer/answer.js";
+import { h, percent } from "../elements/dom.js";
+import { Matrix } from "../answer/matrix.js";
+import { training } from "../settings/models.js";
+import { AnswerPanel } from "../answer/panel.js";
 import { framed, question, stream } from "./solve.js";
 
 const cache = new Map(); // weights, problem and sampling -> Answer; a permanent checkpoint answers the same for ever

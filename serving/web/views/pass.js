@@ -1,14 +1,14 @@
 /* The view "pass@k": estimates with intervals while samples arrive, and every sample to look at. */
 
-import { Answer } from "./answer.js";
-import { bars } from "./bars.js";
-import { h, percent } from "./dom.js";
-import { write } from "./link.js";
-import { empty, failure } from "./notices.js";
-import { AnswerPanel } from "./panel.js";
-import { specOf } from "./problem.js";
+import { Answer } from "../answer/answer.js";
+import { bars } from "../answer/bars.js";
+import { h, percent } from "../elements/dom.js";
+import { write } from "../settings/link.js";
+import { empty, failure } from "../elements/notices.js";
+import { AnswerPanel } from "../answer/panel.js";
+import { specOf } from "../settings/problem.js";
 import { framed, question } from "./solve.js";
-import { GRADES, gradeOf, icon } from "./status.js";
+import { GRADES, gradeOf, icon } from "../elements/status.js";
 
 const KS = [1, 2, 4, 8, 16, 32, 64];
 

@@ -1,13 +1,13 @@
 /* The view "Compare": several checkpoints, one problem, one seed; aligned by graph node, with the place where they part. */
 
-import { Answer } from "./answer.js";
-import { h } from "./dom.js";
-import { GraphView } from "./graph.js";
-import { others } from "./link.js";
-import { empty, failure } from "./notices.js";
-import { verdictWords } from "./panel.js";
+import { Answer } from "../answer/answer.js";
+import { h } from "../elements/dom.js";
+import { GraphView } from "../answer/graph.js";
+import { others } from "../settings/link.js";
+import { empty, failure } from "../elements/notices.js";
+import { verdictWords } from "../answer/panel.js";
 import { question } from "./solve.js";
-import { STATUS, gradeOf, icon } from "./status.js";
+import { STATUS, gradeOf, icon } from "../elements/status.js";
 
 /** One of the four views. */
 export class CompareView {

@@ -1,8 +1,8 @@
 /* The view "Solve": one checkpoint, one problem, streamed; and going on from an edited step. */
 
-import { Answer } from "./answer.js";
-import { AnswerPanel } from "./panel.js";
-import { specOf } from "./problem.js";
+import { Answer } from "../answer/answer.js";
+import { AnswerPanel } from "../answer/panel.js";
+import { specOf } from "../settings/problem.js";
 
 const MAX_TOKENS = 1024; // more than any trace takes; the server stops at the model's own end
 

@@ -1,7 +1,7 @@
 /* What opens under a step: the reason, each token with its probability and the alternatives, and the editor. */
 
-import { h, percent } from "./dom.js";
-import { explain } from "./status.js";
+import { h, percent } from "../elements/dom.js";
+import { explain } from "../elements/status.js";
 
 /** A token in the running text, tinted by how surprising it was; below one half it is underlined as well. */
 export function heatToken(token) {

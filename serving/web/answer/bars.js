@@ -1,6 +1,6 @@
 /* pass@k as grouped bars with intervals: right answers hatched, verified ones solid. */
 
-import { percent, svg } from "./dom.js";
+import { percent, svg } from "../elements/dom.js";
 
 const [HEIGHT, LEFT, BOTTOM, TOP] = [260, 40, 34, 22];
 const y = (share) => HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);

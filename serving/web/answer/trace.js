@@ -1,8 +1,8 @@
 /* The trace as a list of steps: icon, sentence, verdict; the open step shows its reason, tokens and an editor. */
 
-import { h } from "./dom.js";
+import { h } from "../elements/dom.js";
 import { StepDetail, heatToken } from "./detail.js";
-import { STATUS, explain, icon } from "./status.js";
+import { STATUS, explain, icon } from "../elements/status.js";
 
 /** Shows an Answer. `onOpen(index)` when a step is opened or closed (-1), `onEdit(prefix)` to go on from an edit. */
 export class TraceView {
