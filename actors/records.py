@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from verifier.graphs.problem import Problem
-from verifier.judgement import Verdict
+from verifier.judgement import TraceJudgement
 
 FinishReason = Literal["stop", "length", "abort"]
 
@@ -57,7 +57,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class TokenCredit:
-    """A step's credit on the tokens [start, end) of a completion (`verifier.rewards.step_credits`)."""
+    """A step's credit on the tokens [start, end) of a completion (`verifier.judgement.StepJudgement.credit`)."""
 
     start: int
     end: int
@@ -70,7 +70,7 @@ class Rollout:
 
     completion: Completion
     text: str
-    verdict: Verdict | None
+    verdict: TraceJudgement | None
     reward: float | None
     credits: tuple[TokenCredit, ...] = ()
     error: str | None = None

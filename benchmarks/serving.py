@@ -167,7 +167,7 @@ async def _engine_side(args: argparse.Namespace) -> dict:
     from actors.engines.protocol import start_engine
     from actors.policy.tokenizer import load_tokenizer
     from actors.records import Sampling
-    from actors.seeds import derive
+    from verifier.seeds import derive
 
     store, newest = _newest(args.run_dir)
     tokenizer = load_tokenizer(store.path(newest.id))

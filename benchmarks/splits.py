@@ -19,7 +19,8 @@ from itertools import islice
 from multiprocessing import get_context
 
 from verifier.graphs.problem import Problem
-from verifier.graphs.splits import PRESETS, Split, problems_for_eval, stream
+from verifier.graphs.splits import PRESETS, problems_for_eval, stream
+from verifier.task import Split
 
 PRESET = "id2-10_uniform"
 PART = 5000

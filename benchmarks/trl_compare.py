@@ -256,11 +256,11 @@ async def our_steps(folder: Path, run: str, steps: int, pool: Any, learner: Any,
     """Generate and judge, learn, sync: the warm-up and the timed steps."""
     from actors.policy.tokenizer import EOS, load_tokenizer
     from actors.records import GroupRequest, Sampling
-    from actors.seeds import derive
     from trainers.learner.packing import pack
     from verifier.graphs.generate import generate
     from verifier.graphs.problem import ProblemSpec
-    from verifier.rewards import Scheme
+    from verifier.rewards.registry import Reward
+    from verifier.seeds import derive
 
     rows = read_prompts(folder)
     tokenizer = load_tokenizer(model_dir(folder, run))
@@ -274,7 +274,7 @@ async def our_steps(folder: Path, run: str, steps: int, pool: Any, learner: Any,
     for step in range(WARM_UP + steps):
         chosen = [(step * PROMPTS_PER_STEP + i) % PROMPTS for i in range(PROMPTS_PER_STEP)]
         requests = [GroupRequest(i, derive(0, step, i), prompts[i], GROUP, sampling) for i in chosen]
-        groups = await asyncio.gather(*(pool.rollout(r, problems[r.group_id], Scheme("strict")) for r in requests))
+        groups = await asyncio.gather(*(pool.rollout(r, problems[r.group_id], (Reward("strict"),)) for r in requests))
         await learner.step(pack(groups, our_learning(run), NEW_TOKENS[run]))
         await pool.sync(await learner.publish(step + 1))
         ends[step] = (time.monotonic(), cpu_seconds())

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 from actors.engines.protocol import EngineDead, EngineTimeout, RequestRefused
 from actors.records import Sampling
-from actors.seeds import derive
 from serving.generation.completion import Piece, Written, pieces, whole
 from serving.http.admission import Gate
 from serving.http.errors import ApiError, BadRequest, TooLarge, Unavailable
@@ -26,7 +25,8 @@ from serving.models.cache import Loaded
 from serving.models.router import Route, Router
 from serving.models.traffic_split import Canary
 from serving.schemas import MAX_SEED, MAX_TOTAL_TOKENS, Policy, SamplingUsed
-from verifier.judgement import Verdict
+from verifier.judgement import TraceJudgement
+from verifier.seeds import derive
 
 T = TypeVar("T")
 
@@ -166,9 +166,9 @@ class Service:
             async with self.router.lease(model, caller) as route:
                 yield Session(route, draw, seed, self.metrics)
 
-    def judged(self, session: Session, verdict: Verdict) -> None:
+    def judged(self, session: Session, verdict: TraceJudgement) -> None:
         """Count a verdict, and tell the canary."""
-        kind = "verified" if verdict.verified else "answer_only" if verdict.outcome else "wrong"
+        kind = "verified" if verdict.verified else "answer_only" if verdict.right else "wrong"
         self.metrics.verdicts.labels(verdict=kind).inc()
         self.canary.observe(session.route.resolved, verdict.process_accuracy)
 

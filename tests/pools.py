@@ -18,9 +18,9 @@ from tests.tiny import POLICY
 from verifier.graphs.generate import generate
 from verifier.graphs.problem import Problem, ProblemSpec
 from verifier.graphs.tell import prompt_text
-from verifier.rewards import Scheme
+from verifier.rewards.registry import Reward
 
-SCHEME = Scheme("mix", alpha=0.2)
+SCHEME = (Reward("mix", alpha=0.2),)
 SETTLE_S = 120.0
 GROUP_SIZE = 4
 

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainers.tasks import TaskConfig
-from verifier.rewards import Scheme
+from verifier.rewards.registry import Reward, Rewards
 
 Loss = Literal["dapo", "grpo", "dr_grpo", "cispo", "reinforce"]
 Objective = Loss | Literal["cross_entropy"]
@@ -137,7 +137,7 @@ class RlConfig(_Model):
     group_size: int = Field(default=8, ge=2, description="completions per prompt; one alone has no advantage")
     max_tokens: int = Field(ge=1)
     temperature: float = Field(default=1.0, gt=0)
-    reward: Scheme = Scheme("strict")
+    reward: Rewards = (Reward("strict"),)
     refills: int = Field(default=0, ge=0, description="replacements tried for a group whose rewards are all equal")
     max_staleness: int = Field(default=0, ge=0, le=8, description="versions; 0 is synchronous")
     checkpoint_every: int = Field(ge=1, description="learner steps")

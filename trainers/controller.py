@@ -29,7 +29,7 @@ from trainers.pretrain.pretrain import encode_prompt
 from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner
 from verifier.graphs.problem import Problem
-from verifier.rewards import Scheme
+from verifier.rewards.registry import Reward, Rewards
 
 WARNINGS: Final = {
     "save_failed": "step {step} was not saved ({in_a_row} in a row): {cause}",
@@ -128,10 +128,10 @@ class Controller:
             self._rl = None
             self._tell_pool(stage)
 
-    async def rollout(self, request: GroupRequest, problem: Problem, scheme: Scheme) -> RolloutGroup:
+    async def rollout(self, request: GroupRequest, problem: Problem, rewards: Rewards) -> RolloutGroup:
         """Sample one prompt and judge every completion."""
         assert self._pool is not None, "sync() comes first"
-        return await self._pool.rollout(request, problem, scheme)
+        return await self._pool.rollout(request, problem, rewards)
 
     async def sync(self, weights: WeightVersion) -> list[SyncReport]:
         """Bring every worker to a version and prove it; waits for the pool to be up."""
@@ -165,7 +165,7 @@ class Controller:
         self.events.close()
 
     async def _sample(self, request: GroupRequest, problem: Problem) -> RolloutGroup:
-        return await self.rollout(request, problem, Scheme("strict"))
+        return await self.rollout(request, problem, (Reward("strict"),))
 
     def _open_pool(self, model: Path) -> None:
         """Start the workers, once, with a model's architecture and tokenizer; the learner comes up meanwhile."""

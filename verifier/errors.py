@@ -20,3 +20,23 @@ class UnknownPreset(ValueError):
 
 class MalformedProblem(ValueError):
     """A problem's texts do not follow the grammar of the three templates."""
+
+
+class TooFewItems(ValueError):
+    """A stratum has fewer distinct items of a split than were asked for."""
+
+
+class BadJudgement(ValueError):
+    """A judge or a reward returned what is none: it counts as the verifier's error, never as a reward."""
+
+
+class BadReward(ValueError):
+    """A recipe names a reward that does not exist, or one that the task's family cannot give."""
+
+
+class BadTask(ValueError):
+    """A task that cannot be: no such family, settings that make no sense, or an object that is no task."""
+
+
+class BadImportPath(ValueError):
+    """An import path of the user's that leads nowhere; the message says which part fails."""

@@ -1,4 +1,4 @@
-"""Estimates from judged samples: unbiased pass@k, bootstrap intervals over problems, process accuracy, error types.
+"""Estimates from judged samples: unbiased pass@k and bootstrap intervals over problems.
 
 Plain Python on plain numbers. The unit of resampling is always the problem, never the sample: samples of one problem
 are not independent of one another.
@@ -7,11 +7,9 @@ are not independent of one another.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb, fsum
-
-from verifier.judgement import AnswerStatus, StepStatus, Verdict
 
 RESAMPLES = 1000
 
@@ -25,27 +23,6 @@ class Interval:
     hi: float
 
 
-@dataclass(frozen=True, slots=True)
-class PassAtK:
-    """One point of a pass@k curve: the mean over problems."""
-
-    k: int
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorShares:
-    """Shares of texts, each in [0, 1]: verified ones, those with at least one error of a kind, and the lucky guesses.
-
-    `answer` is a wrong or missing answer, `right_answer_wrong_process` a right answer under a trace that does not hold.
-    """
-
-    verified: float
-    steps: dict[StepStatus, float]
-    answer: float
-    right_answer_wrong_process: float
-
-
 def pass_at_k(n: int, c: int, k: int) -> float:
     """The unbiased estimate of pass@k from `c` right samples among `n`: 1 - C(n - c, k) / C(n, k).
 
@@ -57,17 +34,6 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if not 1 <= k <= n:
         raise ValueError(f"pass@{k} needs at least {k} samples per problem, not {n}")
     return 1.0 - comb(n - c, k) / comb(n, k)
-
-
-def pass_at_k_curve(counts: Sequence[tuple[int, int]], ks: Sequence[int]) -> tuple[PassAtK, ...]:
-    """Mean pass@k over problems for every k of `ks`; `counts` holds (samples, right samples) per problem.
-
-    Raises:
-        ValueError: no problem, or a problem with fewer samples than the largest k.
-    """
-    if not counts:
-        raise ValueError("a pass@k curve needs at least one problem")
-    return tuple(PassAtK(k, fsum(pass_at_k(n, c, k) for n, c in counts) / len(counts)) for k in ks)
 
 
 def bootstrap_interval(values: Sequence[float], seed: int, level: float = 0.95) -> Interval:
@@ -100,36 +66,3 @@ def paired_interval(before: Sequence[float], after: Sequence[float], seed: int, 
             f"a paired comparison needs the same problems on both sides, not {len(before)} and {len(after)}"
         )
     return bootstrap_interval([b - a for a, b in zip(before, after, strict=True)], seed, level)
-
-
-def process_accuracy(verdicts: Iterable[Verdict]) -> float:
-    """The paper's ProcessAcc over many texts: the mean share of gold quantities derived rightly.
-
-    Raises:
-        ValueError: no verdict.
-    """
-    shares = [verdict.process_accuracy for verdict in verdicts]
-    if not shares:
-        raise ValueError("process accuracy needs at least one verdict")
-    return fsum(shares) / len(shares)
-
-
-def error_shares(verdicts: Sequence[Verdict]) -> ErrorShares:
-    """How often which kind of error occurs: shares of texts with at least one.
-
-    Raises:
-        ValueError: no verdict.
-    """
-    if not verdicts:
-        raise ValueError("a breakdown needs at least one verdict")
-    kinds = [{step.status for step in verdict.steps} for verdict in verdicts]
-    size = len(verdicts)
-    return ErrorShares(
-        verified=sum(verdict.verified for verdict in verdicts) / size,
-        steps={status: sum(status in kind for kind in kinds) / size for status in _ERRORS},
-        answer=sum(verdict.answer_status is not AnswerStatus.RIGHT for verdict in verdicts) / size,
-        right_answer_wrong_process=sum(verdict.outcome and not verdict.verified for verdict in verdicts) / size,
-    )
-
-
-_ERRORS = tuple(status for status in StepStatus if status not in (StepStatus.RIGHT, StepStatus.DUPLICATE))

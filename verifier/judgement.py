@@ -1,18 +1,26 @@
-"""The verdict on a trace: what each step claimed, whether it holds, and where it stands in the text.
+"""The judgement of a text: whether its answer is right and, where the family can tell, what became of each step.
 
-A verdict is data. It is made by `verifier.graphs.judge.judge` and turned into numbers by `verifier.rewards`; it never
-holds an exception (a verifier fault is raised, so that it can never pass for a wrong trace).
+A judgement is data. A task makes it, `verifier.rewards` turns it into numbers, and it never holds an exception: a judge
+that fails raises, so that its failure cannot pass for a wrong answer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any
+
+from verifier.errors import BadJudgement
+
+MAX_ANSWER = 10_000  # characters
+RIGHT_CREDIT = 1.0
+WRONG_CREDIT = -1.0
 
 
 class StepStatus(StrEnum):
-    """What became of one step, or of one gold quantity that no step derives."""
+    """What became of one step, or of one needed step that the text leaves out."""
 
     RIGHT = "right"
     WRONG_VALUE = "wrong value"
@@ -31,63 +39,168 @@ class AnswerStatus(StrEnum):
     MISSING = "missing"
 
 
-class StepVerdict(NamedTuple):
-    """One step: the quantity it defines, its status, the reason in words, its span in characters [start, end).
+@dataclass(frozen=True, slots=True)
+class StepJudgement:
+    """One step: what it establishes, its status, the reason in words, its span in characters [start, end).
 
-    A MISSING quantity has no text: start == end == length of the text judged. `inherited` says that the step reads,
+    A MISSING step has no text: start == end == length of the text judged. `inherited` says that the step reads,
     directly or not, the result of a wrong step: what it got wrong may not be its own doing.
     """
 
-    node: str
+    name: str
     status: StepStatus
     reason: str
     start: int
     end: int
     inherited: bool = False
 
+    @property
+    def credit(self) -> float:
+        """What the step earns or costs by itself: RIGHT_CREDIT, WRONG_CREDIT, or 0.
+
+        On every path through a trace the first wrong step takes the blame; what reads its result earns and costs
+        nothing, because it is not that step's doing. Nothing either for repetitions and for facts that the answer does
+        not need (or stating them would pay), and for missing steps, which have no text.
+        """
+        if self.inherited or self.status in (StepStatus.DUPLICATE, StepStatus.MISSING):
+            return 0.0
+        return RIGHT_CREDIT if self.status is StepStatus.RIGHT else WRONG_CREDIT
+
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The judgement of one text against one problem.
+class Judgement:
+    """Whether a text's answer is right.
 
-    `verified` is the paper's VerifiedCorrect made sound: every needed step right, nothing false stated, answer right.
-    `process_accuracy` is the paper's ProcessAcc: the share of gold quantities derived rightly, in [0, 1]; `quantities`
-    is how many gold quantities there are.
-    `steps` are the text's steps in order, then the missing quantities; `first_error` indexes `steps`.
-    `faults` are errors outside any step (the closing equations, the answer), in words.
+    `answer` is what was found as the answer, None where there is none. `partial` is the credit in [0, 1] that a family
+    gives to answers that are nearly right; None where it gives none.
+    """
+
+    right: bool
+    answer: str | None = None
+    partial: float | None = None
+
+    @property
+    def score(self) -> float:
+        """The graded answer in [0, 1]: 0 or 1 where the family gives no partial credit."""
+        return float(self.right) if self.partial is None else self.partial
+
+    @property
+    def solved(self) -> bool:
+        """What counts as a success wherever one is counted: the whole process if the family judges it."""
+        return self.right
+
+    @property
+    def answer_status(self) -> AnswerStatus:
+        """The answer in one word."""
+        if self.right:
+            return AnswerStatus.RIGHT
+        return AnswerStatus.MISSING if self.answer is None else AnswerStatus.WRONG
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceJudgement(Judgement):
+    """The judgement of a text step by step.
+
+    `verified`: every needed step right, nothing false stated, the answer right (the paper's VerifiedCorrect made
+    sound). `process_accuracy`: the share of the `needed` steps that are right, in [0, 1] (the paper's ProcessAcc).
+    `steps` are the text's steps in order, then the missing ones; `first_error` indexes `steps`. `faults` are errors
+    outside any step, in words.
     """
 
     verified: bool
     process_accuracy: float
-    answer: str | None
-    answer_status: AnswerStatus
-    steps: tuple[StepVerdict, ...]
+    steps: tuple[StepJudgement, ...]
     first_error: int | None
     faults: tuple[str, ...]
-    quantities: int
+    needed: int
 
     @property
-    def outcome(self) -> bool:
-        """Whether the final answer is right, whatever the trace."""
-        return self.answer_status is AnswerStatus.RIGHT
+    def solved(self) -> bool:
+        """Whether the whole process is verified."""
+        return self.verified
 
     def to_record(self) -> dict[str, object]:
-        """The verdict as plain data: a row of `interplay verify`, without the problem's key."""
+        """A row of `interplay verify`, without the problem's key."""
         return {
             "verified": self.verified,
             "process_acc": self.process_accuracy,
             "answer": self.answer,
             "answer_status": self.answer_status.value,
-            "steps": [step._asdict() | {"status": step.status.value} for step in self.steps],
+            "steps": [_step_row(step) for step in self.steps],
             "first_error": self.first_error,
             "faults": list(self.faults),
         }
 
     def __str__(self) -> str:
-        """The verdict for a person: one line for the whole, one for each step, one for each fault."""
+        """The judgement for a person: one line for the whole, one for each step, one for each fault."""
         head = f"{'verified' if self.verified else 'not verified'}, process accuracy {self.process_accuracy:.3f}"
         lines = [f"{head}, answer {self.answer_status.value}{f' ({self.answer})' if self.answer else ''}"]
         for index, step in enumerate(self.steps):
             mark = ">" if index == self.first_error else " "
-            lines.append(f"{mark} {step.status.value:13} {step.node}: {step.reason}")
+            lines.append(f"{mark} {step.status.value:13} {step.name}: {step.reason}")
         return "\n".join([*lines, *(f"! {fault}" for fault in self.faults)])
+
+
+def _step_row(step: StepJudgement) -> dict[str, object]:
+    return {
+        "node": step.name,
+        "status": step.status.value,
+        "reason": step.reason,
+        "start": step.start,
+        "end": step.end,
+        "inherited": step.inherited,
+    }
+
+
+def checked(judgement: object) -> Judgement:
+    """The judgement, if it is one that can be counted. Raises BadJudgement: a user's judge may return anything."""
+    if not isinstance(judgement, Judgement):
+        raise BadJudgement(f"the judge returned {_shown(judgement)}: return a verifier.judgement.Judgement")
+    if judgement.right is not True and judgement.right is not False:
+        raise BadJudgement(f"right is {_shown(judgement.right)}: make it True or False")
+    _check_answer(judgement.answer)
+    if judgement.partial is not None:
+        check_share(judgement.partial, "partial")
+    if isinstance(judgement, TraceJudgement):
+        check_share(judgement.process_accuracy, "process_accuracy")
+    return judgement
+
+
+def _check_answer(answer: object) -> None:
+    if answer is None:
+        return
+    if not isinstance(answer, str):
+        raise BadJudgement(f"answer is {_shown(answer)}: make it a text or None")
+    if len(answer) > MAX_ANSWER:
+        raise BadJudgement(f"answer has {len(answer)} characters: keep to {MAX_ANSWER}")
+
+
+def check_share(value: object, name: str) -> float:
+    """The value as a number in [0, 1]. Raises BadJudgement: NaN, 2.0, None and True are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or not 0 <= value <= 1:
+        raise BadJudgement(f"{name} is {_shown(value)}: make it a number from 0 to 1")
+    return float(value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}... ({len(text)} characters)"
+
+
+def to_record(judgement: Judgement) -> dict[str, Any]:
+    """The judgement as plain data; `from_record` gives it back."""
+    return asdict(judgement)
+
+
+def from_record(record: Mapping[str, Any]) -> Judgement:
+    """The inverse of `to_record`."""
+    if "steps" not in record:
+        return Judgement(**record)
+    steps = tuple(_step(step) for step in record["steps"])
+    fields: dict[str, Any] = {**record, "steps": steps, "faults": tuple(record["faults"])}
+    return TraceJudgement(**fields)
+
+
+def _step(record: Mapping[str, Any]) -> StepJudgement:
+    fields: dict[str, Any] = {**record, "status": StepStatus(record["status"])}
+    return StepJudgement(**fields)

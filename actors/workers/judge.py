@@ -11,16 +11,18 @@ import asyncio
 import os
 from bisect import bisect_left
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
 from actors.policy.tokenizer import decode_with_offsets, load_tokenizer
 from actors.records import Completion, Rollout, TokenCredit
-from verifier.graphs.judge.judge import Gold, prepare, verify
+from verifier.graphs.family import gold_of, item_of
+from verifier.graphs.judge.judge import verify
 from verifier.graphs.problem import Problem
-from verifier.rewards import Scheme, reward, step_credits
+from verifier.judgement import TraceJudgement
+from verifier.rewards.registry import Rewards, reward
+from verifier.task import Address, Stratum
 
 
 class RewardWorker:
@@ -36,11 +38,11 @@ class RewardWorker:
     async def health(self) -> None:
         """Answers."""
 
-    async def judge(self, problem: Problem, completions: Sequence[Completion], scheme: Scheme) -> tuple[Rollout, ...]:
+    async def judge(self, problem: Problem, completions: Sequence[Completion], rewards: Rewards) -> tuple[Rollout, ...]:
         """The completions as rollouts, in order."""
         rollouts: list[Rollout] = []
         for completion in completions:
-            rollouts.append(judge(self._tokenizer, problem, completion, scheme))
+            rollouts.append(judge(self._tokenizer, problem, completion, rewards))
             await asyncio.sleep(0)  # let a health probe in
         return tuple(rollouts)
 
@@ -48,15 +50,16 @@ class RewardWorker:
         """Nothing is held."""
 
 
-def judge(tokenizer: PreTrainedTokenizerFast, problem: Problem, completion: Completion, scheme: Scheme) -> Rollout:
+def judge(tokenizer: PreTrainedTokenizerFast, problem: Problem, completion: Completion, rewards: Rewards) -> Rollout:
     """Decode, verify, reward and map the credits to tokens; a verifier's exception becomes the rollout's error."""
     if completion.finish_reason == "abort":  # the engine's doing, not the policy's
         return Rollout(completion, "", None, None, error="the engine gave the completion up")
     text = ""
     try:
         text, spans = decode_with_offsets(tokenizer, completion.token_ids)
-        verdict = verify(text, _gold(problem.problem, problem.question, problem.solution))
-        value = 0.0 if completion.finish_reason == "length" else reward(verdict, scheme)
+        verdict = verify(text, gold_of(problem))
+        item = item_of(problem, Address(Stratum(()), 0, 0, "train"))
+        value = 0.0 if completion.finish_reason == "length" else reward(verdict, item, text, rewards)
         credits = token_credits(step_credits(verdict), spans)
     except Exception as error:  # whatever it is, a verifier's fault must not pass for a wrong trace
         return Rollout(completion, text, None, None, error=f"{type(error).__name__}: {error}")
@@ -76,6 +79,6 @@ def token_credits(
     return tuple(TokenCredit(first, last, credit) for first, last, credit in placed if first < last)
 
 
-@lru_cache(maxsize=1024)
-def _gold(problem: str, question: str, solution: str) -> Gold:
-    return prepare(problem, question, solution)
+def step_credits(judgement: TraceJudgement) -> tuple[tuple[int, int, float], ...]:
+    """(char start, char end, credit) of the steps that earn or cost something, in text order."""
+    return tuple((step.start, step.end, step.credit) for step in judgement.steps if step.credit)

@@ -35,7 +35,7 @@ from actors.workers.supervisor import (
     in_a_line,
 )
 from verifier.graphs.problem import Problem
-from verifier.rewards import Scheme
+from verifier.rewards.registry import Rewards
 
 _JUDGE_TRIES: Final = 3
 _RPC_MARGIN_S: Final = 10.0  # beyond the deadlines that the worker itself keeps
@@ -133,14 +133,14 @@ class WorkerPool:
         self._count_workers()
         return list(driver.reports)
 
-    async def rollout(self, request: GroupRequest, problem: Problem, scheme: Scheme) -> RolloutGroup:
+    async def rollout(self, request: GroupRequest, problem: Problem, rewards: Rewards) -> RolloutGroup:
         """Sample one prompt and judge every completion; rollouts in index order.
 
         Raises RequestRefused if the prompt cannot be served, and NoWorkersLeft with the first cause.
         """
         judged: dict[int, Rollout] = {}
         while len(judged) < request.group_size:
-            judging = _Judging(self, problem, scheme)
+            judging = _Judging(self, problem, rewards)
             try:
                 kept = await self._sample(request, judged, judging)
                 judged = kept | await judging.finish()
@@ -171,7 +171,7 @@ class WorkerPool:
             self._meters.add("interplay_groups_resent_total")
         return have
 
-    async def judge(self, problem: Problem, completions: Sequence[Completion], scheme: Scheme) -> tuple[Rollout, ...]:
+    async def judge(self, problem: Problem, completions: Sequence[Completion], rewards: Rewards) -> tuple[Rollout, ...]:
         """Judge completions of one problem on some reward worker, on another if it is lost.
 
         Completions that no worker survives are returned with an error, like those the verifier raises on.
@@ -181,7 +181,7 @@ class WorkerPool:
             lease: Lease[Any] | None = None
             try:
                 async with self._reward.lease(self._patience_s) as lease, asyncio.timeout(self._config.judge_timeout_s):
-                    return self._count(await lease.worker.judge.remote(problem, tuple(completions), scheme))
+                    return self._count(await lease.worker.judge.remote(problem, tuple(completions), rewards))
             except WORKER_ERRORS as error:
                 assert lease is not None
                 timed_out = isinstance(error, TimeoutError)
@@ -233,10 +233,10 @@ class WorkerPool:
 class _Judging:
     """Judges one group's completions in the order they land, one call at a time: what lands meanwhile goes together."""
 
-    def __init__(self, pool: WorkerPool, problem: Problem, scheme: Scheme) -> None:
+    def __init__(self, pool: WorkerPool, problem: Problem, rewards: Rewards) -> None:
         self._pool = pool
         self._problem = problem
-        self._scheme = scheme
+        self._rewards = rewards
         self._landed: list[Completion] = []
         self._judged: dict[int, Rollout] = {}
         self._task: asyncio.Task[None] | None = None
@@ -260,7 +260,7 @@ class _Judging:
     async def _work(self) -> None:
         while self._landed:
             batch, self._landed = self._landed, []
-            for rollout in await self._pool.judge(self._problem, batch, self._scheme):
+            for rollout in await self._pool.judge(self._problem, batch, self._rewards):
                 self._judged[rollout.completion.index] = rollout
 
 

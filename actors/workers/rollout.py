@@ -18,9 +18,9 @@ from typing import Final
 from actors.config import EngineConfig
 from actors.engines.protocol import Engine, start_engine
 from actors.records import Completion, GroupRequest
-from actors.seeds import derive
 from actors.weights.parity import max_abs_diff
 from actors.weights.version import WeightVersion
+from verifier.seeds import derive
 
 _GATHER_S: Final = 0.02
 

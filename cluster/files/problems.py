@@ -15,17 +15,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cluster.errors import UserError
 from cluster.files import jsonl
-from verifier.graphs.mixture import Budget, Cell, Mixture, scaled
+from verifier.graphs.mixture import Budget, Mixture
+from verifier.graphs.mixture import by_tokens as by_mean_tokens
 from verifier.graphs.problem import Problem, Quantity
-from verifier.graphs.splits import Split, mean_length, problem_at
+from verifier.graphs.splits import mean_length, problem_at
 from verifier.graphs.tell import training_text
+from verifier.task import Split
 
 RANGE = 250  # problems a range: a tenth of a second of work, so that a short file still keeps all processes busy
 AHEAD = 3  # ranges in flight for each process; more only costs memory
@@ -132,11 +134,7 @@ def by_tokens(mixture: Mixture, tokenizer: Path) -> Mixture:
         UserError: there is no tokenizer in that folder.
     """
     count = token_counter(tokenizer)
-    cells = [
-        Cell(cell.op, cell.mode, cell.template, cell.share / mean_length(mixture.spec(cell), count), cell.depth)
-        for cell in mixture.cells
-    ]
-    return replace(mixture, cells=scaled(cells))
+    return by_mean_tokens(mixture, lambda spec: mean_length(spec, count))
 
 
 @cache

@@ -11,7 +11,7 @@ import textwrap
 
 import typer
 
-from verifier.judgement import AnswerStatus, StepStatus, StepVerdict, Verdict
+from verifier.judgement import AnswerStatus, StepJudgement, StepStatus, TraceJudgement
 
 WIDTH = 100
 MARK = max(len(status.value) for status in StepStatus) + 2
@@ -24,7 +24,7 @@ _COLOURS = {
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
-def render(text: str, verdict: Verdict) -> str:
+def render(text: str, verdict: TraceJudgement) -> str:
     """The whole view with ANSI colours; whoever prints it drops them where the output is no terminal."""
     lines: list[str] = []
     at = 0
@@ -42,10 +42,10 @@ def wrapped(text: str) -> str:
     return textwrap.fill(_clean(text), WIDTH)
 
 
-def _step(text: str, step: StepVerdict) -> list[str]:
+def _step(text: str, step: StepJudgement) -> list[str]:
     colour = _COLOURS.get(step.status, typer.colors.RED)
     if step.status is StepStatus.MISSING:
-        return [_marked(step.status, f"{_clean(step.node)}: {step.reason}", colour)]
+        return [_marked(step.status, f"{_clean(step.name)}: {step.reason}", colour)]
     lines = [_marked(step.status, _clean(text[step.start : step.end]), colour)]
     if step.status is not StepStatus.RIGHT:
         lines.append(_wrapped("", f"^ {step.reason}", " " * MARK))
@@ -70,7 +70,7 @@ def _clean(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
 
 
-def _summary(verdict: Verdict) -> list[str]:
+def _summary(verdict: TraceJudgement) -> list[str]:
     colour = typer.colors.GREEN if verdict.verified else typer.colors.RED
     faults = [
         typer.style(_wrapped("fault", _clean(fault), " " * MARK), fg=typer.colors.RED) for fault in verdict.faults

@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.config import EngineConfig, FleetConfig
-from actors.seeds import derive
 from cluster.errors import UserError
 from cluster.ray.environment import actor_env, cache_folder
 from cluster.ray.resources import Resources
@@ -34,6 +33,7 @@ from cluster.run.stages import follow
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, interval, powers
 from trainers.learner_group.handle import Placement
+from verifier.seeds import derive
 
 
 class _Settings(BaseModel):

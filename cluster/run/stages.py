@@ -20,7 +20,6 @@ import ray
 import ray.exceptions
 
 from actors.policy.checkpoint import CheckpointError, Lineage, Manifest
-from actors.seeds import derive
 from actors.telemetry import EventLog
 from cluster.errors import StageFailed, UserError, is_ours
 from cluster.ray.environment import actor_env, cache_folder
@@ -38,6 +37,7 @@ from trainers.evaluation.report import RunRecord, events_of
 from trainers.learner_group.handle import Placement
 from trainers.pretrain.pretrain import TrainingProgress
 from trainers.rl.loop import LoopState
+from verifier.seeds import derive
 
 POLL_S = 0.5
 MAX_CONTROLLER_LOSSES = 3  # in a stage

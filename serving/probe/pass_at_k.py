@@ -19,7 +19,6 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from actors.seeds import derive
 from serving.generation.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, named
 from serving.probe.problems import Posed, posed
@@ -37,6 +36,7 @@ from serving.schemas import MAX_SEED
 from serving.service import Draw, Service, Session
 from verifier.estimators import bootstrap_interval, pass_at_k
 from verifier.graphs.judge.judge import verify
+from verifier.seeds import derive
 
 _Z_95: Final = 1.959964
 _NAMES = {
@@ -206,7 +206,7 @@ async def _sample(
         problem=place,
         sample=index,
         seed=seed,
-        outcome=verdict.outcome,
+        outcome=verdict.right,
         verified=verdict.verified,
         process_accuracy=verdict.process_accuracy,
         answer=verdict.answer,

@@ -27,10 +27,9 @@ from verifier.graphs.graph import canonical_hash, layout
 from verifier.graphs.judge.judge import Gold, prepare
 from verifier.graphs.problem import Graph, Problem, ProblemSpec
 from verifier.graphs.tell import prompt_text
-from verifier.judgement import StepVerdict, Verdict
-from verifier.rewards import Scheme, reward
-
-SCHEMES = (Scheme("outcome"), Scheme("mix"), Scheme("strict"), Scheme("dense"), Scheme("published"))
+from verifier.judgement import StepJudgement, TraceJudgement
+from verifier.rewards.named import ANSWER_REWARDS, STEP_REWARDS
+from verifier.rewards.registry import Reward
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +83,11 @@ def problem_answer(request: ProblemRequest) -> ProblemAnswer:
     )
 
 
-def verdict_body(verdict: Verdict) -> VerdictBody:
+def verdict_body(verdict: TraceJudgement) -> VerdictBody:
     """A verdict on the wire."""
     return VerdictBody(
         verified=verdict.verified,
-        outcome=verdict.outcome,
+        outcome=verdict.right,
         process_accuracy=verdict.process_accuracy,
         answer=verdict.answer,
         answer_status=verdict.answer_status.value,
@@ -98,11 +97,11 @@ def verdict_body(verdict: Verdict) -> VerdictBody:
     )
 
 
-def step_body(index: int, step: StepVerdict) -> StepBody:
+def step_body(index: int, step: StepJudgement) -> StepBody:
     """A step's verdict on the wire."""
     return StepBody(
         index=index,
-        node=step.node,
+        node=step.name,
         status=step.status.value,
         reason=step.reason,
         start=step.start,
@@ -111,9 +110,11 @@ def step_body(index: int, step: StepVerdict) -> StepBody:
     )
 
 
-def rewards(verdict: Verdict) -> dict[str, float]:
+def rewards(verdict: TraceJudgement) -> dict[str, float]:
     """What each scheme pays for a verdict, with the paper's default weight of the outcome."""
-    return {scheme.name: reward(verdict, scheme) for scheme in SCHEMES}
+    alpha = Reward().alpha
+    named = {name: function(verdict, alpha) for name, function in ANSWER_REWARDS.items()}
+    return named | {name: function(verdict, alpha) for name, function in STEP_REWARDS.items()}
 
 
 @lru_cache(maxsize=512)

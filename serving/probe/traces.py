@@ -16,7 +16,7 @@ from serving.probe.problems import Posed, rewards, step_body, verdict_body
 from serving.probe.schemas import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
 from serving.schemas import Policy
 from verifier.graphs.judge.judge import verify
-from verifier.judgement import StepStatus, StepVerdict, Verdict
+from verifier.judgement import StepJudgement, StepStatus, TraceJudgement
 
 _STEP_MARK: Final = "efine "  # every step begins with "Define NAME as"
 _END_MARK: Final = "</solution>"
@@ -67,7 +67,7 @@ class JudgedTrace:
         self._sent = max(self._sent, len(complete))
         return fresh
 
-    def step_event(self, index: int, step: StepVerdict) -> StepEvent:
+    def step_event(self, index: int, step: StepJudgement) -> StepEvent:
         """A step with its tokens. Tokens that lie only partly in the step count as the step's."""
         offset = len(self.prefix)
         tokens = self.written.tokens
@@ -99,11 +99,11 @@ class JudgedTrace:
             ],
         )
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> TraceJudgement:
         """The judgement of the whole trace."""
         return verify(self.text, self.problem.gold)
 
-    def answer(self, verdict: Verdict, policy: Policy, prompt_tokens: int, arrived: float) -> SolveAnswer:
+    def answer(self, verdict: TraceJudgement, policy: Policy, prompt_tokens: int, arrived: float) -> SolveAnswer:
         """The finished trace as an answer. `arrived` is when the request came, on the monotonic clock."""
         written = self.written
         assert written.finish_reason is not None
@@ -119,7 +119,7 @@ class JudgedTrace:
             finish_reason=written.finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=len(written.tokens),
-            recovered=verdict.outcome if wrong_before else None,
+            recovered=verdict.right if wrong_before else None,
             timing=timing(arrived, written.first_token_at),
         )
 
@@ -130,6 +130,6 @@ def timing(arrived: float, first_token_at: float | None) -> Timing:
     return Timing(first_token_ms=first, total_ms=round((time.monotonic() - arrived) * 1000, 2))
 
 
-def _stated(verdict: Verdict) -> list[StepVerdict]:
+def _stated(verdict: TraceJudgement) -> list[StepJudgement]:
     """The steps that stand in the text."""
     return [step for step in verdict.steps if step.status is not StepStatus.MISSING]

@@ -53,7 +53,7 @@ def test_the_gold_trace_is_verified_step_by_step_as_the_solver_derives_it(proble
     verdict = _judge(problem, completion_text(problem.solution))
     assert verdict.verified
     assert verdict.process_accuracy == 1
-    assert {step.node for step in verdict.steps} == solve(problem.problem, problem.question).values().keys()
+    assert {step.name for step in verdict.steps} == solve(problem.problem, problem.question).values().keys()
     assert verdict.answer == str(solve(problem.problem, problem.question).answer)
 
 

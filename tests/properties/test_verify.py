@@ -19,7 +19,7 @@ from tests.unit.verifier.graphs.spoiled import (
 from verifier.graphs.judge.judge import verify
 from verifier.graphs.original.judge import judge
 from verifier.graphs.problem import MODES, TEMPLATES
-from verifier.rewards import SCHEMES, Scheme, reward, step_credits
+from verifier.rewards.named import ANSWER_REWARDS, STEP_REWARDS
 
 problems = st.builds(
     made,
@@ -38,7 +38,7 @@ def test_every_gold_trace_is_verified(problem):
     verdict = verify(answered(body_of(problem), problem.answer), gold_of(problem))
     assert verdict.verified
     assert verdict.process_accuracy == 1.0
-    assert all(reward(verdict, Scheme(name)) == 1.0 for name in SCHEMES)
+    assert all(pay(verdict, 0.2) == 1.0 for pay in (*ANSWER_REWARDS.values(), *STEP_REWARDS.values()))
 
 
 @given(problem=problems, rng=randoms)
@@ -57,8 +57,8 @@ def test_one_corruption_flips_the_verdict(corruption, problem, rng):
     if spoiled != body:
         verdict = verify(answered(spoiled, problem.answer), gold_of(problem))
         assert not verdict.verified, spoiled
-        assert verdict.outcome  # the answer was left alone
-        assert reward(verdict, Scheme("strict")) == 0.0
+        assert verdict.right  # the answer was left alone
+        assert STEP_REWARDS["strict"](verdict, 0.2) == 0.0
 
 
 @given(problem=problems, wrong=st.integers(-5, 500))
@@ -74,7 +74,7 @@ def test_a_text_cut_off_anywhere_is_never_verified_and_earns_no_more_than_its_wh
     text = f" {body_of(problem)}"[:cut]
     verdict = verify(text, gold_of(problem))
     assert not verdict.verified
-    assert all(end <= len(text) for _, end, _ in step_credits(verdict))
+    assert all(step.end <= len(text) for step in verdict.steps)
 
 
 @given(text=st.text(), problem=problems)

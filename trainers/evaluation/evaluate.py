@@ -18,12 +18,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.records import GroupRequest, RolloutGroup, Sampling
-from actors.seeds import derive
 from trainers.tasks import TaskConfig
 from verifier.estimators import Interval, bootstrap_interval, paired_interval, pass_at_k
 from verifier.graphs.problem import Problem
 from verifier.graphs.splits import problems_for_eval
 from verifier.judgement import StepStatus
+from verifier.seeds import derive
 
 GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, few enough for a steady progress line
 
@@ -170,7 +170,7 @@ def score(group: RolloutGroup) -> ProblemScore:
         mode=spec.mode,
         template=spec.template,
         samples=len(verdicts),
-        outcome=sum(v.outcome for v in verdicts),
+        outcome=sum(v.right for v in verdicts),
         strict=sum(v.verified for v in verdicts),
         process_accuracy=sum(v.process_accuracy for v in verdicts) / max(1, len(verdicts)),
         errors=dict(sorted(errors.items())),

@@ -25,7 +25,7 @@ from trainers.evaluation.report import RunRecord, summary
 from verifier.graphs.draw import verdict_svg
 from verifier.graphs.judge.gold import prepare
 from verifier.graphs.judge.judge import verify
-from verifier.judgement import Verdict
+from verifier.judgement import TraceJudgement
 
 _BEFORE, _AFTER, _OUTCOME, _CUT_OFF = "#8a8f98", "#1f6feb", "#c4892b", "#cf222e"
 _STYLE: Any = {
@@ -169,7 +169,7 @@ class _Trace:
     """A sample as the page shows it: `pieces` are (text, status or "", reason), in order and nothing left out."""
 
     sample: TraceSample
-    verdict: Verdict
+    verdict: TraceJudgement
     pieces: list[tuple[str, str, str]]
     graph: Markup
 
@@ -181,7 +181,7 @@ def _trace(sample: TraceSample) -> _Trace:
     return _Trace(sample, verdict, _pieces(sample.text, verdict), graph)
 
 
-def _pieces(text: str, verdict: Verdict) -> list[tuple[str, str, str]]:
+def _pieces(text: str, verdict: TraceJudgement) -> list[tuple[str, str, str]]:
     spans = {(s.start, s.end): (s.status.value, s.reason) for s in verdict.steps if s.end > s.start}
     cuts = sorted({0, len(text), *(c for span in spans for c in span)})
     pieces = []

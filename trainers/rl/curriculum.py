@@ -11,10 +11,10 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
-from actors.seeds import derive
 from verifier.graphs.generate import generate
 from verifier.graphs.problem import Problem, ProblemSpec
 from verifier.graphs.splits import Mixture, split_of
+from verifier.seeds import derive
 
 UNIFORM_FLOOR = 0.1  # the share of groups drawn from the mixture whatever the posterior says
 FORGETTING = 0.97  # per step; the policy moves, old results fade

@@ -16,7 +16,6 @@ from statistics import fmean
 from typing import Protocol
 
 from actors.records import GroupRequest, RolloutGroup, Sampling
-from actors.seeds import derive
 from actors.weights.version import WeightVersion
 from actors.workers.rollout import SyncReport
 from trainers.algorithms.advantages import has_signal
@@ -27,7 +26,8 @@ from trainers.records import Batch, StepReport
 from trainers.rl.buffer import GroupBuffer, Slot
 from trainers.rl.curriculum import Curriculum
 from verifier.graphs.problem import Problem
-from verifier.rewards import Scheme
+from verifier.rewards.registry import Rewards
+from verifier.seeds import derive
 
 VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops rather than learn from what is left
 
@@ -35,7 +35,7 @@ VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops r
 class Pool(Protocol):
     """What the loop needs of `actors.workers.pool.WorkerPool`."""
 
-    async def rollout(self, request: GroupRequest, problem: Problem, scheme: Scheme) -> RolloutGroup:
+    async def rollout(self, request: GroupRequest, problem: Problem, rewards: Rewards) -> RolloutGroup:
         """Sample one prompt and judge every completion."""
         ...
 
@@ -247,7 +247,7 @@ def _statistics(drawn: Drawn) -> dict[str, float]:
     return {
         "reward": fmean(r.reward for r in rollouts if r.reward is not None),
         "strict": fmean(v.verified for v in verdicts),
-        "outcome": fmean(v.outcome for v in verdicts),
+        "outcome": fmean(v.right for v in verdicts),
         "process_accuracy": fmean(v.process_accuracy for v in verdicts),
         "completion_tokens": fmean(len(r.completion.token_ids) for r in rollouts),
         "truncated": fmean(r.completion.finish_reason == "length" for r in rollouts),

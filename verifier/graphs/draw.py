@@ -12,7 +12,7 @@ from html import escape
 from verifier.graphs.graph import layout
 from verifier.graphs.judge.gold import Gold
 from verifier.graphs.problem import Graph
-from verifier.judgement import StepStatus, Verdict
+from verifier.judgement import StepStatus, TraceJudgement
 
 MAX_NODES = 40  # beyond, a drawing is a thicket; the needed quantities come first
 _BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 216, 58, 22, 46, 12
@@ -79,7 +79,7 @@ def problem_svg(graph: Graph) -> str:
     return _svg([row for row in rows if row], boxes, f"Dependency graph: {graph.query}")
 
 
-def verdict_svg(graph: Gold, verdict: Verdict) -> str:
+def verdict_svg(graph: Gold, verdict: TraceJudgement) -> str:
     """The gold graph with every quantity marked by what the trace made of it, and what the trace invented."""
     boxes: dict[str, _Box] = {}
     for name, status, reason in _statuses(graph, verdict)[:MAX_NODES]:
@@ -87,18 +87,18 @@ def verdict_svg(graph: Gold, verdict: Verdict) -> str:
         note = f"{_SIGNS[status]} {status.value}"
         boxes[name] = _Box(name, parents, note, _KINDS.get(status, "wrong"), f"{name}: {status.value}, {reason}")
     outcome = "verified" if verdict.verified else f"not verified, answer {verdict.answer_status.value}"
-    return _svg(_layers(boxes), boxes, f"Verdict: {outcome}")
+    return _svg(_layers(boxes), boxes, f"TraceJudgement: {outcome}")
 
 
-def _statuses(gold: Gold, verdict: Verdict) -> list[tuple[str, StepStatus, str]]:
+def _statuses(gold: Gold, verdict: TraceJudgement) -> list[tuple[str, StepStatus, str]]:
     """Name, status and reason of every gold quantity in gold order, then of the others; an error outlasts a success."""
     found: dict[str, tuple[StepStatus, str]] = dict.fromkeys(gold.steps, (StepStatus.MISSING, "never derived"))
     seen: set[str] = set()
     for step in verdict.steps:
         harmless = step.status in (StepStatus.RIGHT, StepStatus.DUPLICATE)
-        if step.node not in seen or not harmless:
-            found[step.node] = (step.status, step.reason)
-            seen.add(step.node)
+        if step.name not in seen or not harmless:
+            found[step.name] = (step.status, step.reason)
+            seen.add(step.name)
     return [(name, *state) for name, state in found.items()]
 
 

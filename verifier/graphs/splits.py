@@ -9,50 +9,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Literal
 
 from verifier.errors import BadMixture
 from verifier.graphs.generate import generate, sketch
 from verifier.graphs.graph import canonical_hash, graph_hash
-from verifier.graphs.mixture import Budget, Cell, Mixture, by_tokens, largest_remainder, mix, problems_per_cell
+from verifier.graphs.mixture import Budget, Cell, Mixture, by_tokens
 from verifier.graphs.presets import PRESETS, preset
 from verifier.graphs.problem import MODES, TEMPLATES, Problem, ProblemSpec
 from verifier.graphs.tell import training_text
+from verifier.mixture import largest_remainder
+from verifier.seeds import item_seed, mix
+from verifier.task import Split
 
 __all__ = [
     "PRESETS",
-    "SPLITS",
     "Budget",
     "Cell",
     "Mixture",
-    "Split",
     "by_tokens",
     "mean_length",
-    "mix",
     "preset",
     "problem_at",
     "problems_for_eval",
-    "problems_per_cell",
     "split_of",
     "stream",
 ]
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
 # Of 1000 hash classes: 50 are test, 50 validation, the others train.
 _TEST, _VALIDATION = 50, 100
-_PROBLEM_DRAW, _EVAL_DRAW, _LENGTH_DRAW = 2, 3, 4
+_EVAL_DRAW, _LENGTH_DRAW = 3, 4
 # Draws for an evaluation set before a cell counts as exhausted: these, and 200 a problem wanted (about 20 are needed).
 _TRIES = 2_000
 
 
 def split_of(problem: Problem) -> Split:
     """The split that a problem belongs to: 90% train, 5% validation, 5% test of all distinct problems."""
-    return _split_of_hash(canonical_hash(problem))
+    return split_of_hash(canonical_hash(problem))
 
 
-def _split_of_hash(digest: str) -> Split:
+def split_of_hash(digest: str) -> Split:
+    """The split of a problem, from its graph's canonical hash."""
     place = int(digest[:12], 16) % 1000
     if place < _TEST:
         return "test"
@@ -68,8 +64,8 @@ def problem_at(mixture: Mixture, seed: int, split: Split | None, index: int) -> 
     spec = mixture.spec_at(seed, index)
     attempt = 0
     while True:
-        drawn = sketch(spec, mix(seed, index, _PROBLEM_DRAW, attempt))
-        if split is None or _split_of_hash(graph_hash(drawn.graph)) == split:
+        drawn = sketch(spec, item_seed(seed, index, attempt))
+        if split is None or split_of_hash(graph_hash(drawn.graph)) == split:
             return drawn.tell()
         attempt += 1
 
@@ -121,7 +117,7 @@ def _distinct(spec: ProblemSpec, number: int, seed: int, split: Split) -> list[P
             break
         drawn = sketch(spec, mix(*key, index))
         digest = graph_hash(drawn.graph)
-        if digest not in found and _split_of_hash(digest) == split:
+        if digest not in found and split_of_hash(digest) == split:
             found[digest] = drawn.tell()
     if len(found) < number:
         raise BadMixture(

@@ -2,16 +2,7 @@ from itertools import combinations
 
 import pytest
 
-from verifier.estimators import (
-    PassAtK,
-    bootstrap_interval,
-    error_shares,
-    paired_interval,
-    pass_at_k,
-    pass_at_k_curve,
-    process_accuracy,
-)
-from verifier.judgement import AnswerStatus, StepStatus, StepVerdict, Verdict
+from verifier.estimators import bootstrap_interval, paired_interval, pass_at_k
 
 
 def test_pass_at_k_is_the_share_of_all_choices_of_k_samples_that_hold_a_right_one():
@@ -26,14 +17,6 @@ def test_pass_at_k_is_the_share_of_all_choices_of_k_samples_that_hold_a_right_on
 def test_pass_at_k_refuses_impossible_counts(n, c, k):
     with pytest.raises(ValueError, match=r"samples"):
         pass_at_k(n, c, k)
-
-
-def test_a_curve_is_the_mean_over_problems_and_never_falls():
-    curve = pass_at_k_curve([(8, 0), (8, 2), (8, 8)], [1, 2, 4, 8])
-    assert curve[0] == PassAtK(1, pytest.approx((0 + 0.25 + 1) / 3))
-    assert [point.value for point in curve] == sorted(point.value for point in curve)
-    with pytest.raises(ValueError, match="at least one"):
-        pass_at_k_curve([], [1])
 
 
 def test_an_interval_is_reproducible_holds_the_mean_and_narrows_with_more_problems():
@@ -60,29 +43,3 @@ def test_paired_differences_are_taken_problem_by_problem():
     assert (gain.mean, gain.lo, gain.hi) == (0.25, 0.25, 0.25)
     with pytest.raises(ValueError, match="same problems"):
         paired_interval([1.0], [1.0, 2.0], seed=1)
-
-
-def _verdict(verified, accuracy, answer, *statuses):
-    steps = tuple(StepVerdict("q", status, "", 0, 1) for status in statuses)
-    return Verdict(verified, accuracy, "1", answer, steps, None, (), 2)
-
-
-def test_error_shares_count_texts_not_errors():
-    verdicts = [
-        _verdict(True, 1.0, AnswerStatus.RIGHT, StepStatus.RIGHT, StepStatus.RIGHT),
-        _verdict(False, 0.5, AnswerStatus.RIGHT, StepStatus.WRONG_VALUE, StepStatus.WRONG_VALUE),
-        _verdict(False, 0.0, AnswerStatus.MISSING, StepStatus.MISSING, StepStatus.WRONG_VALUE),
-        _verdict(False, 1.0, AnswerStatus.WRONG, StepStatus.RIGHT, StepStatus.DUPLICATE),
-    ]
-    shares = error_shares(verdicts)
-    assert (shares.verified, shares.answer, shares.right_answer_wrong_process) == (0.25, 0.5, 0.25)
-    assert shares.steps[StepStatus.WRONG_VALUE] == 0.5
-    assert shares.steps[StepStatus.MISSING] == 0.25
-    assert StepStatus.RIGHT not in shares.steps
-    assert process_accuracy(verdicts) == 0.625
-
-
-def test_nothing_can_be_said_about_no_verdicts():
-    for estimate in (process_accuracy, error_shares):
-        with pytest.raises(ValueError, match="at least one"):
-            estimate([])

@@ -15,7 +15,7 @@ from verifier.graphs.judge.arithmetic import Expression, UndefinedLetter, Unread
 from verifier.graphs.judge.execution import Chain, Table, bound, is_prose, read_link, run_body, same_value, shown
 from verifier.graphs.judge.gold import WE_KNOW, Gold, GoldStep, prepare
 from verifier.graphs.judge.trace import Statement, Step, Trace, read_number, read_trace
-from verifier.judgement import AnswerStatus, StepStatus, StepVerdict, Verdict
+from verifier.judgement import AnswerStatus, StepJudgement, StepStatus, TraceJudgement
 
 __all__ = ["Gold", "prepare", "verify"]
 
@@ -27,7 +27,7 @@ _DIVIDE = "Divide both sides by "
 _LABELS = frozenset(["Simplifying the equation", "Move all terms to one side"])
 
 
-def verify(text: str, gold: Gold) -> Verdict:
+def verify(text: str, gold: Gold) -> TraceJudgement:
     """Judge what a model wrote after the prompt. Pure, total on any string, linear in its length."""
     return _Judge(gold, read_trace(text), len(text)).verdict()
 
@@ -44,7 +44,7 @@ class _Judge:
         self._trace = trace
         self._length = length
         self._table = Table()
-        self._steps: list[StepVerdict] = []
+        self._steps: list[StepJudgement] = []
         self._faults: list[str] = []
         self._right: set[str] = set()
         self._wrong: set[str] = set()
@@ -52,7 +52,7 @@ class _Judge:
         self._equation = False
         self._solved = False
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> TraceJudgement:
         """Judge the trace, once."""
         self._loose(self._trace.preamble)
         for index, step in enumerate(self._trace.steps):
@@ -62,15 +62,15 @@ class _Judge:
         self._gaps()
         answer, status = self._answer()
         first_error = next((i for i, step in enumerate(self._steps) if not _is_harmless(step.status)), None)
-        return Verdict(
+        return TraceJudgement(
+            right=status is AnswerStatus.RIGHT,
             verified=first_error is None and not self._faults and status is AnswerStatus.RIGHT,
             process_accuracy=len((self._right - self._wrong) & self._gold.steps.keys()) / len(self._gold.steps),
             answer=answer,
-            answer_status=status,
             steps=tuple(self._steps),
             first_error=first_error,
             faults=tuple(self._faults),
-            quantities=len(self._gold.steps),
+            needed=len(self._gold.steps),
         )
 
     # Steps. Each of these judges one, records it, binds its letter and returns how many of its statements it covers.
@@ -89,7 +89,7 @@ class _Judge:
     def _record(self, step: Step, status: StepStatus, reason: str, inherited: bool = False) -> None:
         if status is StepStatus.RIGHT and step.name in self._right:
             status, reason = StepStatus.DUPLICATE, "says again what an earlier step says"
-        self._steps.append(StepVerdict(step.name, status, reason, step.start, step.end, inherited))
+        self._steps.append(StepJudgement(step.name, status, reason, step.start, step.end, inherited))
         (self._right if _is_harmless(status) else self._wrong).add(step.name)
 
     def _needed(self, index: int, step: Step, gold: GoldStep) -> int:
@@ -243,7 +243,7 @@ class _Judge:
         """What should be there and is not, and what should not be there at all."""
         for name in self._gold.steps:
             if name not in self._right and name not in self._wrong:
-                self._steps.append(StepVerdict(name, StepStatus.MISSING, "never derived", self._length, self._length))
+                self._steps.append(StepJudgement(name, StepStatus.MISSING, "never derived", self._length, self._length))
         if self._gold.given is not None and not self._equation:
             self._faults.append("the equation is never set up")
         if self._gold.given is not None and not self._solved:

@@ -13,9 +13,9 @@ from actors.workers.judge import judge, token_credits
 from verifier.graphs.generate import generate
 from verifier.graphs.problem import Problem, ProblemSpec
 from verifier.graphs.tell import prompt_text, training_text
-from verifier.rewards import SCHEMES, Scheme
+from verifier.rewards.registry import NAMES, Reward
 
-SCHEME = Scheme("strict")
+SCHEME = (Reward("strict"),)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def test_the_gold_trace_earns_everything_and_every_step_gets_its_credit(tokenize
 def test_a_right_trace_that_never_ends_earns_nothing_under_any_scheme(tokenizer, problem: Problem) -> None:
     ended = completion_of(tokenizer, gold_text(problem))
     cut_off = dataclasses.replace(ended, token_ids=(*ended.token_ids[:-1], ended.token_ids[0]), finish_reason="length")
-    for scheme in SCHEMES:
-        rollout = judge(tokenizer, problem, cut_off, Scheme(scheme))
+    for name in NAMES:
+        rollout = judge(tokenizer, problem, cut_off, (Reward(name),))
         assert rollout.verdict is not None
         assert rollout.verdict.verified
         assert rollout.reward == 0.0

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
+from tests.judgements import verified
 from trainers.evaluation.evaluate import (
     EvalConfig,
     Evaluation,
@@ -21,22 +22,17 @@ from trainers.evaluation.evaluate import (
 )
 from verifier.graphs.problem import Problem
 from verifier.graphs.splits import split_of
-from verifier.judgement import AnswerStatus, Verdict
 
 CONFIG = EvalConfig.model_validate(
     {"tasks": {"ops": [2, 3], "max_facts": 4}, "problems": 3, "target_problems": 5, "samples": 4, "max_tokens": 8}
 )
 
 
-def verdict(verified: bool) -> Verdict:
-    return Verdict(verified, float(verified), "1", AnswerStatus.RIGHT, (), None, (), 1)
-
-
-def rollout(index: int, verified: bool | None) -> Rollout:
+def rollout(index: int, right: bool | None) -> Rollout:
     completion = Completion(index, (5, 3), (-1.0, -1.0), "stop", 0, 0)
-    if verified is None:
+    if right is None:
         return Rollout(completion, "", None, None, error="fault")
-    return Rollout(completion, "text", verdict(verified), float(verified))
+    return Rollout(completion, "text", verified(right), float(right))
 
 
 async def sample(request: GroupRequest, problem: Problem) -> RolloutGroup:

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 
 from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
+from tests.judgements import verified
 from trainers.config import RlConfig
 from trainers.learner.skipped import MAX_SKIPPED, NotFinite
 from trainers.records import Batch, StepReport
 from trainers.rl.loop import LoopState, RlLoop, VerifierBroken
 from verifier.graphs.problem import Problem
-from verifier.judgement import AnswerStatus, Verdict
 
 TASKS = {"ops": [2, 3], "max_facts": 4}
 
@@ -43,8 +43,7 @@ class FakePool:
         completion = Completion(index, (5, 6, 3), (-1.0, -1.0, -1.0), "stop", self.version, self.version)
         if index < self.failing:
             return Rollout(completion, "", None, None, error="fault")
-        verdict = Verdict(right, float(right), "1", AnswerStatus.RIGHT, (), None, (), 1)
-        return Rollout(completion, "", verdict, float(right))
+        return Rollout(completion, "", verified(right), float(right))
 
     async def sync(self, weights) -> list:
         self.version = weights.version

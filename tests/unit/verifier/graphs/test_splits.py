@@ -8,7 +8,6 @@ from verifier.graphs.graph import canonical_hash
 from verifier.graphs.problem import TEMPLATES, ProblemSpec
 from verifier.graphs.splits import (
     PRESETS,
-    SPLITS,
     Cell,
     Mixture,
     mean_length,
@@ -17,6 +16,7 @@ from verifier.graphs.splits import (
     split_of,
     stream,
 )
+from verifier.task import SPLITS
 
 TINY = Mixture(tuple(Cell(op, "forward", "zoo", 0.25) for op in (2, 3, 4, 5)), max_facts=8)
 

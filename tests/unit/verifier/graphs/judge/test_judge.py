@@ -5,7 +5,6 @@ import pytest
 from verifier.graphs.judge.gold import prepare
 from verifier.graphs.judge.judge import verify
 from verifier.judgement import AnswerStatus, StepStatus
-from verifier.rewards import step_credits
 
 PROBLEM = (
     "The number of adult fox in Farm equals 4. The number of adult owl in Farm equals 2 plus the number of adult fox "
@@ -114,7 +113,7 @@ def test_a_missing_step_is_listed_at_the_end_of_the_text():
     verdict = judged("Define adult owl in Farm as K; so K = 2 + R = 2 + 4 = 6. ")
     assert statuses(verdict) == ["right", "wrong operand", "missing"]
     missing = verdict.steps[-1]
-    assert missing.node == "adult owl in Farm"
+    assert missing.name == "adult owl in Farm"
     assert missing.start == missing.end > verdict.steps[1].end
 
 
@@ -123,7 +122,7 @@ def test_repeating_a_step_and_stating_a_needless_fact_are_duplicates_without_cre
     verdict = judged("Define adult owl", extra + "Define adult owl")
     assert verdict.verified
     assert statuses(verdict) == ["right", "duplicate", "duplicate", "right", "right"]
-    assert len(step_credits(verdict)) == 3
+    assert sum(step.credit == 1.0 for step in verdict.steps) == 3
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_the_first_wrong_step_takes_the_blame_and_its_descendants_none():
     verdict = judged(body=body, answer="12")
     assert statuses(verdict) == ["wrong value"] * 3
     assert [step.inherited for step in verdict.steps] == [False, True, True]
-    assert [credit for _, _, credit in step_credits(verdict)] == [-1.0]
+    assert [step.credit for step in verdict.steps if step.credit] == [-1.0]
     assert verdict.answer_status is AnswerStatus.WRONG
 
 
@@ -183,7 +182,7 @@ def test_the_unknown_letter_of_an_undone_step_is_inherited_blame():
 def test_the_answer_is_the_whole_tag_read_as_a_number(answer, status, said):
     verdict = judged(answer=answer)
     assert (verdict.answer_status, verdict.answer) == (status, said)
-    assert verdict.verified == verdict.outcome == (status is AnswerStatus.RIGHT)
+    assert verdict.verified == verdict.right == (status is AnswerStatus.RIGHT)
 
 
 def test_text_around_the_grammar_is_a_fault():

@@ -1,0 +1,80 @@
+import math
+
+import pytest
+from pydantic import TypeAdapter
+
+from tests.judgements import trace
+from tests.tasks import ITEM
+from verifier.errors import BadImportPath, BadJudgement, BadReward
+from verifier.judgement import Judgement
+from verifier.rewards.registry import Reward, Rewards, check_rewards, reward
+
+HERE = __name__
+
+
+def half_as_long(item, text, judgement):
+    return min(1.0, len(text) / 2 / len(item.prompt))
+
+
+def lying(item, text, judgement):
+    return {"nan": math.nan, "two": 2.0, "none": None, "huge": "x" * 1_000_000, "true": True}[text]
+
+
+def of_steps(item, text, judgement):
+    return judgement.process_accuracy
+
+
+of_steps.needs_steps = True
+no_function = 3
+
+
+def test_a_users_function_is_called_with_the_item_and_the_text():
+    spec = Reward(f"{HERE}:half_as_long")
+    assert reward(Judgement(right=False), ITEM, "x" * len(ITEM.prompt), (spec,)) == 0.5
+
+
+@pytest.mark.parametrize("lie", ["nan", "two", "none", "huge", "true"])
+def test_a_users_function_that_returns_no_number_from_0_to_1_is_an_error_told_in_one_short_line(lie):
+    with pytest.raises(BadJudgement, match="make it a number from 0 to 1") as told:
+        reward(Judgement(right=True), ITEM, lie, (Reward(f"{HERE}:lying"),))
+    assert len(str(told.value)) < 300
+
+
+def test_a_reward_that_needs_steps_is_refused_where_there_are_none():
+    for name in ("strict", f"{HERE}:of_steps"):
+        check_rewards([Reward(name)], has_steps=True)
+        with pytest.raises(BadReward, match="needs judged steps"):
+            check_rewards([Reward(name)], has_steps=False)
+    check_rewards([Reward("score"), Reward(f"{HERE}:half_as_long")], has_steps=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("no_such_module:f", "no_such_module does not import"),
+        (f"{HERE}:nothing", "has no nothing"),
+        (":f", "write package.module:name"),
+    ],
+)
+def test_an_import_path_that_leads_nowhere_is_named(path, hint):
+    with pytest.raises(BadImportPath, match=hint):
+        check_rewards([Reward(path)], has_steps=True)
+
+
+def test_what_is_no_function_is_no_reward():
+    with pytest.raises(BadReward, match="is no function"):
+        check_rewards([Reward(f"{HERE}:no_function")], has_steps=True)
+    with pytest.raises(BadReward, match="there is no reward"):
+        check_rewards([], has_steps=True)
+
+
+def test_a_recipe_writes_one_reward_or_a_list():
+    adapter = TypeAdapter(Rewards)
+    assert adapter.validate_python({"name": "mix", "alpha": 0.5}) == (Reward("mix", 0.5),)
+    both = adapter.validate_python([{"name": "outcome"}, {"name": "strict", "weight": 2}])
+    assert both == (Reward("outcome"), Reward("strict", weight=2.0))
+    assert adapter.validate_json(adapter.dump_json(both)) == both
+
+
+def test_a_trace_is_paid_by_its_steps():
+    assert reward(trace(right=False, answer=None), ITEM, "", (Reward(f"{HERE}:of_steps"),)) == 0.0

@@ -1,0 +1,31 @@
+from collections import Counter
+
+import pytest
+
+from verifier.errors import BadMixture
+from verifier.mixture import Mixture, largest_remainder
+from verifier.task import Stratum
+
+STRATA = tuple(Stratum.of(op=op) for op in (2, 3))
+
+
+def test_strata_are_drawn_by_their_shares():
+    mixture = Mixture(STRATA, (0.25, 0.75))
+    drawn = Counter(mixture.at(1, index) for index in range(4000))
+    assert 900 < drawn[STRATA[0]] < 1100
+    assert drawn.total() == drawn[STRATA[0]] + drawn[STRATA[1]]
+    assert {Mixture(STRATA, (1.0, 0.0)).at(0, index) for index in range(500)} == {STRATA[0]}
+    assert Mixture.even(STRATA).shares == (0.5, 0.5)
+
+
+def test_shares_that_do_not_fit_are_refused():
+    with pytest.raises(BadMixture, match="1 shares for 2 strata"):
+        Mixture(STRATA, (1.0,))
+    with pytest.raises(BadMixture, match=r"sum to 0.9, not to 1"):
+        Mixture(STRATA, (0.5, 0.4))
+
+
+def test_largest_remainders_add_up_and_follow_the_shares():
+    assert largest_remainder([0.25, 0.25, 0.5], 10) == (3, 2, 5)
+    assert largest_remainder([1 / 3] * 3, 100) == (34, 33, 33)
+    assert sum(largest_remainder([0.2 / 9] * 9 + [0.2] * 4, 1001)) == 1001

@@ -1,0 +1,88 @@
+"""The families of problems: one line each. Nothing of a family is imported before a recipe asks for it."""
+
+from __future__ import annotations
+
+import difflib
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Annotated, Any, NamedTuple, cast
+
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny
+
+from verifier.errors import BadTask
+from verifier.import_path import load_object
+from verifier.judgement import Judgement
+from verifier.mixture import Mixture
+from verifier.task import Item, Task
+
+DEFAULT_FAMILY = "graphs"
+
+
+class Family(NamedTuple):
+    """Where a family's settings model is and, for a family that can be drawn, what draws a judged item as SVG."""
+
+    config: str
+    drawing: str | None = None
+
+
+FAMILIES: dict[str, Family] = {
+    "graphs": Family("verifier.graphs.family:GraphsConfig", "verifier.graphs.family:drawing"),
+}
+
+
+class TaskConfig(BaseModel, frozen=True, extra="forbid"):
+    """What a recipe says of a task; every family adds its own settings.
+
+    Frozen and hashable: processes are sent the settings, and each opens the task for itself (`open_task`).
+    """
+
+    family: str
+    shares: tuple[float, ...] = Field(default=(), description="one per stratum, in order; equal where left out")
+
+    @abstractmethod
+    def task(self) -> Task:
+        """The task of these settings. Raises BadTask, or what the family names."""
+
+    def mixture(self) -> Mixture:
+        """The strata with their shares. Raises BadMixture."""
+        strata = open_task(self).strata()
+        return Mixture(strata, self.shares) if self.shares else Mixture.even(strata)
+
+
+def _of_family(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    settings = cast(dict[str, Any], value)
+    return config_of(settings.get("family", DEFAULT_FAMILY)).model_validate(settings)
+
+
+AnyTask = Annotated[SerializeAsAny[TaskConfig], BeforeValidator(_of_family)]
+"""A task of any family, as a field of a settings model."""
+
+
+@lru_cache
+def config_of(family: str) -> type[TaskConfig]:
+    """The settings model of a family. Raises BadTask where there is no such family."""
+    return load_object(_family(family).config)
+
+
+@lru_cache
+def open_task(config: TaskConfig) -> Task:
+    """The task of these settings, opened once a process."""
+    return config.task()
+
+
+@lru_cache
+def drawing(family: str) -> Callable[[Item, Judgement], str] | None:
+    """What draws a judged item of a family as SVG; None where the family has no drawing."""
+    path = _family(family).drawing
+    return None if path is None else load_object(path)
+
+
+def _family(name: object) -> Family:
+    if name in FAMILIES:
+        return FAMILIES[str(name)]
+    near = difflib.get_close_matches(str(name), FAMILIES, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise BadTask(f"there is no family {name!r}; {hint}Choose one of {', '.join(FAMILIES)}")

@@ -1,0 +1,160 @@
+"""What everybody may know of a task: its strata, its items, and how a text is judged.
+
+A task is one set of problems of one family (`verifier.families` lists the families). All code above this package is
+written against the protocol here and knows no family. Items are named by their address, so that files and messages
+need not carry problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, Protocol
+
+from verifier.errors import TooFewItems
+from verifier.judgement import Judgement
+from verifier.seeds import Index
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+Value = int | float | str
+
+# Draws for a set of distinct items before a stratum counts as exhausted: these, and as many again for each one wanted.
+_TRIES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """One kind of item within a task: the value of each of the family's own axes, in the family's order.
+
+    Mixtures, curricula, tables, bands and metrics are told by strata.
+    """
+
+    axes: tuple[tuple[str, Value], ...]
+
+    @classmethod
+    def of(cls, **axes: Value) -> Stratum:
+        """The stratum of these values, in the order given."""
+        return cls(tuple(axes.items()))
+
+    @property
+    def name(self) -> str:
+        """A readable key, unique within a task: "op=4 mode=forward template=zoo depth=2"."""
+        return " ".join(f"{axis}={value}" for axis, value in self.axes)
+
+    def __getitem__(self, axis: str) -> Value:
+        """The value on one axis; KeyError where the family has no such axis."""
+        return dict(self.axes)[axis]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a chat prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+Prompt = str | tuple[Message, ...]
+"""Text that the model continues as it is, or messages that the model's own chat template turns into text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Everything that determines an item of a task: `task.item` of these four gives it again."""
+
+    stratum: Stratum
+    seed: int
+    index: Index
+    split: Split
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One problem as it is asked.
+
+    `id` is unique within the task. `gold` is the text that should follow the prompt, separators included, or None
+    where the family knows none; pre-training learns from it. `payload` is the family's own: what judging needs, frozen
+    and picklable.
+    """
+
+    id: str
+    address: Address
+    prompt: Prompt
+    gold: str | None
+    payload: object
+
+    @property
+    def stratum(self) -> Stratum:
+        """The kind of item that it is."""
+        return self.address.stratum
+
+
+class Task(Protocol):
+    """A set of problems with their judge. Its methods are pure and give the same in every process."""
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether its judgements are `TraceJudgement`s."""
+        ...
+
+    @property
+    def has_gold(self) -> bool:
+        """Whether every item has a gold text."""
+        ...
+
+    def strata(self) -> tuple[Stratum, ...]:
+        """All strata, in a fixed order."""
+        ...
+
+    def item(self, stratum: Stratum, seed: int, index: Index, split: Split) -> Item:
+        """One item. Different indices may give the same item, different splits never do."""
+        ...
+
+    def judge(self, item: Item, text: str) -> Judgement:
+        """Judge what a model wrote after the item's prompt. Whatever is raised counts as the judge's own error."""
+        ...
+
+    def held_out(self, stratum: Stratum, count: int, seed: int) -> tuple[Item, ...]:
+        """`count` distinct items of the test split, each equal to `item` of its address.
+
+        A longer set begins with the shorter one. Raises TooFewItems.
+        """
+        ...
+
+
+def distinct_items(task: Task, stratum: Stratum, count: int, seed: int) -> tuple[Item, ...]:
+    """The first `count` distinct items of the test split, by index: `held_out` for a family without a faster way.
+
+    Raises TooFewItems.
+    """
+    found = tuple(islice(_unseen(task, stratum, seed, _TRIES * (1 + count)), count))
+    if len(found) < count:
+        raise TooFewItems(f"{stratum.name} has only {len(found)} distinct test items, not {count}: ask for fewer")
+    return found
+
+
+def _unseen(task: Task, stratum: Stratum, seed: int, tries: int) -> Iterator[Item]:
+    seen: set[str] = set()
+    for index in range(tries):
+        item = task.item(stratum, seed, index, "test")
+        if item.id not in seen:
+            seen.add(item.id)
+            yield item
+
+
+def labels(strata: Sequence[Stratum]) -> dict[Stratum, str]:
+    """A short name of each stratum: the axes on which they differ; the whole name where there is only one."""
+    values: dict[str, set[Value]] = {}
+    for stratum in strata:
+        for axis, value in stratum.axes:
+            values.setdefault(axis, set()).add(value)
+    told = {axis for axis, seen in values.items() if len(seen) > 1 or len(values) == 1}
+    if not told:
+        return {stratum: stratum.name for stratum in strata}
+    return {stratum: " ".join(f"{axis} {value}" for axis, value in stratum.axes if axis in told) for stratum in strata}
