@@ -32,4 +32,4 @@ def test_all_modules_import_in_a_moment_from_the_standard_library_and_pydantic_a
     seconds, packages = _run(tmp_path)
     others = {name for name in packages if not name.startswith("_sysconfigdata")} - sys.stdlib_module_names
     assert others <= {"verifier", "pydantic", *PYDANTIC_NEEDS}
-    assert seconds <= 0.3  # of processor time, whatever else the machine does
+    assert seconds <= 0.6  # of processor time, whatever else the machine does
