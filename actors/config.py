@@ -97,11 +97,15 @@ class TokenizerConfig(BaseModel):
     )
 
 
+Architecture = Literal["qwen2", "qwen3", "llama", "mistral", "olmo2"]
+
+
 class PolicyConfig(BaseModel):
-    """The size of a policy. The vocabulary is the tokenizer's and is given when it is built."""
+    """The architecture and size of a policy. The vocabulary is the tokenizer's and is given when it is built."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    architecture: Architecture = Field(default="qwen2", description="of transformers; the paper's is qwen2")
     layers: int = Field(default=4, ge=1)
     hidden: int = Field(default=128, ge=8, description="width of the residual stream")
     ffn: int = Field(default=512, ge=8, description="width of the gated feed-forward layer")

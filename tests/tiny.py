@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import Qwen2ForCausalLM
+from transformers import PreTrainedModel
 
 from actors.config import EngineConfig, PolicyConfig
 from actors.policy.model import build
@@ -16,7 +16,7 @@ ENGINE = EngineConfig(kv_cache_mib=64)
 PROMPT = tuple(range(20, 110))
 
 
-def tiny_model(seed: int, scale: float = 1.0) -> Qwen2ForCausalLM:
+def tiny_model(seed: int, scale: float = 1.0) -> PreTrainedModel:
     """A policy of the tiny size; `scale` sharpens it, so that two seeds differ by whole nats."""
     model = build(POLICY, VOCAB, seed)
     with torch.no_grad():

@@ -95,7 +95,8 @@ class Controller:
 
         The same problems and draws whatever the run's seed. The directory may be anyone's: its own tokenizer is used.
         """
-        from actors.policy.model import config_of, forward_flops
+        from actors.policy.architecture import config_of
+        from actors.policy.model import forward_flops
 
         self._begin(stage, 0)
         self._open_pool(directory)
@@ -197,7 +198,7 @@ class Controller:
 
 def _publish_directory(directory: Path, version: int) -> WeightVersion:
     """A directory's weights in the object store. The controller owns the object, so it must outlive its readers."""
-    from actors.policy.model import load_any
+    from actors.policy.model import load
     from actors.weights.version import publish_model
 
-    return publish_model(version, load_any(directory))
+    return publish_model(version, load(directory))

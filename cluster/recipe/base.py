@@ -5,28 +5,28 @@ Whatever it is becomes a checkpoint of the run's own, so that the run serves and
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
-from typing import Final
 
 from actors.policy.checkpoint import MANIFEST, CheckpointStore, Lineage
 from cluster.errors import UserError
-
-ARCHITECTURE: Final = "qwen2"  # what `trainers.learner.learner` trains
 
 
 class NoModel(UserError):
     """There is no model of ours to use where one was named."""
 
 
-def require_model(directory: Path) -> None:
-    """Raises NoModel unless this is a transformers directory with safetensors and a fast tokenizer."""
+def require_model(directory: Path, to_train: bool = False) -> None:
+    """Raises NoModel unless this is a directory of a causal language model with safetensors and a fast tokenizer.
+
+    A model `to_train` must also be of an architecture that the learner computes rightly.
+    """
     for name, why in (("config.json", "its architecture"), ("tokenizer.json", "its fast tokenizer")):
         if not (directory / name).is_file():
             raise NoModel(f"{directory} has no {name}.", f"Name a transformers directory with {why}.")
     if not any(directory.glob("*.safetensors")):
         raise NoModel(f"{directory} has no safetensors.", "Convert the weights: pickles are never loaded here.")
+    _require_architecture(directory, to_train)
 
 
 def check(base: str) -> None:
@@ -37,13 +37,7 @@ def check(base: str) -> None:
             names = ", ".join(sorted(p.name for p in _shipped(base).root.parent.glob("*/")))
             raise NoModel(f"no base named {base!r} ships with the package.", f"Name one of {names}, or a folder.")
     elif not (path / MANIFEST).is_file():
-        require_model(path)
-        kind = _architecture(path / "config.json")
-        if kind != ARCHITECTURE:
-            raise NoModel(
-                f"{base} holds a {kind} model, and the learner trains {ARCHITECTURE} ones.",
-                "Name a Qwen2 model; `interplay eval --model` measures any.",
-            )
+        require_model(path, to_train=True)
 
 
 def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:
@@ -65,11 +59,15 @@ def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:
         store.publish(origin, lambda into: save(load(path), load_tokenizer(path), into))
 
 
-def _architecture(config: Path) -> str:
+def _require_architecture(directory: Path, to_train: bool) -> None:
+    from actors.policy.architecture import ModelRefused, config_of, require_trainable  # loads torch
+
     try:
-        return str(json.loads(config.read_bytes())["model_type"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise NoModel(f"{config} names no model_type.", "Name a transformers directory.") from error
+        config = config_of(directory)
+        if to_train:
+            require_trainable(config)
+    except ModelRefused as error:
+        raise NoModel(str(error), "Name another model; docs/models.md lists the architectures that work.") from error
 
 
 def _is_a_name(base: str) -> bool:

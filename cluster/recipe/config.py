@@ -61,7 +61,7 @@ class BaseStage(_Stage):
     kind: Literal["base"]
     base: str = Field(
         min_length=1,
-        description="name of a shipped base, or a path: RUN/checkpoints/ID, or a Qwen2 with its tokenizer",
+        description="name of a shipped base, or a path: RUN/checkpoints/ID, or any transformers directory",
     )
 
 

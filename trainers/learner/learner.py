@@ -13,63 +13,22 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from actors.policy.model import forward_flops, load, save
 from actors.weights.version import WeightVersion, publish_model
 from trainers.algorithms.losses import TokenStreams, mismatch_correction, policy_loss
 from trainers.config import LearnerConfig, OptimizerConfig
-from trainers.learner.attention import PACKED, layout_of
 from trainers.learner.optimizer_state import OptimizerState, load_optimizer, save_optimizer
+from trainers.learner.packed_policy import PackedPolicy, proved
 from trainers.learner.process_group import deepspeed
 from trainers.records import Batch, StepReport, Stream
-
-
-class PackedPolicy(nn.Module):
-    """The policy as the engine runs it: a stream in, log-probabilities and entropies of its targets out."""
-
-    def __init__(self, policy: Qwen2ForCausalLM) -> None:
-        super().__init__()
-        self.policy = policy
-        policy.set_attn_implementation(PACKED)
-        cast("Any", policy).lm_head = Float32Head(cast("nn.Parameter", policy.lm_head.weight))
-
-    def forward(self, stream: Stream) -> tuple[Tensor, Tensor]:
-        """Log-probability (with gradient) and entropy (without) of each target, [N] float32."""
-        device = self.policy.device
-        hidden = self.policy.model(
-            input_ids=_tensor(stream.input_ids, device)[None],
-            position_ids=_tensor(stream.positions, device)[None],
-            attention_mask={"full_attention": None},
-            use_cache=False,
-            layout=layout_of(stream, device),
-        ).last_hidden_state[0]
-        sources = hidden.index_select(0, _tensor(stream.sources, device))
-        logprobs = torch.log_softmax(self.policy.lm_head(sources), dim=-1)
-        with torch.no_grad():
-            entropy = -(logprobs.exp() * logprobs).sum(-1)
-        return logprobs.gather(1, _tensor(stream.targets, device)[:, None]).squeeze(1), entropy
-
-
-class Float32Head(nn.Module):
-    """The language model head, always in float32: bfloat16 logits cost more accuracy than all else together.
-
-    A module, because that is what ZeRO-3 gathers parameters for.
-    """
-
-    def __init__(self, weight: nn.Parameter) -> None:
-        super().__init__()
-        self.weight = weight
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Logits [N, vocabulary]."""
-        return nn.functional.linear(hidden.float(), self.weight.float())
 
 
 class GuardedAdamW(torch.optim.AdamW):
@@ -106,10 +65,10 @@ class Learner:
 
     def __init__(
         self,
-        policy: Qwen2ForCausalLM,
+        policy: PreTrainedModel,
         tokenizer: PreTrainedTokenizerFast,
         config: LearnerConfig,
-        reference: Qwen2ForCausalLM | None = None,
+        reference: PreTrainedModel | None = None,
     ) -> None:
         if config.loss.kl and reference is None:
             raise ValueError("a KL penalty needs the reference policy")
@@ -128,7 +87,7 @@ class Learner:
         )
         if config.optimizer.zero_stage == 0:
             self.optimizer.clip_to = config.optimizer.gradient_norm
-        module = PackedPolicy(policy)
+        module = proved(policy)
         made = deepspeed.initialize(model=module, optimizer=self.optimizer, config=_deepspeed(config.optimizer))
         self.engine: Any = made[0]
         self.device: torch.device = self.engine.device
@@ -182,7 +141,7 @@ class Learner:
         return box[0]
 
     @property
-    def policy(self) -> Qwen2ForCausalLM:
+    def policy(self) -> PreTrainedModel:
         """The model under training."""
         return self.engine.module.policy
 
@@ -358,7 +317,7 @@ def _weightless(stream: Stream) -> Stream:
     return replace(stream, weight=stream.weight * 0)
 
 
-def _decay_groups(policy: Qwen2ForCausalLM, weight_decay: float) -> list[dict[str, Any]]:
+def _decay_groups(policy: PreTrainedModel, weight_decay: float) -> list[dict[str, Any]]:
     """Matrices with decay; norms and biases without."""
     matrices = [p for p in policy.parameters() if p.ndim > 1]
     others = [p for p in policy.parameters() if p.ndim <= 1]

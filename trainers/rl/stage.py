@@ -41,7 +41,8 @@ class RlRunner:
         pool: Pool,
         emit: Callable[..., None],
     ) -> None:
-        from actors.policy.model import config_of, forward_flops
+        from actors.policy.architecture import config_of
+        from actors.policy.model import forward_flops
 
         assert origin.parent is not None, "RL starts from a policy"
         self.origin = origin

@@ -76,12 +76,12 @@ def test_what_is_no_base_is_named_with_the_fix(store: CheckpointStore, plain: Pa
     with pytest.raises(UserError, match=r"has no config\.json"):
         adopt(str(tmp_path / "nowhere"), store, ORIGIN)
     config = plain / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "llama"}))
-    with pytest.raises(NoModel, match="a llama model"):
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "vit"}))
+    with pytest.raises(NoModel, match="a vit model, which is no causal language model"):
         adopt(str(plain), store, ORIGIN)
-    for odd in ("{", "[]", "{}", "\xff"):
+    for odd in ("{", "[]", "{}", '{"model_type": "unheard-of"}', "\xff"):
         config.write_text(odd, encoding="latin-1")
-        with pytest.raises(NoModel, match="names no model_type"):
+        with pytest.raises(NoModel, match="cannot be read by transformers"):
             adopt(str(plain), store, ORIGIN)
     (plain / "model.safetensors").rename(plain / "pytorch_model.bin")
     with pytest.raises(NoModel, match="no safetensors"):

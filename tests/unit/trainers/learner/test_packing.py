@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
+from typing import get_args
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, BertConfig, PreTrainedModel
 
-from actors.policy.model import PolicyConfig, build
+from actors.config import Architecture, PolicyConfig
+from actors.policy.architecture import ModelRefused
+from actors.policy.model import build
 from actors.records import Completion, Rollout, RolloutGroup
 from trainers.config import LearningConfig
-from trainers.learner.learner import PackedPolicy
+from trainers.learner.packed_policy import PackedPolicy, proved
 from trainers.learner.packing import Document, pack, pack_documents
 from trainers.records import Batch
 from verifier.graphs.generate import generate
@@ -70,11 +75,41 @@ def gradients(model) -> dict[str, torch.Tensor]:
     return {name: p.grad for name, p in model.named_parameters()}
 
 
-@pytest.mark.parametrize("budget", [64, 100, 8192])
-@pytest.mark.parametrize("loss", ["dapo", "grpo", "dr_grpo"])
-def test_the_prompt_stored_once_gives_the_plain_batchs_loss_and_gradients(budget, loss):
-    plain = build(POLICY, VOCAB, 0)
-    model = PackedPolicy(copy.deepcopy(plain))
+def plain_model(variant: str) -> PreTrainedModel:
+    """An architecture, and what its config changes: `llama attention_bias`, `qwen3 head_dim=32`."""
+    architecture, *changes = variant.split()
+    config = build(POLICY.model_copy(update={"architecture": architecture}), VOCAB, 0).config
+    for change in changes:
+        key, _, value = change.partition("=")
+        setattr(config, key, json.loads(value) if value else True)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).float().eval()
+    with torch.no_grad():
+        for p in model.parameters():  # norms and biases too: at their first values they would hide a mistake
+            p.add_(0.1 * torch.randn_like(p))
+    return model
+
+
+VARIANTS = (
+    *get_args(Architecture),
+    *(f"{architecture} tie_word_embeddings=false" for architecture in get_args(Architecture)),
+    "llama attention_bias",
+    "llama num_key_value_heads=4",
+    "llama mlp_bias head_dim=20",
+    "qwen3 head_dim=32",
+    "mistral head_dim=8",
+    "olmo2 num_key_value_heads=1",
+)
+CASES = [
+    *((variant, 100, "dapo") for variant in VARIANTS),
+    *(("qwen2", budget, loss) for budget in (64, 100, 8192) for loss in ("dapo", "grpo", "dr_grpo")),
+]
+
+
+@pytest.mark.parametrize(("variant", "budget", "loss"), CASES)
+def test_the_prompt_stored_once_gives_the_plain_batchs_loss_and_gradients(variant, budget, loss):
+    plain = plain_model(variant)
+    model = proved(copy.deepcopy(plain))
     config = LearningConfig(loss=loss, microbatch_tokens=budget)
     tokens = sum(len(r.completion.token_ids) for g in GROUPS for r in g.rollouts)
     weight = {"dapo": lambda n: 1 / tokens, "grpo": lambda n: 1 / (12 * n), "dr_grpo": lambda n: 1 / (12 * 20)}[loss]
@@ -112,8 +147,9 @@ def test_a_rollout_without_a_reward_is_refused():
         pack([broken], LearningConfig(), 20)
 
 
-def test_documents_never_see_one_another():
-    plain = build(POLICY, VOCAB, 0)
+@pytest.mark.parametrize("variant", get_args(Architecture))
+def test_documents_never_see_one_another(variant):
+    plain = plain_model(variant)
     model = PackedPolicy(copy.deepcopy(plain))
     documents = [Document(tuple(range(10 + i, 10 + i + n)), 1 + i % 3) for i, n in enumerate((5, 40, 17, 18, 33))]
     loss = torch.zeros(())
@@ -134,3 +170,10 @@ def test_documents_never_see_one_another():
     grads = gradients(plain)
     for name, gradient in gradients(model.policy).items():
         torch.testing.assert_close(gradient, grads[name], rtol=0, atol=1e-5, msg=name)
+
+
+def test_a_model_whose_packed_numbers_are_not_its_own_is_refused():
+    config = BertConfig(vocab_size=VOCAB, hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
+    config.pad_token_id = None
+    with pytest.raises(ModelRefused, match="this bert model: packed, its log-probabilities are off by"):
+        proved(AutoModelForCausalLM.from_config(config))  # it sees later tokens too

@@ -1,0 +1,99 @@
+"""The policy on packed streams: any causal language model of transformers, with our attention and a float32 head."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from actors.policy.architecture import ModelRefused, require_trainable
+from actors.weights.parity import parity_tokens
+from trainers.learner.attention import PACKED, layout_of
+from trainers.learner.packing import Document, pack_documents
+from trainers.records import Stream
+
+_TOLERANCE: Final = 1e-4  # nats per token; rounding is about 1e-6
+_PROOF_TOKENS: Final = 24
+
+
+class PackedPolicy(nn.Module):
+    """The policy as the engine runs it: a stream in, log-probabilities and entropies of its targets out.
+
+    Takes the model over. Dropout is turned off: the policy that learns is the one that drew the tokens.
+    """
+
+    def __init__(self, policy: PreTrainedModel) -> None:
+        super().__init__()
+        self.policy = policy
+        policy.set_attn_implementation(PACKED)
+        policy.set_output_embeddings(Float32Head(policy.get_output_embeddings()))
+        for module in policy.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+
+    def forward(self, stream: Stream) -> tuple[Tensor, Tensor]:
+        """Log-probability (with gradient) and entropy (without) of each target, [N] float32."""
+        device = self.policy.device
+        hidden = self.policy.base_model(
+            input_ids=_tensor(stream.input_ids, device)[None],
+            position_ids=_tensor(stream.positions, device)[None],
+            # transformers hands a mask of four dimensions on as it is; packed attention reads the layout instead.
+            attention_mask=torch.empty(1, 1, 0, 0, device=device),
+            use_cache=False,
+            layout=layout_of(stream, device),
+        ).last_hidden_state[0]
+        sources = hidden.index_select(0, _tensor(stream.sources, device))
+        head = cast("Float32Head", self.policy.get_output_embeddings())
+        logprobs = torch.log_softmax(head(sources), dim=-1)
+        with torch.no_grad():
+            entropy = -(logprobs.exp() * logprobs).sum(-1)
+        return logprobs.gather(1, _tensor(stream.targets, device)[:, None]).squeeze(1), entropy
+
+
+class Float32Head(nn.Module):
+    """The language model head, always in float32: bfloat16 logits cost more accuracy than all else together.
+
+    A module, because that is what ZeRO-3 gathers parameters for.
+    """
+
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        self.weight: nn.Parameter = head.weight
+        self.bias: nn.Parameter | None = head.bias
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Logits [N, vocabulary]."""
+        bias = None if self.bias is None else self.bias.float()
+        return nn.functional.linear(hidden.float(), self.weight.float(), bias)
+
+
+def proved(policy: PreTrainedModel) -> PackedPolicy:
+    """The packed policy of a model, whose log-probabilities of two packed texts are the model's own.
+
+    Raises ModelRefused where the configuration or the numbers say that packing changes what the model computes.
+    """
+    require_trainable(policy.config)
+    tokens = parity_tokens(policy.config.vocab_size, _PROOF_TOKENS)
+    texts = (tokens[: _PROOF_TOKENS // 3], tokens[_PROOF_TOKENS // 3 :])
+    with torch.no_grad():
+        own = torch.cat([_own_logprobs(policy, text) for text in texts])
+        packed = PackedPolicy(policy)
+        (stream,) = pack_documents([Document(text, 1) for text in texts], _PROOF_TOKENS).streams
+        difference = (packed(stream)[0] - own).abs().max().item()
+    if not difference <= _TOLERANCE:
+        name = policy.config.model_type
+        raise ModelRefused(f"the learner cannot train this {name} model: packed, its log-probabilities are off by "
+                           f"{difference:.2g} nats")  # fmt: skip
+    return packed
+
+
+def _own_logprobs(policy: PreTrainedModel, tokens: tuple[int, ...]) -> Tensor:
+    ids = torch.tensor([tokens], device=policy.device)
+    logits = policy(input_ids=ids, use_cache=False).logits[0, :-1].float()
+    return torch.log_softmax(logits, dim=-1).gather(1, ids[0, 1:, None]).squeeze(1)
+
+
+def _tensor(array: Any, device: torch.device) -> Tensor:
+    return torch.tensor(array, device=device)
