@@ -202,7 +202,7 @@ async def _http_side(args: argparse.Namespace) -> dict:
     from cluster.serve import server
 
     plan, keys = _plan(args.run_dir, args.proxy)
-    server.prepare_environment(plan)
+    server.prepare_environment()
     with running(args.run_dir / "serving", Resources(1.0)):
         await asyncio.to_thread(server.start, plan)
         try:

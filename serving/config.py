@@ -11,6 +11,15 @@ from serving.http.keys import KeyRecord
 from serving.schemas import DEADLINE_S
 
 
+class Listen(BaseModel):
+    """Where a replica listens itself."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(ge=1, le=65535)
+
+
 class ServingConfig(BaseModel):
     """One server, whatever the number of its replicas."""
 
@@ -25,6 +34,7 @@ class ServingConfig(BaseModel):
     rate_per_minute: int = Field(default=6000, ge=1, description="requests of one key on average")
     burst: int = Field(default=600, ge=1, description="requests of one key at once")
     deadline_s: float = Field(default=DEADLINE_S, gt=0, le=DEADLINE_S, description="for every answer and every stream")
+    listen: Listen | None = Field(default=None, description="for the one replica; without it, Serve's proxy listens")
     grace_s: float = Field(default=20.0, gt=0, description="for what runs when the server is told to stop")
 
 

@@ -23,13 +23,11 @@ class Gateway:
     """One replica. The heavy imports happen here, in a process that has the engine's environment already."""
 
     async def __init__(self, config: Mapping[str, Any]) -> None:
-        from serving.http.listening import take_the_port_again
         from serving.http.logs import install
         from serving.replica import Replica
 
         install()
-        take_the_port_again()
-        self._replica = Replica(ServingConfig.model_validate(config), behind_serve=True)
+        self._replica = Replica(ServingConfig.model_validate(config))
         await self._replica.start()
 
     def __serve_build_asgi_app__(self):

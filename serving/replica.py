@@ -16,6 +16,7 @@ from serving.app import create_app
 from serving.config import ServingConfig
 from serving.generation.codec import Codec
 from serving.http.admission import Gate
+from serving.http.listening import Listener
 from serving.http.metrics import Metrics
 from serving.models.cache import EnginePool, Factory
 from serving.models.registry import Entry, Registry
@@ -46,7 +47,7 @@ class CheckpointFactory:
 class Replica:
     """Everything that lives as long as the replica."""
 
-    def __init__(self, config: ServingConfig, factory: Factory | None = None, behind_serve: bool = False) -> None:
+    def __init__(self, config: ServingConfig, factory: Factory | None = None) -> None:
         self._config = config
         metrics = Metrics()
         registry = Registry(config.run_dirs)
@@ -58,10 +59,15 @@ class Replica:
         )
         gate = Gate(config.running, config.queued)
         self.service = Service(Router(registry, pool), gate, Canary(registry), metrics, config.deadline_s)
-        self.app = create_app(self.service, config.keys, config.rate_per_minute, config.burst, behind_serve)
+        self.app = create_app(
+            self.service, config.keys, config.rate_per_minute, config.burst, behind_serve=config.listen is None
+        )
+        self._listener = Listener(self.app)
 
     async def start(self) -> None:
-        """Begin to load the model that most will ask for; the replica answers meanwhile."""
+        """Listen, if the replica is to, and begin to load the model that most will ask for; it answers meanwhile."""
+        if self._config.listen is not None:
+            await self._listener.start(self._config.listen.host, self._config.listen.port)
         self.service.prepare()
 
     async def drain(self) -> None:
@@ -69,7 +75,8 @@ class Replica:
         await self.service.drain(self._config.grace_s)
 
     async def stop(self) -> None:
-        """Free the engines."""
+        """Close the port and free the engines."""
+        await self._listener.stop()
         await self.service.stop()
 
 

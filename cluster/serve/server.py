@@ -44,17 +44,18 @@ class ServeError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a start needs. `shown_key` is the key made for this start, if there is no file.
-
-    `direct`: the one replica listens itself, and Serve's proxy is passed by (docs/decisions/0070).
-    """
+    """Everything that a start needs. `shown_key` is the key made for this start, if there is no file."""
 
     host: str
     port: int
     config: ServingConfig
     replicas: ReplicaConfig
     shown_key: str | None
-    direct: bool
+
+    @property
+    def direct(self) -> bool:
+        """Whether the one replica listens itself, and Serve needs no proxy (docs/decisions/0070)."""
+        return self.config.listen is not None
 
     @property
     def url(self) -> str:
@@ -78,7 +79,7 @@ def plan(
 ) -> Plan:
     """Check what a person typed. ServeError or KeyFileError say what to put right; nothing has started then."""
     from actors.config import EngineConfig
-    from serving.config import ReplicaConfig, ServingConfig
+    from serving.config import Listen, ReplicaConfig, ServingConfig
 
     for folder in run_dirs:
         if not folder.is_dir():
@@ -86,6 +87,7 @@ def plan(
     keys, shown = _keys(key_file, host)
     _require_free(host, port)
     device, dtype = ("cuda", "bfloat16") if gpus else ("cpu", "float32")
+    direct = replicas == 1 and not (address or os.environ.get("RAY_ADDRESS"))
     engine = EngineConfig.model_validate({"device": device, "dtype": dtype, "max_open_requests": max(64, running)})
     config = ServingConfig(
         run_dirs=tuple(folder.resolve() for folder in run_dirs),
@@ -94,10 +96,10 @@ def plan(
         engines_per_replica=engines,
         running=running,
         queued=queued,
+        listen=Listen(host=host, port=port) if direct else None,
     )
     place = ReplicaConfig(max_replicas=replicas, cpus=1.0, gpus=gpus)
-    direct = replicas == 1 and not (address or os.environ.get("RAY_ADDRESS"))
-    return Plan(host, port, config, place, shown, direct)
+    return Plan(host, port, config, place, shown)
 
 
 def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None, insecure: bool = False) -> None:
@@ -105,7 +107,7 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
     from cluster.ray.resources import Resources
     from cluster.ray.runtime import running
 
-    prepare_environment(plan)
+    prepare_environment()
     asked = Resources(plan.replicas.cpus * plan.replicas.min_replicas, plan.replicas.gpus)
     # A folder of its own: the run may be training, and its cluster.json is not ours to replace.
     with running(plan.config.run_dirs[0] / "serving", asked, address=address, insecure=insecure):
@@ -119,24 +121,10 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
             stop(plan)
 
 
-def prepare_environment(plan: Plan) -> None:
+def prepare_environment() -> None:
     """What Ray and Serve must find in the environment before they start; what a person has set stays."""
-    for name, value in (SERVE_ENVIRONMENT | _direct_environment(plan)).items():
+    for name, value in SERVE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-
-
-def _direct_environment(plan: Plan) -> dict[str, str]:
-    """Serve's settings for a replica that listens on the plan's port: one port to choose from, free again at once."""
-    if not plan.direct:
-        return {}
-    return {
-        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(plan.port),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(plan.port + 1),  # exclusive
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",  # nobody in front of it has to notice
-        "RAY_SERVE_PORT_QUARANTINE_S": "0",
-        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",  # a second event loop only adds hops
-    }
 
 
 def start(plan: Plan) -> None:
@@ -151,11 +139,11 @@ def start(plan: Plan) -> None:
     from serving.deployment import application
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it would tell the address of its proxy
-    # With `direct` the proxy still starts: on a port that nobody is told of, behind the same keys.
-    proxy_port = _free_port(plan.host) if plan.direct else plan.port
-    options = HTTPOptions(host=plan.host, port=proxy_port, request_timeout_s=PROXY_TIMEOUT_S)
-    # The replica logs every request itself, with the same request id.
-    ray_serve.start(http_options=options, logging_config=LoggingConfig(enable_access_log=False))
+    ray_serve.start(
+        proxy_location="Disabled" if plan.direct else "EveryNode",
+        http_options=HTTPOptions(host=plan.host, port=plan.port, request_timeout_s=PROXY_TIMEOUT_S),
+        logging_config=LoggingConfig(enable_access_log=False),  # the replica logs every request, with the same id
+    )
     app = application(plan.config, plan.replicas, _environment())
     try:
         ray_serve.run(app, name=APPLICATION, route_prefix="/", _local_testing_mode=False)
@@ -229,12 +217,6 @@ def _read_keys(key_file: Path) -> tuple[KeyRecord, ...]:
 
 def _scope(text: str) -> Scope:
     return "read" if text == "read" else "probe" if text == "probe" else "admin"
-
-
-def _free_port(host: str) -> int:
-    with socket.socket(_family(host)) as trial:
-        trial.bind((host, 0))
-        return trial.getsockname()[1]
 
 
 def _family(host: str) -> socket.AddressFamily:

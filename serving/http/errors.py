@@ -5,11 +5,15 @@ ApiError                 carries status, type, code, param and Retry-After
   Unauthorized    401    no key, or none that we know
   Forbidden       403    the key's scope does not cover the route
   NotFound        404    no such model or route
+  HeadTimeout     408    the headers did not arrive in time
+  BodyTimeout     408    the body did not arrive in time
   Busy            409    the checkpoint cannot be loaded, unloaded or replaced now
   TooLarge        413    body or prompt
+  UrlTooLong      414    the request's address
   WrongType       415    not application/json
   TooManyRequests 429    this key's rate
-  Unavailable     503    queue full, draining, or no model; always with Retry-After
+  HeadTooLarge    431    request line and headers, or their number
+  Unavailable     503    queue full, draining, no model or no room for a connection; always with Retry-After
   DeadlineExceeded 504   the answer was not ready in time
 """
 
@@ -77,6 +81,12 @@ class MethodNotAllowed(ApiError):
     status, type, code = 405, "invalid_request_error", "method_not_allowed"
 
 
+class HeadTimeout(ApiError):
+    """The headers did not arrive in time."""
+
+    status, type, code = 408, "invalid_request_error", "head_timeout"
+
+
 class BodyTimeout(ApiError):
     """The body did not arrive in time (a slow or stalled sender)."""
 
@@ -95,6 +105,12 @@ class TooLarge(ApiError):
     status, type, code = 413, "invalid_request_error", "too_large"
 
 
+class UrlTooLong(ApiError):
+    """The request's address."""
+
+    status, type, code = 414, "invalid_request_error", "url_too_long"
+
+
 class WrongType(ApiError):
     """Not application/json."""
 
@@ -107,8 +123,14 @@ class TooManyRequests(ApiError):
     status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
 
 
+class HeadTooLarge(ApiError):
+    """Request line and headers together, or the number of headers."""
+
+    status, type, code = 431, "invalid_request_error", "head_too_large"
+
+
 class Unavailable(ApiError):
-    """Queue full, draining, or no model; a caller may try again."""
+    """Queue full, draining, no model, or no room for a connection; a caller may try again."""
 
     status, type, code = 503, "overloaded_error", "unavailable"
 

@@ -1,26 +1,258 @@
-"""The port of a replica that listens itself (docs/decisions/0070): taken again at once after a crash.
+"""The server's own port: uvicorn with bounds on what a connection may send, hold and leave unread.
 
-Serve binds it without SO_REUSEADDR, as no other server does. The kernel keeps the idle connections of a process that
-was killed for a minute, and for so long every new replica would fail to bind and be started again.
+A replica that listens itself (docs/decisions/0070) has this between the network and its guard. Bytes are counted and
+times are kept here, before any key is looked at; a request that breaks a bound gets the API's error and its
+connection is closed. Behind Serve's proxy this is not in place: what stands in front of it has to bound bytes.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from serving.http import limits
+from serving.http.connections import Connections
+from serving.http.errors import ApiError, BadRequest, HeadTimeout, HeadTooLarge, Unavailable, UrlTooLong
+
+_BACKLOG: Final = 1024
+_REASONS: Final = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    414: b"URI Too Long",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
 
 
-class _Reusing(socket.socket):
-    """Binds although connections of the process before it are still being closed; never beside one that listens."""
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. Between `on_message_begin` and `on_headers_complete` a head comes; after it, perhaps a body."""
 
-    def bind(self, address: Any, /) -> None:
-        self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        super().bind(address)
+    def __init__(self, connections: Connections, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connections_held = connections
+        self._fault: ApiError | None = None
+        self._head_open = False
+        self._head_begun = False  # within the bytes that are being parsed
+        self._head_bytes = 0
+        self._body_open = False
+        self._deadline: asyncio.TimerHandle | None = None  # of the head, or of a body that nobody reads
+        self._unread: asyncio.TimerHandle | None = None  # of an answer that waits for its reader
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else "local"
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    # --- The connection -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a place among the connections, or say at once that there is none."""
+        super().connection_made(transport)  # pyright: ignore[reportArgumentType]
+        if self._connections_held.admit(self, self._address):
+            self._within(limits.HEAD_TIMEOUT_S, self._head_is_late)
+        else:
+            self._refuse(Unavailable("too many connections are open", code="too_many_connections"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free the place and the clocks."""
+        self._connections_held.forget(self, self._address)
+        self._stop_clock()
+        self._reader_caught_up()
+        super().connection_lost(exc)
+
+    def give_way(self) -> None:
+        """Close without an answer: no request is under way."""
+        self.transport.abort()
+
+    # --- The request --------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of a head that stays open; what has begun within these is counted from the next on."""
+        if self.transport.is_closing():
+            return
+        was_open, self._head_begun = self._head_open, False
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._head_open:
+            self._head_bytes += len(data) if was_open and not self._head_begun else 0
+            if self._head_bytes > limits.MAX_HEAD_BYTES:
+                self._refuse(_head_too_large())
+        # Bytes have stopped the clock of an idle connection: blank lines are no reason to hold it for ever.
+        if not (self._answering or self._body_open) and self.timeout_keep_alive_task is None:
+            self._within(limits.HEAD_TIMEOUT_S, self._head_is_late)
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._head_open, self._head_begun, self._head_bytes = True, True, 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A part of the request's target."""
+        super().on_url(url)
+        if len(self.url) > limits.MAX_URL_BYTES:
+            self._fail(UrlTooLong(f"the request's address may have {limits.MAX_URL_BYTES} bytes at most"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header."""
+        super().on_header(name, value)
+        if len(self.headers) > limits.MAX_HEADERS:
+            self._fail(HeadTooLarge(f"a request may have {limits.MAX_HEADERS} headers at most"))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: check its size once more, for it may have come in one piece, and begin the answer."""
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > limits.MAX_HEAD_BYTES:
+            self._fail(_head_too_large())
+        if len(self.pipeline) >= limits.MAX_PIPELINED:
+            self._fail(BadRequest(f"at most {limits.MAX_PIPELINED} requests may wait on one connection"))
+        self._head_open, self._body_open = False, True
+        self._stop_clock()
+        self._connections_held.works(self, self._address)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is whole, read or thrown away."""
+        super().on_message_complete()
+        self._body_open = False
+        if self.cycle.response_complete and not self.pipeline:
+            self._stop_clock()
+            self._idle()
+
+    # --- The answer ---------------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """The answer is written: wait for the next request, or for the end of a body that nobody will read."""
+        super().on_response_complete()
+        if self.transport.is_closing() or self._answering:
+            return
+        if self._body_open:
+            self._unset_keepalive_if_required()
+            self._within(limits.UNREAD_BODY_S, self.transport.abort)
+        else:
+            self._connections_held.waits(self, self._address)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than we write."""
+        super().pause_writing()
+        self._watch_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._reader_caught_up()
+        super().resume_writing()
+
+    def _watch_reader(self, unread: int) -> None:
+        self._unread = self.loop.call_later(limits.UNREAD_ANSWER_S, self._check_reader, unread)
+
+    def _check_reader(self, before: int) -> None:
+        unread = self.transport.get_write_buffer_size()
+        if unread > before - limits.MIN_READ_BYTES:
+            self.transport.abort()
+        else:
+            self._watch_reader(unread)
+
+    def _reader_caught_up(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    # --- Clocks and refusals ------------------------------------------------------------------------------------
+
+    def _idle(self) -> None:
+        self._connections_held.waits(self, self._address)
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _within(self, seconds: float, otherwise: Callable[[], object]) -> None:
+        """Start the clock unless it runs: more bytes do not buy more time."""
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(seconds, otherwise)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _head_is_late(self) -> None:
+        if self._head_open:
+            self._refuse(HeadTimeout(f"the headers did not arrive within {limits.HEAD_TIMEOUT_S:.0f} s"))
+        else:
+            self.transport.close()
+
+    def _fail(self, error: ApiError) -> None:
+        """End the parsing: uvicorn then asks for an answer of 400, which becomes this error."""
+        self._fault = error
+        raise error
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn calls when a request cannot be parsed."""
+        self._refuse(self._fault or BadRequest("this is no HTTP/1.1 request", code="invalid_http"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer and close; only close while another answer is being written."""
+        if not self._answering:
+            body = error.answer().model_dump_json().encode()
+            headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+            lines = "".join(f"{name}: {value}\r\n" for name, value in (headers | error.headers()).items())
+            start = b"HTTP/1.1 %d %s\r\n" % (error.status, _REASONS[error.status])
+            self.transport.write(start + lines.encode() + b"\r\n" + body)
+        self.transport.close()
 
 
-def take_the_port_again() -> None:
-    """Have Serve's server of this process bind so. Ray 2.60 has no setting for it."""
-    from ray.serve._private import http_util
+def _head_too_large() -> HeadTooLarge:
+    return HeadTooLarge(f"the request line and headers may have {limits.MAX_HEAD_BYTES} bytes at most")
 
-    http_util.socket = SimpleNamespace(**(vars(socket) | {"socket": _Reusing}))  # pyright: ignore[reportAttributeAccessIssue]
+
+class Listener:
+    """An application on a port of its own, in the event loop that starts it."""
+
+    def __init__(self, app: Any, connections: Connections | None = None) -> None:
+        self.connections = Connections() if connections is None else connections
+        config = uvicorn.Config(
+            app,
+            http=partial(BoundedProtocol, self.connections),  # pyright: ignore[reportArgumentType]
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level=logging.CRITICAL,  # the guard logs every request; what is no request is nobody's news
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=int(limits.IDLE_TIMEOUT_S),
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port (the kernel's choice for 0). OSError when it is another's.
+
+        SO_REUSEADDR: the kernel keeps the idle connections of a replica that was killed for a minute, and for so long
+        its successor could not take the port.
+        """
+        listening = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG
+        )
+        self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
+        while not self._server.started:
+            await asyncio.wait({self._task}, timeout=0.01)
+            if self._task.done():
+                self._task.result()
+                raise OSError(f"the server on {host}:{port} ended while it started")
+        return listening.getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the port and every connection; answers under way have had their grace before."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task

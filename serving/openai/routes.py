@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -75,8 +76,9 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-def _head(kind: str, request: Request, policy: Policy) -> Head:
-    return Head(f"{kind}-{request.state.request_id}", int(time.time()), policy)
+def _head(kind: str, policy: Policy) -> Head:
+    """A head with an id of its own: a client may send the same request id again."""
+    return Head(f"{kind}-{secrets.token_hex(12)}", int(time.time()), policy)
 
 
 def _usage(prompts: Sequence[tuple[int, ...]], completion_tokens: int) -> Usage:
@@ -119,7 +121,7 @@ class _Completion:
             prompts = self._encoded(session)
             places = [(ids, place, n) for place, ids in enumerate(prompts) for n in range(self._body.n)]
             written = await together(session.write(*place) for place in places)
-            head = _head("cmpl", self._request, session.policy(self._service.engine))
+            head = _head("cmpl", session.policy(self._service.engine))
             choices = [self._choice(i, w.tokens, w.finish_reason, session) for i, w in enumerate(written)]
             usage = _usage(prompts, sum(len(w.tokens) for w in written))
             return self._answer(head, choices, usage)
@@ -129,7 +131,7 @@ class _Completion:
         count = 0
         async with self._session() as session:
             prompts = self._encoded(session)
-            head = _head("cmpl", self._request, session.policy(self._service.engine))
+            head = _head("cmpl", session.policy(self._service.engine))
             async with aclosing(merged(self._streams(session, prompts))) as stream:
                 async for index, piece in stream:
                     count += len(piece.tokens)
@@ -188,7 +190,7 @@ class _Chat:
         async with self._session() as session:
             prompt_ids = session.encode(self._prompt, "messages")
             written = await together(session.write(prompt_ids, 0, n) for n in range(self._body.n))
-            head = _head("chatcmpl", self._request, session.policy(self._service.engine))
+            head = _head("chatcmpl", session.policy(self._service.engine))
             return ChatAnswer(
                 id=head.id,
                 created=head.created,
@@ -204,7 +206,7 @@ class _Chat:
         count = 0
         async with self._session() as session:
             prompt_ids = session.encode(self._prompt, "messages")
-            head = _head("chatcmpl", self._request, session.policy(self._service.engine))
+            head = _head("chatcmpl", session.policy(self._service.engine))
             for index in range(self._body.n):
                 yield unnamed(_chunk(head, [ChatDelta(index=index, delta=ChatText(content=""))]))
             async with aclosing(merged(self._streams(session, prompt_ids))) as stream:

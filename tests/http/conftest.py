@@ -214,7 +214,9 @@ async def serve(run_dir: Path, keys: Keys, codec: Codec) -> AsyncIterator[Callab
 
     def make(**settings: object) -> Server:
         script = Script()
-        config = ServingConfig.model_validate({"run_dirs": [run_dir], "keys": keys.records, **settings})
+        config = ServingConfig.model_validate(
+            {"run_dirs": [run_dir], "keys": keys.records, "listen": {"port": 8000}, **settings}
+        )
         replica = Replica(config, FakeFactory(script, codec))
         server = Server(replica, script, httpx.AsyncClient(), keys)
         server.client = server.as_key(keys.admin)

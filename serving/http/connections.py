@@ -1,0 +1,89 @@
+"""Who holds the server's connections: so many in all, so many from one address; those that ask nothing give way.
+
+Plain bookkeeping; a connection is anything that can be closed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address
+from typing import Protocol
+
+from serving.http.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
+
+
+class Closable(Protocol):
+    """A connection."""
+
+    def give_way(self) -> None:
+        """Close it now: another needs its room."""
+        ...
+
+
+class Connections:
+    """The open connections by address. Each either waits (for a request, or for the rest of its head) or works."""
+
+    def __init__(self, total: int = MAX_CONNECTIONS, per_address: int = MAX_CONNECTIONS_PER_ADDRESS) -> None:
+        self._total = total
+        self._per_address = per_address
+        self._open: dict[str, set[Closable]] = {}
+        self._waiting: dict[str, OrderedDict[Closable, None]] = {}  # longest first
+
+    def __len__(self) -> int:
+        return sum(map(len, self._open.values()))
+
+    def admit(self, connection: Closable, address: str) -> bool:
+        """Let a connection in, which waits from now on; False when all that could give way to it are at work.
+
+        At its address's bound, one of the same address gives way; at the bound of all, one of the address with most.
+        """
+        owner = client_of(address)
+        if len(self._open.get(owner, ())) >= self._per_address:
+            admitted = self._make_room(owner)
+        elif len(self) >= self._total:
+            admitted = self._make_room(max(self._open, key=lambda other: len(self._open[other])))
+        else:
+            admitted = True
+        if admitted:
+            self._open.setdefault(owner, set()).add(connection)
+            self._waiting.setdefault(owner, OrderedDict())[connection] = None
+        return admitted
+
+    def works(self, connection: Closable, address: str) -> None:
+        """A request has come whole, but for its body: the connection does not give way until it waits again."""
+        self._waiting.get(client_of(address), OrderedDict()).pop(connection, None)
+
+    def waits(self, connection: Closable, address: str) -> None:
+        """The answer is out."""
+        owner = client_of(address)
+        if connection in self._open.get(owner, ()):
+            self._waiting[owner][connection] = None
+
+    def forget(self, connection: Closable, address: str) -> None:
+        """The connection is closed."""
+        owner = client_of(address)
+        if connection not in self._open.get(owner, ()):
+            return
+        self._open[owner].discard(connection)
+        self._waiting[owner].pop(connection, None)
+        if not self._open[owner]:
+            del self._open[owner], self._waiting[owner]
+
+    def _make_room(self, owner: str) -> bool:
+        if not self._waiting[owner]:
+            return False
+        longest = next(iter(self._waiting[owner]))
+        self.forget(longest, owner)
+        longest.give_way()
+        return True
+
+
+def client_of(address: str) -> str:
+    """Whom an address counts for: itself, or the /64 network of an IPv6 address, which one client holds whole."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(parsed, IPv6Address):
+        return address
+    return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))
