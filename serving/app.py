@@ -33,7 +33,6 @@ connections open. The streams of `/v1/completions` and `/v1/chat/completions` ar
 from __future__ import annotations
 
 import pathlib
-from datetime import datetime
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -50,7 +49,7 @@ from serving.http.admission import RateLimit
 from serving.http.errors import Unavailable
 from serving.http.guard import Guard
 from serving.http.keys import KeyRecord
-from serving.models.registry import Entry
+from serving.models.registry import Entry, created_at
 from serving.openai import routes as openai
 from serving.probe import compare, pass_at_k
 from serving.probe import routes as probe
@@ -171,7 +170,7 @@ def _card(service: Service, name: str, entry: Entry) -> ModelCard:
     manifest = entry.manifest
     return ModelCard(
         id=name,
-        created=int(datetime.fromisoformat(manifest.created).timestamp()),
+        created=created_at(manifest),
         alias_of=None if name == entry.id else entry.id,
         run=manifest.run,
         stage=manifest.stage,

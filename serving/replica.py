@@ -6,6 +6,7 @@ Built inside the replica's process; imports transformers and, when the first mod
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from transformers import AutoConfig
 
@@ -32,13 +33,12 @@ class CheckpointFactory:
         self._config = config
         self.name = _engine_name(config)
 
-    async def engine(self, entry: Entry) -> Engine:
+    async def engine(self, entry: Entry, directory: Path) -> Engine:
         """A started engine; its weight version is the checkpoint's step."""
-        return await start_engine(entry.store.path(entry.manifest.id), self._config, entry.manifest.step)
+        return await start_engine(directory, self._config, entry.manifest.step)
 
-    def codec(self, entry: Entry) -> Codec:
+    def codec(self, entry: Entry, directory: Path) -> Codec:
         """The checkpoint's tokenizer, and how many positions its model has."""
-        directory = entry.store.path(entry.manifest.id)
         model = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         positions = min(model.max_position_embeddings, self._config.max_model_tokens or model.max_position_embeddings)
         return Codec(load_tokenizer(directory), positions)
@@ -50,7 +50,7 @@ class Replica:
     def __init__(self, config: ServingConfig, factory: Factory | None = None) -> None:
         self._config = config
         metrics = Metrics()
-        registry = Registry(config.run_dirs)
+        registry = Registry(config.run_dirs, lambda entry: pool.refused(entry))
         pool = EnginePool(
             factory or CheckpointFactory(config.engine),
             config.engines_per_replica,

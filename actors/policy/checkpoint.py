@@ -24,6 +24,7 @@ TOKENIZER: Final = "tokenizer.json"
 RESUME: Final = "resume"  # the folder of a checkpoint that holds the optimiser and the loop's state
 ID_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,63}-\d{1,9}$"
 _TEMPORARY: Final = ".tmp-"
+_BLOCK: Final = 1 << 20
 _QUARANTINE: Final = ".bad-"
 
 
@@ -136,14 +137,27 @@ class CheckpointStore:
             parent = f"{manifest.run}.{manifest.stage}@{manifest.step}"
             first = {"run": beginning.run, "stage": beginning.stage, "seed": beginning.seed, "parent": parent}
             lineage = lineage.model_copy(update=first | {"score": None})  # another stage's yardstick
-        origin = source.path(checkpoint_id)
 
         def copy(directory: Path) -> None:
-            for name in manifest.files:
-                if not name.startswith(f"{RESUME}/"):
-                    shutil.copyfile(origin / name, directory / name)
+            source.copy_to(checkpoint_id, directory)
 
         return self.publish(lineage, copy)
+
+    def copy_to(self, checkpoint_id: str, directory: Path) -> Manifest:
+        """Copy what a model is loaded from into an empty directory, comparing the hash of every byte as it is written.
+
+        What is loaded from the copy is what was hashed, whatever happens to the checkpoint meanwhile. Raises
+        CheckpointError, and OSError when the directory takes no more.
+        """
+        path = self.path(checkpoint_id)
+        manifest = _read(path)
+        for name, record in manifest.files.items():
+            if name.startswith(f"{RESUME}/"):
+                continue
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            if _copy(path / name, directory / name) != record.sha256:
+                raise CheckpointError(f"checkpoint {checkpoint_id}: {name} does not match its hash in the manifest")
+        return manifest
 
     def list(self) -> list[Manifest]:
         """The complete checkpoints, oldest first."""
@@ -246,7 +260,7 @@ def _complete(path: Path) -> Manifest | None:
         return None
     try:
         return _read(path)
-    except (CheckpointError, FileNotFoundError):  # a reader may list while the run retires one
+    except (CheckpointError, OSError):  # a reader may list while the run retires one, or may not be let in
         return None
 
 
@@ -259,6 +273,16 @@ def _move_aside(path: Path) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Copy a file that is no link, and return the SHA-256 of what was written."""
+    digest = hashlib.sha256()
+    with open(os.open(source, os.O_RDONLY | os.O_NOFOLLOW), "rb") as reader, target.open("xb") as writer:
+        while block := reader.read(_BLOCK):
+            digest.update(block)
+            writer.write(block)
+    return digest.hexdigest()
 
 
 def _sync(path: Path) -> None:

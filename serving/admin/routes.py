@@ -23,10 +23,8 @@ def routes(service: Service) -> APIRouter:
         """Bring a model into memory and pin it there. 409 with the reason when it does not load."""
         entry = registry.find(body.model)
         await service.work.whole(request, pool.load(entry))
-        pinned = tuple(dict.fromkeys((*registry.state().pinned, entry.id)))
-        state = registry.state().model_copy(update={"pinned": pinned})
-        await run_in_threadpool(registry.change, state.noting(f"{entry.id} loaded and pinned"))
-        return json_answer(LoadAnswer(loaded=pool.loaded, pinned=list(pinned)))
+        state = await run_in_threadpool(registry.pin, entry.id)
+        return json_answer(LoadAnswer(loaded=pool.loaded, pinned=list(state.pinned)))
 
     @router.post("/v1/admin/unload", response_model=LoadAnswer, responses=documented())
     async def unload(request: Request, body: LoadRequest) -> Response:
@@ -36,10 +34,8 @@ def routes(service: Service) -> APIRouter:
             raise NotFound(f"{model} is not loaded", param="model", code="not_loaded")
         if model in pool.loaded:
             await service.work.whole(request, pool.unload(model))
-        pinned = tuple(name for name in registry.state().pinned if name != model)
-        state = registry.state().model_copy(update={"pinned": pinned})
-        await run_in_threadpool(registry.change, state.noting(f"{model} unloaded"))
-        return json_answer(LoadAnswer(loaded=pool.loaded, pinned=list(pinned)))
+        state = await run_in_threadpool(registry.unpin, model)
+        return json_answer(LoadAnswer(loaded=pool.loaded, pinned=list(state.pinned)))
 
     @router.post("/v1/admin/alias", response_model=AliasAnswer, responses=documented())
     async def alias(body: AliasRequest) -> Response:

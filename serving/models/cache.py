@@ -1,30 +1,39 @@
 """The loaded checkpoints of this process: an LRU of engines with leases.
 
-An engine in use is never evicted; a load happens once however many ask for it; what is loaded has had every byte
-compared with its manifest and has answered a prompt before it takes any traffic. Engines and codecs come from a
-factory, so this module knows neither vLLM nor Ray.
+A new engine starts beside those in memory, from a private copy whose every byte was compared with the manifest, and
+answers a prompt; only then does another give way to it (docs/decisions/0094). So memory has to hold one engine more
+than `capacity` while one starts. A checkpoint that does not load costs nobody but those who ask for it, once a minute.
+An engine in use is never stopped; a load happens once however many ask for it. Engines and codecs come from a factory,
+so this module knows neither vLLM nor Ray.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import shutil
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, Protocol
 
 from actors.engines.protocol import Engine
 from actors.policy.checkpoint import CheckpointError
 from actors.records import Sampling
 from serving.generation.codec import Codec
-from serving.http.errors import Busy, NotFound, Unavailable
+from serving.http.errors import ApiError, Busy, NotFound, Unavailable
 from serving.http.metrics import Metrics
 from serving.models.registry import Entry
 
 logger = logging.getLogger(__name__)
+REFUSED_S: Final = 60.0
+"""How long a checkpoint that did not load is refused without another try."""
+_START_DEADLINE_S: Final = 600.0
 _PROBE_DEADLINE_S: Final = 30.0
 _PROBE_PROMPT: Final = "<question> </question> <solution>"
 
@@ -37,12 +46,12 @@ class Factory(Protocol):
         """The engine's name and version, as answers show it."""
         ...
 
-    async def engine(self, entry: Entry) -> Engine:
-        """A started engine that holds the checkpoint's weights."""
+    async def engine(self, entry: Entry, directory: Path) -> Engine:
+        """A started engine that holds the checkpoint's weights, from the copy in `directory`, which goes after it."""
         ...
 
-    def codec(self, entry: Entry) -> Codec:
-        """The checkpoint's tokenizer. May block; is called in a thread."""
+    def codec(self, entry: Entry, directory: Path) -> Codec:
+        """The checkpoint's tokenizer, from the same copy. May block; is called in a thread."""
         ...
 
 
@@ -70,7 +79,7 @@ class Loaded:
 
 
 class EnginePool:
-    """At most `capacity` engines; the least recently used idle one gives way.
+    """At most `capacity` engines that take requests; the least recently used idle one gives way.
 
     `pinned` tells at the time of asking which ids must stay. All methods belong to one event loop.
     """
@@ -84,6 +93,8 @@ class EnginePool:
         self._metrics = metrics
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()  # least recently used first
         self._loading: dict[str, asyncio.Task[Loaded]] = {}
+        self._leaving: dict[asyncio.Task[None], Loaded] = {}  # take no new requests; stop after their last one
+        self._refused: dict[tuple[str, str], _Refusal] = {}  # by id and weight hash
         self._starts = asyncio.Lock()  # one engine starts at a time: starting is what uses the memory and the cores
 
     @property
@@ -103,6 +114,11 @@ class EnginePool:
             return False
         return held.entry.manifest.weight_hash == entry.manifest.weight_hash
 
+    def refused(self, entry: Entry) -> bool:
+        """Whether `entry` failed to load within the last minute."""
+        refusal = self._refused.get(_key(entry))
+        return refusal is not None and refusal.until > time.monotonic()
+
     @asynccontextmanager
     async def lease(self, entry: Entry) -> AsyncIterator[Loaded]:
         """The engine of `entry`, loaded first if need be. NotFound, Busy or Unavailable say why there is none."""
@@ -115,9 +131,19 @@ class EnginePool:
         finally:
             held.leave()
 
-    async def load(self, entry: Entry) -> None:
-        """Bring `entry` into memory; the errors of `lease`."""
+    async def bring(self, entry: Entry) -> None:
+        """Have `entry` in memory; the errors of `lease`."""
         await self._get(entry)
+
+    async def load(self, entry: Entry) -> None:
+        """As `bring`, trying again what has failed lately."""
+        self._refused.pop(_key(entry), None)
+        await self._get(entry)
+
+    def begin(self, entry: Entry) -> None:
+        """Start to load `entry` without waiting for it, unless it is in memory or has failed lately."""
+        if not self.peek(entry) and not self.refused(entry):
+            self._load_task(entry)
 
     async def unload(self, model: str) -> None:
         """Drop a model that nobody uses; Busy otherwise, NotFound when it is not in memory."""
@@ -126,13 +152,13 @@ class EnginePool:
             raise NotFound(f"{model} is not loaded", param="model", code="not_loaded")
         if held.leases:
             raise Busy(f"{model} is answering {held.leases} requests; try again", param="model")
-        await self._drop(model)
+        await self._dismiss(model)
 
     async def stop(self) -> None:
         """Stop every engine; requests still in them end."""
-        for task in self._loading.values():
+        for task in (*self._loading.values(), *self._leaving):
             task.cancel()
-        for held in self._loaded.values():
+        for held in (*self._leaving.values(), *self._loaded.values()):
             await held.engine.stop()
         self._loaded.clear()
 
@@ -140,64 +166,126 @@ class EnginePool:
         if self.peek(entry):
             self._loaded.move_to_end(entry.id)
             return self._loaded[entry.id]
+        if self.refused(entry):
+            refusal = self._refused[_key(entry)]
+            raise Busy(refusal.message, param="model", code=refusal.code)
+        return await asyncio.shield(self._load_task(entry))  # one caller that leaves does not end it for the others
+
+    def _load_task(self, entry: Entry) -> asyncio.Task[Loaded]:
         task = self._loading.get(entry.id)
         if task is None:
             task = asyncio.create_task(self._load(entry))
             self._loading[entry.id] = task
-            task.add_done_callback(lambda _: self._loading.pop(entry.id, None))
-        return await asyncio.shield(task)  # one caller that leaves does not end the load for the others
+            task.add_done_callback(lambda done: self._load_ended(entry, done))
+        return task
+
+    def _load_ended(self, entry: Entry, task: asyncio.Task[Loaded]) -> None:
+        self._loading.pop(entry.id, None)
+        self._metrics.loaded.set(len(self._loaded))
+        if task.cancelled() or not (error := task.exception()):
+            return
+        logger.warning("model_failed", extra={"model": entry.id, "reason": str(error)})
+        if isinstance(error, Busy) and error.own_code in _LASTING:
+            self._refused[_key(entry)] = _Refusal(str(error), error.own_code, time.monotonic() + REFUSED_S)
 
     async def _load(self, entry: Entry) -> Loaded:
         started = time.monotonic()
         async with self._starts:
-            await asyncio.to_thread(_verify, entry)
-            if entry.id in self._loaded:  # the same id with other weights: the run was redone
-                await self._drop(entry.id)
-            await self._make_room()
+            if self._leaving:  # memory holds one engine more than `capacity`, not two
+                await asyncio.wait(self._leaving)
+            held = self._loaded.get(entry.id)
+            if held is not None and held.dead:
+                await self._dismiss(entry.id)
+            self._require_place(entry.id)
             held = await self._start(entry)
-        self._loaded[entry.id] = held
+            self._switch(held)
         self._metrics.swaps.labels(result="ok").inc()
-        self._metrics.loaded.set(len(self._loaded))
         logger.info("model_loaded", extra={"model": entry.id, "seconds": round(time.monotonic() - started, 3)})
         return held
 
     async def _start(self, entry: Entry) -> Loaded:
-        engine: Engine | None = None
+        """A new engine that has answered, from a copy that is gone when this returns."""
+        folder = Path(tempfile.mkdtemp(prefix="interplay-load-"))  # its owner's alone
         try:
-            codec = await asyncio.to_thread(self.factory.codec, entry)
-            engine = await self.factory.engine(entry)
-            await asyncio.wait_for(_answers(engine, codec), _PROBE_DEADLINE_S)
+            async with asyncio.timeout(_START_DEADLINE_S):
+                await asyncio.to_thread(_copy, entry, folder)
+                return await self._prove(entry, folder)
+        except ApiError:
+            self._metrics.swaps.labels(result="failed").inc()
+            raise
         except Exception as error:  # whatever a strange checkpoint makes the engine raise: the old ones keep serving
             self._metrics.swaps.labels(result="failed").inc()
-            logger.warning("model_failed", extra={"model": entry.id, "reason": repr(error)})
-            if engine is not None:
-                await engine.stop()
-            raise Busy(f"{entry.id} does not load: {error}", param="model", code="load_failed") from error
+            reason = _without_paths(str(error) or type(error).__name__, folder, entry.store.root)
+            raise Busy(f"{entry.id} does not load: {reason}", param="model", code="load_failed") from error
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _prove(self, entry: Entry, folder: Path) -> Loaded:
+        codec = await asyncio.to_thread(self.factory.codec, entry, folder)
+        engine = await self.factory.engine(entry, folder)
+        try:
+            await asyncio.wait_for(_answers(engine, codec), _PROBE_DEADLINE_S)
+        except BaseException:
+            await engine.stop()
+            raise
         return Loaded(entry, engine, codec)
 
-    async def _make_room(self) -> None:
-        """Let the least recently used model give way: at once when it is idle, else when its last request ends."""
-        while len(self._loaded) >= self.capacity:
-            pinned = self._pinned()
-            candidates = [model for model in self._loaded if model not in pinned]
-            if not candidates:
-                raise Unavailable(f"all {self.capacity} engine places hold pinned models", code="all_pinned")
-            idle = [model for model in candidates if not self._loaded[model].leases]
-            await self._drop((idle or candidates)[0])
+    def _switch(self, held: Loaded) -> None:
+        """Let a proved engine answer for its id; what gives way for it takes no new requests from now on."""
+        model = held.entry.id
+        if model in self._loaded:  # the same id with other weights: the run was redone
+            self._dismiss(model)
+        self._loaded[model] = held
+        while len(self._loaded) > self.capacity and (others := self._candidates(model)):
+            idle = [other for other in others if not self._loaded[other].leases]
+            self._dismiss((idle or others)[0])
 
-    async def _drop(self, model: str) -> None:
-        """Take no new requests for a model, and stop its engine once the last one has left."""
+    def _require_place(self, model: str) -> None:
+        others = len([other for other in self._loaded if other != model])
+        if others >= self.capacity and not self._candidates(model):
+            raise Unavailable(f"all {self.capacity} engine places hold pinned models", code="all_pinned")
+
+    def _candidates(self, model: str) -> list[str]:
+        """Who may give way to `model`, least recently used first."""
+        pinned = self._pinned()
+        return [other for other in self._loaded if other != model and other not in pinned]
+
+    def _dismiss(self, model: str) -> asyncio.Task[None]:
+        """Take no new requests for a model from now on; the task ends when its engine has stopped."""
         held = self._loaded.pop(model)
         self._metrics.loaded.set(len(self._loaded))
-        if held.leases:
-            await held.idle.wait()
-        await held.engine.stop()
+        task = asyncio.create_task(_stop_when_idle(held))
+        self._leaving[task] = held
+        task.add_done_callback(lambda done: self._leaving.pop(done, None))
+        return task
 
 
-def _verify(entry: Entry) -> None:
-    """Compare every byte with the manifest, and the manifest with the one that the caller was shown."""
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a checkpoint did not load, and until when (monotonic seconds) nobody tries again."""
+
+    message: str
+    code: str
+    until: float
+
+
+_LASTING: Final = ("load_failed", "checkpoint_invalid")
+
+
+def _key(entry: Entry) -> tuple[str, str]:
+    return entry.id, entry.manifest.weight_hash
+
+
+async def _stop_when_idle(held: Loaded) -> None:
+    if held.leases:
+        await held.idle.wait()
+    await held.engine.stop()
+
+
+def _copy(entry: Entry, folder: Path) -> None:
+    """Copy the checkpoint, comparing every byte with the manifest, and the manifest with the one of the listing."""
     try:
-        manifest = entry.store.get(entry.manifest.id)
+        manifest = entry.store.copy_to(entry.manifest.id, folder)
     except CheckpointError as error:
         gone = not (entry.store.root / entry.manifest.id).is_dir()
         if gone:
@@ -205,6 +293,16 @@ def _verify(entry: Entry) -> None:
         raise Busy(f"{entry.id} is refused: {error}", param="model", code="checkpoint_invalid") from error
     if manifest.weight_hash != entry.manifest.weight_hash:
         raise Busy(f"{entry.id} was replaced while it was being loaded; try again", param="model")
+
+
+def _without_paths(text: str, *folders: Path) -> str:
+    """The text of an error with the folders of this machine taken out; file names stay."""
+    for folder in folders:
+        text = text.replace(f"{folder}/", "").replace(str(folder), folder.name)
+    return _PATH.sub(r"\1", text)
+
+
+_PATH: Final = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)*([^\s/'\"]*)")
 
 
 async def _answers(engine: Engine, codec: Codec) -> None:

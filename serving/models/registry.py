@@ -1,17 +1,25 @@
 """Which models exist and what their names mean: a cached listing of the runs' checkpoints, aliases and canary.
 
 Ids look like `run@step` for the RL stage and `run.stage@step` for the others. Names are only ever looked up in the
-listing; no path is made from a caller's text. What admins change (aliases, pins, the canary) is kept in one small file
-beside the checkpoints, so that it survives a restart and every replica sees it. Loads no model.
+listing; no path is made from a caller's text. A manifest that cannot be shown costs its own checkpoint only: it is left
+out, and named in the log once. What admins change (aliases, pins, the canary) is kept in one small file beside the
+checkpoints, so that it survives a restart and every replica sees it. Loads no model.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
+import logging
+import math
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,12 +28,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from actors.policy.checkpoint import CheckpointStore, Manifest
 from serving.http.errors import BadRequest, NotFound, Unavailable
 
+logger = logging.getLogger(__name__)
 RL_STAGE: Final = "rl"
 STATE_FILE: Final = "serving.json"
 BUILT_IN_ALIASES: Final = ("latest", "best", "base")
 _LISTING_TTL_S: Final = 2.0  # a directory's mtime has the grain of a clock tick; this bounds what it can hide
 _STATE_BYTES: Final = 1 << 20
 _LOG_LINES: Final = 200
+_LOCK_TIMEOUT_S: Final = 5.0
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}@\d{1,9}")
+_PARENT: Final = re.compile(r"[A-Za-z0-9._@-]{1,200}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_LARGEST: Final = 2**63
 
 CanaryState = Literal["none", "running", "promotable", "rolled back"]
 
@@ -78,11 +92,18 @@ class Resolved:
 class Registry:
     """The runs under `run_dirs`; plain aliases mean the first one, `run@alias` a certain one."""
 
-    def __init__(self, run_dirs: tuple[Path, ...], clock: Callable[[], float] = time.monotonic) -> None:
-
+    def __init__(
+        self,
+        run_dirs: tuple[Path, ...],
+        refused: Callable[[Entry], bool] = lambda _entry: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`refused` tells which checkpoints do not load at the moment; the run's own aliases pass over them."""
         self._stores = tuple(CheckpointStore(path.resolve() / "checkpoints") for path in run_dirs)
         self._state_path = run_dirs[0].resolve() / STATE_FILE
+        self._refused = refused
         self._clock = clock
+        self._passed_over: set[tuple[Path, str]] = set()
         self._listing: dict[str, Entry] = {}
         self._listed_at: tuple[tuple[int, ...], float] | None = None
         self._state = State()
@@ -94,17 +115,28 @@ class Registry:
         now = self._clock()
         if self._listed_at is None or self._listed_at[0] != stamps or now - self._listed_at[1] > _LISTING_TTL_S:
             listed = [Entry(model_id(m), m, store) for store in self._stores for m in store.list()]
-            self._listing = {entry.id: entry for entry in listed}
+            self._listing = {entry.id: entry for entry in listed if self._showable(entry)}
             self._listed_at = (stamps, now)
         return self._listing
+
+    def _showable(self, entry: Entry) -> bool:
+        fault = manifest_fault(entry.manifest)
+        place = entry.store.root, entry.manifest.id
+        if fault and place not in self._passed_over:
+            self._passed_over.add(place)
+            logger.warning("manifest_passed_over", extra={"checkpoint": entry.manifest.id, "reason": fault})
+        return not fault
 
     def aliases(self) -> dict[str, Entry]:
         """Every alias that means something now."""
         entries = self.entries()
-        found = dict(_followed(list(entries.values()), self._stores[0]))
-        for store in self._stores:
-            own = _followed(list(entries.values()), store)
+        good = [entry for entry in entries.values() if not self._refused(entry)]
+        found: dict[str, Entry] = {}
+        for store in reversed(self._stores):
+            own = _followed(good, store) or _followed(list(entries.values()), store)
             found |= {f"{entry.manifest.run}@{alias}": entry for alias, entry in own}
+            if store is self._stores[0]:
+                found |= dict(own)
         found |= {name: entries[target] for name, target in self.state().aliases.items() if target in entries}
         return found
 
@@ -136,29 +168,106 @@ class Registry:
             self._state_mtime = mtime
         return self._state
 
-    def change(self, state: State) -> None:
-        """Write the state for all replicas. Unavailable when the run folder takes no writes."""
-        temporary = self._state_path.with_name(f".{STATE_FILE}.{os.getpid()}")
+    def update(self, change: Callable[[State], State]) -> State:
+        """Replace the state by `change` of it, for all replicas, one writer at a time. May wait; call it in a thread.
+
+        Unavailable when the run folder takes no writes; the errors of `change` pass through and nothing is written.
+        """
         try:
-            temporary.write_text(state.model_dump_json(indent=1) + "\n", encoding="utf-8")
-            temporary.rename(self._state_path)
+            with _locked(self._state_path.with_name(f".{STATE_FILE}.lock")):
+                state = change(_read_state(self._state_path))
+                temporary = self._state_path.with_name(f".{STATE_FILE}.new")
+                temporary.unlink(missing_ok=True)  # of a writer that was killed
+                with temporary.open("x", encoding="utf-8") as file:
+                    file.write(state.model_dump_json(indent=1) + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.rename(self._state_path)
         except OSError as error:
             raise Unavailable(f"the run folder takes no writes ({error.strerror})", code="read_only") from error
-        self._state, self._state_mtime = state, _mtime(self._state_path)
+        return state
 
     def set_alias(self, alias: str, model: str | None) -> None:
         """Point `alias` at a model; None lets a built-in one follow the run again and removes any other."""
-        state = self.state()
-        others = {name: target for name, target in state.aliases.items() if name != alias}
         if model is None:
-            if alias not in state.aliases and alias not in BUILT_IN_ALIASES:
-                raise NotFound(f"there is no alias {_shown(alias)}", param="alias", code="alias_not_found")
-            self.change(state.model_copy(update={"aliases": others}).noting(f"alias {alias} follows the run"))
+            self.update(lambda state: _without_alias(state, alias))
             return
         target = self.find(model).id
         if alias in self.entries():
             raise BadRequest(f"{_shown(alias)} is a model id", param="alias")
-        self.change(state.model_copy(update={"aliases": others | {alias: target}}).noting(f"alias {alias} -> {target}"))
+        line = f"alias {alias} -> {target}"
+        self.update(lambda state: state.model_copy(update={"aliases": state.aliases | {alias: target}}).noting(line))
+
+    def pin(self, model: str) -> State:
+        """Keep a model in memory on every replica that loads it."""
+        return self.update(
+            lambda state: _pinning(state, (*state.pinned, model)).noting(f"{model} loaded and pinned"),
+        )
+
+    def unpin(self, model: str) -> State:
+        """Let a model give way to others."""
+        return self.update(
+            lambda state: _pinning(state, (name for name in state.pinned if name != model)).noting(f"{model} unloaded"),
+        )
+
+
+def _pinning(state: State, models: Iterable[str]) -> State:
+    return state.model_copy(update={"pinned": tuple(dict.fromkeys(models))})
+
+
+def _without_alias(state: State, alias: str) -> State:
+    if alias not in state.aliases and alias not in BUILT_IN_ALIASES:
+        raise NotFound(f"there is no alias {_shown(alias)}", param="alias", code="alias_not_found")
+    others = {name: target for name, target in state.aliases.items() if name != alias}
+    return state.model_copy(update={"aliases": others}).noting(f"alias {alias} follows the run")
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """Hold the lock file at `path`, against other threads and other processes. OSError when it cannot be had."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + _LOCK_TIMEOUT_S
+        while not _lock_now(descriptor):
+            if time.monotonic() > deadline:
+                raise TimeoutError(errno.ETIMEDOUT, "another writer does not end")
+            time.sleep(0.002)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def manifest_fault(manifest: Manifest) -> str | None:
+    """Why a manifest cannot be shown to clients; None when it can."""
+    if not _ID.fullmatch(model_id(manifest)):
+        return f"its id {_shown(model_id(manifest))} is not NAME@STEP of at most 128 letters, digits and ._-"
+    try:
+        created_at(manifest)
+    except (ValueError, OverflowError):
+        return f"its time {_shown(manifest.created)} is none"
+    if not (_SHA256.fullmatch(manifest.weight_hash) and _SHA256.fullmatch(manifest.tokenizer_hash)):
+        return "its hashes are not SHA-256"
+    if not (0 <= manifest.tokens < _LARGEST and math.isfinite(manifest.flops) and math.isfinite(manifest.score or 0)):
+        return "its tokens, flops or score are not numbers that JSON can carry"
+    if manifest.parent is not None and not _PARENT.fullmatch(manifest.parent):
+        return "its parent is not the name of a checkpoint"
+    return None
+
+
+def created_at(manifest: Manifest) -> int:
+    """When a checkpoint was published, in seconds since 1970. ValueError or OverflowError when that is no time."""
+    seconds = int(datetime.fromisoformat(manifest.created).timestamp())
+    if not 0 <= seconds < 2**40:
+        raise ValueError(manifest.created)
+    return seconds
 
 
 def model_id(manifest: Manifest) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from serving.http.errors import ApiError, BadRequest
-from serving.models.registry import CanarySetting, Registry, Resolved, State
+from serving.models.registry import CanarySetting, CanaryState, Registry, Resolved, State
 from serving.schemas import CanaryAnswer, CanarySide
 
 logger = logging.getLogger(__name__)
@@ -69,14 +69,12 @@ class Canary:
         target = self._registry.find(setting.model)
         if setting.share and target.id != setting.model:
             raise BadRequest("a canary is a checkpoint's id, not an alias", param="model")
-        state = self._registry.state()
         if not setting.share:
-            state = state.model_copy(update={"canary": None, "canary_state": "none"})
-            self._registry.change(state.noting(f"canary of {setting.alias} ended by an admin"))
+            self._registry.update(lambda state: _ended(state, setting))
             return
-        state = state.model_copy(update={"canary": setting, "canary_state": "running"})
         line = f"canary {setting.model} takes {setting.share:.0%} of {setting.alias}"
-        self._registry.change(state.noting(line))
+        running = {"canary": setting, "canary_state": "running"}
+        self._registry.update(lambda state: state.model_copy(update=running).noting(line))
 
     def observe(self, resolved: Resolved, process_accuracy: float) -> None:
         """One verdict on an answer that `resolved` gave; may roll the canary back."""
@@ -117,15 +115,21 @@ class Canary:
         )
         state = self._registry.state()
         if canary_high < stable_low:
-            state = state.model_copy(update={"canary": None, "canary_state": "rolled back"})
-            self._write(state.noting(f"canary {setting.model} of {setting.alias} rolled back: {numbers}"))
+            line = f"canary {setting.model} of {setting.alias} rolled back: {numbers}"
+            self._write({"canary": None, "canary_state": "rolled back"}, line)
         elif canary_low > stable_high and state.canary_state == "running":
-            state = state.model_copy(update={"canary_state": "promotable"})
-            self._write(state.noting(f"canary {setting.model} of {setting.alias} is better: {numbers}"))
+            self._write(
+                {"canary_state": "promotable"}, f"canary {setting.model} of {setting.alias} is better: {numbers}"
+            )
 
-    def _write(self, state: State) -> None:
-        logger.warning("canary", extra={"line": state.log[-1]})
+    def _write(self, verdict: dict[str, CanaryState | None], line: str) -> None:
+        logger.warning("canary", extra={"line": line})
         try:
-            self._registry.change(state)
+            self._registry.update(lambda state: state.model_copy(update=verdict).noting(line))
         except ApiError:
             logger.exception("canary_not_written")
+
+
+def _ended(state: State, setting: CanarySetting) -> State:
+    idle = {"canary": None, "canary_state": "none"}
+    return state.model_copy(update=idle).noting(f"canary of {setting.alias} ended by an admin")

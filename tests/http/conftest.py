@@ -120,7 +120,7 @@ class FakeFactory:
         self._script = script
         self._codec = codec
 
-    async def engine(self, entry: Entry) -> FakeEngine:
+    async def engine(self, entry: Entry, directory: Path) -> FakeEngine:
         if entry.id in self._script.fail_to_start:
             raise RuntimeError("these weights are of another shape")
         if self._script.before_start is not None:
@@ -129,7 +129,7 @@ class FakeFactory:
         self._script.started.append(entry.id)
         return FakeEngine(self._script, entry, self._codec)
 
-    def codec(self, entry: Entry) -> Codec:
+    def codec(self, entry: Entry, directory: Path) -> Codec:
         return self._codec
 
 
