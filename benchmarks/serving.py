@@ -203,7 +203,7 @@ async def _http_side(args: argparse.Namespace) -> dict:
 
     plan, keys = _plan(args.run_dir, args.proxy)
     server.prepare_environment()
-    with running(args.run_dir / "serving", Resources(1.0)):
+    with running(None, Resources(1.0)):
         await asyncio.to_thread(server.start, plan)
         try:
             client = Client(plan.port, keys[0])

@@ -40,11 +40,11 @@ def ray_session() -> Iterator[Path]:
 
     Yields its temporary folder. Actors carry names in the namespace `interplay`: give each test its own names.
     """
-    from cluster.ray.local import local_ray
+    from cluster.ray.local import local_ray, ray_folder
 
     environment = {**actor_env(ROOT / ".cache", 1), "PYTHONPATH": str(ROOT)}
-    with local_ray(cpus=4, gpus=0, environment=environment, object_store_bytes=512 * 1024**2) as ray:
-        yield ray.temporary
+    with ray_folder() as folder, local_ray(folder, 4, 0, environment, object_store_bytes=512 * 1024**2):
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -1,115 +1,127 @@
-"""One Ray on this machine for the length of a block: started, and ended with every process of it.
+"""One Ray on this machine for the length of a block: on the loopback interface, in a folder that is its owner's alone.
 
 Knows nothing of runs or recipes. Token authentication is the caller's to switch on, before (`cluster.ray.runtime`).
+Ray's processes belong to `cluster.ray.head`, which outlives this process by a few seconds to end them.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import select
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
-import psutil
 import ray
+from ray._private import ray_constants
 
-NAMESPACE = "interplay"
-# Sockets of Ray lie about 75 characters below its temporary folder, and a socket's path ends at 107 bytes.
-LONGEST_TEMPORARY = 30
-OBJECT_STORE_BYTES = 1024**3
-SHARED_MEMORY = "/dev/shm"  # noqa: S108
-SHUTDOWN_GRACE_S = 5.0
-# Ray gives its own processes 20 to 30 seconds to come up, fixed in its code, and a loaded machine may need more.
-START_ATTEMPTS = 4
-SLOW_START = ("timed out during startup", "Failed to start GCS")
+from cluster.ray import head
+
+NAMESPACE: Final = "interplay"
+# Sockets of Ray lie 66 characters below our folder of 12, and a socket's path ends at 107 bytes.
+LONGEST_TEMPORARY: Final = 28
+OBJECT_STORE_BYTES: Final = 1024**3
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108
+START_TIMEOUT_S: Final = 240.0
+END_TIMEOUT_S: Final = head.RAYLET_GRACE_S + head.KILL_S + 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class LocalRay:
-    """A Ray that is up: the address for other processes of this machine, and its temporary folder."""
+class RayNotStarted(RuntimeError):
+    """Ray did not come up on this machine; the message is Ray's own."""
 
-    address: str
-    temporary: Path
+
+@contextmanager
+def ray_folder() -> Generator[Path]:
+    """A new folder for the sockets, the logs and the token of one Ray; no other user can look inside. Goes at the end.
+
+    Ray makes its own folder open to everybody, whatever the umask; this one, around it, has mode 0700.
+    """
+    base = tempfile.gettempdir()
+    # A long TMPDIR would cost Ray its sockets.
+    folder = Path(tempfile.mkdtemp(prefix="ip-", dir=base if len(base) <= LONGEST_TEMPORARY else "/tmp"))  # noqa: S108
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def local_ray(
-    cpus: int, gpus: int, environment: Mapping[str, str], object_store_bytes: int | None = None
-) -> Generator[LocalRay]:
-    """Start Ray with so many logical CPUs and GPUs; every worker process gets `environment`.
+    folder: Path, cpus: int, gpus: int, environment: Mapping[str, str], object_store_bytes: int | None = None
+) -> Generator[str]:
+    """Start Ray in `folder` with so many logical CPUs and GPUs, and yield its address.
 
-    However the block ends, none of its processes outlives it, and its temporary folder goes.
+    Every worker process gets `environment`. However the block or this process ends, none of Ray's processes outlives
+    it by more than seconds.
     """
-    temporary = _short_temporary()
-    before = {p.pid for p in psutil.Process().children()}
+    settings = {"folder": str(folder), "cpus": cpus, "gpus": gpus}
+    settings["object_store_bytes"] = object_store_bytes or _fitting_store()
+    keep_to_loopback()
+    process = _spawn(settings)
     try:
-        address = _start(temporary, cpus, gpus, environment, object_store_bytes or _fitting_store())
-        yield LocalRay(address, temporary)
+        address = _address(process)
+        join(address, environment)
+        yield address
     finally:
-        mine = _processes_under(temporary, before)
         ray.shutdown()
-        _end(mine)
-        shutil.rmtree(temporary, ignore_errors=True)
+        _end(process)
 
 
-def _start(temporary: Path, cpus: int, gpus: int, environment: Mapping[str, str], store_bytes: int) -> str:
-    for attempt in range(START_ATTEMPTS):
-        before = {p.pid for p in psutil.Process().children()}
-        try:
-            ray.init(
-                address="local",
-                num_cpus=cpus,
-                num_gpus=gpus,
-                namespace=NAMESPACE,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                object_store_memory=store_bytes,
-                _temp_dir=str(temporary),
-                runtime_env={"env_vars": dict(environment)},
-            )
-        except Exception as error:  # Ray raises the bare class here
-            ray.shutdown()
-            _end(_processes_under(temporary, before))
-            if attempt + 1 == START_ATTEMPTS or not any(words in str(error) for words in SLOW_START):
-                raise
-        else:
-            return ray.get_runtime_context().gcs_address
-    raise AssertionError("the last attempt returns or raises")
+def join(address: str, environment: Mapping[str, str]) -> None:
+    """Connect this process to the Ray at `address`; worker processes of it get `environment`."""
+    ray.init(
+        address=address,
+        namespace=NAMESPACE,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": dict(environment)},
+    )
 
 
-def _short_temporary() -> Path:
-    base = tempfile.gettempdir()
-    # A long TMPDIR would cost Ray its sockets.
-    return Path(tempfile.mkdtemp(prefix="ip-", dir=base if len(base) <= LONGEST_TEMPORARY else "/tmp"))  # noqa: S108
+def keep_to_loopback() -> None:
+    """Have this process and its children leave 127.0.0.1 as it is, where Ray would take the machine's own address.
+
+    This is Ray's switch for systems without clusters: with it Ray listens on the loopback interface only.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False  # Ray read the variable at its import
+
+
+def _spawn(settings: Mapping[str, object]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", str(Path(head.__file__)), json.dumps(settings)]
+    return subprocess.Popen(  # noqa: S603 - our own file, by this interpreter
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+
+
+def _address(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], START_TIMEOUT_S)
+    line = process.stdout.readline() if ready else b""
+    answer = json.loads(line or '{"error": "no answer"}')
+    if "error" in answer:
+        raise RayNotStarted(f"Ray did not start on this machine: {answer['error']}")
+    return answer["address"]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Tell the head that this process needs it no more, and wait until it has ended everything."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    process.stdout.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(END_TIMEOUT_S)
 
 
 def _fitting_store() -> int:
     """At most 1 GiB, and no more than shared memory holds: beyond it Ray falls back to the disk."""
     shared = shutil.disk_usage(SHARED_MEMORY).free if os.path.isdir(SHARED_MEMORY) else OBJECT_STORE_BYTES
     return max(100 * 1024**2, min(OBJECT_STORE_BYTES, int(shared * 0.8)))
-
-
-def _processes_under(temporary: Path, before: set[int]) -> list[psutil.Process]:
-    """Our new child processes that name Ray's temporary folder: the ones that hold the rest of this Ray."""
-    mine = psutil.Process().children()
-    return [p for p in mine if p.pid not in before and any(str(temporary) in part for part in _command(p))]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
-        return []
-
-
-def _end(processes: list[psutil.Process]) -> None:
-    """Wait for processes of this Ray that have been told to stop, then kill what is left, and its children."""
-    _, alive = psutil.wait_procs(processes, timeout=SHUTDOWN_GRACE_S)
-    for process in alive:
-        for member in (*process.children(recursive=True), process):
-            member.kill()

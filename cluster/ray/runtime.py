@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
 import ray
 import ray.exceptions
 from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]  # Cython
@@ -29,7 +30,7 @@ from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[rep
 from cluster.errors import ClusterUnreachable, UnsafeCluster
 from cluster.ray import resources
 from cluster.ray.environment import actor_env, cache_folder
-from cluster.ray.local import NAMESPACE, local_ray
+from cluster.ray.local import NAMESPACE, keep_to_loopback, local_ray, ray_folder
 from cluster.ray.packaging import stage
 from cluster.ray.resources import Resources
 from cluster.signals import sigterm_as_interrupt
@@ -52,26 +53,40 @@ class ClusterRecord:
 
 @contextmanager
 def running(
-    run_dir: Path, asked: Resources, *, address: str | None = None, insecure: bool = False, wait_s: float = 0.0
+    run_dir: Path | None,
+    asked: Resources,
+    *,
+    address: str | None = None,
+    insecure: bool = False,
+    wait_s: float = 0.0,
 ) -> Generator[ClusterRecord]:
     """A Ray with at least the resources `asked` for, for the length of the block; `run_dir/cluster.json` names it.
 
-    Without `address` (and outside a Ray job, which sets RAY_ADDRESS) a local Ray of this machine's cores is started,
-    and stopped with all its processes however the block ends. With `address` that cluster is joined and outlives the
-    block; `wait_s` is how long an autoscaler gets to bring up what is missing.
+    Without a `run_dir` nobody else needs to find it. Without `address` (and outside a Ray job, which sets RAY_ADDRESS)
+    a local Ray of this machine's cores is started, and stopped with all its processes however the block ends. With
+    `address` that cluster is joined and outlives the block; `wait_s` is how long an autoscaler gets to bring up what is
+    missing.
 
     Raises NotEnough, ClusterUnreachable or UnsafeCluster. SIGTERM ends the block as Ctrl-C does.
     """
     target = address or os.environ.get("RAY_ADDRESS")
+    context = _joined(target, asked, insecure, wait_s) if target else _local(asked)
+    # Ray sets a SIGTERM handler of its own when it starts: ours has to come before it, and again after it.
+    with sigterm_as_interrupt(), context as record, sigterm_as_interrupt(), _recorded(run_dir, record):
+        yield record
+
+
+@contextmanager
+def _recorded(run_dir: Path | None, record: ClusterRecord) -> Generator[None]:
+    if run_dir is None:
+        yield
+        return
     run_dir.mkdir(parents=True, exist_ok=True)
-    context = _joined(target, asked, insecure, wait_s) if target else _local(run_dir, asked)
-    # Ray sets a SIGTERM handler of its own when it starts: ours has to come after it.
-    with context as record, sigterm_as_interrupt():
-        _write_private(run_dir / CLUSTER_FILE, json.dumps(asdict(record), indent=1) + "\n")
-        try:
-            yield record
-        finally:
-            (run_dir / CLUSTER_FILE).unlink(missing_ok=True)
+    _write_private(run_dir / CLUSTER_FILE, json.dumps(asdict(record), indent=1) + "\n")
+    try:
+        yield
+    finally:
+        (run_dir / CLUSTER_FILE).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -122,17 +137,16 @@ def is_loopback(address: str) -> bool:
 
 
 @contextmanager
-def _local(run_dir: Path, asked: Resources) -> Generator[ClusterRecord]:
+def _local(asked: Resources) -> Generator[ClusterRecord]:
     here = resources.of_this_machine()
     resources.require(asked, here, "this machine")
-    token_path = (run_dir / "ray-token").resolve()
-    _write_private(token_path, secrets.token_hex(32))
-    use_token(token_path)
-    try:
-        with local_ray(int(here.cpus), int(here.gpus), actor_env(cache_folder(os.environ), 1)) as started:
-            yield ClusterRecord(started.address, str(token_path), NAMESPACE, socket.gethostname(), os.getpid())
-    finally:
-        token_path.unlink(missing_ok=True)
+    environment = actor_env(cache_folder(os.environ), 1)
+    with ray_folder() as folder:
+        token_path = folder / "token"
+        _write_private(token_path, secrets.token_hex(32))
+        use_token(token_path)
+        with local_ray(folder, int(here.cpus), int(here.gpus), environment) as address:
+            yield ClusterRecord(address, str(token_path), NAMESPACE, socket.gethostname(), os.getpid())
 
 
 @contextmanager
@@ -164,6 +178,8 @@ def _joined(address: str, asked: Resources, insecure: bool, wait_s: float) -> Ge
 
 def _connect(address: str, runtime_env: Mapping[str, object]) -> None:
     _require_listener(address)
+    if is_loopback(address):
+        keep_to_loopback()
     try:
         ray.init(
             address=address,
@@ -221,7 +237,13 @@ def _read_record(run_dir: Path) -> ClusterRecord:
         raise ClusterUnreachable(
             f"{run_dir} is not a live run.", "Start it with `interplay run`, or name the folder of one."
         )
-    return ClusterRecord(**json.loads(path.read_text()))
+    record = ClusterRecord(**json.loads(path.read_text()))
+    if record.host == socket.gethostname() and not psutil.pid_exists(record.pid):
+        raise ClusterUnreachable(
+            f"{run_dir} is not a live run: its command (process {record.pid}) was killed.",
+            "Go on with it: `interplay run` with the same recipe and --resume.",
+        )
+    return record
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -109,8 +109,8 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
 
     prepare_environment()
     asked = Resources(plan.replicas.cpus * plan.replicas.min_replicas, plan.replicas.gpus)
-    # A folder of its own: the run may be training, and its cluster.json is not ours to replace.
-    with running(plan.config.run_dirs[0] / "serving", asked, address=address, insecure=insecure):
+    # Without a record: the run may be training, and others may serve it too; nobody looks for this Ray.
+    with running(None, asked, address=address, insecure=insecure):
         start(plan)
         try:
             say(_greeting(plan))

@@ -5,6 +5,7 @@ Each test runs in processes of its own, because this session has a Ray already.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -87,14 +89,19 @@ def leftovers(processes: list[psutil.Process], timeout_s: float = 60) -> list[st
     return [" ".join(p.cmdline())[:80] for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
+def token_of(run_dir: Path) -> Path:
+    return Path(json.loads((run_dir / "cluster.json").read_text())["token_path"])
+
+
 def test_a_run_is_private_and_can_be_joined_and_ctrl_c_leaves_nothing(
     tmp_path: Path, held: subprocess.Popen[str]
 ) -> None:
     record = json.loads((tmp_path / "cluster.json").read_text())
+    token = token_of(tmp_path)
     family = descendants(psutil.Process(held.pid))
     assert len(family) > 3
-    for name in ("cluster.json", "ray-token"):
-        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+    for secret in (tmp_path / "cluster.json", token):
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     looked = subprocess.run(
         [sys.executable, "-c", LOOK, str(tmp_path)], env=environ(), capture_output=True, text=True, timeout=90
     )
@@ -103,19 +110,74 @@ def test_a_run_is_private_and_can_be_joined_and_ctrl_c_leaves_nothing(
     held.wait(timeout=60)
     assert leftovers(family) == []
     assert list(tmp_path.iterdir()) == []
+    assert not token.parent.exists()
+
+
+def test_a_signal_to_the_whole_process_group_ends_the_command_in_order(
+    tmp_path: Path, held: subprocess.Popen[str]
+) -> None:
+    """As `timeout` and a terminal send it: Ray lives on until the command has tidied up."""
+    token = token_of(tmp_path)
+    family = descendants(psutil.Process(held.pid))
+    os.killpg(held.pid, signal.SIGTERM)
+    held.wait(timeout=60)
+    assert leftovers(family) == []
+    assert list(tmp_path.iterdir()) == []
+    assert not token.parent.exists()
 
 
 def test_a_killed_command_takes_its_ray_with_it(tmp_path: Path, held: subprocess.Popen[str]) -> None:
+    """All of it, within seconds: also Ray's two agents, which by themselves would stay for a minute."""
+    token = token_of(tmp_path)
     family = descendants(psutil.Process(held.pid))
-    # Ray's two agents try for a minute to report the end to a control store that is gone; they hold nothing.
-    agents = [process for process in family if process.name().endswith("Agent")]
+    assert [process for process in family if process.name().endswith("Agent")]
     held.kill()
     held.wait(timeout=10)
-    assert leftovers([process for process in family if process not in agents]) == []
-    for agent in agents:
-        agent.kill()
-    with pytest.raises(ClusterUnreachable, match="nothing answers"), connected(tmp_path):
+    assert leftovers(family, timeout_s=30) == []
+    assert not token.parent.exists()
+    with pytest.raises(ClusterUnreachable, match=r"is not a live run: its command .* was killed"), connected(tmp_path):
         pass
+
+
+def test_nobody_else_on_this_machine_gets_at_a_ray_of_ours(tmp_path: Path, held: subprocess.Popen[str]) -> None:
+    """Its folder lets no other user in, it listens on the loopback interface only, and on none of Ray's own ports."""
+    folder = token_of(tmp_path).parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert any(path.is_socket() for path in folder.rglob("*"))
+    assert max(len(str(path)) for path in folder.rglob("*") if path.is_socket()) <= 107
+    listening = [
+        connection.laddr
+        for process in descendants(psutil.Process(held.pid))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+    assert not {address.port for address in listening} & {6379, 8080, 8265, 10001, 44217, 44227, 52365}
+    for path in (folder / "token", folder / "r"):
+        assert not _readable_by_nobody(path)
+
+
+def test_nobody_reads_numbers_of_a_ray_of_ours_without_its_token(held: subprocess.Popen[str]) -> None:
+    """No port of it answers a request for metrics with any."""
+    ports = {
+        connection.laddr.port
+        for process in descendants(psutil.Process(held.pid))
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    for port in ports:
+        with contextlib.suppress(httpx.TransportError):
+            answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
+            assert answer.status_code >= 400, f"port {port}: {answer.text[:200]}"
+
+
+def _readable_by_nobody(path: Path) -> bool:
+    """Whether the user `nobody` can see `path`; a child takes that user on, which only root can do."""
+    if os.getuid() != 0:
+        pytest.skip("only root can try what the user nobody may do")
+    trial = f"import os; os.setgid(65534); os.setuid(65534); os.stat({str(path)!r})"
+    return subprocess.run([sys.executable, "-S", "-c", trial], capture_output=True, timeout=60).returncode == 0
 
 
 def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
