@@ -28,6 +28,9 @@ class Family(NamedTuple):
 
 FAMILIES: dict[str, Family] = {
     "graphs": Family("verifier.graphs.family:GraphsConfig", "verifier.graphs.family:drawing"),
+    "answers": Family("verifier.answers:AnswersConfig"),
+    "gym": Family("verifier.gym:GymConfig"),
+    "python": Family("verifier.python:PythonConfig"),
 }
 
 

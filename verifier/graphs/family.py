@@ -33,11 +33,11 @@ from verifier.graphs.problem import (
     ProblemSpec,
     Template,
 )
-from verifier.graphs.splits import split_of_hash
 from verifier.graphs.tell import completion_text, prompt_text
 from verifier.judgement import Judgement, TraceJudgement
 from verifier.mixture import Mixture
 from verifier.seeds import Index, item_seed, mix
+from verifier.splits import split_of_hash
 from verifier.task import Address, Item, Split, Stratum, Task
 
 _HELD_OUT_DRAW = 3

@@ -19,6 +19,7 @@ from verifier.graphs.problem import MODES, TEMPLATES, Problem, ProblemSpec
 from verifier.graphs.tell import training_text
 from verifier.mixture import largest_remainder
 from verifier.seeds import item_seed, mix
+from verifier.splits import split_of_hash
 from verifier.task import Split
 
 __all__ = [
@@ -35,8 +36,6 @@ __all__ = [
     "stream",
 ]
 
-# Of 1000 hash classes: 50 are test, 50 validation, the others train.
-_TEST, _VALIDATION = 50, 100
 _EVAL_DRAW, _LENGTH_DRAW = 3, 4
 # Draws for an evaluation set before a cell counts as exhausted: these, and 200 a problem wanted (about 20 are needed).
 _TRIES = 2_000
@@ -45,14 +44,6 @@ _TRIES = 2_000
 def split_of(problem: Problem) -> Split:
     """The split that a problem belongs to: 90% train, 5% validation, 5% test of all distinct problems."""
     return split_of_hash(canonical_hash(problem))
-
-
-def split_of_hash(digest: str) -> Split:
-    """The split of a problem, from its graph's canonical hash."""
-    place = int(digest[:12], 16) % 1000
-    if place < _TEST:
-        return "test"
-    return "validation" if place < _VALIDATION else "train"
 
 
 def problem_at(mixture: Mixture, seed: int, split: Split | None, index: int) -> Problem:

@@ -1,0 +1,127 @@
+import inspect
+import pickle
+import re
+
+import pytest
+from pydantic import ValidationError
+from reasoning_gym.factory import DATASETS
+
+from verifier.families import config_of, open_task
+from verifier.gym import EVALUATED, GymConfig, is_formula, is_literal
+from verifier.splits import digest_of, split_of_hash
+from verifier.task import SPLITS, Message, Stratum
+
+SUMS = {"dataset": "chain_sum", "config": {"min_terms": 2, "max_terms": 2, "max_digits": 2}}
+
+
+def gym(*datasets, **settings) -> GymConfig:
+    return GymConfig.model_validate({"family": "gym", "datasets": list(datasets), **settings})
+
+
+def first(name, **config):
+    task = open_task(gym({"dataset": name, "config": config}))
+    return task, task.item(task.strata()[0], 0, 0, "train")
+
+
+def test_an_item_is_a_pure_function_of_its_address_and_is_of_its_split_alone():
+    config = gym(SUMS)
+    tasks = config.task(), config.task()
+    stratum = tasks[0].strata()[0]
+    ids: dict[str, set[str]] = {}
+    for split in SPLITS:
+        for index in range(40):
+            item = tasks[0].item(stratum, 3, index, split)
+            assert item == tasks[1].item(stratum, 3, index, split)
+            assert pickle.loads(pickle.dumps(item)) == item
+            assert split_of_hash(digest_of(item.payload["question"])) == split
+            ids.setdefault(split, set()).add(item.id)
+    assert not ids["train"] & ids["test"]
+    assert len(ids["train"]) > 30
+
+
+def test_several_configs_of_one_dataset_are_strata_by_what_differs_between_them():
+    easy = {"dataset": "chain_sum", "config": {"min_terms": 2, "max_terms": 3}}
+    hard = {"dataset": "chain_sum", "config": {"min_terms": 2, "max_terms": 6}}
+    assert open_task(gym(easy, hard, {"dataset": "gcd"})).strata() == (
+        Stratum.of(dataset="chain_sum", max_terms=3),
+        Stratum.of(dataset="chain_sum", max_terms=6),
+        Stratum.of(dataset="gcd"),
+    )
+
+
+def test_the_scorers_partial_credit_is_the_graded_score():
+    task, item = first("chain_sum", max_digits=1)
+    answer = item.payload["answer"]
+    assert task.judge(item, item.gold or "").right
+    assert task.judge(item, f"Let me see.\n<answer>{answer}</answer>").right
+    nearly = task.judge(item, f"it is {answer} I think")
+    assert not nearly.right
+    assert 0 < nearly.score < 1
+    assert task.judge(item, "").score == 0
+
+
+def test_a_system_message_makes_the_prompt_a_chat():
+    task = open_task(gym(SUMS, system="Answer between <answer> and </answer>."))
+    prompt = task.item(task.strata()[0], 0, 0, "train").prompt
+    assert isinstance(prompt, tuple)
+    assert prompt[0] == Message("system", "Answer between <answer> and </answer>.")
+    assert prompt[1].role == "user"
+
+
+def test_settings_survive_the_file_they_are_written_to():
+    config = gym(SUMS, {"dataset": "gcd"}, shares=[0.25, 0.75])
+    assert config_of("gym").model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("datasets", "settings", "message"),
+    [
+        ([{"dataset": "chain_sums"}], {}, r"no dataset 'chain_sums'; did you mean chain_sum"),
+        ([{"dataset": "chain_sum", "config": {"terms": 3}}], {}, "chain_sum refuses its config"),
+        ([{"dataset": "chain_sum", "config": {"min_terms": 5, "max_terms": 2}}], {}, "max_terms must be >= min_terms"),
+        ([{"dataset": "chain_sum", "config": {"seed": 5}}], {}, "leave seed out"),
+        ([SUMS, SUMS], {}, "two datasets are the same"),
+        ([SUMS], {"shares": [0.5, 0.5]}, "2 shares for 1 datasets"),
+    ],
+)
+def test_settings_that_cannot_be_drawn_from_are_refused(datasets, settings, message):
+    with pytest.raises(ValidationError, match=message):
+        gym(*datasets, **settings)
+
+
+def test_an_answer_that_is_code_never_reaches_a_scorer_that_evaluates_it(tmp_path):
+    made = tmp_path / "made"
+    code = f"__import__('pathlib').Path({str(made)!r}).touch()"
+    for name in EVALUATED:
+        task, item = first(name)
+        assert task.judge(item, f"<answer>{code}</answer>").score == 0
+        assert not made.exists(), name
+
+
+def test_every_scorer_that_evaluates_is_listed():
+    evaluates = re.compile(r"(?<!literal_)eval\(answer\)|parse_expr\(answer|sympify\(answer|exec\(answer")
+    found = {name for name, (cls, _) in DATASETS.items() if evaluates.search(inspect.getsource(cls))}
+    assert found == set(EVALUATED)
+
+
+def test_literals_and_formulas_are_told_from_code():
+    assert is_literal("[[1, 0], ['a']]")
+    assert not is_literal("open('x')")
+    assert not is_literal("[" * 100_000)
+    assert is_formula("2*x**2 - sin(x)/4 + C")
+    for text in ("x.diff()", "open('x')", "__import__", "Symbol(x)", "lambda: 1", "a[0]"):
+        assert not is_formula(text), text
+
+
+@pytest.mark.parametrize("name", ["gcd", "products", "acre", "gsm_symbolic", "list_functions", "word_sorting"])
+def test_gold_texts_are_judged_right(name):
+    task, item = first(name)
+    assert task.has_gold
+    assert item == task.item(item.stratum, 0, 0, "train")
+    assert task.judge(item, item.gold or "").right
+
+
+def test_a_dataset_that_only_scores_has_no_gold():
+    task, item = first("graph_color")
+    assert not task.has_gold
+    assert item.gold is None

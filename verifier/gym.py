@@ -1,0 +1,223 @@
+"""Problems of Reasoning Gym: any of its generators by name and config, judged by the generator's own scorer.
+
+A stratum is a generator with its config; where one generator is listed with several configs, what differs between them
+are axes too. An item is right when the scorer gives 1; what it gives below that is partial credit.
+
+Several scorers evaluate the answer as Python or as a SymPy formula, which would run what a model wrote. Those are given
+an answer only if it is a Python literal or a plain formula; any other one scores 0.
+Source: the package reasoning-gym (Apache 2.0), version in `REQUIREMENT`.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from verifier.errors import BadTask, TooFewItems
+from verifier.extras import need
+from verifier.families import TaskConfig
+from verifier.final_answer import final_answer
+from verifier.judgement import Judgement
+from verifier.seeds import Index, item_seed
+from verifier.splits import digest_of, split_of_hash
+from verifier.task import Address, Item, Message, Prompt, Split, Stratum, Task, Value, distinct_items
+
+REQUIREMENT = "reasoning-gym==0.1.25"
+ANSWER_SIGN = "\nAnswer:"
+
+_ENDLESS = 1 << 31
+# Draws for an item of a split before the generator counts as having none: one in twenty is of the test split.
+_TRIES = 2_000
+# They list their items when they are made, so that a new one is made for every draw.
+_LISTED = frozenset({"acre", "gsm_symbolic", "list_functions"})
+
+Setting = Value | bool | tuple[Value, ...] | None
+
+
+def _as_pairs(value: Any) -> Any:
+    pairs: Any = cast(Any, value).items() if isinstance(value, Mapping) else value
+    return tuple((name, _frozen(value)) for name, value in pairs)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(cast(list[Any], value)) if isinstance(value, list) else value
+
+
+Settings = Annotated[tuple[tuple[str, Setting], ...], BeforeValidator(_as_pairs), PlainSerializer(dict)]
+
+
+class Generator(BaseModel):
+    """One of Reasoning Gym's generators with its config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field(description="the name that Reasoning Gym registers it under, for example chain_sum")
+    config: Settings = Field(default=(), description="fields of the generator's own config that are not its defaults")
+
+    def open(self, seed: int, size: int) -> Any:
+        """The generator itself. Raises BadTask where it does not exist or refuses the config."""
+        factory = need("reasoning_gym.factory", "gym", REQUIREMENT)
+        if self.dataset not in factory.DATASETS:
+            near = difflib.get_close_matches(self.dataset, list[str](factory.DATASETS), n=3, cutoff=0.0)
+            raise BadTask(f"Reasoning Gym has no dataset {self.dataset!r}; did you mean {', '.join(near)}?")
+        try:
+            return factory.create_dataset(self.dataset, seed=seed, size=size, **dict(self.config))
+        except (TypeError, ValueError, AssertionError) as error:
+            raise BadTask(f"{self.dataset} refuses its config: {error}") from error
+
+
+class GymConfig(TaskConfig, frozen=True):
+    """Problems of Reasoning Gym."""
+
+    family: Literal["gym"] = "gym"
+    datasets: tuple[Generator, ...] = Field(min_length=1, description="the generators; a stratum each")
+    system: str | None = Field(
+        default=None, description="ask in chat, after this system message; left out: the question as plain text"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        for generator in self.datasets:
+            taken = {"seed", "size"} & dict(generator.config).keys()
+            if taken:
+                raise ValueError(
+                    f"leave {taken.pop()} out of the config of {generator.dataset}: the run's seed decides"
+                )
+            generator.open(seed=0, size=1)
+        if len(set(self.datasets)) < len(self.datasets):
+            raise ValueError("two datasets are the same, config and all: give one of them its share")
+        if self.shares and len(self.shares) != len(self.datasets):
+            raise ValueError(f"{len(self.shares)} shares for {len(self.datasets)} datasets")
+        return self
+
+    def task(self) -> Task:
+        """The generators as a task."""
+        sources = {_stratum(each, self.datasets): _source(each) for each in self.datasets}
+        has_gold = all(source.entry(0)["answer"] is not None for source in sources.values())
+        return GymTask(sources, self.system, has_gold)
+
+
+@dataclass(frozen=True, slots=True)
+class GymTask:
+    """Items of Reasoning Gym. The payload of an item is the generator's entry: question, answer and metadata.
+
+    Some generators tell no answer and only score one; with one of them, `has_gold` is false.
+    """
+
+    sources: Mapping[Stratum, _Source]
+    system: str | None
+    has_gold: bool
+    has_steps: bool = False
+
+    def strata(self) -> tuple[Stratum, ...]:
+        """The generators, in the recipe's order."""
+        return tuple(self.sources)
+
+    def item(self, stratum: Stratum, seed: int, index: Index, split: Split) -> Item:
+        """The first entry of the split among those that the address draws. Raises TooFewItems where there is none."""
+        source = self._source(stratum)
+        for attempt in range(_TRIES):
+            entry = source.entry(item_seed(seed, index, attempt))
+            if split_of_hash(digest_of(entry["question"])) == split:
+                return self._item(entry, Address(stratum, seed, index, split))
+        raise TooFewItems(f"{stratum.name} has no {split} items among {_TRIES}: widen its config")
+
+    def judge(self, item: Item, text: str) -> Judgement:
+        """The scorer's judgement of the text's final answer."""
+        source = self._source(item.stratum)
+        answer = final_answer(text)
+        if answer is None or not EVALUATED.get(source.generator.dataset, _anything)(answer):
+            return Judgement(right=False, answer=answer, partial=0.0)
+        score = float(source.dataset.score_answer(answer, item.payload))
+        return Judgement(right=score >= 1.0, answer=answer, partial=score)
+
+    def held_out(self, stratum: Stratum, count: int, seed: int) -> tuple[Item, ...]:
+        """The first `count` distinct test items. Raises TooFewItems."""
+        return distinct_items(self, stratum, count, seed)
+
+    def _item(self, entry: dict[str, Any], address: Address) -> Item:
+        question, answer = entry["question"], entry["answer"]
+        identity = digest_of(address.stratum.name, question)
+        gold = None if answer is None else f" {answer}"
+        return Item(identity, address, self._prompt(question), gold, entry)
+
+    def _prompt(self, question: str) -> Prompt:
+        if self.system is None:
+            return question + ANSWER_SIGN
+        return Message("system", self.system), Message("user", question)
+
+    def _source(self, stratum: Stratum) -> _Source:
+        if stratum not in self.sources:
+            raise BadTask(f"{stratum.name} is no stratum of this task")
+        return self.sources[stratum]
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    generator: Generator
+    dataset: Any
+
+    def entry(self, draw: int) -> dict[str, Any]:
+        if self.generator.dataset in _LISTED:
+            return self.generator.open(seed=draw % _ENDLESS, size=1)[0]
+        return self.dataset[draw % _ENDLESS]
+
+
+def _source(generator: Generator) -> _Source:
+    size = 1 if generator.dataset in _LISTED else _ENDLESS
+    return _Source(generator, generator.open(seed=0, size=size))
+
+
+def _stratum(generator: Generator, among: tuple[Generator, ...]) -> Stratum:
+    """The dataset, and those of its settings that another config of the same dataset has otherwise or not at all."""
+    others = [dict(other.config) for other in among if other.dataset == generator.dataset]
+    told = {name: _value(value) for name, value in generator.config if any(o.get(name) != value for o in others)}
+    return Stratum((("dataset", generator.dataset), *told.items()))
+
+
+def _value(setting: Setting) -> Value:
+    return setting if isinstance(setting, int | float | str) and not isinstance(setting, bool) else str(setting)
+
+
+def _anything(answer: str) -> bool:
+    return True
+
+
+def is_literal(text: str) -> bool:
+    """Whether the text is a Python literal, which evaluating it does not go beyond."""
+    try:
+        ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_FORMULA = re.compile(r"(?:[A-Za-z]\w*|\d+(?:\.\d+)?|[-+*/^(), \n])*")
+_FUNCTIONS = frozenset({"sin", "cos", "tan", "asin", "acos", "atan", "sqrt", "exp", "log", "ln", "pi"})
+
+
+def is_formula(text: str) -> bool:
+    """Whether the text has numbers, operators, variables of one letter and elementary functions, and nothing else."""
+    names = cast(list[str], _NAME.findall(text))
+    return _FORMULA.fullmatch(text) is not None and all(len(name) == 1 or name in _FUNCTIONS for name in names)
+
+
+EVALUATED: dict[str, Callable[[str], bool]] = {
+    "binary_matrix": is_literal,
+    "n_queens": is_literal,
+    "spiral_matrix": is_literal,
+    "string_insertion": is_literal,
+    "countdown": is_formula,
+    "intermediate_integration": is_formula,
+    "polynomial_multiplication": is_formula,
+    "puzzle24": is_formula,
+    "simple_integration": is_formula,
+}
+"""The datasets whose scorers evaluate an answer, and what an answer must be to get there."""
