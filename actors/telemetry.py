@@ -38,9 +38,9 @@ METRICS: Final = (
     Metric("interplay_completions_total", "counter", "Completions judged"),
     Metric("interplay_tokens_generated_total", "counter", "Tokens of judged completions"),
     Metric("interplay_verifier_errors_total", "counter", "Completions that the verifier failed on"),
-    Metric("interplay_weight_version", "gauge", "The version that serving workers hold"),
+    Metric("interplay_weight_version", "gauge", "The version that ready workers hold"),
     Metric("interplay_sync_seconds", "gauge", "The last weight update, fetch to parity", ("worker",)),
-    Metric("interplay_generation_pause_seconds", "gauge", "How long the last update held generation", ("worker",)),
+    Metric("interplay_generation_pause_seconds", "gauge", "How long the last update stopped generation", ("worker",)),
     Metric("interplay_parity_max_abs_diff", "gauge", "Learner against engine, nats per token", ("worker",)),
     Metric("interplay_weights_refused_total", "counter", "Weight versions that a worker refused to load"),
 )

@@ -55,7 +55,7 @@ def run(problems: int, jobs: int, first_seed: int = 0) -> tuple[Counter[str], li
 
 def main() -> int:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--problems", type=int, default=100_000)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=0)

@@ -224,7 +224,7 @@ def trl_config(folder: Path, run: str, steps: int, end: int) -> Any:
 
 async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     """Our real actors under the same schedule."""
-    from actors.workers.pool import WorkerPool
+    from actors.workers.drivers import ray_fleet
     from cluster.ray.environment import actor_env, cache_folder, process_env
     from cluster.ray.resources import Resources
     from cluster.ray.runtime import running
@@ -240,19 +240,20 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     os.environ.update(process_env(cache_folder(os.environ)))
     with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), Resources(2.0)):
         cache = cache_folder(os.environ)
-        pool = WorkerPool(path, demo.engine, demo.fleet, actor_env(cache, demo.engine.threads))
+        fleet = ray_fleet(path, demo.engine, demo.fleet, actor_env(cache, demo.engine.threads))
         plan = LearnerPlan(LearnerConfig(learning.optimizer, LossConfig("dapo", 0.2, 0.2), 1000), path, path)
         env = {**actor_env(cache, demo.learner.threads), "DS_ACCELERATOR": "cpu"}
         learner = LearnerGroup(plan, Placement(1, demo.learner.cpus, 0, env, Path(scratch)))
-        await asyncio.gather(learner.start(), pool.start())
-        await pool.sync(await learner.publish(0))
+        fleet.start()
+        await learner.start()
+        await fleet.sync(await learner.publish(0))
         start_up = time.monotonic() - started
-        figures = await our_steps(folder, run, steps, pool, learner, start_up)
-        await asyncio.gather(learner.stop(), pool.close())
+        figures = await our_steps(folder, run, steps, fleet, learner, start_up)
+        await asyncio.gather(learner.stop(), fleet.close())
     return figures
 
 
-async def our_steps(folder: Path, run: str, steps: int, pool: Any, learner: Any, start_up: float) -> Figures:
+async def our_steps(folder: Path, run: str, steps: int, fleet: Any, learner: Any, start_up: float) -> Figures:
     """Generate and judge, learn, sync: the warm-up and the timed steps."""
     from actors.policy.tokenizer import EOS, load_tokenizer
     from actors.records import GroupRequest, Sampling
@@ -274,9 +275,9 @@ async def our_steps(folder: Path, run: str, steps: int, pool: Any, learner: Any,
     for step in range(WARM_UP + steps):
         chosen = [(step * PROMPTS_PER_STEP + i) % PROMPTS for i in range(PROMPTS_PER_STEP)]
         requests = [GroupRequest(i, derive(0, step, i), prompts[i], GROUP, sampling) for i in chosen]
-        groups = await asyncio.gather(*(pool.rollout(r, problems[r.group_id], (Reward("strict"),)) for r in requests))
+        groups = await asyncio.gather(*(fleet.rollout(r, problems[r.group_id], (Reward("strict"),)) for r in requests))
         await learner.step(pack(groups, our_learning(run), NEW_TOKENS[run]))
-        await pool.sync(await learner.publish(step + 1))
+        await fleet.sync(await learner.publish(step + 1))
         ends[step] = (time.monotonic(), cpu_seconds())
     timed = ends[WARM_UP - 1 :]
     return Figures.of("ours", run, [b[0] - a[0] for a, b in pairwise(timed)], start_up, timed[-1][1] - timed[0][1])

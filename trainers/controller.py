@@ -1,13 +1,15 @@
-"""The controller of a run: one Ray actor that owns the worker pool and drives evaluation and RL.
+"""The controller of a run: one Ray actor that owns the fleet and drives evaluation and RL.
 
-It is where a live run is reached: `status` and `scale` are calls on it. Control plane only; the arithmetic is in
-`trainers.rl.loop` and `trainers.evaluation.evaluate`, the fleet in `actors.workers.pool`, and the weights go from the
-learner to the engines without passing here.
+It is where a live run is reached: `status` and `scale` are calls on it. It gives each stage the fleet and a learner,
+and hears of their progress by events; no stage knows the controller. Control plane only: the arithmetic is in
+`trainers.rl.loop` and `trainers.evaluation.evaluate`, and the weights go from the learner to the engines without
+passing here.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,20 +18,19 @@ from typing import Any, Final
 from actors.config import EngineConfig, FleetConfig
 from actors.policy.checkpoint import CheckpointStore, Lineage
 from actors.policy.tokenizer import end_of_text, load_tokenizer
-from actors.records import GroupRequest, RolloutGroup
 from actors.telemetry import EventLog
 from actors.weights.version import WeightVersion
-from actors.workers.pool import PoolStatus, WorkerPool
-from actors.workers.rollout import SyncReport
+from actors.workers.drivers import ray_fleet
+from actors.workers.fleet import Fleet, FleetStatus
 from trainers.config import RlConfig
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_out
 from trainers.evaluation.ledger import sampling_flops
-from trainers.learner_group.handle import Placement
+from trainers.learner_group.handle import LearnerGroup, Placement
+from trainers.learner_group.rank import LearnerPlan
 from trainers.pretrain.pretrain import encode_prompt
 from trainers.rl.loop import LoopState
-from trainers.rl.stage import RlRunner
-from verifier.graphs.problem import Problem
-from verifier.rewards.registry import Reward, Rewards
+from trainers.rl.stage import RlRunner, StageLearner
+from verifier.rewards.registry import Reward
 
 WARNINGS: Final = {
     "save_failed": "step {step} was not saved ({in_a_row} in a row): {cause}",
@@ -47,7 +48,7 @@ class ControllerPlan:
     seed: int
     target_ops: tuple[int, ...]
     engine: EngineConfig
-    pool: FleetConfig
+    fleet: FleetConfig
     learner: Placement
     env: dict[str, str]
 
@@ -64,7 +65,7 @@ class RunStatus:
     total: int
     numbers: dict[str, float]
     warnings: tuple[str, ...]
-    pool: PoolStatus | None
+    fleet: FleetStatus | None
 
 
 class NothingToScale(ValueError):
@@ -77,14 +78,23 @@ def controller_name(run: str) -> str:
 
 
 class Controller:
-    """A Ray actor (asyncio), started by `cluster.run.stages`. One stage at a time; `status` and `scale` at any time."""
+    """A Ray actor (asyncio), started by `cluster.run.stages`. One stage at a time; `status` and `scale` at any time.
 
-    def __init__(self, plan: ControllerPlan) -> None:
+    `open_fleet` and `open_learner` make what a stage drives; tests give their own.
+    """
+
+    def __init__(
+        self,
+        plan: ControllerPlan,
+        open_fleet: Callable[[Path, EngineConfig, FleetConfig, Mapping[str, str]], Fleet] = ray_fleet,
+        open_learner: Callable[[LearnerPlan, Placement], StageLearner] = LearnerGroup,
+    ) -> None:
         self.plan = plan
+        self._open_fleet = open_fleet
+        self._open_learner = open_learner
         self.store = CheckpointStore(plan.run_dir / "checkpoints")
         self.events = EventLog(plan.run_dir / "metrics.jsonl")
-        self._pool: WorkerPool | None = None
-        self._up: asyncio.Task[None] | None = None  # the pool's first workers
+        self._fleet: Fleet | None = None
         self._rl: RlRunner | None = None
         self._at = ("idle", 0, 0)
         self._numbers: dict[str, float] = {}
@@ -99,11 +109,11 @@ class Controller:
         from actors.policy.model import forward_flops
 
         self._begin(stage, 0)
-        self._open_pool(directory)
+        fleet = self._fleet_for(directory)
         tokenizer = load_tokenizer(directory)
-        await self.sync(await asyncio.to_thread(_publish_directory, directory, version))
+        await fleet.sync(await asyncio.to_thread(_publish_directory, directory, version))
         evaluation = await evaluate(
-            self._sample,
+            lambda request, problem: fleet.rollout(request, problem, (Reward("strict"),)),
             directory.name,
             held_out(config, self.plan.target_ops, EVAL_SEED),
             lambda problem: encode_prompt(problem, tokenizer),
@@ -113,66 +123,54 @@ class Controller:
             EVAL_SEED,
             lambda done, total: self._advance(stage, done, total),
         )
-        self._tell_pool(stage)
+        self._tell_fleet(stage)
         return evaluation
 
     async def train(self, stage: str, config: RlConfig, parent_id: str) -> LoopState:
         """Run an RL stage from its own last good checkpoint, or from `parent_id`. Raises LearnerLost."""
         self._begin(stage, config.steps)
-        self._open_pool(self.store.path(parent_id))
+        parent = self.store.path(parent_id)
+        fleet = self._fleet_for(parent)
+        learner = self._open_learner(learner_plan(config, parent), self.plan.learner)
         origin = Lineage(run=self.plan.run, stage=stage, step=0, parent=parent_id, seed=self.plan.seed)
-        self._rl = RlRunner(origin, config, self.store, self.plan.learner, self, self._emit)
+        self._rl = RlRunner(origin, config, self.store, learner, fleet, self._emit)
         try:
             return await self._rl.train()
         finally:
             await self._rl.close()
             self._rl = None
-            self._tell_pool(stage)
-
-    async def rollout(self, request: GroupRequest, problem: Problem, rewards: Rewards) -> RolloutGroup:
-        """Sample one prompt and judge every completion."""
-        assert self._pool is not None, "sync() comes first"
-        return await self._pool.rollout(request, problem, rewards)
-
-    async def sync(self, weights: WeightVersion) -> list[SyncReport]:
-        """Bring every worker to a version and prove it; waits for the pool to be up."""
-        assert self._pool is not None, "a stage opens the pool first"
-        assert self._up is not None
-        await self._up
-        return await self._pool.sync(weights)
+            self._tell_fleet(stage)
 
     async def scale(self, rollout_workers: int | None, reward_workers: int | None) -> RunStatus:
         """Ask for other numbers of workers; returns at once with where the run stands."""
-        if self._pool is None:
+        if self._fleet is None:
             raise NothingToScale("the run has no workers yet: they come with its first evaluation or RL stage")
-        await self._pool.scale(rollout_workers, reward_workers)
+        await self._fleet.scale(rollout_workers, reward_workers)
         self._emit("scale", rollout_workers=rollout_workers, reward_workers=reward_workers)
         return await self.status()
 
     async def status(self) -> RunStatus:
         """Where the run stands now."""
-        pool = self._pool.status() if self._pool is not None else None
-        return RunStatus(*self._at, dict(self._numbers), tuple(self._warnings), pool)
+        fleet = self._fleet.status() if self._fleet is not None else None
+        return RunStatus(*self._at, dict(self._numbers), tuple(self._warnings), fleet)
 
     async def stop(self) -> None:
         """Ask the RL loop to save after the step it is in and return."""
         if self._rl is not None:
-            self._rl.loop.stopping = True
+            self._rl.stop()
 
     async def close(self) -> None:
         """End the workers."""
-        if self._pool is not None:
-            await self._pool.close()
+        if self._fleet is not None:
+            await self._fleet.close()
         self.events.close()
 
-    async def _sample(self, request: GroupRequest, problem: Problem) -> RolloutGroup:
-        return await self.rollout(request, problem, (Reward("strict"),))
-
-    def _open_pool(self, model: Path) -> None:
-        """Start the workers, once, with a model's architecture and tokenizer; the learner comes up meanwhile."""
-        if self._pool is None:
-            self._pool = WorkerPool(model, self.plan.engine, self.plan.pool, self.plan.env)
-            self._up = asyncio.create_task(self._pool.start())
+    def _fleet_for(self, model: Path) -> Fleet:
+        """The run's fleet, started at its first use with a model's architecture and tokenizer."""
+        if self._fleet is None:
+            self._fleet = self._open_fleet(model, self.plan.engine, self.plan.fleet, self.plan.env)
+            self._fleet.start()
+        return self._fleet
 
     def _begin(self, stage: str, total: int) -> None:
         self._at, self._numbers, self._warnings = (stage, 0, total), {}, []
@@ -188,12 +186,18 @@ class Controller:
         elif event in WARNINGS:
             self._warnings.append(WARNINGS[event].format_map(fields))
 
-    def _tell_pool(self, stage: str) -> None:
-        """Write the pool's counters down at the end of a stage, and the workers that were given up."""
-        if self._pool is not None:
-            status = self._pool.status()
+    def _tell_fleet(self, stage: str) -> None:
+        """Write down the fleet's counters at the end of a stage."""
+        if self._fleet is not None:
+            status = self._fleet.status()
             counters = {k: v for k, v in asdict(status).items() if k != "workers"}
-            self._emit("pool", stage=stage, **counters)
+            self._emit("fleet", stage=stage, **counters)
+
+
+def learner_plan(config: RlConfig, parent: Path) -> LearnerPlan:
+    """The learner of an RL stage that starts from a checkpoint's directory."""
+    learning = config.learning
+    return LearnerPlan(learning.learner_config(config.steps), parent, parent, reference=parent if learning.kl else None)
 
 
 def _publish_directory(directory: Path, version: int) -> WeightVersion:

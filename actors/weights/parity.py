@@ -1,7 +1,7 @@
 """The parity check: fixed tokens whose log-probabilities the learner and every engine must agree on.
 
 A weight update that is silently wrong (a stale packed head, a swapped tensor) keeps generating fluent text; comparing a
-few log-probabilities after each update is what notices. It measures; the pool decides what a failure means.
+few log-probabilities after each update is what notices. It measures; the fleet decides what a failure means.
 """
 
 from __future__ import annotations

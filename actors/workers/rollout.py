@@ -1,7 +1,7 @@
 """The rollout worker: a Ray actor around one engine.
 
 It samples groups, hands each completion out as it finishes, and loads new weights, which it proves by the parity check.
-It keeps no work: when it is lost, the pool asks another worker again with the same seeds. Routing is the pool's job.
+It keeps no work: when it is lost, the fleet asks another worker again with the same seeds. Routing is the fleet's job.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""The states of a set of workers: who may serve, who is replaced when, who is given up. A pure state machine.
+"""The states of a set of workers: which get work, which are replaced when, which are given up. A pure state machine.
 
 No actor, no wait and no clock in here: every event brings its time in seconds, and `plan` says what to start and what
-to stop. A worker that comes back is a new incarnation of its slot and never serves before it is proved: `dead` leads to
+to stop. A worker that comes back is a new incarnation of its slot and gets no work before it is proved: `dead` leads to
 `starting` only.
 
-    starting -> syncing -> serving <-> suspect        any of these -> dead -> starting (after a pause, a bounded number
-                   ^----------'                                        `----> retired (of times)
-    serving, suspect -> draining -> gone
+    starting -> syncing -> ready <-> suspect        any of these -> dead -> starting (after a pause, a bounded number
+                   ^---------'                                       `----> retired   of times)
+    ready, suspect -> draining -> gone
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
-_FORGIVE_AFTER_S: Final = 300.0  # a worker that served for so long starts with a clean record
+_FORGIVE_AFTER_S: Final = 300.0  # a worker that was ready for so long starts with a clean record
 
 
 class State(StrEnum):
@@ -60,7 +60,7 @@ class RestartPolicy:
 
 @dataclass(slots=True)
 class Member:
-    """One slot of the fleet, and the incarnation that fills it now."""
+    """One slot of the table, and the incarnation that fills it now."""
 
     slot: int
     incarnation: int = 0
@@ -75,7 +75,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the fleet's owner has to do: bring an incarnation up, or let it go."""
+    """What the table's owner has to do: bring an incarnation up, or let it go."""
 
     kind: Literal["start", "stop"]
     slot: int
@@ -96,7 +96,7 @@ class WorkerTable:
     def resize(self, count: int, now: float) -> None:
         """Ask for `count` workers; asking twice is asking once.
 
-        Those that leave are the ones of least use: the given up, then the not yet serving, then the newest.
+        Those of least use leave first: the given up, then those not yet ready, then the newest.
         """
         if count < 1:
             raise ValueError(f"a fleet keeps at least one worker, not {count}")
@@ -127,7 +127,7 @@ class WorkerTable:
     def proved(
         self, slot: int, incarnation: int, held: HeldWeights | None, wanted: HeldWeights | None, now: float
     ) -> bool:
-        """It has proved what it holds; whether that is what is `wanted` now, so that it serves."""
+        """It has proved what it holds; whether that is what is `wanted` now, so that it is ready."""
         member = self._current(slot, incarnation, State.SYNCING, State.READY, State.SUSPECT)
         if member is None:
             return False
@@ -169,13 +169,13 @@ class WorkerTable:
         return True
 
     def take(self) -> Member | None:
-        """The least loaded serving worker, one piece of work heavier; None if nobody serves.
+        """The least loaded ready worker, one piece of work heavier; None if no worker is ready.
 
-        Raises NoWorkersLeft if nobody ever will.
+        Raises NoWorkersLeft if none ever will be.
         """
-        serving = [m for m in self.members.values() if m.state is State.READY]
-        if serving:
-            chosen = min(serving, key=lambda m: (m.open, m.slot))
+        ready = [m for m in self.members.values() if m.state is State.READY]
+        if ready:
+            chosen = min(ready, key=lambda m: (m.open, m.slot))
             chosen.open += 1
             return chosen
         if self.exhausted:
@@ -195,7 +195,7 @@ class WorkerTable:
 
     @property
     def settled(self) -> bool:
-        """Whether nobody is on the way in or out."""
+        """Whether no worker is on the way in or out."""
         at_rest = (State.READY, State.SUSPECT, State.RETIRED)
         return not self._leaving and all(m.state in at_rest for m in self.members.values())
 

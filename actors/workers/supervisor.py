@@ -1,7 +1,7 @@
-"""A fleet brought to life: starts, proves, watches, replaces and lets go the workers that `fleet` asks for.
+"""The supervisor of one kind of workers: starts, proves, watches, replaces and stops those that a table asks for.
 
 It owns every wait and every task around a worker, but knows neither Ray nor what the work is: how to make a worker, to
-prove it and to kill it is told by `WorkerDriver`. All of it belongs to one asyncio loop.
+prove it and to kill it is told by a `WorkerDriver`. All of it belongs to one asyncio loop.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 from ray.exceptions import RayError, RayTaskError
 
 from actors.engines.protocol import EngineError
+from actors.telemetry import Meters
 from actors.weights.version import WeightsRefused
 from actors.workers.states import ALIVE, Action, HeldWeights, Member, RestartPolicy, State, WorkerTable
 
@@ -29,7 +30,7 @@ class WorkerFault(RuntimeError):
 
 
 class NoWorkerInTime(RuntimeError):
-    """No worker served within the deadline, though some may still come up."""
+    """No worker was ready within the deadline, though some may still come up."""
 
 
 WORKER_ERRORS: Final = (RayError, EngineError, WeightsRefused, WorkerFault, TimeoutError)
@@ -59,7 +60,7 @@ class WorkerDriver(Protocol[H]):
         ...
 
     def wanted(self) -> HeldWeights | None:
-        """What a serving worker must hold, if it must hold anything."""
+        """What a ready worker must hold, if it must hold anything."""
         ...
 
     async def check(self, worker: H) -> object:
@@ -138,12 +139,19 @@ class Supervisor(Generic[H]):
     """Keeps the wanted number of proved workers. Call `resize` to begin and `close` to end."""
 
     def __init__(
-        self, kind: str, driver: WorkerDriver[H], policy: RestartPolicy, timeouts: Timeouts, changes: Changes
+        self,
+        kind: str,
+        driver: WorkerDriver[H],
+        policy: RestartPolicy,
+        timeouts: Timeouts,
+        changes: Changes,
+        meters: Meters,
     ) -> None:
         self.kind = kind
         self.table = WorkerTable(policy)
         self.changes = changes
         self._driver = driver
+        self._meters = meters
         self._timeouts = timeouts
         self._workers: dict[int, H] = {}
         self._pids: dict[int, int] = {}
@@ -167,10 +175,10 @@ class Supervisor(Generic[H]):
 
     @asynccontextmanager
     async def lease(self, timeout_s: float) -> AsyncIterator[Lease[H]]:
-        """The least loaded serving worker, once there is one.
+        """The least loaded ready worker, once there is one.
 
-        If the worker is lost meanwhile the body is interrupted and TimeoutError raised, for what a frozen process owes
-        never comes. Raises NoWorkersLeft, or NoWorkerInTime.
+        If the worker is lost meanwhile the body is interrupted and TimeoutError raised: a frozen process would never
+        answer. Raises NoWorkersLeft, or NoWorkerInTime.
         """
         member = await self._take(timeout_s)
         slot, incarnation = member.slot, member.incarnation
@@ -194,14 +202,14 @@ class Supervisor(Generic[H]):
     async def prove_all(self) -> None:
         """Prove every worker that is up against what is wanted now; those that fail are lost.
 
-        One that refuses the version is not: it keeps serving what it holds.
+        One that refuses the version is not: it stays ready with what it holds.
         """
         up = (State.SYNCING, State.READY, State.SUSPECT)
         members = [(m.slot, m.incarnation) for m in self.table.members.values() if m.state in up]
         await asyncio.gather(*(self._prove(slot, incarnation) for slot, incarnation in members))
 
     def drop_stale(self) -> None:
-        """Take out the serving workers that do not hold what is wanted now."""
+        """Take out the ready workers that do not hold what is wanted now."""
         wanted = self._driver.wanted()
         for member in [m for m in self.table.members.values() if m.state is State.READY and m.held != wanted]:
             self.lost(member.slot, member.incarnation, f"holds {member.held} instead of {wanted}")
@@ -243,7 +251,7 @@ class Supervisor(Generic[H]):
         try:
             await self.changes.wait_until(try_to_take, timeout_s)
         except TimeoutError as error:
-            raise NoWorkerInTime(f"no {self.kind} worker served in {timeout_s:g} s") from error
+            raise NoWorkerInTime(f"no {self.kind} worker was ready in {timeout_s:g} s") from error
         self.changes.notify()
         return taken[0]
 
@@ -251,7 +259,9 @@ class Supervisor(Generic[H]):
         actions: list[Action] = []
 
         def something_to_do() -> bool:
+            before = self.table.restarts
             actions.extend(self.table.plan(time.monotonic()))
+            self._meters.add("interplay_worker_restarts_total", self.table.restarts - before, kind=self.kind)
             return bool(actions)
 
         while True:
@@ -305,7 +315,7 @@ class Supervisor(Generic[H]):
                 except WORKER_ERRORS as error:
                     if not (isinstance(error, WeightsRefused) and member.held is not None):
                         self.lost(slot, incarnation, in_a_line(error))
-                    return  # one that refused a version still holds, and serves, the one before
+                    return  # one that refused a version goes on with the one before
                 self.table.proved(slot, incarnation, held, self._driver.wanted(), time.monotonic())
                 self.changes.notify()
 

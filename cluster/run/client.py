@@ -69,20 +69,20 @@ def show(progress: RunStatus, as_json: bool) -> None:
     console = Console(file=sys.stdout, highlight=False)
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in progress.numbers.items())
     console.print(f"stage {progress.stage}  {progress.done}/{progress.total}  {numbers}", soft_wrap=True)
-    if progress.pool is not None:
+    if progress.fleet is not None:
         console.print(_workers(progress))
 
 
 def _workers(progress: RunStatus) -> Table:
-    assert progress.pool is not None
-    pool = progress.pool
+    assert progress.fleet is not None
+    fleet = progress.fleet
     table = Table("worker", "state", "version", "open", "restarts", box=None, pad_edge=False)
-    for worker in pool.workers:
+    for worker in fleet.workers:
         version = "" if worker.version is None else str(worker.version)
         table.add_row(worker.name, worker.state, version, str(worker.open), str(worker.failures))
     table.caption = (
-        f"weights {pool.weight_version}, parity {pool.parity_max_abs_diff:.1e}, "
-        f"restarts {pool.rollout_restarts} + {pool.reward_restarts}, groups sent again {pool.resent_groups}, "
-        f"verifier errors {pool.verifier_errors}"
+        f"weights {fleet.weight_version}, parity {fleet.parity_max_abs_diff:.1e}, "
+        f"restarts {fleet.rollout_restarts} + {fleet.reward_restarts}, groups sent again {fleet.resent_groups}, "
+        f"verifier errors {fleet.verifier_errors}"
     )
     return table

@@ -109,7 +109,7 @@ class Reporter:
 
 def _fleet(at: RunStatus) -> str:
     """How many workers are in each state: what a stage that has not begun is waiting for."""
-    states = Counter(worker.state.value for worker in at.pool.workers) if at.pool is not None else {}
+    states = Counter(worker.state.value for worker in at.fleet.workers) if at.fleet is not None else {}
     return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
 
 

@@ -126,7 +126,7 @@ class Workplace:
                 seed=recipe.seed,
                 target_ops=tuple(recipe.bands.bands().ops(recipe.bands.target)),
                 engine=recipe.engine,
-                pool=recipe.fleet,
+                fleet=recipe.fleet,
                 learner=self.placement(),
                 env=actor_env(cache_folder(os.environ), recipe.engine.threads),
             )
@@ -138,12 +138,12 @@ class Workplace:
 
     def placement(self) -> Placement:
         """Where the learner's processes run."""
-        fleet = self.recipe.learner
+        learner = self.recipe.learner
         env = {
-            **actor_env(cache_folder(os.environ), fleet.threads),
-            **({} if fleet.gpus else {"DS_ACCELERATOR": "cpu"}),
+            **actor_env(cache_folder(os.environ), learner.threads),
+            **({} if learner.gpus else {"DS_ACCELERATOR": "cpu"}),
         }
-        return Placement(fleet.workers, fleet.cpus, fleet.gpus, env, self.folder.path / "ray-train")
+        return Placement(learner.workers, learner.cpus, learner.gpus, env, self.folder.path / "ray-train")
 
     def forget_controller(self) -> None:
         """It died, and Ray ends the workers that it owned; the next use makes another."""

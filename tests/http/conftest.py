@@ -21,7 +21,7 @@ from actors.engines.protocol import EngineDead, LoadReport, TokenDelta, TopLogpr
 from actors.policy.checkpoint import CheckpointStore, Lineage
 from actors.policy.model import build, save
 from actors.policy.tokenizer import build_tokenizer
-from actors.records import Completion, Sampling
+from actors.records import Completion, FinishReason, Sampling
 from actors.weights.version import WeightVersion
 from serving.config import ServingConfig
 from serving.generation.codec import Codec
@@ -57,7 +57,7 @@ class FakeEngine:
         self._script = script
         self._entry = entry
         self._codec = codec
-        self.tokens_generated = 0
+        self.progress = 0
 
     @property
     def weight_version(self) -> int:
@@ -69,7 +69,9 @@ class FakeEngine:
 
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, index: int = 0) -> Completion:
         version = self.weight_version
-        ids, logprobs, reason = [], [], "stop"
+        ids: list[int] = []
+        logprobs: list[float] = []
+        reason: FinishReason = "stop"
         async with aclosing(self.stream(prompt_ids, sampling)) as stream:
             async for delta in stream:
                 ids += delta.token_ids
@@ -93,7 +95,9 @@ class FakeEngine:
                 if script.dies:
                     raise EngineDead("the script says so")
                 last = place == min(len(ids), sampling.max_tokens) - 1
-                reason = None if not last else "stop" if len(ids) <= sampling.max_tokens else "length"
+                reason: FinishReason | None = (
+                    None if not last else "stop" if len(ids) <= sampling.max_tokens else "length"
+                )
                 top = tuple(TopLogprob(i, -float(i)) for i in range(10, 10 + sampling.top_logprobs))
                 done = last
                 yield TokenDelta((token_id,), (-0.25,), (top,) if top else (), reason, self.weight_version)

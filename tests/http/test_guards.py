@@ -65,9 +65,11 @@ async def test_every_route_asks_for_its_scope(server: Server, method: str, path:
     for key, expected in cases:
         async with server.as_key(None) as client:
             headers = {} if key is None else {b"authorization": b"Bearer " + key.encode("latin-1")}
-            body = {"content": b"{}"} if method == "POST" else {}
             answer = await client.request(
-                method, path, headers={**headers, b"content-type": b"application/json"}, **body
+                method,
+                path,
+                headers={**headers, b"content-type": b"application/json"},
+                content=b"{}" if method == "POST" else None,
             )
         if expected is None:
             assert answer.status_code not in (401, 403), (key, answer.text)

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -237,7 +238,8 @@ async def test_a_worse_canary_is_rolled_back_by_its_verdicts(server: Server):
     setting = {"alias": "latest", "model": "demo@1", "share": 0.5}
     assert (await server.client.post("/v1/admin/canary", json=setting)).json()["state"] == "running"
     await server.client.post("/v1/admin/load", json={"model": "demo@1"})
-    sides = {}
+    sides: dict[str, set[str]] = {}
+    state: dict[str, Any] = {}
     for number in range(400):
         body = {"model": "latest", "problem": CELL, "stream": False, "user": f"user-{number % 40}"}
         answer = (await server.client.post("/v1/probe/solve", json=body)).json()

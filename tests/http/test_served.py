@@ -83,21 +83,28 @@ def test_the_official_client_completes_chats_and_streams(served: Served):
     assert client.models.retrieve("latest").id == "latest"
     asked = {"model": "demo@3", "prompt": PROMPT, "max_tokens": 24, "seed": 7, "logprobs": 2, "n": 2}
     whole = client.completions.create(**asked)
+    assert whole.usage is not None
+    assert whole.model_extra is not None
     assert whole.usage.completion_tokens <= 48
     assert len(whole.choices) == 2
     assert whole.choices[0].text != whole.choices[1].text
     assert whole.model_extra["policy"]["seed"] == 7
-    pieces = ["", ""]
+    pieces, chunk = ["", ""], None
     for chunk in client.completions.create(**asked, stream=True, stream_options={"include_usage": True}):
         for choice in chunk.choices:
             pieces[choice.index] += choice.text
     assert pieces == [choice.text for choice in whole.choices]
+    assert chunk is not None
     assert chunk.usage == whole.usage
     problem = f"{PROBLEM.problem} {PROBLEM.question}"
     chat = client.chat.completions.create(
         model="latest", messages=[{"role": "user", "content": problem}], max_tokens=8, logprobs=True, seed=1
     )
-    assert len(chat.choices[0].logprobs.content) == chat.usage.completion_tokens
+    logprobs = chat.choices[0].logprobs
+    assert logprobs is not None
+    assert logprobs.content is not None
+    assert chat.usage is not None
+    assert len(logprobs.content) == chat.usage.completion_tokens
     assert chat.usage.prompt_tokens == whole.usage.prompt_tokens
 
 

@@ -88,8 +88,8 @@ async def test_a_learner_that_is_killed_continues_from_its_checkpoint_to_the_sam
     learner = group()
     await learner.start()
     todo = batches(base)
-    for batch in todo[:2]:
-        report = await learner.step(batch)
+    await learner.step(todo[0])
+    report = await learner.step(todo[1])
     assert report.tokens == todo[1].tokens
     version = await learner.publish(7)
     fetched = dict(fetch(version, 30))

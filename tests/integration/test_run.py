@@ -103,7 +103,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
-def test_a_run_syncs_after_every_step_within_the_canarys_tolerance(straight):
+def test_a_run_syncs_after_every_step_within_the_parity_tolerance(straight):
     syncs = [e for e in read_events(straight / "metrics.jsonl") if e["event"] == "sync"]
     assert [e["version"] for e in syncs] == list(range(7))
     assert max(e["parity_max_abs_diff"] for e in syncs) <= 1e-4
@@ -148,7 +148,7 @@ def test_the_controller_a_rollout_worker_and_the_learner_killed_in_one_run_cost_
         output, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, output
     events = list(read_events(tmp_path / "metrics.jsonl"))
-    assert [e["rollout_restarts"] for e in events if e["event"] == "pool"] == [1]
+    assert [e["rollout_restarts"] for e in events if e["event"] == "fleet"] == [1]
     assert len([e for e in events if e["event"] == "learner_lost"]) == 1
     assert "warning: the learner was lost" in output
     assert "warning: the run's controller died" in output

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -83,7 +84,7 @@ class Opener:
         self.errors: list[str] = []
         self.contexts = []
 
-    def __call__(self, link: str = "", width: int = 1280, height: int = 900, **options: object) -> Page:
+    def __call__(self, link: str = "", width: int = 1280, height: int = 900, **options: Any) -> Page:
         context = self.browser.new_context(
             viewport={"width": width, "height": height}, reduced_motion="reduce", **options
         )

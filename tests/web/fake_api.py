@@ -15,6 +15,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -100,7 +101,7 @@ def problem_of(spec: probe.ProblemRequest) -> tuple[probe.ProblemAnswer, dict[st
         ("h", "literal", 2, "", 2, 0, 3),
         ("i", "plus", 3, "h", 5, 1, 3),
     ]
-    roles = {"g": "query", "h": "distractor", "i": "distractor"}
+    roles: dict[str, Any] = {"g": "query", "h": "distractor", "i": "distractor"}
     if spec.mode == "reverse":
         roles |= {"a": "query", "g": "given"}
     nodes = {
@@ -165,7 +166,7 @@ def script_of(step: int, nodes: dict[str, probe.GraphNode], recovered: bool = Fa
     steps: list[probe.StepBody] = []
     missing = [key for key in "abcdefg" if habits.get(key) == "missing"]
 
-    def say(node: str, status: str, reason: str, sentence: str) -> None:
+    def say(node: str, status: probe.StepStatusName, reason: str, sentence: str) -> None:
         nonlocal text
         start = len(text) + 1
         text += f" {sentence}"

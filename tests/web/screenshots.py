@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
@@ -17,7 +18,7 @@ from playwright.sync_api import sync_playwright
 from tests.web.conftest import FLAGS
 
 # All at temperature 1 with fixed seeds: the same run gives the same pictures.
-SHOTS = {
+SHOTS: dict[str, tuple[str, int, Literal["light", "dark"]]] = {
     "probe-solve": ("#solve?op=5&seed=5&model=tiny-cpu@60&go=1&step=2", 1280, "light"),
     "probe-solve-dark": ("#solve?op=5&seed=5&model=tiny-cpu@60&go=1", 1280, "dark"),
     "probe-compare": ("#compare?op=5&seed=7&model=tiny-cpu@60&other=base&go=1", 1280, "light"),

@@ -101,7 +101,7 @@ class Evaluation:
 
 
 Sample = Callable[[GroupRequest, Problem], Awaitable[RolloutGroup]]
-"""Samples one prompt and judges every completion: what evaluation needs of a worker pool."""
+"""Samples one prompt and judges every completion: what evaluation needs of a fleet."""
 
 
 async def evaluate(

@@ -1,6 +1,6 @@
 """What each stage spent: tokens, FLOPs, seconds, and the paper's own unit for comparing mid-training with RL.
 
-Counting is the learner's and the pool's; this module only adds up and converts. Source: paper, "equal compute".
+Counting is the learner's and the fleet's; this module only adds up and converts. Source: paper, "equal compute".
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class RunRecord:
 def summary(run: RunRecord) -> dict[str, Any]:
     """The content of `report.json`."""
     syncs = [e for e in run.events if e["event"] == "sync"]
-    counters = [e for e in run.events if e["event"] == "pool"]
+    counters = [e for e in run.events if e["event"] == "fleet"]
     return {
         "run": run.name,
         "seed": run.recipe["seed"],

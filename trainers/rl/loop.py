@@ -32,15 +32,15 @@ from verifier.seeds import derive
 VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops rather than learn from what is left
 
 
-class Pool(Protocol):
-    """What the loop needs of `actors.workers.pool.WorkerPool`."""
+class Sampler(Protocol):
+    """What the loop needs of `actors.workers.fleet.Fleet`."""
 
     async def rollout(self, request: GroupRequest, problem: Problem, rewards: Rewards) -> RolloutGroup:
         """Sample one prompt and judge every completion."""
         ...
 
     async def sync(self, weights: WeightVersion) -> Sequence[SyncReport]:
-        """Bring every serving worker to a published version and prove it."""
+        """Bring every worker to a published version and prove it."""
         ...
 
 
@@ -90,7 +90,7 @@ class RlLoop:
         self,
         config: RlConfig,
         seed: int,
-        pool: Pool,
+        fleet: Sampler,
         learner: Learner,
         encode: Callable[[Problem], tuple[int, ...]],
         stop_token_ids: tuple[int, ...],
@@ -100,7 +100,7 @@ class RlLoop:
     ) -> None:
         self.config = config
         self.seed = seed
-        self.pool = pool
+        self.fleet = fleet
         self.learner = learner
         self.encode = encode
         self.stop_token_ids = stop_token_ids
@@ -124,7 +124,7 @@ class RlLoop:
     async def run(self) -> None:
         """Train until the last step, or until `stopping` is set; the state is saved either way.
 
-        Expects the pool to serve version `state.step`.
+        Expects the fleet to serve version `state.step`.
         """
         try:
             while self.state.step < self.config.steps and not self.stopping:
@@ -166,7 +166,7 @@ class RlLoop:
             slot = Slot(step, place, attempt)
             problem = self.curriculum.problem(step, place, attempt)
             self.buffer.reserve(slot)
-            group = judged_only(await self.pool.rollout(self._request(slot, problem), problem, self.config.reward))
+            group = judged_only(await self.fleet.rollout(self._request(slot, problem), problem, self.config.reward))
             judged.append(group)
             if has_signal(group.rollouts, self.config.learning.token_credit):
                 self.buffer.ready(slot, group)
@@ -202,7 +202,7 @@ class RlLoop:
     async def _sync(self) -> float:
         started = time.monotonic()
         version = await self.learner.publish(self.state.step + 1)
-        for report in await self.pool.sync(version):
+        for report in await self.fleet.sync(version):
             self.emit("sync", **asdict(report))
         return time.monotonic() - started
 

@@ -1,6 +1,7 @@
-"""An RL stage under the controller: a learner, the loop, its checkpoints, and coming back from a lost learner.
+"""An RL stage: a learner, the loop, its checkpoints, and coming back from a lost learner.
 
-What touches disks and processes on behalf of `trainers.rl.loop`; the loop itself stays arithmetic on records.
+What touches disks and processes on behalf of `trainers.rl.loop`; the loop itself stays arithmetic on records. It is
+given the learner and the fleet, and tells what happens as events.
 """
 
 from __future__ import annotations
@@ -11,23 +12,47 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
 from actors.policy.tokenizer import end_of_text, load_tokenizer
 from trainers.config import RlConfig
 from trainers.evaluation.ledger import sampling_flops
 from trainers.learner_group.commands import LearnerLost
-from trainers.learner_group.handle import MAX_LEARNER_LOSSES, LearnerGroup, Placement
-from trainers.learner_group.rank import MAX_FAILED_SAVES, LearnerPlan
+from trainers.learner_group.handle import MAX_LEARNER_LOSSES
+from trainers.learner_group.rank import MAX_FAILED_SAVES
 from trainers.pretrain.pretrain import encode_prompt
-from trainers.rl.loop import LoopState, Pool, RlLoop
+from trainers.rl.loop import Learner, LoopState, RlLoop, Sampler
 
 LOOP_STATE: Final = f"{RESUME}/loop.json"
 
 
+class StageLearner(Learner, Protocol):
+    """What an RL stage needs of `trainers.learner_group.handle.LearnerGroup`; every call may raise LearnerLost."""
+
+    async def start(self) -> None:
+        """Start it and wait until it can take a step."""
+        ...
+
+    async def revive(self) -> None:
+        """After LearnerLost: wait until it is up again, with the weights it was planned with."""
+        ...
+
+    async def load(self, directory: Path) -> None:
+        """Continue exactly from a checkpoint that `save` wrote."""
+        ...
+
+    async def save(self, directory: Path) -> None:
+        """Fill `directory` with a checkpoint's files, the optimiser included."""
+        ...
+
+    async def stop(self) -> None:
+        """End it."""
+        ...
+
+
 class RlRunner:
-    """One RL stage; `train` runs it to its end, `close` frees the learner.
+    """One RL stage; `train` runs it to its end, `stop` asks it to end early, `close` frees the learner.
 
     `origin` is the lineage of step 0: the run, the stage's name and seed, and the checkpoint in `store` to start from.
     """
@@ -37,8 +62,8 @@ class RlRunner:
         origin: Lineage,
         config: RlConfig,
         store: CheckpointStore,
-        placement: Placement,
-        pool: Pool,
+        learner: StageLearner,
+        fleet: Sampler,
         emit: Callable[..., None],
     ) -> None:
         from actors.policy.architecture import config_of
@@ -49,15 +74,15 @@ class RlRunner:
         self.config = config
         self.store = store
         self.emit = emit
-        self._pool = pool
+        self._fleet = fleet
         parent = store.path(origin.parent)
-        self._learner = LearnerGroup(_learner_plan(config, parent), placement)
+        self._learner = learner
         tokenizer = load_tokenizer(parent)
         self.loop = RlLoop(
             config,
             origin.seed,
-            pool,
-            self._learner,
+            fleet,
+            learner,
             lambda problem: encode_prompt(problem, tokenizer),
             (end_of_text(tokenizer),),
             partial(sampling_flops, forward=forward_flops(config_of(parent))),
@@ -84,6 +109,10 @@ class RlRunner:
                 await self._learner.revive()
         raise AssertionError("the last loss is raised")
 
+    def stop(self) -> None:
+        """Ask the loop to save after the step it is in and return."""
+        self.loop.stopping = True
+
     async def close(self) -> None:
         """End the learner's processes."""
         self.loop.abandon()
@@ -100,7 +129,7 @@ class RlRunner:
             self.loop.restore(_read_state(path))
             self._tell("resumed", checkpoint=last.id, step=last.step)
         version = await self._learner.publish(self.loop.state.step)
-        for report in await self._pool.sync(version):
+        for report in await self._fleet.sync(version):
             self._tell("sync", **asdict(report))
 
     async def _save(self, state: LoopState, score: float) -> None:
@@ -127,11 +156,6 @@ class RlRunner:
 
     def _tell(self, event: str, **fields: Any) -> None:
         self.emit(event, stage=self.origin.stage, **fields)
-
-
-def _learner_plan(config: RlConfig, parent: Path) -> LearnerPlan:
-    learning = config.learning
-    return LearnerPlan(learning.learner_config(config.steps), parent, parent, reference=parent if learning.kl else None)
 
 
 def _read_state(checkpoint: Path) -> LoopState:

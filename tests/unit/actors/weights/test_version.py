@@ -1,4 +1,4 @@
-"""Packing, the canary's arithmetic and the layout check; what needs Ray is in the engine's tests."""
+"""Packing, the arithmetic of parity and the layout check; what needs Ray is in the engine's tests."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_the_learners_probe_leaves_its_model_as_it_was() -> None:
     assert all(lp < 0 for lp in reference.logprobs)
 
 
-def test_the_canary_sees_a_difference_a_gap_and_nonsense() -> None:
+def test_parity_sees_a_difference_a_gap_and_nonsense() -> None:
     assert max_abs_diff(REFERENCE, [-1.0, -2.0]) == 0.0
     assert max_abs_diff(REFERENCE, [-1.0, -2.5]) == 0.5
     assert max_abs_diff(REFERENCE, [-1.0]) == math.inf

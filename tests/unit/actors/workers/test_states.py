@@ -16,153 +16,153 @@ def held(version: int, weight_hash: str = "") -> HeldWeights:
 
 
 def ready_table(count: int, version: int = 1) -> WorkerTable:
-    fleet = WorkerTable(POLICY)
-    fleet.resize(count, 0.0)
-    for action in fleet.plan(0.0):
-        fleet.started(action.slot, action.incarnation, 0.0)
-        assert fleet.proved(action.slot, action.incarnation, held(version), held(version), 0.0)
-    return fleet
+    table = WorkerTable(POLICY)
+    table.resize(count, 0.0)
+    for action in table.plan(0.0):
+        table.started(action.slot, action.incarnation, 0.0)
+        assert table.proved(action.slot, action.incarnation, held(version), held(version), 0.0)
+    return table
 
 
-def states(fleet: WorkerTable) -> list[State]:
-    return [fleet.members[slot].state for slot in sorted(fleet.members)]
+def states(table: WorkerTable) -> list[State]:
+    return [table.members[slot].state for slot in sorted(table.members)]
 
 
 def test_asking_for_workers_twice_starts_them_once() -> None:
-    fleet = WorkerTable(POLICY)
-    fleet.resize(2, 0.0)
-    assert [a.kind for a in fleet.plan(0.0)] == ["start", "start"]
-    fleet.resize(2, 1.0)
-    assert fleet.plan(1.0) == []
+    table = WorkerTable(POLICY)
+    table.resize(2, 0.0)
+    assert [a.kind for a in table.plan(0.0)] == ["start", "start"]
+    table.resize(2, 1.0)
+    assert table.plan(1.0) == []
 
 
-def test_a_worker_serves_only_after_it_proved_the_wanted_version() -> None:
-    fleet = WorkerTable(POLICY)
-    fleet.resize(1, 0.0)
-    (start,) = fleet.plan(0.0)
-    assert fleet.take() is None
-    fleet.started(start.slot, start.incarnation, 1.0)
-    assert fleet.take() is None
-    assert not fleet.proved(start.slot, start.incarnation, held(4), held(5), 2.0)
-    assert fleet.take() is None
-    assert fleet.proved(start.slot, start.incarnation, held(5), held(5), 3.0)
-    assert fleet.take() is not None
+def test_a_worker_gets_work_only_after_it_proved_the_wanted_version() -> None:
+    table = WorkerTable(POLICY)
+    table.resize(1, 0.0)
+    (start,) = table.plan(0.0)
+    assert table.take() is None
+    table.started(start.slot, start.incarnation, 1.0)
+    assert table.take() is None
+    assert not table.proved(start.slot, start.incarnation, held(4), held(5), 2.0)
+    assert table.take() is None
+    assert table.proved(start.slot, start.incarnation, held(5), held(5), 3.0)
+    assert table.take() is not None
 
 
 def test_the_same_number_with_other_weights_is_another_version() -> None:
-    fleet = ready_table(1)
-    incarnation = fleet.members[0].incarnation
-    assert not fleet.proved(0, incarnation, held(1), held(1, "other"), 1.0)
-    assert fleet.take() is None
-    assert fleet.proved(0, incarnation, held(1, "other"), held(1, "other"), 2.0)
+    table = ready_table(1)
+    incarnation = table.members[0].incarnation
+    assert not table.proved(0, incarnation, held(1), held(1, "other"), 1.0)
+    assert table.take() is None
+    assert table.proved(0, incarnation, held(1, "other"), held(1, "other"), 2.0)
 
 
 def test_work_goes_to_the_least_loaded() -> None:
-    fleet = ready_table(2)
-    taken = [fleet.take() for _ in range(4)]
+    table = ready_table(2)
+    taken = [table.take() for _ in range(4)]
     assert [m.slot for m in taken if m] == [0, 1, 0, 1]
-    fleet.give_back(1, fleet.members[1].incarnation)
-    chosen = fleet.take()
+    table.give_back(1, table.members[1].incarnation)
+    chosen = table.take()
     assert chosen is not None
     assert chosen.slot == 1
 
 
-def test_a_lost_worker_comes_back_after_a_growing_pause_and_never_straight_to_serving() -> None:
-    fleet = ready_table(1)
+def test_a_lost_worker_comes_back_after_a_growing_pause_and_never_straight_to_ready() -> None:
+    table = ready_table(1)
     pauses = []
     now = 100.0
     for _ in range(POLICY.max_restarts):
-        assert fleet.lost(0, fleet.members[0].incarnation, "killed", now)
-        due = fleet.next_due()
+        assert table.lost(0, table.members[0].incarnation, "killed", now)
+        due = table.next_due()
         assert due is not None
         pauses.append(due - now)
-        assert fleet.plan(due - 0.01) == []
-        (start,) = fleet.plan(due)
-        assert states(fleet) == [State.STARTING]
-        fleet.started(start.slot, start.incarnation, due)
+        assert table.plan(due - 0.01) == []
+        (start,) = table.plan(due)
+        assert states(table) == [State.STARTING]
+        table.started(start.slot, start.incarnation, due)
         now = due
     assert pauses == [1.0, 2.0]
-    assert fleet.restarts == 2
+    assert table.restarts == 2
 
 
 def test_a_crash_loop_ends_in_retirement_and_the_first_cause_is_told() -> None:
-    fleet = ready_table(1)
+    table = ready_table(1)
     now = 0.0
     for cause in ("the first", "the second", "the third"):
-        fleet.lost(0, fleet.members[0].incarnation, cause, now)
-        now = fleet.next_due() or now
-        fleet.plan(now)
-    assert states(fleet) == [State.RETIRED]
+        table.lost(0, table.members[0].incarnation, cause, now)
+        now = table.next_due() or now
+        table.plan(now)
+    assert states(table) == [State.RETIRED]
     with pytest.raises(NoWorkersLeft, match="the first"):
-        fleet.take()
+        table.take()
 
 
-def test_one_quarantined_worker_does_not_stop_the_others() -> None:
-    fleet = ready_table(2)
+def test_one_retired_worker_does_not_stop_the_others() -> None:
+    table = ready_table(2)
     for _ in range(POLICY.max_restarts + 1):
-        fleet.lost(1, fleet.members[1].incarnation, "bad", 0.0)
-        fleet.plan(1000.0)
-    assert states(fleet) == [State.READY, State.RETIRED]
-    assert fleet.take() is not None
+        table.lost(1, table.members[1].incarnation, "bad", 0.0)
+        table.plan(1000.0)
+    assert states(table) == [State.READY, State.RETIRED]
+    assert table.take() is not None
 
 
-def test_a_long_and_quiet_service_clears_the_record() -> None:
-    fleet = ready_table(1)
-    fleet.members[0].failures = POLICY.max_restarts
-    fleet.lost(0, fleet.members[0].incarnation, "killed", 301.0)
-    assert fleet.members[0].failures == 1
+def test_a_worker_that_was_ready_for_long_starts_with_a_clean_record() -> None:
+    table = ready_table(1)
+    table.members[0].failures = POLICY.max_restarts
+    table.lost(0, table.members[0].incarnation, "killed", 301.0)
+    assert table.members[0].failures == 1
 
 
 def test_news_of_an_earlier_incarnation_is_ignored() -> None:
-    fleet = ready_table(1)
-    old = fleet.members[0].incarnation
-    fleet.lost(0, old, "killed", 0.0)
-    (start,) = fleet.plan(10.0)
-    fleet.started(0, old, 10.0)
-    assert not fleet.proved(0, old, held(1), held(1), 10.0)
-    assert not fleet.lost(0, old, "again", 10.0)
-    assert states(fleet) == [State.STARTING]
+    table = ready_table(1)
+    old = table.members[0].incarnation
+    table.lost(0, old, "killed", 0.0)
+    (start,) = table.plan(10.0)
+    table.started(0, old, 10.0)
+    assert not table.proved(0, old, held(1), held(1), 10.0)
+    assert not table.lost(0, old, "again", 10.0)
+    assert states(table) == [State.STARTING]
     assert start.incarnation != old
 
 
 def test_a_worker_that_leaves_finishes_its_work_first() -> None:
-    fleet = ready_table(2)
-    busy = [fleet.take() for _ in range(2)]
-    fleet.resize(1, 5.0)
-    assert fleet.plan(5.0) == []
-    assert not fleet.settled
+    table = ready_table(2)
+    busy = [table.take() for _ in range(2)]
+    table.resize(1, 5.0)
+    assert table.plan(5.0) == []
+    assert not table.settled
     leaving = busy[1]
     assert leaving is not None
-    fleet.give_back(leaving.slot, leaving.incarnation)
-    assert fleet.plan(6.0) == [Action("stop", 1, leaving.incarnation)]
-    assert fleet.settled
+    table.give_back(leaving.slot, leaving.incarnation)
+    assert table.plan(6.0) == [Action("stop", 1, leaving.incarnation)]
+    assert table.settled
 
 
 def test_a_worker_that_does_not_finish_in_time_is_stopped_all_the_same() -> None:
-    fleet = ready_table(2)
+    table = ready_table(2)
     for _ in range(2):
-        fleet.take()
-    fleet.resize(1, 5.0)
-    assert fleet.next_due() == 15.0
-    assert [a.kind for a in fleet.plan(15.0)] == ["stop"]
+        table.take()
+    table.resize(1, 5.0)
+    assert table.next_due() == 15.0
+    assert [a.kind for a in table.plan(15.0)] == ["stop"]
 
 
-def test_who_leaves_first_is_who_is_of_least_use() -> None:
-    fleet = ready_table(3)
-    fleet.lost(0, fleet.members[0].incarnation, "killed", 0.0)
-    fleet.resize(2, 0.0)
-    assert sorted(fleet.members) == [1, 2]
-    fleet.resize(1, 0.0)
-    assert sorted(fleet.members) == [1]
+def test_the_worker_of_least_use_leaves_first() -> None:
+    table = ready_table(3)
+    table.lost(0, table.members[0].incarnation, "killed", 0.0)
+    table.resize(2, 0.0)
+    assert sorted(table.members) == [1, 2]
+    table.resize(1, 0.0)
+    assert sorted(table.members) == [1]
 
 
 def test_a_doubted_worker_gets_no_new_work_until_it_answers() -> None:
-    fleet = ready_table(1)
-    incarnation = fleet.members[0].incarnation
-    fleet.doubted(0, incarnation, 1.0)
-    assert fleet.take() is None
-    fleet.cleared(0, incarnation, 2.0)
-    assert fleet.take() is not None
+    table = ready_table(1)
+    incarnation = table.members[0].incarnation
+    table.doubted(0, incarnation, 1.0)
+    assert table.take() is None
+    table.cleared(0, incarnation, 2.0)
+    assert table.take() is not None
 
 
 def test_a_fleet_of_nobody_is_refused() -> None:
@@ -171,7 +171,7 @@ def test_a_fleet_of_nobody_is_refused() -> None:
 
 
 class RandomFleet(RuleBasedStateMachine):
-    """Any order of events keeps the promises that the pool is built on."""
+    """Any order of events keeps the promises that the table is built on."""
 
     def __init__(self) -> None:
         super().__init__()

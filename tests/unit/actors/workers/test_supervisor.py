@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from actors.engines.protocol import EngineDead
+from actors.telemetry import Meters
 from actors.weights.version import WeightsRefused
 from actors.workers.states import HeldWeights, NoWorkersLeft, RestartPolicy, State
 from actors.workers.supervisor import Changes, NoWorkerInTime, Supervisor, Timeouts, WorkerFault
@@ -31,7 +32,7 @@ class FakeWorker:
 
 @dataclass
 class FakeDriver:
-    """Workers that fail as told: `start_faults` by order of hiring, `refuses` the versions nobody takes."""
+    """Workers that fail as told: `start_faults` in the order they were made, `refuses` the versions nobody takes."""
 
     version: int = 1
     start_faults: list[Exception | None] = field(default_factory=list)
@@ -73,9 +74,11 @@ class FakeDriver:
 
 
 @asynccontextmanager
-async def supervisor_of(driver: FakeDriver, count: int, stall_s: float = 30.0) -> AsyncIterator[Supervisor[FakeWorker]]:
+async def supervisor_of(
+    driver: FakeDriver, count: int, stall_s: float = 30.0, meters: Meters | None = None
+) -> AsyncIterator[Supervisor[FakeWorker]]:
     timeouts = Timeouts(start_s=5.0, check_every_s=0.01, stall_s=stall_s)
-    supervisor = Supervisor("rollout", driver, POLICY, timeouts, Changes())
+    supervisor = Supervisor("rollout", driver, POLICY, timeouts, Changes(), meters or Meters())
     supervisor.resize(count)
     try:
         yield supervisor
@@ -84,7 +87,7 @@ async def supervisor_of(driver: FakeDriver, count: int, stall_s: float = 30.0) -
         assert not any(worker.alive for worker in driver.created)
 
 
-async def test_all_start_at_once_and_serve_once_proved() -> None:
+async def test_all_start_at_once_and_are_ready_once_proved() -> None:
     driver = FakeDriver()
     async with supervisor_of(driver, 3) as supervisor:
         await supervisor.settled(WAIT_S)
@@ -92,7 +95,7 @@ async def test_all_start_at_once_and_serve_once_proved() -> None:
         assert {w.version for w in driver.created} == {1}
 
 
-async def test_growing_and_shrinking_changes_who_serves_and_nothing_else() -> None:
+async def test_growing_and_shrinking_changes_the_number_of_workers_and_nothing_else() -> None:
     driver = FakeDriver()
     async with supervisor_of(driver, 1) as supervisor:
         await supervisor.settled(WAIT_S)
@@ -108,7 +111,7 @@ async def test_growing_and_shrinking_changes_who_serves_and_nothing_else() -> No
         assert supervisor.table.restarts == 0
 
 
-async def test_one_that_leaves_keeps_its_lease_until_the_work_is_done() -> None:
+async def test_a_worker_that_leaves_keeps_its_lease_until_the_work_is_done() -> None:
     driver = FakeDriver()
     async with supervisor_of(driver, 2) as supervisor:
         await supervisor.settled(WAIT_S)
@@ -131,6 +134,30 @@ async def test_a_lost_worker_is_replaced_and_its_successor_proved() -> None:
         assert supervisor.table.restarts == 1
 
 
+class Counted(Meters):
+    """Remembers what was counted, where the real ones need a Ray."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.added: list[tuple[str, float, dict[str, str]]] = []
+
+    def add(self, name: str, amount: float = 1, **labels: str) -> None:
+        if amount:
+            self.added.append((name, amount, labels))
+
+
+async def test_every_replacement_is_counted_once_and_a_first_start_never() -> None:
+    meters = Counted()
+    async with supervisor_of(FakeDriver(), 2, meters=meters) as supervisor:
+        await supervisor.settled(WAIT_S)
+        assert meters.added == []
+        for _ in range(2):
+            async with supervisor.lease(WAIT_S) as lease:
+                supervisor.lost(lease.slot, lease.incarnation, "killed")
+            await supervisor.settled(WAIT_S)
+    assert meters.added == [("interplay_worker_restarts_total", 1, {"kind": "rollout"})] * 2
+
+
 async def test_a_worker_found_dead_by_a_probe_is_replaced() -> None:
     driver = FakeDriver()
     async with supervisor_of(driver, 1) as supervisor:
@@ -151,7 +178,7 @@ async def test_a_worker_that_answers_but_does_not_get_on_is_replaced() -> None:
         assert "no progress" in (supervisor.status()[0].cause or "")
 
 
-async def test_when_nobody_comes_up_the_first_cause_is_told() -> None:
+async def test_when_no_worker_comes_up_the_first_cause_is_told() -> None:
     driver = FakeDriver(start_faults=[EngineDead("no such model"), EngineDead("b"), EngineDead("c")])
     async with supervisor_of(driver, 1) as supervisor:
         with pytest.raises(NoWorkersLeft, match="no such model"):
@@ -162,7 +189,7 @@ async def test_when_nobody_comes_up_the_first_cause_is_told() -> None:
         assert len(driver.created) == POLICY.max_restarts + 1
 
 
-async def test_a_new_version_is_proved_by_everyone_before_they_serve_it() -> None:
+async def test_a_new_version_is_proved_by_every_worker() -> None:
     driver = FakeDriver()
     async with supervisor_of(driver, 2) as supervisor:
         await supervisor.settled(WAIT_S)
@@ -171,7 +198,7 @@ async def test_a_new_version_is_proved_by_everyone_before_they_serve_it() -> Non
         assert [w.version for w in supervisor.status()] == [2, 2]
 
 
-async def test_who_refuses_a_version_keeps_serving_the_one_before() -> None:
+async def test_a_worker_that_refuses_a_version_stays_ready_with_the_one_before() -> None:
     driver = FakeDriver(refuses={2})
     async with supervisor_of(driver, 1) as supervisor:
         await supervisor.settled(WAIT_S)
@@ -182,7 +209,7 @@ async def test_who_refuses_a_version_keeps_serving_the_one_before() -> None:
         assert supervisor.table.restarts == 0
 
 
-async def test_who_holds_an_old_version_while_others_moved_on_is_taken_out() -> None:
+async def test_a_worker_with_an_old_version_is_taken_out() -> None:
     driver = FakeDriver()
     async with supervisor_of(driver, 2) as supervisor:
         await supervisor.settled(WAIT_S)

@@ -56,7 +56,7 @@ def test_another_runs_checkpoint_is_taken_whole_and_a_damaged_one_is_refused(
 ) -> None:
     other = CheckpointStore(tmp_path / "other")
     theirs = Lineage(run="mine", stage="rl", step=7, parent="base-0", seed=5, tokens=99, score=0.9)
-    made = other.publish(theirs, lambda d: shutil.copytree(plain, d, dirs_exist_ok=True))
+    made = other.publish(theirs, lambda d: (shutil.copytree(plain, d, dirs_exist_ok=True), None)[1])
     adopt(str(other.path(made.id)), store, ORIGIN)
     assert store.latest("rl") is None  # or this run's own RL would take it for its last checkpoint
     taken = store.get("base-7")

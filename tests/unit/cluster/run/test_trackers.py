@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue] - made at import
 from tensorboardX.record_writer import masked_crc32c
 
 from actors.telemetry import EventLog
@@ -36,7 +36,7 @@ def test_tensorboard_gets_every_number_at_its_step_and_once(tmp_path):
         dashboards.catch_up()
         log.write("rl_step", stage="rl", step=2, reward=0.5)
         log.write("sync", stage="rl", version=2, worker="rollout-0.1", load_s=0.125)
-        log.write("pool", stage="rl", rollout_restarts=0)
+        log.write("fleet", stage="rl", rollout_restarts=0)
         dashboards.close()
     assert list(scalars(tmp_path)) == [
         ("rl/reward", 1, 0.25),

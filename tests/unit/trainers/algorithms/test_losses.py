@@ -21,6 +21,7 @@ def streams(logprob, old, advantage, weight=None, reference=None, correction=Non
 
 def gradient(given: TokenStreams, config: LossConfig) -> list[float]:
     policy_loss(given, config).loss.backward()
+    assert given.logprob.grad is not None
     return given.logprob.grad.tolist()
 
 

@@ -51,7 +51,7 @@ def test_the_report_holds_the_grid_the_gain_and_the_counters(tmp_path):
     events = [
         {"event": "sync", "parity_max_abs_diff": 1e-6, "pause_s": 0.01},
         {"event": "sync", "parity_max_abs_diff": 3e-6, "pause_s": 0.02},
-        {"event": "pool", "rollout_restarts": 1, "resent_groups": 2, "verifier_errors": 0},
+        {"event": "fleet", "rollout_restarts": 1, "resent_groups": 2, "verifier_errors": 0},
         {"event": "rl_step", "stage": "rl", "step": 1, "outcome": 0.5, "strict": 0.25,
          "truncated": 0.1, "completions": 30, "longest": 200},
     ]  # fmt: skip

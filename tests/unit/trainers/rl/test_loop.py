@@ -19,7 +19,7 @@ from verifier.graphs.problem import Problem
 TASKS = {"ops": [2, 3], "max_facts": 4}
 
 
-class FakePool:
+class FakeFleet:
     """Draws rewards from the request's seed; `delays` shuffles the order in which groups come back."""
 
     def __init__(self, delays: int | None = None, equal: bool = False, failing: int = 0) -> None:
@@ -29,7 +29,7 @@ class FakePool:
         self.asked: list[GroupRequest] = []
         self.version = 0
 
-    async def rollout(self, request: GroupRequest, problem: Problem, scheme) -> RolloutGroup:
+    async def rollout(self, request: GroupRequest, problem: Problem, rewards) -> RolloutGroup:
         self.asked.append(request)
         if self.order is not None:
             for _ in range(self.order.randrange(20)):
@@ -81,8 +81,8 @@ def config(**fields) -> RlConfig:
 
 
 class Run:
-    def __init__(self, pool: FakePool | None = None, learner: FakeLearner | None = None, **fields) -> None:
-        self.pool = pool or FakePool()
+    def __init__(self, fleet: FakeFleet | None = None, learner: FakeLearner | None = None, **fields) -> None:
+        self.fleet = fleet or FakeFleet()
         self.learner = learner or FakeLearner()
         self.saved: list[tuple[LoopState, float]] = []
         self.events: list[tuple[str, dict]] = []
@@ -93,7 +93,7 @@ class Run:
         self.loop = RlLoop(
             config(**fields),
             7,
-            self.pool,
+            self.fleet,
             self.learner,
             lambda problem: (1, 2),
             (3,),
@@ -115,11 +115,11 @@ def test_every_step_learns_from_all_its_groups_and_saves_when_due():
     assert [v["step"] for e, v in run.events if e == "rl_step"] == [1, 2, 3, 4]
     assert [(v["completions"], v["longest"]) for e, v in run.events if e == "rl_step"] == [(12, 5)] * 4
     assert run.loop.state.flops == 4 * (10.0 + 3 * 100.0)
-    assert len({r.group_id for r in run.pool.asked}) == len(run.pool.asked) == 12
+    assert len({r.group_id for r in run.fleet.asked}) == len(run.fleet.asked) == 12
 
 
 def test_the_order_in_which_groups_finish_changes_nothing_that_is_learned():
-    straight, shuffled = Run(FakePool()).go(), Run(FakePool(delays=3)).go()
+    straight, shuffled = Run(FakeFleet()).go(), Run(FakeFleet(delays=3)).go()
     for a, b in zip(straight.learner.batches, shuffled.learner.batches, strict=True):
         for s, t in zip(a.streams, b.streams, strict=True):
             assert s.advantage.tolist() == t.advantage.tolist()
@@ -130,24 +130,36 @@ def test_a_restored_loop_asks_what_the_straight_one_asked():
     straight = Run(curriculum="edge").go()
     resumed = Run(curriculum="edge")
     resumed.loop.restore(straight.saved[0][0])
-    resumed.pool.version = 2  # the loop expects the engines at the step it was restored to
+    resumed.fleet.version = 2  # the loop expects the engines at the step it was restored to
     resumed.go()
-    assert [r for r in straight.pool.asked if r.group_id >= 6] == resumed.pool.asked
+    assert [r for r in straight.fleet.asked if r.group_id >= 6] == resumed.fleet.asked
     assert resumed.loop.state == straight.loop.state
 
 
 def test_groups_without_a_gradient_are_replaced_within_bounds_and_never_trained_on():
-    run = Run(FakePool(equal=True), refills=2, steps=1).go()
-    assert len(run.pool.asked) == 9
+    run = Run(FakeFleet(equal=True), refills=2, steps=1).go()
+    assert len(run.fleet.asked) == 9
     assert run.learner.batches == []
     assert run.loop.state.step == 1
     assert run.loop.buffer.counts()["dropped"] == 9
 
 
-def test_with_staleness_the_next_step_is_drawn_while_this_one_learns():
-    run = Run(FakePool(delays=1), max_staleness=1).go()
-    assert run.loop.state.step == 4
-    assert len(run.pool.asked) == 12
+@pytest.mark.parametrize(("staleness", "drawn_meanwhile"), [(0, []), (1, [3, 4, 5])])
+def test_with_staleness_the_next_step_is_drawn_while_this_one_learns(staleness, drawn_meanwhile):
+    class Slow(FakeLearner):
+        """Its first step takes long enough for all that is under way to be asked for."""
+
+        async def step(self, batch: Batch) -> StepReport:
+            if not self.batches:
+                await asyncio.sleep(0.05)
+                order.extend(request.group_id for request in fleet.asked)
+            return await super().step(batch)
+
+    order: list[int] = []
+    fleet = FakeFleet()
+    run = Run(fleet, Slow(), max_staleness=staleness).go()
+    assert order == [0, 1, 2, *drawn_meanwhile]
+    assert [request.group_id for request in fleet.asked] == list(range(12))
     assert run.loop.buffer.counts()["consumed"] == 12
 
 
@@ -168,7 +180,7 @@ def test_asking_to_stop_saves_after_the_step_and_returns():
 
 def test_a_verifier_that_fails_often_stops_the_run_rather_than_teach():
     with pytest.raises(VerifierBroken, match="12 of 12"):
-        Run(FakePool(failing=4)).go()
+        Run(FakeFleet(failing=4)).go()
 
 
 def test_a_few_steps_without_a_finite_gradient_are_left_out_and_too_many_in_a_row_stop_the_run():

@@ -28,7 +28,8 @@ def test_reverse_gold_knows_the_unknown_and_what_the_problem_gives_away():
     gold = gold_of(problem)
     assert gold.unknown == problem.graph.query
     assert gold.given == problem.graph.given
-    assert gold.facts[problem.graph.given] == gold.given_value
+    assert gold.given is not None
+    assert gold.facts[gold.given] == gold.given_value
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The strict judge on one small problem of each mode: every status, every fault, and whose fault it is."""
 
+from typing import Any
+
 import pytest
 
 from verifier.graphs.judge.gold import prepare
@@ -254,7 +256,7 @@ def test_too_many_statements_in_a_step_are_not_read():
 
 def test_a_verdict_as_data_and_as_text_says_the_same():
     verdict = judged("2 + 4 = 6", "2 + 4 = 7")
-    record = verdict.to_record()
+    record: dict[str, Any] = verdict.to_record()
     assert record["first_error"] == 1
     assert record["verified"] is False
     assert record["steps"][1] == {

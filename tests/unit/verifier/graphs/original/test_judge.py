@@ -1,5 +1,7 @@
 """The original's behaviour, trait by trait; the whole of it is compared in tests/contracts."""
 
+from typing import Any
+
 import pytest
 
 from verifier.graphs.original.arithmetic import MAX_BITS, evaluate
@@ -9,7 +11,7 @@ from verifier.graphs.original.reader import read_graph
 GOLD = "Define a b as k; so k = 4. Define c d as t; so t = k + 2 = 4 + 2 = 6. Answer: 6."
 
 
-def report(text):
+def report(text) -> dict[str, Any]:
     return judge(text, GOLD).to_record()
 
 

@@ -1,4 +1,4 @@
-"""A real pool of vLLM workers on a tiny policy: whole groups, new versions in time, and a worker killed at work."""
+"""A real fleet of vLLM workers on a tiny policy: whole groups, new versions in time, and a worker killed at work."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import ray
 from actors.config import FleetConfig
 from actors.records import RolloutGroup
 from actors.weights.version import WeightsRefused
-from actors.workers.pool import WorkerPool
-from tests.pools import (
+from actors.workers.drivers import ray_fleet
+from actors.workers.fleet import Fleet
+from tests.fleets import (
     GROUP_SIZE,
     SETTLE_S,
     Ask,
@@ -47,20 +48,22 @@ def asks(model_dir: Path) -> list[Ask]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pool(model_dir: Path, ray_session: Path) -> AsyncIterator[WorkerPool]:
-    pool = WorkerPool(model_dir, ENGINE, CONFIG)
-    await pool.start(publish_seed(model_dir, 1, seed=0))
-    yield pool
-    await pool.close()
+async def fleet(model_dir: Path, ray_session: Path) -> AsyncIterator[Fleet]:
+    fleet = ray_fleet(model_dir, ENGINE, CONFIG, {})
+    fleet.start()
+    await fleet.sync(publish_seed(model_dir, 1, seed=0))
+    await fleet.settled(SETTLE_S)
+    yield fleet
+    await fleet.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def unbroken(pool: WorkerPool, asks: list[Ask]) -> list[RolloutGroup]:
-    return await all_groups(pool, asks)
+async def unbroken(fleet: Fleet, asks: list[Ask]) -> list[RolloutGroup]:
+    return await all_groups(fleet, asks)
 
 
 async def test_groups_come_back_whole_judged_and_in_order(
-    pool: WorkerPool, unbroken: list[RolloutGroup], asks: list[Ask]
+    fleet: Fleet, unbroken: list[RolloutGroup], asks: list[Ask]
 ) -> None:
     for group, ask in zip(unbroken, asks, strict=True):
         assert group.group_id == ask.request.group_id
@@ -72,48 +75,48 @@ async def test_groups_come_back_whole_judged_and_in_order(
             assert rollout.error is None
             assert rollout.reward is not None
             assert len(rollout.completion.logprobs) == len(rollout.completion.token_ids)
-    assert drawn(await all_groups(pool, asks)) == drawn(unbroken)
+    assert drawn(await all_groups(fleet, asks)) == drawn(unbroken)
 
 
-async def test_a_new_version_reaches_every_worker_in_time_and_passes_the_canary(
-    pool: WorkerPool, model_dir: Path
+async def test_a_new_version_reaches_every_worker_in_time_and_passes_the_parity_check(
+    fleet: Fleet, model_dir: Path
 ) -> None:
-    reports = await pool.sync(publish_seed(model_dir, 2, seed=1))
+    reports = await fleet.sync(publish_seed(model_dir, 2, seed=1))
     assert [r.version for r in reports] == [2, 2]
     assert max(r.parity_max_abs_diff for r in reports) <= 1e-4
-    assert {w.version for w in pool.status().workers if w.kind == "rollout"} == {2}
-    again = await pool.sync(publish_seed(model_dir, 3, seed=0))
+    assert {w.version for w in fleet.status().workers if w.kind == "rollout"} == {2}
+    again = await fleet.sync(publish_seed(model_dir, 3, seed=0))
     # The bars are 0.2 s and 0.1 s on an idle machine; a shared one gets some air.
     assert max(r.fetch_s + r.load_s for r in again) <= 2.0
     assert max(r.pause_s for r in again) <= 1.0
 
 
 async def test_damaged_weights_are_refused_and_the_old_version_goes_on(
-    pool: WorkerPool, model_dir: Path, unbroken: list[RolloutGroup], asks: list[Ask]
+    fleet: Fleet, model_dir: Path, unbroken: list[RolloutGroup], asks: list[Ask]
 ) -> None:
-    before = pool.status()
+    before = fleet.status()
     fresh = publish_seed(model_dir, 50, seed=3)
     flipped = np.array(ray.get(fresh.buckets[0].ref))
     flipped[12345] ^= 1
     bucket = dataclasses.replace(fresh.buckets[0], ref=ray.put(flipped))
     with pytest.raises(WeightsRefused, match="checksum"):
-        await pool.sync(dataclasses.replace(fresh, buckets=(bucket,)))
-    after = pool.status()
+        await fleet.sync(dataclasses.replace(fresh, buckets=(bucket,)))
+    after = fleet.status()
     assert after.refused_weights == before.refused_weights + 2
     assert after.rollout_restarts == before.rollout_restarts
     assert after.weight_version == before.weight_version
-    assert drawn(await all_groups(pool, asks)) == drawn(unbroken)
+    assert drawn(await all_groups(fleet, asks)) == drawn(unbroken)
 
 
 async def test_a_killed_worker_costs_nothing_but_time(
-    pool: WorkerPool, unbroken: list[RolloutGroup], asks: list[Ask]
+    fleet: Fleet, unbroken: list[RolloutGroup], asks: list[Ask]
 ) -> None:
-    before = pool.status()
-    running = asyncio.create_task(all_groups(pool, asks))
-    await busy(pool, "rollout")
-    kill(pids(pool, "rollout")[0])
+    before = fleet.status()
+    running = asyncio.create_task(all_groups(fleet, asks))
+    await busy(fleet, "rollout")
+    kill(pids(fleet, "rollout")[0])
     assert drawn(await running) == drawn(unbroken)
-    await pool.settled(SETTLE_S)
-    assert pool.status().rollout_restarts == before.rollout_restarts + 1
-    assert pool.status().resent_groups > before.resent_groups
-    assert {w.version for w in pool.status().workers if w.kind == "rollout"} == {before.weight_version}
+    await fleet.settled(SETTLE_S)
+    assert fleet.status().rollout_restarts == before.rollout_restarts + 1
+    assert fleet.status().resent_groups > before.resent_groups
+    assert {w.version for w in fleet.status().workers if w.kind == "rollout"} == {before.weight_version}

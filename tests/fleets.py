@@ -1,4 +1,4 @@
-"""What the tests of the worker pool share: a policy with its tokenizer, prompts, and ways to look at a pool."""
+"""What the tests of the fleet share: a policy with its tokenizer, prompts, and ways to look at a fleet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from actors.policy.model import build, save
 from actors.policy.tokenizer import EOS, TokenizerConfig, build_tokenizer, load_tokenizer
 from actors.records import GroupRequest, RolloutGroup, Sampling
 from actors.weights.version import WeightVersion, publish_model
-from actors.workers.pool import WorkerPool
+from actors.workers.fleet import Fleet
 from tests.tiny import POLICY
 from verifier.graphs.generate import generate
 from verifier.graphs.problem import Problem, ProblemSpec
@@ -57,9 +57,9 @@ def asks_for(model_dir: Path, count: int, max_tokens: int) -> list[Ask]:
     ]
 
 
-async def all_groups(pool: WorkerPool, asks: Sequence[Ask]) -> list[RolloutGroup]:
+async def all_groups(fleet: Fleet, asks: Sequence[Ask]) -> list[RolloutGroup]:
     """Every group, asked for at once."""
-    return await asyncio.gather(*(pool.rollout(ask.request, ask.problem, SCHEME) for ask in asks))
+    return await asyncio.gather(*(fleet.rollout(ask.request, ask.problem, SCHEME) for ask in asks))
 
 
 def drawn(groups: Sequence[RolloutGroup]) -> list[tuple[int, list[tuple[int, tuple[int, ...], float | None]]]]:
@@ -67,14 +67,14 @@ def drawn(groups: Sequence[RolloutGroup]) -> list[tuple[int, list[tuple[int, tup
     return [(g.group_id, [(r.completion.index, r.completion.token_ids, r.reward) for r in g.rollouts]) for g in groups]
 
 
-def pids(pool: WorkerPool, kind: str) -> list[int]:
+def pids(fleet: Fleet, kind: str) -> list[int]:
     """The process ids of the workers of a kind that are up."""
-    return [w.pid for w in pool.status().workers if w.kind == kind and w.pid is not None]
+    return [w.pid for w in fleet.status().workers if w.kind == kind and w.pid is not None]
 
 
-async def busy(pool: WorkerPool, kind: str) -> None:
+async def busy(fleet: Fleet, kind: str) -> None:
     """Wait until some worker of a kind has work."""
-    await pool.until(lambda status: any(w.open for w in status.workers if w.kind == kind), SETTLE_S)
+    await fleet.wait_until(lambda status: any(w.open for w in status.workers if w.kind == kind), SETTLE_S)
 
 
 def kill(pid: int) -> None:

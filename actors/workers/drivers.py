@@ -1,0 +1,172 @@
+"""Rollout and reward workers as Ray actors: how they are made, proved, asked and killed. The only Ray of the fleet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+
+from actors.config import EngineConfig, FleetConfig, engine_env
+from actors.records import Completion, GroupRequest, Rollout
+from actors.telemetry import Meters
+from actors.weights.version import WeightsRefused, WeightVersion
+from actors.workers.fleet import Fleet
+from actors.workers.judge import RewardWorker
+from actors.workers.rollout import RolloutWorker, SyncReport, WorkerHealth
+from actors.workers.states import HeldWeights
+from actors.workers.supervisor import WorkerFault
+from verifier.graphs.problem import Problem
+from verifier.rewards.registry import Rewards
+
+_RPC_MARGIN_S: Final = 10.0  # beyond the deadlines that the worker itself keeps
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def ray_fleet(model_dir: Path, engine: EngineConfig, config: FleetConfig, env: Mapping[str, str]) -> Fleet:
+    """A fleet of Ray actors.
+
+    `model_dir` is a transformers directory with its tokenizer: it gives the engines their shape; the weights come with
+    the first version. `env` is what the cluster wants in every actor's environment.
+    """
+    meters = Meters()
+    rollout = _RolloutDriver(model_dir, engine, config, env, meters)
+    return Fleet(config, rollout, _RewardDriver(model_dir, config, env), meters)
+
+
+class _RolloutDriver:
+    """Rollout workers as Ray actors; see `RolloutDriver`."""
+
+    def __init__(
+        self, model_dir: Path, engine: EngineConfig, config: FleetConfig, env: Mapping[str, str], meters: Meters
+    ) -> None:
+        self.weights: WeightVersion | None = None
+        self.reports: list[SyncReport] = []
+        self.refusals: list[str] = []
+        self.refused = 0
+        self.parity_max = 0.0
+        self._published = asyncio.Event()
+        self._model_dir = model_dir
+        self._engine = engine
+        self._config = config
+        self._meters = meters
+        self._actor = ray.remote(RolloutWorker).options(
+            num_cpus=config.rollout_cpus,
+            num_gpus=config.rollout_gpus,
+            max_restarts=0,  # the fleet replaces workers, so that it alone decides what is asked again
+            max_task_retries=0,
+            runtime_env={"env_vars": {**env, **engine_env(engine)}},
+        )
+
+    def publish(self, weights: WeightVersion) -> None:
+        """What workers must hold from now on; forgets what was reported of the version before."""
+        self.weights = weights
+        self.reports.clear()
+        self.refusals.clear()
+        self._published.set()
+
+    def create(self, name: str) -> Any:
+        return self._actor.remote(name, self._model_dir, self._engine)
+
+    async def ready(self, worker: Any) -> int:
+        return await worker.start.remote()
+
+    async def prove(self, worker: Any, name: str) -> HeldWeights | None:
+        """Load and compare. A refusal is the version's fault first: a worker that holds another one keeps it."""
+        await self._published.wait()
+        weights, config = self.weights, self._config
+        assert weights is not None
+        try:
+            async with asyncio.timeout(config.fetch_timeout_s + config.load_timeout_s + _RPC_MARGIN_S):
+                report = await worker.load.remote(weights, config.fetch_timeout_s, config.load_timeout_s)
+        except WeightsRefused as error:
+            self.refusals.append(f"{name}: {error}")
+            self.refused += 1
+            self._meters.add("interplay_weights_refused_total")
+            raise
+        self._note(report)
+        if not report.parity_max_abs_diff <= config.parity_tolerance:
+            raise WorkerFault(
+                f"{name} differs from the learner at version {report.version}: {report.parity_max_abs_diff:.3g} nats "
+                f"per token, {config.parity_tolerance:g} allowed"
+            )
+        return _held(weights)
+
+    def wanted(self) -> HeldWeights | None:
+        return None if self.weights is None else _held(self.weights)
+
+    async def check(self, worker: Any) -> object:
+        health: WorkerHealth = await worker.health.remote()
+        return health.progress if health.open_requests else None
+
+    async def stop(self, worker: Any) -> None:
+        await worker.stop.remote()
+
+    def kill(self, worker: Any) -> None:
+        ray.kill(worker, no_restart=True)
+
+    async def generate(
+        self, worker: Any, request: GroupRequest, indices: Sequence[int]
+    ) -> AsyncGenerator[tuple[Completion, ...], None]:
+        handed = worker.generate.options(num_returns="streaming").remote(request, tuple(indices))
+        finished = False
+        try:
+            async for ref in handed:
+                yield await ref
+            finished = True
+        finally:
+            if not finished:
+                ray.cancel(handed)
+
+    def _note(self, report: SyncReport) -> None:
+        self.reports.append(report)
+        self.parity_max = max(self.parity_max, report.parity_max_abs_diff)
+        seconds = report.fetch_s + report.load_s + report.parity_s
+        self._meters.set("interplay_sync_seconds", seconds, worker=report.worker)
+        self._meters.set("interplay_generation_pause_seconds", report.pause_s, worker=report.worker)
+        self._meters.set("interplay_parity_max_abs_diff", report.parity_max_abs_diff, worker=report.worker)
+
+
+def _held(weights: WeightVersion) -> HeldWeights:
+    return HeldWeights(weights.version, weights.weight_hash)
+
+
+class _RewardDriver:
+    """Reward workers as Ray actors; they hold no version. See `RewardDriver`."""
+
+    def __init__(self, tokenizer_dir: Path, config: FleetConfig, env: Mapping[str, str]) -> None:
+        self._tokenizer_dir = tokenizer_dir
+        self._actor = ray.remote(RewardWorker).options(
+            num_cpus=config.reward_cpus,
+            max_restarts=0,
+            max_task_retries=0,
+            runtime_env={"env_vars": {**env, **_ONE_THREAD}},
+        )
+
+    def create(self, name: str) -> Any:
+        return self._actor.remote(self._tokenizer_dir)
+
+    async def ready(self, worker: Any) -> int:
+        return await worker.start.remote()
+
+    async def prove(self, worker: Any, name: str) -> HeldWeights | None:
+        return None
+
+    def wanted(self) -> HeldWeights | None:
+        return None
+
+    async def check(self, worker: Any) -> object:
+        return await worker.health.remote()
+
+    async def stop(self, worker: Any) -> None:
+        await worker.stop.remote()
+
+    def kill(self, worker: Any) -> None:
+        ray.kill(worker, no_restart=True)
+
+    async def judge(
+        self, worker: Any, problem: Problem, completions: Sequence[Completion], rewards: Rewards
+    ) -> tuple[Rollout, ...]:
+        return await worker.judge.remote(problem, tuple(completions), rewards)

@@ -1,0 +1,277 @@
+"""The fleet: rollout and reward workers, scaled apart, routed to, proved and replaced.
+
+A plain asyncio object in the controller. A group goes to the least loaded worker that has proved its weights; each
+completion is judged as it lands; what a lost worker still owed is asked of another with the same seeds, so nothing is
+lost or doubled. It carries requests and records, never tensors, and knows no Ray: `actors.workers.drivers` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from actors.config import FleetConfig
+from actors.engines.protocol import RequestRefused
+from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
+from actors.telemetry import Meters
+from actors.weights.version import WeightsRefused, WeightVersion
+from actors.workers.rollout import SyncReport
+from actors.workers.states import RestartPolicy, State
+from actors.workers.supervisor import (
+    WORKER_ERRORS,
+    Changes,
+    Lease,
+    Supervisor,
+    Timeouts,
+    WorkerDriver,
+    WorkerStatus,
+    in_a_line,
+)
+from verifier.graphs.problem import Problem
+from verifier.rewards.registry import Rewards
+
+_JUDGE_TRIES: Final = 3
+
+
+class RolloutDriver(WorkerDriver[Any], Protocol):
+    """How rollout workers are made, proved and asked, and what their proofs said of the version published last."""
+
+    weights: WeightVersion | None
+    reports: list[SyncReport]
+    refusals: list[str]
+    refused: int
+    parity_max: float
+
+    def publish(self, weights: WeightVersion) -> None:
+        """What workers must hold from now on; forgets what was reported of the version before."""
+        ...
+
+    def generate(
+        self, worker: Any, request: GroupRequest, indices: Sequence[int]
+    ) -> AsyncGenerator[tuple[Completion, ...], None]:
+        """Samples `indices` of a group as they finish; leaving early cancels the rest."""
+        ...
+
+
+class RewardDriver(WorkerDriver[Any], Protocol):
+    """How reward workers are made and asked."""
+
+    async def judge(
+        self, worker: Any, problem: Problem, completions: Sequence[Completion], rewards: Rewards
+    ) -> tuple[Rollout, ...]:
+        """The completions of one problem as rollouts, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """The fleet at a glance, and what it has counted since it began."""
+
+    workers: tuple[WorkerStatus, ...]
+    weight_version: int | None
+    rollout_restarts: int
+    reward_restarts: int
+    resent_groups: int
+    verifier_errors: int
+    refused_weights: int
+    parity_max_abs_diff: float
+
+
+class Fleet:
+    """See the module. `start()` first, `await close()` last."""
+
+    def __init__(self, config: FleetConfig, rollout: RolloutDriver, reward: RewardDriver, meters: Meters) -> None:
+        self._config = config
+        self._meters = meters
+        self._rollout_driver = rollout
+        self._reward_driver = reward
+        policy = RestartPolicy(config.max_restarts, config.restart_backoff_s, config.drain_timeout_s)
+        timeouts = Timeouts(config.start_timeout_s, config.health_interval_s, config.stall_timeout_s)
+        self._changes = Changes()
+        self._rollout = Supervisor("rollout", rollout, policy, timeouts, self._changes, meters)
+        self._reward = Supervisor("reward", reward, policy, timeouts, self._changes, meters)
+        self._resent = 0
+        self._verifier_errors = 0
+
+    def start(self) -> None:
+        """Begin to start the configured workers, all at once; rollout workers are ready after the first `sync`."""
+        self._rollout.resize(self._config.rollout_workers)
+        self._reward.resize(self._config.reward_workers)
+
+    async def scale(self, rollout_workers: int | None = None, reward_workers: int | None = None) -> None:
+        """Ask for other numbers of workers; returns at once and may be asked again and again.
+
+        A new worker gets work once it has proved its weights; one that leaves finishes its groups first. Raises
+        ValueError below 1.
+        """
+        if rollout_workers is not None:
+            self._rollout.resize(rollout_workers)
+        if reward_workers is not None:
+            self._reward.resize(reward_workers)
+        self._count_workers()
+
+    async def wait_until(self, condition: Callable[[FleetStatus], bool], timeout_s: float) -> None:
+        """Wait until the status is as wanted. Raises TimeoutError."""
+        await self._changes.wait_until(lambda: condition(self.status()), timeout_s)
+
+    async def settled(self, timeout_s: float) -> None:
+        """Wait until no worker is on the way in or out. Raises TimeoutError or NoWorkersLeft."""
+        async with asyncio.timeout(timeout_s):
+            await asyncio.gather(self._rollout.settled(timeout_s), self._reward.settled(timeout_s))
+        self._count_workers()
+
+    async def sync(self, weights: WeightVersion) -> list[SyncReport]:
+        """Bring every worker that is up to a version and prove it; at least one is ready with it when this returns.
+
+        Workers that fail are replaced, and their successors proved before they get work. Raises WeightsRefused if
+        every worker refused the version, which then go on with what they hold, and NoWorkersLeft.
+        """
+        driver = self._rollout_driver
+        held = driver.weights
+        driver.publish(weights)
+        await self._rollout.prove_all()
+        if driver.refusals and not driver.reports:
+            driver.weights = held
+            raise WeightsRefused(driver.refusals[0])
+        self._rollout.drop_stale()
+        async with self._rollout.lease(self._deadline_s):
+            pass  # a worker is ready with it
+        self._meters.set("interplay_weight_version", weights.version)
+        self._count_workers()
+        return list(driver.reports)
+
+    async def rollout(self, request: GroupRequest, problem: Problem, rewards: Rewards) -> RolloutGroup:
+        """Sample one prompt and judge every completion; rollouts in index order.
+
+        Raises RequestRefused if the prompt cannot be served, and NoWorkersLeft with the first cause.
+        """
+        judged: dict[int, Rollout] = {}
+        while len(judged) < request.group_size:
+            judging = _Judging(self, problem, rewards)
+            try:
+                kept = await self._sample(request, judged, judging)
+                judged = kept | await judging.finish()
+            finally:
+                judging.cancel()
+        return RolloutGroup(request.group_id, problem, request.prompt_ids, tuple(judged[i] for i in sorted(judged)))
+
+    async def _sample(self, request: GroupRequest, have: dict[int, Rollout], judging: _Judging) -> dict[int, Rollout]:
+        """Have one worker draw the samples that are missing; which of those at hand still count.
+
+        What an earlier worker finished counts if this one would have drawn it with the same weights.
+        """
+        lease: Lease[Any] | None = None
+        try:
+            async with self._rollout.lease(self._deadline_s) as lease:
+                drawn_by = None if lease.held is None else lease.held.version
+                have = {i: r for i, r in have.items() if r.completion.weight_version == drawn_by}
+                missing = [index for index in range(request.group_size) if index not in have]
+                async with aclosing(self._rollout_driver.generate(lease.worker, request, missing)) as stream:
+                    async for completions in stream:
+                        judging.add(completions)
+        except RequestRefused:
+            raise
+        except WORKER_ERRORS as error:
+            assert lease is not None
+            self._rollout.lost(lease.slot, lease.incarnation, in_a_line(error))
+            self._resent += 1
+            self._meters.add("interplay_groups_resent_total")
+        return have
+
+    async def judge(self, problem: Problem, completions: Sequence[Completion], rewards: Rewards) -> tuple[Rollout, ...]:
+        """Judge completions of one problem on some reward worker, on another if it is lost.
+
+        Completions that no worker survives are returned with an error, like those the verifier raises on.
+        """
+        cause = ""
+        for _ in range(_JUDGE_TRIES):
+            lease: Lease[Any] | None = None
+            try:
+                async with (
+                    self._reward.lease(self._deadline_s) as lease,
+                    asyncio.timeout(self._config.judge_timeout_s),
+                ):
+                    return self._count(await self._reward_driver.judge(lease.worker, problem, completions, rewards))
+            except WORKER_ERRORS as error:
+                assert lease is not None
+                timed_out = isinstance(error, TimeoutError)
+                cause = f"no verdict in {self._config.judge_timeout_s:g} s" if timed_out else in_a_line(error)
+                self._reward.lost(lease.slot, lease.incarnation, cause)
+        failed = f"{_JUDGE_TRIES} reward workers were lost on it, the last: {cause}"
+        return self._count(tuple(Rollout(c, "", None, None, error=failed) for c in completions))
+
+    def status(self) -> FleetStatus:
+        """The workers and the counters now."""
+        driver = self._rollout_driver
+        return FleetStatus(
+            workers=self._rollout.status() + self._reward.status(),
+            weight_version=None if driver.weights is None else driver.weights.version,
+            rollout_restarts=self._rollout.table.restarts,
+            reward_restarts=self._reward.table.restarts,
+            resent_groups=self._resent,
+            verifier_errors=self._verifier_errors,
+            refused_weights=driver.refused,
+            parity_max_abs_diff=driver.parity_max,
+        )
+
+    async def close(self) -> None:
+        """End all workers; safe to call twice."""
+        await asyncio.gather(self._rollout.close(), self._reward.close())
+
+    @property
+    def _deadline_s(self) -> float:
+        """Longer than every restart that may still save the day, so that the first cause is what an error names."""
+        backoff = self._config.restart_backoff_s * 2**self._config.max_restarts
+        return (self._config.start_timeout_s + self._config.load_timeout_s) * (self._config.max_restarts + 1) + backoff
+
+    def _count(self, rollouts: tuple[Rollout, ...]) -> tuple[Rollout, ...]:
+        errors = sum(r.error is not None for r in rollouts)
+        self._verifier_errors += errors
+        self._meters.add("interplay_verifier_errors_total", errors)
+        self._meters.add("interplay_completions_total", len(rollouts))
+        self._meters.add("interplay_tokens_generated_total", sum(len(r.completion.token_ids) for r in rollouts))
+        return rollouts
+
+    def _count_workers(self) -> None:
+        workers = self.status().workers
+        for kind in ("rollout", "reward"):
+            for state in State:
+                count = sum(w.kind == kind and w.state is state for w in workers)
+                self._meters.set("interplay_workers", count, kind=kind, state=state)
+
+
+class _Judging:
+    """Judges one group's completions in the order they land, one call at a time: what lands meanwhile goes together."""
+
+    def __init__(self, fleet: Fleet, problem: Problem, rewards: Rewards) -> None:
+        self._fleet = fleet
+        self._problem = problem
+        self._rewards = rewards
+        self._landed: list[Completion] = []
+        self._judged: dict[int, Rollout] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, completions: Sequence[Completion]) -> None:
+        self._landed.extend(completions)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+
+    async def finish(self) -> dict[int, Rollout]:
+        """All that landed, judged, by index."""
+        if self._task is not None:
+            await self._task
+        return self._judged
+
+    def cancel(self) -> None:
+        """Judge no more; nothing if all is judged."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _work(self) -> None:
+        while self._landed:
+            batch, self._landed = self._landed, []
+            for rollout in await self._fleet.judge(self._problem, batch, self._rewards):
+                self._judged[rollout.completion.index] = rollout
