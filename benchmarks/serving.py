@@ -227,9 +227,10 @@ def _plan(run_dir: Path, proxy: bool) -> tuple[Plan, list[str]]:
     import socket
 
     from cluster.serve import server
+    from cluster.serve.keys import add_key
 
     key_file = run_dir / "keys.json"
-    keys = [server.add_key(key_file, f"client-{n}:probe") for n in range(CROWD_KEYS)]
+    keys = [add_key(key_file, f"client-{n}:probe") for n in range(CROWD_KEYS)]
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         port = trial.getsockname()[1]

@@ -48,7 +48,7 @@ from serving.http import metrics
 from serving.http.admission import RateLimit
 from serving.http.errors import Unavailable
 from serving.http.guard import Guard
-from serving.http.keys import KeyRecord
+from serving.http.key_ring import KeyRing
 from serving.models.registry import Entry, created_at
 from serving.openai import routes as openai
 from serving.probe import compare, pass_at_k
@@ -60,9 +60,7 @@ from serving.service import Service
 PAGE = pathlib.Path(__file__).parent / "web"
 
 
-def create_app(
-    service: Service, keys: tuple[KeyRecord, ...], rate_per_minute: int, burst: int, behind_serve: bool
-) -> Guard:
+def create_app(service: Service, keys: KeyRing, rate_per_minute: int, burst: int, behind_serve: bool) -> Guard:
     """The whole application over `service`, behind its guard."""
     limits = Limits(
         rate_per_minute=rate_per_minute, burst=burst, running=service.gate.running, queued=service.gate.queued

@@ -27,6 +27,7 @@ class ServingConfig(BaseModel):
 
     run_dirs: tuple[Path, ...] = Field(min_length=1, description="run folders; plain aliases mean the first")
     keys: tuple[KeyRecord, ...] = Field(min_length=1, description="the API keys at rest")
+    key_file: Path | None = Field(default=None, description="where each replica looks for the keys as they change")
     engine: EngineConfig = Field(default_factory=lambda: EngineConfig.model_validate({}))
     engines_per_replica: int = Field(default=3, ge=1, description="checkpoints in memory at once; the LRU gives way")
     running: int = Field(default=32, ge=1, description="sequences in the engines at once")

@@ -17,6 +17,7 @@ from serving.app import create_app
 from serving.config import ServingConfig
 from serving.generation.codec import Codec
 from serving.http.admission import Gate
+from serving.http.key_ring import KeyRing
 from serving.http.listening import Listener
 from serving.http.metrics import Metrics
 from serving.models.cache import EnginePool, Factory
@@ -59,8 +60,9 @@ class Replica:
         )
         gate = Gate(config.running, config.queued)
         self.service = Service(Router(registry, pool), gate, Canary(registry), metrics, config.deadline_s)
+        keys = KeyRing(config.keys, config.key_file)
         self.app = create_app(
-            self.service, config.keys, config.rate_per_minute, config.burst, behind_serve=config.listen is None
+            self.service, keys, config.rate_per_minute, config.burst, behind_serve=config.listen is None
         )
         self._listener = Listener(self.app)
 

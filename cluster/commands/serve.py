@@ -10,8 +10,8 @@ import typer
 
 def main(
     run_dir: Annotated[
-        list[Path], typer.Option(help="A run's folder; repeat it for several. Plain aliases mean the first.")
-    ],
+        list[Path] | None, typer.Option(help="A run's folder; repeat it for several. Plain aliases mean the first.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; other than loopback needs --api-key-file.")] = (
         "127.0.0.1"
     ),
@@ -20,7 +20,11 @@ def main(
         Path | None, typer.Option(help="File of hashed keys (--add-key makes it). Without: one key for this start.")
     ] = None,
     add_key: Annotated[
-        str | None, typer.Option(metavar="NAME:SCOPE", help="Add a key to the file, print it once, and exit.")
+        str | None, typer.Option(metavar="NAME:SCOPE[:DAYS]", help="Add a key to the file, print it once, and exit.")
+    ] = None,
+    list_keys: Annotated[bool, typer.Option("--list-keys", help="Show the keys of the file, and exit.")] = False,
+    revoke_key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take a key out of the file, and exit.")
     ] = None,
     engines: Annotated[int, typer.Option(min=1, help="Checkpoints in memory at once, per replica.")] = 3,
     replicas: Annotated[int, typer.Option(min=1, help="At most so many replicas; Serve starts them under load.")] = 1,
@@ -36,11 +40,13 @@ def main(
 
     New checkpoints of a run that trains appear without a restart. Ctrl-C or SIGTERM drains, then stops.
     """
-    from cluster.serve import server
+    from cluster.serve import keys, server
 
-    if add_key is not None:
-        typer.echo(server.add_key(api_key_file, add_key))
+    if list_keys or add_key is not None or revoke_key is not None:
+        typer.echo(keys.handle(api_key_file, add_key, revoke_key))
         return
+    if not run_dir:
+        raise server.ServeError("there is no run to serve.", "Give --run-dir, the folder that `interplay run` wrote.")
     plan = server.plan(
         run_dirs=tuple(run_dir),
         host=host,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cluster.errors import UserError
 from cluster.ray.environment import actor_env, cache_folder
-from serving.http.keys import KeyFile, KeyRecord, Scope, new_key, parse_key_file
+from cluster.serve.keys import read_keys
+from serving.http.keys import KeyRecord, new_key
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -35,7 +36,6 @@ SERVE_ENVIRONMENT: Final = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
 }
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-_SCOPES: Final = ("read", "probe", "admin")
 
 
 class ServeError(UserError):
@@ -92,6 +92,7 @@ def plan(
     config = ServingConfig(
         run_dirs=tuple(folder.resolve() for folder in run_dirs),
         keys=keys,
+        key_file=key_file.absolute() if key_file else None,
         engine=engine,
         engines_per_replica=engines,
         running=running,
@@ -163,24 +164,6 @@ def stop(plan: Plan) -> None:
         ray_serve.shutdown()
 
 
-def add_key(key_file: Path | None, wish: str) -> str:
-    """Add a key `NAME:SCOPE` to the file (made if absent, for its owner's eyes only) and return it."""
-    name, _, scope = wish.partition(":")
-    if key_file is None or scope not in _SCOPES:
-        raise ServeError(f"cannot add a key {wish!r}.", "Give --api-key-file FILE --add-key NAME:read|probe|admin.")
-    present = _read_keys(key_file) if key_file.exists() else ()
-    if any(record.name == name for record in present):
-        raise ServeError(f"{key_file} has a key named {name} already.", "Choose another name, or remove its entry.")
-    key, record = new_key(name, _scope(scope))
-    text = KeyFile(keys=(*present, record)).model_dump_json(indent=1) + "\n"
-    temporary = key_file.with_name(f".{key_file.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.rename(key_file)
-    return key
-
-
 def build(args: Mapping[str, Any]) -> Application:
     """The application for a Serve config file (`serve deploy`): `import_path: cluster.serve.server:build`.
 
@@ -191,14 +174,18 @@ def build(args: Mapping[str, Any]) -> Application:
     from serving.deployment import application
 
     fields = dict(args)
-    keys = _read_keys(Path(str(fields.pop("api_key_file"))))
+    key_file = Path(str(fields.pop("api_key_file")))
     replicas = ReplicaConfig.model_validate(fields.pop("replicas", {}))
-    return application(ServingConfig.model_validate({**fields, "keys": keys}), replicas, _environment())
+    return application(
+        ServingConfig.model_validate({**fields, "keys": read_keys(key_file), "key_file": key_file}),
+        replicas,
+        _environment(),
+    )
 
 
 def _keys(key_file: Path | None, host: str) -> tuple[tuple[KeyRecord, ...], str | None]:
     if key_file is not None:
-        return _read_keys(key_file), None
+        return read_keys(key_file), None
     if host not in _LOOPBACK:
         raise ServeError(
             f"{host} can be reached from other machines, and there is no key file.",
@@ -206,17 +193,6 @@ def _keys(key_file: Path | None, host: str) -> tuple[tuple[KeyRecord, ...], str 
         )
     key, record = new_key("this-start", "admin")
     return (record,), key
-
-
-def _read_keys(key_file: Path) -> tuple[KeyRecord, ...]:
-    try:
-        return parse_key_file(key_file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ServeError(f"cannot read {key_file}: {error.strerror}.", "Make it with --add-key NAME:SCOPE.") from error
-
-
-def _scope(text: str) -> Scope:
-    return "read" if text == "read" else "probe" if text == "probe" else "admin"
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from serving.http.admission import Gate, RateLimit
 from serving.http.errors import ApiError, BadRequest, BodyTimeout, Forbidden, TooLarge, Unauthorized, WrongType
-from serving.http.keys import RANK, KeyRecord, Scope, identify
+from serving.http.key_ring import KeyRing
+from serving.http.keys import RANK, Scope
 from serving.http.metrics import Metrics
 from serving.schemas import MAX_BODY_BYTES, MAX_JSON_DEPTH
 
@@ -65,7 +66,7 @@ class Guard:
     """Wraps the application. `caller` (the key's name) and `request_id` are in `scope["state"]` for the routes."""
 
     def __init__(
-        self, app: App, keys: tuple[KeyRecord, ...], rate: RateLimit, metrics: Metrics, gate: Gate, behind_serve: bool
+        self, app: App, keys: KeyRing, rate: RateLimit, metrics: Metrics, gate: Gate, behind_serve: bool
     ) -> None:
         self._gate = gate
         self.body_timeout_s = BODY_TIMEOUT_S
@@ -100,7 +101,7 @@ class Guard:
         needed = scope_of(scope["path"])
         if needed is None:
             return
-        record = identify(self._keys, _bearer(headers))
+        record = self._keys.find(_bearer(headers))
         if record is None:
             raise Unauthorized("send a valid key as 'Authorization: Bearer KEY'")
         scope["state"]["caller"] = record.name

@@ -1,13 +1,14 @@
 """API keys: made once, kept as salted hashes, compared in constant time. No HTTP and no file access here.
 
-A key file is JSON: `{"keys": [{"name", "scope", "salt", "sha256"}]}`. Keys are 256 random bits, so one salted
-SHA-256 is as strong as a slow hash and costs nothing per request.
+A key file is JSON: `{"keys": [{"name", "scope", "salt", "sha256", "expires"}]}`; `expires` may be absent. Keys are 256
+random bits, so one salted SHA-256 is as strong as a slow hash and costs nothing per request.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from typing import Final, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Scope = Literal["read", "probe", "admin"]
 RANK: Final[dict[Scope, int]] = {"read": 0, "probe": 1, "admin": 2}
+NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PREFIX: Final = "ip_"
 
 
@@ -23,14 +25,22 @@ class KeyFileError(ValueError):
 
 
 class KeyRecord(BaseModel):
-    """One key at rest: who it belongs to, what it may do, and the salted SHA-256 of the key, both in hex."""
+    """One key at rest: who it belongs to, what it may do, and the salted SHA-256 of the key, both in hex.
+
+    `expires` is when it ends, in seconds since 1970; None when it does not.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    name: str = Field(pattern=f"^{NAME.pattern}$")
     scope: Scope
     salt: str = Field(pattern=r"^[0-9a-f]{32}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    expires: int | None = Field(default=None, ge=0)
+
+    def expired(self, now: float) -> bool:
+        """Whether the key has ended at `now`, in seconds since 1970."""
+        return self.expires is not None and now >= self.expires
 
     def matches(self, key: str) -> bool:
         """Whether `key` is this one; takes the same time for every wrong key."""
@@ -45,11 +55,11 @@ class KeyFile(BaseModel):
     keys: tuple[KeyRecord, ...]
 
 
-def new_key(name: str, scope: Scope) -> tuple[str, KeyRecord]:
+def new_key(name: str, scope: Scope, expires: int | None = None) -> tuple[str, KeyRecord]:
     """A fresh key, to be shown once, and its record."""
     key = _PREFIX + secrets.token_urlsafe(32)
     salt = secrets.token_hex(16)
-    return key, KeyRecord(name=name, scope=scope, salt=salt, sha256=_digest(salt, key))
+    return key, KeyRecord(name=name, scope=scope, salt=salt, sha256=_digest(salt, key), expires=expires)
 
 
 def parse_key_file(text: str) -> tuple[KeyRecord, ...]:

@@ -8,16 +8,12 @@ checkpoints, so that it survives a restart and every replica sees it. Loads no m
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import logging
 import math
-import os
 import re
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from actors.policy.checkpoint import CheckpointStore, Manifest
 from serving.http.errors import BadRequest, NotFound, Unavailable
+from serving.shared_file import rewrite
 
 logger = logging.getLogger(__name__)
 RL_STAGE: Final = "rl"
@@ -35,7 +32,6 @@ BUILT_IN_ALIASES: Final = ("latest", "best", "base")
 _LISTING_TTL_S: Final = 2.0  # a directory's mtime has the grain of a clock tick; this bounds what it can hide
 _STATE_BYTES: Final = 1 << 20
 _LOG_LINES: Final = 200
-_LOCK_TIMEOUT_S: Final = 5.0
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}@\d{1,9}")
 _PARENT: Final = re.compile(r"[A-Za-z0-9._@-]{1,200}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
@@ -173,19 +169,17 @@ class Registry:
 
         Unavailable when the run folder takes no writes; the errors of `change` pass through and nothing is written.
         """
+        written: list[State] = []
+
+        def new_text() -> str:
+            written.append(change(_read_state(self._state_path)))
+            return written[0].model_dump_json(indent=1) + "\n"
+
         try:
-            with _locked(self._state_path.with_name(f".{STATE_FILE}.lock")):
-                state = change(_read_state(self._state_path))
-                temporary = self._state_path.with_name(f".{STATE_FILE}.new")
-                temporary.unlink(missing_ok=True)  # of a writer that was killed
-                with temporary.open("x", encoding="utf-8") as file:
-                    file.write(state.model_dump_json(indent=1) + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.rename(self._state_path)
+            rewrite(self._state_path, new_text, mode=0o644)
         except OSError as error:
             raise Unavailable(f"the run folder takes no writes ({error.strerror})", code="read_only") from error
-        return state
+        return written[0]
 
     def set_alias(self, alias: str, model: str | None) -> None:
         """Point `alias` at a model; None lets a built-in one follow the run again and removes any other."""
@@ -220,29 +214,6 @@ def _without_alias(state: State, alias: str) -> State:
         raise NotFound(f"there is no alias {_shown(alias)}", param="alias", code="alias_not_found")
     others = {name: target for name, target in state.aliases.items() if name != alias}
     return state.model_copy(update={"aliases": others}).noting(f"alias {alias} follows the run")
-
-
-@contextmanager
-def _locked(path: Path) -> Generator[None]:
-    """Hold the lock file at `path`, against other threads and other processes. OSError when it cannot be had."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + _LOCK_TIMEOUT_S
-        while not _lock_now(descriptor):
-            if time.monotonic() > deadline:
-                raise TimeoutError(errno.ETIMEDOUT, "another writer does not end")
-            time.sleep(0.002)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock_now(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def manifest_fault(manifest: Manifest) -> str | None:

@@ -16,6 +16,7 @@ import pytest
 
 from actors.policy.checkpoint import CheckpointStore
 from cluster.serve import server
+from cluster.serve.keys import add_key
 from tests.http.conftest import publish
 from tests.integration.heads import free_port, ray_head
 
@@ -34,7 +35,7 @@ def place() -> Iterator[Path]:
 
 
 def test_the_config_file_serves_a_run_on_a_cluster_with_a_token(place: Path) -> None:
-    key = server.add_key(place / "keys.json", "someone:probe")
+    key = add_key(place / "keys.json", "someone:probe")
     port = free_port()
     (place / "serve.yaml").write_text(CONFIG.read_text().replace("port: 8000", f"port: {port}"))
     with ray_head(place, server.SERVE_ENVIRONMENT) as head:
