@@ -80,6 +80,7 @@ class PretrainConfig(_Model):
     )
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-4, schedule="cosine", weight_decay=0.1)
     checkpoint_every: int = Field(ge=1, description="updates")
+    keep_last: int = Field(default=20, ge=1, description="checkpoints of this stage to keep")
     report_every: int = Field(default=20, ge=1, description="updates between two lines of progress")
     microbatch_tokens: int = Field(
         default=4096, ge=64, description="tokens per forward pass; bounds memory, not the result"

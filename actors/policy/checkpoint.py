@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -93,38 +94,19 @@ class CheckpointStore:
         self.root = root
 
     def publish(self, lineage: Lineage, write: Callable[[Path], None]) -> Manifest:
-        """Let `write` fill a directory, then hash, sync, rename and return its manifest.
-
-        A good checkpoint of the same id is never replaced: one with the same weights is returned as it stands, another
-        raises CheckpointError. A broken one is moved aside. Raises CheckpointWriteError when the disk refuses.
-        """
-        checkpoint_id = f"{lineage.stage}-{lineage.step}"
-        temporary = self.root / f"{_TEMPORARY}{checkpoint_id}-{os.getpid()}"
+        """Let `write` fill a directory, then publish it as `Draft.publish` does. Raises what that raises."""
+        draft = self.draft(lineage)
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            write(temporary)
-            manifest = _sealed(temporary, checkpoint_id, lineage)
-            return self._rename(temporary, manifest)
-        except OSError as error:
-            raise CheckpointWriteError(f"checkpoint {checkpoint_id} could not be written: {error}") from error
+            directory = draft.open()
+            with _write_errors(draft.id):
+                write(directory)
+            return draft.publish()
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            draft.discard()
 
-    def _rename(self, temporary: Path, manifest: Manifest) -> Manifest:
-        target = self.root / manifest.id
-        if target.exists():
-            try:
-                present = self.get(manifest.id)
-            except CheckpointError:
-                _move_aside(target)
-            else:
-                if present.weight_hash == manifest.weight_hash:
-                    return present
-                raise CheckpointError(f"checkpoint {manifest.id} exists with other weights and is not replaced")
-        temporary.rename(target)
-        _sync(self.root)
-        return manifest
+    def draft(self, lineage: Lineage) -> Draft:
+        """A checkpoint to be filled in several steps."""
+        return Draft(self.root, lineage)
 
     def adopt(self, source: CheckpointStore, checkpoint_id: str, beginning: Lineage | None = None) -> Manifest:
         """Copy a good checkpoint of another store, without what only its own run can resume from.
@@ -211,6 +193,59 @@ class CheckpointStore:
         """Remove what writers that died left behind. Only the run itself calls this, at its start."""
         for entry in self.root.glob(f"{_TEMPORARY}*"):
             shutil.rmtree(entry)
+
+
+class Draft:
+    """A checkpoint that is being written: `open` it, fill the directory, `publish` it; `discard` it in any case."""
+
+    def __init__(self, root: Path, lineage: Lineage) -> None:
+        self.id = f"{lineage.stage}-{lineage.step}"
+        self._root = root
+        self._lineage = lineage
+        self._directory = root / f"{_TEMPORARY}{self.id}-{os.getpid()}"
+
+    def open(self) -> Path:
+        """The empty directory to be filled. Raises CheckpointWriteError."""
+        with _write_errors(self.id):
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory.mkdir(parents=True)
+        return self._directory
+
+    def publish(self) -> Manifest:
+        """Hash, sync and rename the directory.
+
+        A good checkpoint of the same id is never replaced: one with the same weights is returned as it stands, another
+        raises CheckpointError. A broken one is moved aside. Raises CheckpointWriteError when the disk refuses.
+        """
+        with _write_errors(self.id):
+            return self._rename(_sealed(self._directory, self.id, self._lineage))
+
+    def discard(self) -> None:
+        """Remove what was not published."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _rename(self, manifest: Manifest) -> Manifest:
+        target = self._root / manifest.id
+        if target.exists():
+            try:
+                present = CheckpointStore(self._root).get(manifest.id)
+            except CheckpointError:
+                _move_aside(target)
+            else:
+                if present.weight_hash == manifest.weight_hash:
+                    return present
+                raise CheckpointError(f"checkpoint {manifest.id} exists with other weights and is not replaced")
+        self._directory.rename(target)
+        _sync(self._root)
+        return manifest
+
+
+@contextmanager
+def _write_errors(checkpoint_id: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointWriteError(f"checkpoint {checkpoint_id} could not be written: {error}") from error
 
 
 def _sealed(directory: Path, checkpoint_id: str, lineage: Lineage) -> Manifest:

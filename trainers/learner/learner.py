@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
@@ -22,12 +22,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from actors.policy.model import forward_flops, load, save
-from actors.weights.version import WeightVersion, publish_model
+from actors.weights.parity import ParityReference, parity_tokens
+from actors.weights.version import WeightVersion, publish
 from trainers.algorithms.losses import TokenStreams, mismatch_correction, policy_loss
 from trainers.config import LearnerConfig, OptimizerConfig
-from trainers.learner.optimizer_state import OptimizerState, load_optimizer, save_optimizer
+from trainers.learner.optimizer_state import OptimizerState, load_optimizer, parts_of, save_optimizer
 from trainers.learner.packed_policy import PackedPolicy, proved
+from trainers.learner.packing import Document, pack_documents
 from trainers.learner.process_group import deepspeed
+from trainers.learner.ranks import on_all, on_first
 from trainers.records import Batch, StepReport, Stream
 
 
@@ -113,68 +116,56 @@ class Learner:
         From now on tokens drawn by older versions count as another policy's.
         """
         self.version = version
+        parity = self._parity()
         with self.gathered():
-            return publish_model(version, self.policy) if self.rank == 0 else None
+            return on_all(lambda: publish(version, self._tensors(), parity) if self.rank == 0 else None)
 
     def gathered(self) -> AbstractContextManager[Any]:
-        """Within it rank 0 can read all parameters whole; a collective under ZeRO-3, free otherwise."""
+        """Within it rank 0 can read all parameters whole, and nobody may run the model; free except under ZeRO-3."""
         return deepspeed.zero.GatheredParameters(
             list(self.policy.parameters()), enabled=self.config.optimizer.zero_stage == 3
         )
 
-    def agree(self, flag: bool) -> bool:
-        """Rank 0's flag, on every rank."""
-        return bool(self._from_rank_0(flag))
+    def _parity(self) -> ParityReference:
+        """The fixed tokens as the learner scores them; every rank takes part, since under ZeRO-3 each holds a part."""
+        tokens = parity_tokens(self.policy.config.vocab_size)
+        (stream,) = pack_documents([Document(tokens, 1)], len(tokens)).streams
+        self.engine.eval()
+        with torch.no_grad():
+            logprobs, _ = self.engine(stream)
+        return ParityReference(tokens, tuple(logprobs.tolist()))
 
-    def _everywhere(self, flag: bool) -> bool:
-        """Whether the flag is set on every rank; no rank goes on before all have come here."""
-        flags = torch.tensor(int(flag), device=self.device)
-        if self.world_size > 1:
-            dist.all_reduce(flags, op=dist.ReduceOp.MIN)
-        return bool(flags.item())
-
-    def _from_rank_0(self, value: Any) -> Any:
-        if self.world_size == 1:
-            return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, parameter.detach()) for name, parameter in self.policy.named_parameters())
 
     @property
     def policy(self) -> PreTrainedModel:
         """The model under training."""
         return self.engine.module.policy
 
-    def save(self, directory: Path | None) -> None:
+    def save(self, directory: Path) -> None:
         """Write the transformers files (rank 0) and `resume/` (every rank its own optimiser part).
 
-        Only rank 0 need know the directory; the others wait for its word. Raises OSError on every rank when the disk
-        refuses any of them.
+        Raises OSError on every rank when the disk refuses any of them.
         """
-        directory = Path(self._from_rank_0(str(directory)))
-        problem = None
         with self.gathered():
-            if self.rank == 0:
-                problem = _disk_error(lambda: save(self.policy, self.tokenizer, directory))
-        problem = problem or _disk_error(lambda: save_optimizer(directory, self._optimizer_state(), self.steps))
-        if not self._everywhere(problem is None):
-            raise problem or OSError(f"another rank could not write to {directory}")
+            on_first(lambda: _on_disk(lambda: save(self.policy, self.tokenizer, directory)))
+        state = self._optimizer_state()
+        if self.rank and self.config.optimizer.zero_stage == 0:  # every rank holds all of it
+            state = replace(state, parts=())
+        on_all(lambda: _on_disk(lambda: save_optimizer(directory, state, self.steps)))
 
     def load(self, directory: Path) -> None:
-        """Continue exactly from what `save` wrote: weights, optimiser states, step.
+        """Continue exactly from what `save` wrote, whatever the number of ranks and the ZeRO stage were.
 
-        Raises ResumeError where the directory was written by another number of ranks or holds no optimiser.
+        Raises ResumeError, on every rank, where the directory holds no optimiser or another model's.
         """
-        self._load_weights(load(directory).state_dict())
-        self.steps = load_optimizer(directory, self._optimizer_state())
-        dist.barrier()
+        self._load_weights(on_all(lambda: load(directory).state_dict()))
+        self.steps = on_all(lambda: load_optimizer(directory, self._optimizer_state()))
 
     def _optimizer_state(self) -> OptimizerState:
-        """The tensors that the optimiser updates on this rank; under ZeRO-3 only DeepSpeed lists them all."""
-        masters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        if self.config.optimizer.zero_stage == 3:
-            masters = self.engine.optimizer.fp32_partitioned_groups_flat
-        return OptimizerState(self.optimizer, masters, self.rank, self.world_size)
+        parts = parts_of(self.engine, self.policy.named_parameters(), self.rank, self.config.optimizer.zero_stage)
+        return OptimizerState(self.optimizer, parts, self.rank)
 
     def _load_weights(self, tensors: dict[str, Tensor]) -> None:
         for name, parameter in self.policy.named_parameters():
@@ -198,10 +189,10 @@ class Learner:
         return olds
 
     def _share(self, streams: Sequence[Stream]) -> list[Stream]:
-        """This rank's streams; ranks that would be short repeat a stream with no weight, since all must take part."""
+        """This rank's streams; where it is one short, two tokens without weight, since all ranks must take part."""
         rounds = -(-len(streams) // self.world_size)
         own = list(streams[self.rank :: self.world_size])
-        return own + [_weightless(streams[0])] * (rounds - len(own))
+        return own + [_IDLE] * (rounds - len(own))
 
     def _update(self, streams: Sequence[Stream], olds: Sequence[Tensor] | None, sums: _Sums) -> None:
         self.engine.train()
@@ -281,7 +272,7 @@ class _Sums:
         self.worst: list[Tensor] = []
 
     def add(self, stream: Stream, loss: Tensor, kl: Tensor, clipped: Tensor, entropy: Tensor, mismatch: Tensor) -> None:
-        if not stream.weight.any():
+        if stream is _IDLE:
             return
         count = torch.tensor(float(len(stream.targets)), device=loss.device)
         self.parts.append(torch.stack([loss.detach(), kl, clipped.float(), entropy.sum(), mismatch.sum(), count]))
@@ -298,23 +289,25 @@ class _Sums:
         return dict(zip(names, sums.tolist(), strict=True)) | {"mismatch_max": worst.item()}
 
 
-def _disk_error(write: Callable[[], None]) -> OSError | None:
-    """What the disk had against it, if anything."""
+def _on_disk(write: Callable[[], None]) -> None:
+    """Write, with OSError for whatever the disk refuses."""
     try:
         write()
-    except OSError as error:
-        return error
     except SafetensorError as error:  # safetensors' own name for it
-        return OSError(str(error))
-    return None
+        raise OSError(str(error)) from error
 
 
 def _tensor(array: Any, device: torch.device) -> Tensor:
     return torch.tensor(array, device=device)
 
 
-def _weightless(stream: Stream) -> Stream:
+def _idle_stream() -> Stream:
+    """The shortest stream there is, without weight in the loss."""
+    (stream,) = pack_documents([Document((0, 0), 1)], 2).streams
     return replace(stream, weight=stream.weight * 0)
+
+
+_IDLE: Final = _idle_stream()
 
 
 def _decay_groups(policy: PreTrainedModel, weight_decay: float) -> list[dict[str, Any]]:

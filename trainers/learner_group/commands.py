@@ -88,6 +88,7 @@ class CommandQueue:
         self._answers: dict[int, Any] = {}
         self._open = False
         self._end: LearnerLost | None = None
+        self._cause = ""  # why the last life ended, where a rank could say so
         self._interrupted = False
         self._progress: list[TrainingProgress] = []
         self._all_told = False
@@ -101,7 +102,7 @@ class CommandQueue:
             if rank in self._ranks or len(self._ranks) == self.workers:
                 self._ranks.clear()
                 if self._open:
-                    self._settle(LearnerLost(_RESTARTED))
+                    self._settle(LearnerLost(f"{_RESTARTED}{self._cause}"))
             self._ranks[rank] = pid
             if len(self._ranks) == self.workers:
                 self._lives += 1
@@ -119,16 +120,17 @@ class CommandQueue:
             return self._end or self._lives
 
     async def ask(self, verb: Verb, life: int) -> Any:
-        """Give a verb to all ranks; rank 0's answer once all have answered, or the exception that took its place."""
+        """Give a verb to all ranks; rank 0's answer once all have answered, or the first exception among theirs."""
         async with self._changed:
             await self._all_up()
             if self._end is not None:
                 return self._end
             if self._lives != life:
-                return LearnerLost(_RESTARTED)
+                return LearnerLost(f"{_RESTARTED}{self._cause}")
             self._give(verb)
             await self._changed.wait_for(lambda: not self._open)
-            return self._answers[0]
+            failed = (a for _, a in sorted(self._answers.items()) if isinstance(a, Exception))
+            return next(failed, self._answers[0])
 
     async def post(self, verb: Verb) -> None:
         """Give a verb to all ranks without waiting."""
@@ -151,6 +153,10 @@ class CommandQueue:
             if len(self._answers) == self.workers:
                 self._open = False
                 self._changed.notify_all()
+
+    async def failed(self, rank: int, cause: str) -> None:
+        """For ranks: an error that ends this rank's process; it is told with the restart that follows."""
+        self._cause = f" (rank {rank}: {cause})"
 
     async def tell(self, progress: TrainingProgress) -> None:
         """For rank 0: progress of a pre-training stage."""

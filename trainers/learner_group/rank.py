@@ -65,6 +65,9 @@ def _obey_all(learner: Learner, queue: Any) -> None:
             answer = _obey(verb, learner, queue)
         except (ResumeError, NotFinite, CheckpointError, OSError) as error:  # a restart would meet them again: told
             answer = error
+        except Exception as error:
+            ray.get(queue.failed.remote(learner.rank, f"{type(error).__name__}: {error}"))
+            raise
         ray.get(queue.answer.remote(learner.rank, serial, answer))
 
 
@@ -108,23 +111,23 @@ def run_pretrain(
     job: PretrainJob, learner: Learner, report: Callable[[TrainingProgress], None], stop: Callable[[], bool]
 ) -> TrainingProgress:
     """A pre-training stage on this rank, from the stage's last checkpoint if there is one. All ranks call it."""
+    from trainers.learner.ranks import on_first
     from trainers.pretrain.pretrain import DocumentStream, pretrain
 
     store = CheckpointStore(job.checkpoints)
-    last = store.latest(job.lineage.stage)
+    last = on_first(lambda: store.latest(job.lineage.stage))
     spent = (0, 0.0)
     if last is not None:
         learner.load(store.path(last.id))
         spent = (last.tokens, last.flops)
 
-    saving = _Saving(store, job, learner)
     return pretrain(
         learner,
         DocumentStream(job.config, learner.tokenizer, job.data_seed),
         job.config,
         report=report if learner.rank == 0 else lambda progress: None,
-        checkpoint=saving.save,
-        stop=lambda: learner.agree(stop() if learner.rank == 0 else False),
+        checkpoint=_Saving(store, job, learner).save,
+        stop=lambda: on_first(stop),
         spent=spent,
     )
 
@@ -150,8 +153,14 @@ class _Saving:
             logging.getLogger(__name__).warning("step %d was not saved: %s", progress.step, error)
 
     def _publish(self, progress: TrainingProgress) -> None:
+        from trainers.learner.ranks import on_first
+
         spent = {"step": progress.step, "tokens": progress.tokens, "flops": progress.flops}
-        if self._learner.rank == 0:
-            self._store.publish(self._job.lineage.model_copy(update=spent), self._learner.save)
-        else:
-            self._learner.save(None)
+        draft = self._store.draft(self._job.lineage.model_copy(update=spent))
+        try:
+            self._learner.save(on_first(draft.open))
+            on_first(draft.publish)
+        finally:
+            if self._learner.rank == 0:
+                draft.discard()
+        on_first(lambda: self._store.retain(self._job.lineage.stage, self._job.config.keep_last))

@@ -46,6 +46,26 @@ async def test_the_answer_is_rank_0s_once_all_have_answered():
     assert await asked == "zero"
 
 
+async def test_an_error_of_any_rank_is_the_answer():
+    queue = await up()
+    asked = asyncio.create_task(queue.ask(VERB, 1))
+    serial, _ = await queue.verb_after(0)
+    await queue.answer(0, serial, "zero")
+    await queue.answer(1, serial, OSError("disk full on rank 1"))
+    assert "disk full on rank 1" in str(await asked)
+
+
+async def test_a_restart_names_the_error_that_caused_it():
+    queue = await up()
+    asked = asyncio.create_task(queue.ask(VERB, 1))
+    await queue.verb_after(0)
+    await queue.failed(1, "RuntimeError: out of memory")
+    for rank in (0, 1):
+        await queue.join(rank, 200 + rank)
+    assert "rank 1: RuntimeError: out of memory" in str(await asked)
+    assert "out of memory" in str(await queue.ask(VERB, 1))
+
+
 async def test_a_rank_that_comes_back_loses_the_open_verb_and_does_not_run_it():
     queue = await up()
     asked = asyncio.create_task(queue.ask(VERB, 1))

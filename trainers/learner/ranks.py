@@ -1,0 +1,59 @@
+"""What the ranks of a learner decide together: a value that rank 0 has, and whether every rank succeeded.
+
+A rank that failed alone would leave the others waiting for it in the next collective operation. So whatever may fail on
+one rank only (disks, above all) runs inside `on_first` or `on_all`, which raise on every rank or on none.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch.distributed as dist
+
+T = TypeVar("T")
+
+
+def on_first(act: Callable[[], T]) -> T:
+    """What `act` gives on rank 0, on every rank; an error of it is raised on every rank. All ranks call it."""
+    value, error = _tried(act) if dist.get_rank() == 0 else (None, None)
+    if dist.get_world_size() > 1:
+        box: list[Any] = [(value, _portable(error))]
+        dist.broadcast_object_list(box, src=0)
+        value, other = box[0]
+        error = error or other
+    if error is not None:
+        raise error
+    return cast("T", value)
+
+
+def on_all(act: Callable[[], T]) -> T:
+    """What `act` gives on this rank, once it has ended on all; if one rank failed, every rank raises. All call it."""
+    value, error = _tried(act)
+    errors: list[Exception | None] = [error]
+    if dist.get_world_size() > 1:
+        errors = [None] * dist.get_world_size()
+        dist.all_gather_object(errors, _portable(error))
+    if error is not None:
+        raise error
+    for rank, other in enumerate(errors):
+        if other is not None:
+            other.add_note(f"raised by rank {rank} of the learner")
+            raise other
+    return cast("T", value)
+
+
+def _tried(act: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return act(), None
+    except Exception as error:
+        return None, error
+
+
+def _portable(error: Exception | None) -> Exception | None:
+    """The error as another process can have it."""
+    try:
+        return pickle.loads(pickle.dumps(error))  # noqa: S301 - our own object, between our own ranks
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
