@@ -17,8 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from verifier.errors import UserError
+
 if TYPE_CHECKING:
     from ray.util.metrics import Counter, Gauge
+
+
+class EventLogError(UserError):
+    """An event log with a damaged line; the message names it."""
+
+    fix = "Take that line out of the file, or copy the file again from where it is whole."
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,7 @@ class EventLog:
 def read_events(path: Path) -> Iterator[Mapping[str, Any]]:
     """The events of a log in order, up to its last whole line; nothing if there is no file.
 
-    Raises ValueError for a damaged line before the last.
+    Raises EventLogError for a damaged line before the last.
     """
     if not path.is_file():
         return
@@ -150,7 +158,7 @@ def read_events(path: Path) -> Iterator[Mapping[str, Any]]:
             try:
                 yield json.loads(line)
             except ValueError as error:
-                raise ValueError(f"{path}: line {number} is no JSON object: {error}") from error
+                raise EventLogError(f"{path}: line {number} is no JSON object: {error}") from error
 
 
 def _finite(value: Any) -> Any:

@@ -16,8 +16,8 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from cluster.errors import StageFailed, UserError, is_ours
 from cluster.ray.environment import cache_folder, process_env
+from verifier.errors import Failure, UserError
 
 COMMANDS = MappingProxyType(
     {
@@ -83,14 +83,9 @@ def _build() -> typer.Typer:
     return app
 
 
-def _is_users(error: BaseException) -> bool:
-    """By the house rule an error that a person can cause is a `ValueError` of one of our own classes."""
-    return isinstance(error, ValueError) and is_ours(error)
-
-
-def _explain(error: BaseException) -> str:
+def _explain(error: UserError | Failure) -> str:
     text, parted = (str(error), "\n") if "\n" in str(error) else (" ".join(str(error).split()), " ")
-    return f"error: {text}{parted}fix: {error.fix}" if isinstance(error, UserError) else f"error: {text}"
+    return f"error: {text}{parted}fix: {error.fix}" if error.fix else f"error: {text}"
 
 
 def main() -> None:
@@ -101,11 +96,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except StageFailed as error:
+    except (UserError, Failure) as error:
         print(_explain(error), file=sys.stderr)
-        sys.exit(1)
-    except ValueError as error:
-        if not _is_users(error):
-            raise
-        print(_explain(error), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UserError) else 1)

@@ -1,7 +1,7 @@
 """A small file that several processes and threads may change: one writer at a time, readers see the old or the new.
 
-Beside `NAME` lies `.NAME.lock`, which writers hold (flock, so that the death of one lets go). The new text is written
-aside, synced and renamed. Knows nothing of what the file means.
+Beside `NAME` lies `.NAME.lock`, which writers hold (flock, so that the death of one lets go). The file is
+replaced by `actors.files`. Knows nothing of what the file means.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+from actors.files import replace_text
 
 LOCK_TIMEOUT_S: Final = 5.0
 
@@ -28,15 +30,7 @@ def rewrite(path: Path, new_text: Callable[[], str], mode: int) -> None:
     if path.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     with _locked(path.with_name(f".{path.name}.lock")):
-        text = new_text()
-        temporary = path.with_name(f".{path.name}.new")
-        temporary.unlink(missing_ok=True)  # of a writer that was killed
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.rename(path)
+        replace_text(path, new_text(), mode)
 
 
 @contextmanager

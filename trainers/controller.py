@@ -30,6 +30,7 @@ from trainers.learner_group.rank import LearnerPlan
 from trainers.pretrain.pretrain import encode_prompt
 from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner, StageLearner
+from verifier.errors import UserError
 from verifier.rewards.registry import Reward
 
 WARNINGS: Final = {
@@ -68,8 +69,10 @@ class RunStatus:
     fleet: FleetStatus | None
 
 
-class NothingToScale(ValueError):
+class NothingToScale(UserError):
     """The run has no workers at the moment; the message says when it will."""
+
+    fix = "Ask again when `interplay status` shows workers."
 
 
 def controller_name(run: str) -> str:

@@ -1,42 +1,110 @@
-"""The errors that a person can cause in this package, each with the remedy in its message.
+"""The errors of this system: one root for each way that an error can end. What a person can cause carries its fix.
 
-Not here: assertions about our own mistakes, and verdicts on model text (those are data, see `verifier.judgement`).
+    UserError        exit code 2: the person has something to put right; `fix` says how
+      ImpossibleSpec BadMixture UnknownPreset MalformedProblem TooFewItems                                 verifier
+      BadJudgement BadReward BadTask BadImportPath                                                         verifier
+      CheckpointError EventLogError ModelRefused                          actors
+      ResumeError NothingToScale                                     trainers
+      KeyFileError                                                   serving
+      NotEnough ClusterUnreachable UnsafeCluster RecipeError NoModel RunFolderError JobError ServeError    cluster
+      KeyWishError                                                                                         cluster
+    Failure          exit code 1: the work stopped; what is saved stays
+      CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime             actors
+      LearnerLost NotFinite StaleGroupError VerifierBroken                                                 trainers
+      StageFailed RayNotStarted                                                                            cluster
+    Signal           raised and caught inside one package; a caller of the package never sees it
+    serving.http.errors.ApiError    an HTTP answer
+
+Only `cluster.cli` turns a root into an exit code. Not here: assertions about our own mistakes, and verdicts on a
+model's text, which are data (`verifier.judgement`). A pydantic validator raises a plain ValueError; whoever validates
+turns pydantic's error into one of these.
 """
 
 from __future__ import annotations
 
 
-class ImpossibleSpec(ValueError):
+class UserError(ValueError):
+    """Something the person can put right. `fix` says how, in the imperative; a subclass may have a usual one."""
+
+    fix: str = ""
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message, fix)  # both, so that the error arrives whole in another process
+        self.message = message
+        self.fix = fix or type(self).fix
+        assert self.fix, f"{type(self).__name__} is raised without a fix"
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Failure(RuntimeError):
+    """The work cannot go on, and nothing that the person typed is at fault. `fix`, if any, says what helps."""
+
+    fix: str = ""
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message, fix)
+        self.message = message
+        self.fix = fix or type(self).fix
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Signal(Exception):
+    """Ends a search or a wait inside a package, which catches it."""
+
+
+class ImpossibleSpec(UserError):
     """No problem satisfies what was asked for; the message names the field at fault and what would do."""
 
+    fix = "Change the field that the message names."
 
-class BadMixture(ValueError):
+
+class BadMixture(UserError):
     """A mixture of task cells that cannot be drawn from: shares, cells or budget make no sense."""
 
+    fix = "Correct the shares, the cells or the budget."
 
-class UnknownPreset(ValueError):
+
+class UnknownPreset(UserError):
     """There is no preset of that name; the message lists the names that come closest."""
 
+    fix = "Name one of the presets in docs/tasks.md."
 
-class MalformedProblem(ValueError):
+
+class MalformedProblem(UserError):
     """A problem's texts do not follow the grammar of the three templates."""
 
+    fix = "Give the problem, question and solution as `interplay generate` writes them."
 
-class TooFewItems(ValueError):
+
+class TooFewItems(UserError):
     """A stratum has fewer distinct items of a split than were asked for."""
 
+    fix = "Ask for fewer items, or for more strata."
 
-class BadJudgement(ValueError):
+
+class BadJudgement(UserError):
     """A judge or a reward returned what is none: it counts as the verifier's error, never as a reward."""
 
+    fix = "Return what `verifier.judgement` describes."
 
-class BadReward(ValueError):
+
+class BadReward(UserError):
     """A recipe names a reward that does not exist, or one that the task's family cannot give."""
 
+    fix = "Name a reward that the family of the task can give."
 
-class BadTask(ValueError):
+
+class BadTask(UserError):
     """A task that cannot be: no such family, settings that make no sense, or an object that is no task."""
 
+    fix = "Correct the `task` of the recipe."
 
-class BadImportPath(ValueError):
+
+class BadImportPath(UserError):
     """An import path of the user's that leads nowhere; the message says which part fails."""
+
+    fix = "Write package.module:name, importable from the folder of the command."

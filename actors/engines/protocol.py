@@ -20,13 +20,14 @@ from typing import Protocol
 from actors.config import EngineConfig
 from actors.records import Completion, FinishReason, Sampling
 from actors.weights.version import WeightVersion
+from verifier.errors import Failure
 
 
-class EngineError(RuntimeError):
+class EngineError(Failure):
     """Any failure of an engine; the root of the tree above."""
 
 
-class RequestRefused(EngineError, ValueError):
+class RequestRefused(EngineError):
     """The request itself cannot be served, for the reason in the message."""
 
 

@@ -15,13 +15,17 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from verifier.errors import UserError
+
 _EXPERTS: Final = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _SOFTCAPS: Final = ("attn_logit_softcapping", "final_logit_softcapping")
 _LOGIT_SCALES: Final = ("logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
-class ModelRefused(ValueError):
+class ModelRefused(UserError):
     """A model that cannot be used; the message names it, its architecture and the reason."""
+
+    fix = "Name another model, or correct its files."
 
 
 def config_of(directory: Path) -> PreTrainedConfig:

@@ -19,6 +19,9 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from actors.files import sync
+from verifier.errors import Failure, UserError
+
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "model.safetensors"
 TOKENIZER: Final = "tokenizer.json"
@@ -29,12 +32,16 @@ _BLOCK: Final = 1 << 20
 _QUARANTINE: Final = ".bad-"
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that is missing, half written or not what its manifest says; the message names it and why."""
 
+    fix = "Name another checkpoint, or copy this one again from where it is whole."
 
-class CheckpointWriteError(CheckpointError):
+
+class CheckpointWriteError(Failure):
     """A checkpoint that could not be written (disk full, no permission); nothing of it is left behind."""
+
+    fix = "Make room, or make the folder of the run writable."
 
 
 class FileRecord(BaseModel):
@@ -236,7 +243,7 @@ class Draft:
                     return present
                 raise CheckpointError(f"checkpoint {manifest.id} exists with other weights and is not replaced")
         self._directory.rename(target)
-        _sync(self._root)
+        sync(self._root)
         return manifest
 
 
@@ -259,9 +266,9 @@ def _sealed(directory: Path, checkpoint_id: str, lineage: Lineage) -> Manifest:
     manifest = Manifest(**fields, id=checkpoint_id, created=created, files=files)
     (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     for name in (*names, MANIFEST):
-        _sync(directory / name)
+        sync(directory / name)
     for folder in (*(p for p in directory.rglob("*") if p.is_dir()), directory):
-        _sync(folder)
+        sync(folder)
     return manifest
 
 
@@ -318,11 +325,3 @@ def _copy(source: Path, target: Path) -> str:
             digest.update(block)
             writer.write(block)
     return digest.hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

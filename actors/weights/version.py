@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from actors.weights.parity import ParityReference, parity_reference
+from verifier.errors import Failure
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,7 @@ _BUCKET_BYTES: Final = 256 * 1024**2
 _ALIGNMENT: Final = 64  # bytes; a tensor may then be viewed in place whatever its type
 
 
-class WeightsRefused(ValueError):
+class WeightsRefused(Failure):
     """A published version that must not be loaded: damaged, incomplete, or not of this model. Nothing was changed."""
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
 
+from verifier.errors import Failure
+
 _FORGIVE_AFTER_S: Final = 300.0  # a worker that was ready for so long starts with a clean record
 
 
@@ -42,7 +44,7 @@ class HeldWeights:
     weight_hash: str
 
 
-class NoWorkersLeft(RuntimeError):
+class NoWorkersLeft(Failure):
     """No worker is left and none will come back; the message is the first cause."""
 
 

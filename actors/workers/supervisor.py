@@ -19,17 +19,18 @@ from actors.engines.protocol import EngineError
 from actors.telemetry import Meters
 from actors.weights.version import WeightsRefused
 from actors.workers.states import ALIVE, Action, HeldWeights, Member, RestartPolicy, State, WorkerTable
+from verifier.errors import Failure
 
 H = TypeVar("H")
 
 _STOP_S: Final = 10.0
 
 
-class WorkerFault(RuntimeError):
+class WorkerFault(Failure):
     """A worker is up but cannot be trusted with work: it failed its proof, or it hangs."""
 
 
-class NoWorkerInTime(RuntimeError):
+class NoWorkerInTime(Failure):
     """No worker was ready within the deadline, though some may still come up."""
 
 

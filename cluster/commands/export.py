@@ -18,8 +18,8 @@ def main(
     Weights, config, tokenizer and manifest are copied and checked; the optimiser's state stays behind.
     """
     from actors.policy.checkpoint import CheckpointStore
-    from cluster.errors import UserError
     from cluster.run.folder import RunFolder
+    from verifier.errors import UserError
 
     store = RunFolder(run_dir.resolve()).store
     newest = store.latest()

@@ -84,7 +84,7 @@ def main(
 
 
 def _budget(count: int | None, tokens: int | None, tokenizer: Path | None) -> tuple[int, Literal["problems", "tokens"]]:
-    from cluster.errors import UserError
+    from verifier.errors import UserError
 
     if (count is None) == (tokens is None):
         raise UserError("the amount is not clear.", "Give either --count or --tokens.")
@@ -96,7 +96,7 @@ def _budget(count: int | None, tokens: int | None, tokenizer: Path | None) -> tu
 def _mixture(
     op: int | None, preset: str | None, mode: ModeName | None, template: TemplateName | None, depth: int | None
 ) -> Mixture:
-    from cluster.errors import UserError
+    from verifier.errors import UserError
     from verifier.graphs import splits as tasks
 
     if (op is None) == (preset is None):

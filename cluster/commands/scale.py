@@ -17,8 +17,8 @@ def main(
     A worker that joins serves only after its weights are proved; one that leaves finishes what it has begun. Asking
     twice for the same number changes nothing.
     """
-    from cluster.errors import UserError
     from cluster.run.client import live_run, show
+    from verifier.errors import UserError
 
     if rollout_workers is None and reward_workers is None:
         raise UserError("Nothing to scale.", "Give --rollout-workers N, --reward-workers N or both.")

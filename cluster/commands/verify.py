@@ -40,7 +40,7 @@ def main(
 
     Each line of the output belongs to the same line of the texts. With --show, one trace is printed in colour.
     """
-    from cluster.errors import UserError
+    from verifier.errors import UserError
 
     if show is not None and mode is VerifyMode.REFERENCE:
         raise UserError("--show is the view of the strict judge.", "Leave --mode out.")
@@ -53,8 +53,8 @@ def main(
 
 
 def _judge_all(problems: str, texts: str, out: str, mode: VerifyMode) -> None:
-    from cluster.errors import UserError
     from cluster.files import jsonl
+    from verifier.errors import UserError
 
     judges = _judges(problems, mode)
     with jsonl.writing(out) as write:
@@ -70,8 +70,8 @@ def _judge_all(problems: str, texts: str, out: str, mode: VerifyMode) -> None:
 
 def _judges(problems: str, mode: VerifyMode) -> dict[str, Callable[[str], dict[str, Any]]]:
     """One function text -> record for each pid."""
-    from cluster.errors import UserError
     from cluster.files import jsonl
+    from verifier.errors import UserError
 
     judge_of = _strict if mode is VerifyMode.STRICT else _reference
     judges: dict[str, Callable[[str], dict[str, Any]]] = {}
@@ -91,8 +91,7 @@ def _strict(row: dict[str, Any], where: str) -> Callable[[str], dict[str, Any]]:
 
 
 def _gold(row: dict[str, Any], where: str):
-    from cluster.errors import UserError
-    from verifier.errors import MalformedProblem
+    from verifier.errors import MalformedProblem, UserError
     from verifier.graphs.judge.judge import prepare
 
     try:
@@ -109,8 +108,8 @@ def _reference(row: dict[str, Any], _where: str) -> Callable[[str], dict[str, An
 
 
 def _show(problems: str, pid: str, texts: str, trace: str | None) -> None:
-    from cluster.errors import UserError
     from cluster.files import jsonl, trace_view
+    from verifier.errors import UserError
     from verifier.graphs.judge.judge import verify
 
     for number, row in jsonl.read(problems, ("pid", "problem", "question", "solution")):
@@ -132,8 +131,8 @@ def _whole(path: str) -> str:
 
 
 def _first_text(texts: str, pid: str) -> str:
-    from cluster.errors import UserError
     from cluster.files import jsonl
+    from verifier.errors import UserError
 
     for _, row in jsonl.read(texts, ("pid", "text")):
         if row["pid"] == pid:

@@ -12,15 +12,15 @@ import io
 import json
 import os
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from cluster.errors import UserError
+from actors import files
 from cluster.signals import sigterm_as_interrupt
+from verifier.errors import UserError
 
 PIPE = "-"
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
@@ -137,30 +137,15 @@ def replacing(path: str) -> Iterator[Path]:
         yield Path(path)
         return
     target = Path(os.path.realpath(path))  # the file that a link leads to, not the link
+    if not os.access(target.parent, os.W_OK):
+        raise UserError(f"cannot write {path}.", "Name a file in a folder that is there and can be written.")
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:
-        raise UserError(f"cannot write {path} ({error.strerror}).", "Name a file in a folder that is there.") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        with sigterm_as_interrupt():
+        with sigterm_as_interrupt(), files.replacing(target) as temporary:
             yield temporary
-            _keep(temporary, target)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise UserError(f"cannot write {path} ({error.strerror}).", "Make room, or name another disk.") from error
-        raise
-
-
-def _keep(temporary: Path, target: Path) -> None:
-    mask = os.umask(0)
-    os.umask(mask)
-    temporary.chmod(0o666 & ~mask)  # what an ordinary new file gets; mkstemp makes it private
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.rename(target)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(f"cannot write {path} ({error.strerror}).", "Make room, or name another disk.") from error
 
 
 @contextmanager

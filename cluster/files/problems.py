@@ -20,8 +20,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import UserError
 from cluster.files import jsonl
+from verifier.errors import UserError
 from verifier.graphs.mixture import Budget, Mixture
 from verifier.graphs.mixture import by_tokens as by_mean_tokens
 from verifier.graphs.problem import Problem, Quantity

@@ -19,10 +19,11 @@ import httpx
 import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from cluster.errors import ClusterUnreachable, UnsafeCluster, UserError
+from cluster.errors import ClusterUnreachable, UnsafeCluster
 from cluster.ray.environment import actor_env
 from cluster.ray.packaging import stage
 from cluster.ray.runtime import INSECURE_FLAG, is_loopback
+from verifier.errors import UserError
 
 DEFAULT_PORT = 8265
 PROBE_TIMEOUT_S = 5.0

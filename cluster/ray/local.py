@@ -23,6 +23,7 @@ import ray
 from ray._private import ray_constants
 
 from cluster.ray import head
+from verifier.errors import Failure
 
 NAMESPACE: Final = "interplay"
 # Sockets of Ray lie 66 characters below our folder of 12, and a socket's path ends at 107 bytes.
@@ -33,7 +34,7 @@ START_TIMEOUT_S: Final = 240.0
 END_TIMEOUT_S: Final = head.RAYLET_GRACE_S + head.KILL_S + 5.0
 
 
-class RayNotStarted(RuntimeError):
+class RayNotStarted(Failure):
     """Ray did not come up on this machine; the message is Ray's own."""
 
 

@@ -27,6 +27,7 @@ import ray
 import ray.exceptions
 from ray._raylet import AuthenticationTokenLoader, Config  # pyright: ignore[reportAttributeAccessIssue]  # Cython
 
+from actors.files import PRIVATE, replace_text
 from cluster.errors import ClusterUnreachable, UnsafeCluster
 from cluster.ray import resources
 from cluster.ray.environment import actor_env, cache_folder
@@ -82,7 +83,7 @@ def _recorded(run_dir: Path | None, record: ClusterRecord) -> Generator[None]:
         yield
         return
     run_dir.mkdir(parents=True, exist_ok=True)
-    _write_private(run_dir / CLUSTER_FILE, json.dumps(asdict(record), indent=1) + "\n")
+    replace_text(run_dir / CLUSTER_FILE, json.dumps(asdict(record), indent=1) + "\n", PRIVATE)
     try:
         yield
     finally:
@@ -143,7 +144,7 @@ def _local(asked: Resources) -> Generator[ClusterRecord]:
     environment = actor_env(cache_folder(os.environ), 1)
     with ray_folder() as folder:
         token_path = folder / "token"
-        _write_private(token_path, secrets.token_hex(32))
+        replace_text(token_path, secrets.token_hex(32), PRIVATE)
         use_token(token_path)
         with local_ray(folder, int(here.cpus), int(here.gpus), environment) as address:
             yield ClusterRecord(address, str(token_path), NAMESPACE, socket.gethostname(), os.getpid())
@@ -244,13 +245,3 @@ def _read_record(run_dir: Path) -> ClusterRecord:
             "Go on with it: `interplay run` with the same recipe and --resume.",
         )
     return record
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that its owner alone can read, whatever the umask."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(text)
-    temporary.rename(path)

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from actors.policy.checkpoint import MANIFEST, CheckpointStore, Lineage
-from cluster.errors import UserError
+from verifier.errors import UserError
 
 
 class NoModel(UserError):

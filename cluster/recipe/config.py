@@ -16,11 +16,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actors.config import EngineConfig, FleetConfig, PolicyConfig, TokenizerConfig
-from cluster.errors import UserError
 from cluster.run.trackers import Tracker
 from trainers.config import PretrainConfig, RlConfig
 from trainers.evaluation.evaluate import EvalConfig
 from trainers.evaluation.report import Bands
+from verifier.errors import UserError
 
 M = TypeVar("M", bound=BaseModel)
 MAX_RECIPE_BYTES = 64 * 1024

@@ -18,10 +18,11 @@ import ray.exceptions
 from rich.console import Console
 from rich.table import Table
 
-from cluster.errors import ClusterUnreachable, UserError
+from cluster.errors import ClusterUnreachable
 from cluster.ray.runtime import connected
 from cluster.run.folder import RunFolder
 from trainers.controller import RunStatus, controller_name
+from verifier.errors import UserError
 
 ANSWER_S: Final = 30.0
 
@@ -41,9 +42,7 @@ class LiveRun:
         try:
             return ray.get(self._actor.scale.remote(rollout_workers, reward_workers), timeout=ANSWER_S)
         except ray.exceptions.RayTaskError as error:
-            if isinstance(error.cause, ValueError):
-                raise UserError(f"{error.cause}.", "Ask again when `interplay status` shows workers.") from error
-            raise
+            raise (error.cause if isinstance(error.cause, UserError) else error) from None
 
 
 @contextmanager

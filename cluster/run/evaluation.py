@@ -21,18 +21,19 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.config import EngineConfig, FleetConfig
-from cluster.errors import UserError
+from actors.files import replace_text
 from cluster.ray.environment import actor_env, cache_folder
 from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
 from cluster.recipe.base import require_model
 from cluster.recipe.config import validated
-from cluster.run.folder import RunFolder, replace_file
+from cluster.run.folder import RunFolder
 from cluster.run.progress import Reporter
 from cluster.run.stages import follow
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, interval, powers
 from trainers.learner_group.handle import Placement
+from verifier.errors import UserError
 from verifier.seeds import derive
 
 
@@ -97,7 +98,7 @@ def evaluate_directory(
         evaluation: Evaluation = asyncio.run(follow(controller, result, Reporter(target.directory.name)))
         ray.get(controller.close.remote(), timeout=30)
     if out is not None:
-        replace_file(out, json.dumps(evaluation.record()) + "\n")
+        replace_text(out, json.dumps(evaluation.record()) + "\n")
     return evaluation
 
 

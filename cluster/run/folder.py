@@ -8,15 +8,15 @@ Small files are replaced whole (written aside, synced, renamed), so a killed run
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
+from actors.files import replace_text
 from actors.policy.checkpoint import CheckpointStore
-from cluster.errors import UserError
 from cluster.recipe.config import Recipe, dump, load
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
+from verifier.errors import UserError
 
 
 class RunFolderError(UserError):
@@ -39,7 +39,7 @@ class RunFolder:
         recipe_file = self.path / "recipe.yaml"
         if not (recipe_file.exists() and self._worked()):
             self.path.mkdir(parents=True, exist_ok=True)
-            replace_file(recipe_file, dump(recipe))
+            replace_text(recipe_file, dump(recipe))
         elif not resume:
             raise RunFolderError(
                 f"{self.path} holds a run already.", "Add --resume to go on, or name another --run-dir."
@@ -71,27 +71,17 @@ class RunFolder:
     def finish(self, record: StageRecord) -> None:
         """Take note that a stage is done."""
         records = [asdict(r) for r in (*self.stages(), record)]
-        replace_file(self.path / "stages.json", json.dumps(records, indent=1) + "\n")
+        replace_text(self.path / "stages.json", json.dumps(records, indent=1) + "\n")
 
     def save_evaluation(self, stage: str, evaluation: Evaluation) -> None:
         """Keep what an eval stage measured."""
         (self.path / "evals").mkdir(exist_ok=True)
-        replace_file(self.path / "evals" / f"{stage}.json", json.dumps(evaluation.record()) + "\n")
+        replace_text(self.path / "evals" / f"{stage}.json", json.dumps(evaluation.record()) + "\n")
 
     def evaluation(self, stage: str) -> Evaluation | None:
         """What an eval stage measured, if it is done."""
         path = self.path / "evals" / f"{stage}.json"
         return Evaluation.from_record(json.loads(path.read_text())) if path.exists() else None
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write `text` aside, sync it and rename it into place."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
 
 
 def _changed(old: Recipe, new: Recipe) -> str:

@@ -21,7 +21,7 @@ import ray.exceptions
 
 from actors.policy.checkpoint import CheckpointError, Lineage, Manifest
 from actors.telemetry import EventLog
-from cluster.errors import StageFailed, UserError, is_ours
+from cluster.errors import StageFailed
 from cluster.ray.environment import actor_env, cache_folder
 from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
@@ -37,6 +37,7 @@ from trainers.evaluation.report import RunRecord, events_of
 from trainers.learner_group.handle import Placement
 from trainers.pretrain.pretrain import TrainingProgress
 from trainers.rl.loop import LoopState
+from verifier.errors import Failure, UserError
 from verifier.seeds import derive
 
 POLL_S = 0.5
@@ -74,15 +75,19 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
 
 @contextmanager
 def _naming_failures() -> Iterator[None]:
-    """Raise StageFailed for what our own code or the disk has a name for; what nobody foresaw keeps its traceback."""
+    """Raise the error behind Ray's, where it has a root of ours; what nobody foresaw keeps its traceback.
+
+    Raises StageFailed where the disk or the network refused.
+    """
     try:
         yield
     except Exception as error:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-        named = isinstance(cause, OSError) or (is_ours(cause) and not isinstance(cause, UserError | StageFailed))
-        if not named:
-            raise
-        raise StageFailed(f"{type(cause).__name__}: {cause}") from error
+        if isinstance(cause, UserError | Failure):
+            raise cause from error
+        if isinstance(cause, OSError):
+            raise StageFailed(str(cause)) from error
+        raise
 
 
 def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:

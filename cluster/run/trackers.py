@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from actors.telemetry import read_events
-from cluster.errors import UserError
+from verifier.errors import UserError
 
 Tracker = Literal["tensorboard", "wandb"]
 EVERY_S: Final = 5.0

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from cluster.errors import UserError
 from serving.http.keys import NAME, RANK, KeyFile, KeyRecord, Scope, new_key, parse_key_file
 from serving.shared_file import rewrite
+from verifier.errors import UserError
 
 _DAY_S: Final = 86_400
 _LONGEST_DAYS: Final = 3650

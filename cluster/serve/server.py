@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cluster.errors import UserError
 from cluster.ray.environment import actor_env, cache_folder
 from cluster.serve.keys import read_keys
 from serving.http.keys import KeyRecord, new_key
+from verifier.errors import UserError
 
 if TYPE_CHECKING:
     from ray.serve import Application

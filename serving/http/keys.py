@@ -14,14 +14,18 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from verifier.errors import UserError
+
 Scope = Literal["read", "probe", "admin"]
 RANK: Final[dict[Scope, int]] = {"read": 0, "probe": 1, "admin": 2}
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PREFIX: Final = "ip_"
 
 
-class KeyFileError(ValueError):
+class KeyFileError(UserError):
     """The key file is not what it should be; the message says where."""
+
+    fix = "Make the file with `interplay serve --api-key-file FILE --add-key NAME:SCOPE`."
 
 
 class KeyRecord(BaseModel):

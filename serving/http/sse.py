@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.http.errors import ApiError, DeadlineExceeded
 from serving.http.metrics import Metrics
+from verifier.errors import Signal
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,7 +46,7 @@ def named(name: str) -> Callable[[BaseModel], bytes]:
     return lambda body: head + body.model_dump_json().encode() + b"\n\n"
 
 
-class ClientGone(Exception):
+class ClientGone(Signal):
     """The client closed the connection; nobody reads an answer."""
 
 

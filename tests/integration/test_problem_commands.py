@@ -14,9 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from cluster.commands import generate, solve, verify
-from cluster.errors import UserError
 from cluster.files import problems as problem_files
-from verifier.errors import BadMixture, ImpossibleSpec, UnknownPreset
+from verifier.errors import BadMixture, ImpossibleSpec, UnknownPreset, UserError
 
 INTERPLAY = str(Path(sys.executable).with_name("interplay"))
 GENERATE = ["--op", "6", "--count", "30", "--seed", "5"]

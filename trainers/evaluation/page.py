@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from actors.files import replace_text
 from trainers.evaluation.evaluate import TraceSample
 from trainers.evaluation.report import RunRecord, summary
 from verifier.graphs.draw import verdict_svg
@@ -66,8 +67,8 @@ def page(run: RunRecord, content: Mapping[str, Any]) -> str:
 def write(run_dir: Path, run: RunRecord) -> dict[str, Any]:
     """Write both reports into the run folder; returns the content of `report.json`."""
     content = summary(run)
-    (run_dir / "report.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (run_dir / "report.html").write_text(page(run, content), encoding="utf-8")
+    replace_text(run_dir / "report.json", json.dumps(content, indent=1) + "\n")
+    replace_text(run_dir / "report.html", page(run, content))
     return content
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from actors.policy.checkpoint import RESUME
+from verifier.errors import UserError
 
 _STEPS: Final = "steps"
 _UPDATES: Final = "updates"
@@ -26,8 +27,10 @@ _MASTER: Final = "master"
 _MOMENTS: Final = ("exp_avg", "exp_avg_sq")
 
 
-class ResumeError(ValueError):
+class ResumeError(UserError):
     """A checkpoint that this learner cannot continue from; the message says why."""
+
+    fix = "Resume with the learner that saved it, or start a new run from it with a `base` stage."
 
 
 @dataclass(frozen=True, slots=True)

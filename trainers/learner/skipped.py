@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from trainers.records import StepReport
+from verifier.errors import Failure
 
 MAX_SKIPPED: Final = 10  # steps in a row
 
 
-class NotFinite(RuntimeError):
+class NotFinite(Failure):
     """Too many steps in a row had no finite gradient; the last checkpoint is the last good state."""
 
 

@@ -14,6 +14,7 @@ import ray
 
 from actors.policy.checkpoint import Lineage
 from trainers.config import PretrainConfig
+from verifier.errors import Failure
 
 if TYPE_CHECKING:
     from trainers.pretrain.pretrain import TrainingProgress
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 _RESTARTED: Final = "a learner process died; the group was restarted"
 
 
-class LearnerLost(RuntimeError):
+class LearnerLost(Failure):
     """The learner's processes died, or never came up; the message names the first cause known."""
 
 

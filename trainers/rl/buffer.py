@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from actors.records import RolloutGroup
+from verifier.errors import Failure
 
 
 class GroupState(StrEnum):
@@ -31,7 +32,7 @@ class Slot:
     attempt: int
 
 
-class StaleGroupError(RuntimeError):
+class StaleGroupError(Failure):
     """A group older than the staleness bound reached the learner: our own mistake, never a reason to train on it."""
 
 

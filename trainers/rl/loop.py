@@ -25,6 +25,7 @@ from trainers.learner.skipped import SkipLimit
 from trainers.records import Batch, StepReport
 from trainers.rl.buffer import GroupBuffer, Slot
 from trainers.rl.curriculum import Curriculum
+from verifier.errors import Failure
 from verifier.graphs.problem import Problem
 from verifier.rewards.registry import Rewards
 from verifier.seeds import derive
@@ -75,7 +76,7 @@ class Drawn:
     seconds: float
 
 
-class VerifierBroken(RuntimeError):
+class VerifierBroken(Failure):
     """The verifier failed on more completions than can be put down to one odd text."""
 
 

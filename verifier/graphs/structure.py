@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from verifier.errors import Signal
+
 PLACES = 5
 KINDS = 5
 
@@ -20,7 +22,7 @@ KINDS = 5
 COUNT, AVERAGE, TOTAL, GRAND = range(4)
 
 
-class DeadEnd(Exception):
+class DeadEnd(Signal):
     """A draw that leads nowhere (names or facts ran out, a value grew too large); the caller draws again."""
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import NamedTuple
 
+from verifier.errors import Signal
+
 MAX_DIGITS = 18  # the largest value a generated problem reaches has 4
 MAX_VALUE = 10**24
 MAX_DEPTH = 12
@@ -63,7 +65,7 @@ class Expression(NamedTuple):
     rest: str
 
 
-class Unreadable(ValueError):
+class Unreadable(Signal):
     """A piece of trace that is not an expression of the grammar; the message is a clause for a verdict's reason."""
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from verifier.errors import Signal
 from verifier.graphs.judge.arithmetic import Expression, UndefinedLetter, Unreadable, evaluate, literal, number
 from verifier.graphs.judge.execution import Chain, Table, bound, is_prose, read_link, run_body, same_value, shown
 from verifier.graphs.judge.gold import WE_KNOW, Gold, GoldStep, prepare
@@ -32,7 +33,7 @@ def verify(text: str, gold: Gold) -> TraceJudgement:
     return _Judge(gold, read_trace(text), len(text)).verdict()
 
 
-class _Fault(ValueError):
+class _Fault(Signal):
     """A statement outside every step that does not hold, in words."""
 
 

@@ -7,8 +7,8 @@ import stat
 
 import pytest
 
-from cluster.errors import UserError
 from cluster.files import jsonl
+from verifier.errors import UserError
 
 
 def _write(path, *chunks):

@@ -13,8 +13,8 @@ from actors.config import PolicyConfig, TokenizerConfig
 from actors.policy.checkpoint import CheckpointError, CheckpointStore, Lineage
 from actors.policy.model import build, load, save
 from actors.policy.tokenizer import build_tokenizer, load_tokenizer
-from cluster.errors import UserError
 from cluster.recipe.base import NoModel, adopt
+from verifier.errors import UserError
 
 ORIGIN = Lineage(run="mine", stage="base", step=0, parent=None, seed=3)
 

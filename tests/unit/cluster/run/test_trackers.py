@@ -12,8 +12,8 @@ from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttribut
 from tensorboardX.record_writer import masked_crc32c
 
 from actors.telemetry import EventLog
-from cluster.errors import UserError
 from cluster.run.trackers import Dashboards
+from verifier.errors import UserError
 
 
 def scalars(folder: Path) -> Iterator[tuple[str, int, float]]:

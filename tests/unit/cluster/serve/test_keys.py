@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.errors import UserError
 from cluster.serve.keys import add_key, handle, list_keys, read_keys, revoke_key
 from serving.http.key_ring import LOOK_EVERY_S, KeyRing
+from verifier.errors import UserError
 
 ADD = """
 import sys
