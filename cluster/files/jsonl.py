@@ -24,6 +24,7 @@ from verifier.errors import UserError
 
 PIPE = "-"
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
+LONGEST_LINE = 16 << 20
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 GZIP_LEVEL = 6  # level 9 halves the speed for 2% of the size on problem texts
 
@@ -34,8 +35,20 @@ def read(path: str, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, An
     Raises:
         UserError: no such file, damaged gzip, no UTF-8, or a line that is no record with these fields.
     """
-    with open_bytes(path) as lines:
-        yield from records(lines, path, fields)
+    with open_bytes(path) as file:
+        yield from records(_lines(file, path), path, fields)
+
+
+def _lines(file: IO[bytes], path: str) -> Iterator[bytes]:
+    """The lines of a file, none held in memory beyond the bound: a small gzip can unpack to one line of gigabytes."""
+    number = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        number += 1
+        if len(line) > LONGEST_LINE:
+            raise UserError(
+                f"{shown(path)}, line {number}: longer than {LONGEST_LINE >> 20} MiB.", "Write one record a line."
+            )
+        yield line
 
 
 def records(lines: Iterable[bytes], path: str, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -194,6 +194,10 @@ def _read(name_or_path: str) -> bytes:
     return data
 
 
+# The last two: nesting too deep for Python; numbers of thousands of digits, and bytes that are no UTF-8.
+NOT_PLAIN = (yaml.YAMLError, RecursionError, ValueError)
+
+
 class _PlainLoader(yaml.SafeLoader):
     """Safe YAML without aliases: nothing is built but numbers, strings, lists and maps, and nothing can blow up."""
 
@@ -206,7 +210,7 @@ class _PlainLoader(yaml.SafeLoader):
 def _parse(data: bytes, name: str) -> dict[str, Any]:
     try:
         tree = yaml.load(data, Loader=_PlainLoader)  # noqa: S506  # a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except NOT_PLAIN as error:
         raise RecipeError(f"recipe {name} is not plain YAML: {error}", "correct the file") from error
     if not isinstance(tree, dict):
         raise RecipeError(f"recipe {name} is not a map of keys", "begin with name, seed, stages")
@@ -232,8 +236,8 @@ def _override(tree: dict[str, Any], override: str) -> None:
 def _parse_value(text: str, override: str) -> Any:
     try:
         return yaml.load(text, Loader=_PlainLoader)  # noqa: S506  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{override!r}: the value is not YAML", "quote it, or write a number") from error
+    except NOT_PLAIN as error:
+        raise RecipeError(f"{override[:200]!r}: the value is not YAML", "quote it, or write a number") from error
 
 
 def _index(node: Any, key: str, path: str) -> int:

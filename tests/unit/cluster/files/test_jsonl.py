@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+import tracemalloc
 
 import pytest
 
@@ -148,3 +149,20 @@ def test_a_missing_or_unreadable_input_is_refused(tmp_path):
     for path in (tmp_path / "absent", tmp_path):
         with pytest.raises(UserError, match="cannot open"):
             list(jsonl.read(str(path), ()))
+
+
+def test_a_small_gzip_of_one_endless_line_is_refused_before_it_fills_the_memory(tmp_path):
+    bomb = tmp_path / "bomb.jsonl.gz"
+    with gzip.open(bomb, "wb", compresslevel=9) as file:
+        for _ in range(64):
+            file.write(b" " * (4 << 20))
+    assert bomb.stat().st_size < 1 << 20
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"line 1: longer than 16 MiB\.") as caught:
+            list(jsonl.read(str(bomb), ("pid",)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert caught.value.fix == "Write one record a line."
+    assert peak < 4 * jsonl.LONGEST_LINE

@@ -79,3 +79,15 @@ def test_a_recipe_is_checked_without_loading_torch_or_ray():
         "sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "value", ["[" * 20_000, "7" * 60_000, "[" * 20_000 + "]" * 20_000], ids=["open", "digits", "deep"]
+)
+def test_yaml_that_python_cannot_take_is_refused_in_a_file_and_in_an_override(tmp_path, value):
+    (tmp_path / "a.yaml").write_text(f"name: {value}\n")
+    with pytest.raises(RecipeError, match="is not plain YAML"):
+        load(str(tmp_path / "a.yaml"))
+    with pytest.raises(RecipeError, match="the value is not YAML") as caught:
+        load("smoke", [f"seed={value}"])
+    assert len(str(caught.value)) < 1000
