@@ -1,5 +1,5 @@
 # One obvious way to run things. CI runs the very same targets. Everything lands in this folder: .venv, .cache, runs.
-.PHONY: help setup setup-dev demo test check format serve clean
+.PHONY: help setup setup-dev demo test check docs format serve clean
 
 PYTHON ?= python3.11
 RUN ?= runs/demo
@@ -24,6 +24,7 @@ help:
 	@echo "make demo    set up, look at the machine, run the recipe tiny-cpu (tokenizer, training, RL, evaluation, report)"
 	@echo "make test    set up, then run all tests"
 	@echo "make check   lint, format, types, import order, dead code"
+	@echo "make docs    build the documentation as a site into site/"
 	@echo "make serve   serve the checkpoints of the demo"
 	@echo "make clean   remove the environment, caches and runs"
 
@@ -59,12 +60,16 @@ demo: setup
 test: setup-dev
 	$(BIN)/python -m pytest
 
-check: setup-dev
+check: setup-dev docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/vulture | grep -E 'unused (function|method|class|property|import|variable .* \(100%)' && exit 1 || true
+
+# NO_MKDOCS_2_WARNING: the theme's notice about its successor, in the middle of every build.
+docs: setup-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 format: setup-dev
 	$(BIN)/ruff check --fix
@@ -74,4 +79,4 @@ serve: setup
 	$(BIN)/interplay serve --run-dir $(RUN)
 
 clean:
-	rm -rf $(VENV) .cache runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) site .cache runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
