@@ -1,0 +1,245 @@
+"""The fleet over drivers that are plain objects: groups whole and in order whatever is lost, without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from actors.config import FleetConfig
+from actors.engines.protocol import EngineDead, RequestRefused
+from actors.records import Completion, GroupRequest, Rollout, Sampling
+from actors.telemetry import Meters
+from actors.weights.parity import ParityReference
+from actors.weights.version import WeightsRefused, WeightVersion
+from actors.workers.fleet import Fleet
+from actors.workers.rollout import SyncReport
+from actors.workers.states import HeldWeights, NoWorkersLeft
+from actors.workers.supervisor import WorkerFault
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import Problem, ProblemSpec
+from verifier.rewards.registry import Reward, Rewards
+
+pytestmark = pytest.mark.timeout(60)
+
+CONFIG = FleetConfig(restart_backoff_s=0.0, health_interval_s=0.01, max_restarts=2, judge_timeout_s=5.0)
+PROBLEM = generate(ProblemSpec(op=2), 0)
+REWARDS = (Reward("strict"),)
+REQUEST = GroupRequest(7, 1, (1, 2), 4, Sampling(max_tokens=2))
+SETTLE_S = 20.0
+
+
+def version(number: int) -> WeightVersion:
+    return WeightVersion(number, (), (), f"hash {number}", ParityReference((), ()))
+
+
+@dataclass
+class Worker:
+    name: str
+    held: int | None = None
+    alive: bool = True
+
+
+@dataclass
+class FakeDriver:
+    """What both kinds share: workers that start at once and never hang."""
+
+    created: list[Worker] = field(default_factory=list)
+
+    def create(self, name: str) -> Worker:
+        self.created.append(Worker(name))
+        return self.created[-1]
+
+    async def ready(self, worker: Worker) -> int:
+        return self.created.index(worker)
+
+    async def check(self, worker: Worker) -> object:
+        if not worker.alive:
+            raise EngineDead("gone")
+        return None
+
+    async def stop(self, worker: Worker) -> None:
+        worker.alive = False
+
+    def kill(self, worker: Worker) -> None:
+        worker.alive = False
+
+
+@dataclass
+class FakeRollout(FakeDriver):
+    """Draws one token per sample; `dies_after` counts the samples that the first worker hands out before it is lost."""
+
+    weights: WeightVersion | None = None
+    reports: list[SyncReport] = field(default_factory=list)
+    refusals: list[str] = field(default_factory=list)
+    refused: int = 0
+    parity_max: float = 0.0
+    dies_after: int | None = None
+    refuses: set[int] = field(default_factory=set)
+    asked: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    published: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def publish(self, weights: WeightVersion) -> None:
+        self.weights = weights
+        self.reports.clear()
+        self.refusals.clear()
+        self.published.set()
+
+    async def prove(self, worker: Worker, name: str) -> HeldWeights | None:
+        await self.published.wait()
+        assert self.weights is not None
+        number = self.weights.version
+        if number in self.refuses:
+            self.refusals.append(f"{name}: of another shape")
+            self.refused += 1
+            raise WeightsRefused(self.refusals[-1])
+        worker.held = number
+        self.reports.append(SyncReport(name, number, 0.0, 0.0, 0.0, 0.0, 0.0))
+        return self.wanted()
+
+    def wanted(self) -> HeldWeights | None:
+        return None if self.weights is None else HeldWeights(self.weights.version, self.weights.weight_hash)
+
+    async def generate(
+        self, worker: Worker, request: GroupRequest, indices: Sequence[int]
+    ) -> AsyncGenerator[tuple[Completion, ...], None]:
+        if request.sampling.max_tokens == 0:
+            raise RequestRefused("nothing to draw")
+        self.asked.append((worker.name, tuple(indices)))
+        assert worker.held is not None
+        for number, index in enumerate(indices):
+            if worker is self.created[0] and number == self.dies_after:
+                raise EngineDead("killed")
+            yield (Completion(index, (index,), (0.0,), "stop", worker.held, worker.held),)
+            await asyncio.sleep(0)
+
+
+@dataclass
+class FakeReward(FakeDriver):
+    """Rewards a completion by its index; the first `faults` calls lose their worker."""
+
+    faults: int = 0
+    calls: int = 0
+
+    async def prove(self, worker: Worker, name: str) -> HeldWeights | None:
+        return None
+
+    def wanted(self) -> HeldWeights | None:
+        return None
+
+    async def judge(
+        self, worker: Worker, problem: Problem, completions: Sequence[Completion], rewards: Rewards
+    ) -> tuple[Rollout, ...]:
+        self.calls += 1
+        if self.calls <= self.faults:
+            raise WorkerFault("out of memory")
+        return tuple(Rollout(c, "", None, float(c.index)) for c in completions)
+
+
+@asynccontextmanager
+async def fleet_of(rollout: FakeRollout, reward: FakeReward, workers: int = 1) -> AsyncIterator[Fleet]:
+    fleet = Fleet(CONFIG.model_copy(update={"rollout_workers": workers}), rollout, reward, Meters())
+    fleet.start()
+    try:
+        yield fleet
+    finally:
+        await fleet.close()
+
+
+async def test_a_group_comes_back_whole_judged_and_in_order() -> None:
+    async with fleet_of(FakeRollout(), FakeReward()) as fleet:
+        await fleet.sync(version(1))
+        group = await fleet.rollout(REQUEST, PROBLEM, REWARDS)
+    assert (group.group_id, group.problem, group.prompt_ids) == (7, PROBLEM, (1, 2))
+    assert [(r.completion.index, r.reward) for r in group.rollouts] == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0)]
+
+
+async def test_what_a_lost_worker_had_finished_counts_and_only_the_rest_is_asked_again() -> None:
+    rollout = FakeRollout(dies_after=2)
+    async with fleet_of(rollout, FakeReward()) as fleet:
+        await fleet.sync(version(1))
+        group = await fleet.rollout(REQUEST, PROBLEM, REWARDS)
+        assert fleet.status().resent_groups == 1
+    assert [indices for _, indices in rollout.asked] == [(0, 1, 2, 3), (2, 3)]
+    assert [r.completion.index for r in group.rollouts] == [0, 1, 2, 3]
+
+
+async def test_what_a_lost_worker_drew_with_other_weights_is_drawn_again() -> None:
+    class Moved(FakeRollout):
+        """Publishes the next version when the first worker is lost."""
+
+        async def generate(self, worker, request, indices):
+            async for completions in super().generate(worker, request, indices):
+                yield completions
+                if worker is self.created[0] and completions[0].index == 1:
+                    self.publish(version(2))
+
+    rollout = Moved(dies_after=2)
+    async with fleet_of(rollout, FakeReward()) as fleet:
+        await fleet.sync(version(1))
+        group = await fleet.rollout(REQUEST, PROBLEM, REWARDS)
+    assert [indices for _, indices in rollout.asked] == [(0, 1, 2, 3), (0, 1, 2, 3)]
+    assert {r.completion.weight_version for r in group.rollouts} == {2}
+
+
+async def test_completions_are_judged_by_another_worker_when_theirs_is_lost() -> None:
+    async with fleet_of(FakeRollout(), FakeReward(faults=2)) as fleet:
+        await fleet.sync(version(1))
+        group = await fleet.rollout(REQUEST, PROBLEM, REWARDS)
+        assert fleet.status().verifier_errors == 0
+    assert all(r.error is None for r in group.rollouts)
+
+
+async def test_completions_that_no_reward_worker_survives_have_an_error_and_no_reward() -> None:
+    reward = FakeReward(faults=3)
+    async with fleet_of(FakeRollout(), reward) as fleet:
+        await fleet.sync(version(1))
+        completion = Completion(0, (1,), (0.0,), "stop", 1, 1)
+        (rollout,) = await fleet.judge(PROBLEM, [completion], REWARDS)
+        assert fleet.status().verifier_errors == 1
+    assert (rollout.reward, reward.calls) == (None, 3)
+    assert "3 reward workers were lost on it, the last: out of memory" in (rollout.error or "")
+
+
+async def test_a_request_that_cannot_be_served_costs_no_worker() -> None:
+    refused = GroupRequest(1, 1, (1,), 1, Sampling(max_tokens=0))
+    async with fleet_of(FakeRollout(), FakeReward()) as fleet:
+        await fleet.sync(version(1))
+        with pytest.raises(RequestRefused, match="nothing to draw"):
+            await fleet.rollout(refused, PROBLEM, REWARDS)
+        assert (fleet.status().rollout_restarts, fleet.status().resent_groups) == (0, 0)
+
+
+async def test_a_version_that_every_worker_refuses_is_taken_back() -> None:
+    rollout = FakeRollout(refuses={2})
+    async with fleet_of(rollout, FakeReward(), workers=2) as fleet:
+        await fleet.sync(version(1))
+        await fleet.settled(SETTLE_S)
+        with pytest.raises(WeightsRefused, match="of another shape"):
+            await fleet.sync(version(2))
+        status = fleet.status()
+        assert (status.weight_version, status.refused_weights, status.rollout_restarts) == (1, 2, 0)
+        assert {r.completion.weight_version for r in (await fleet.rollout(REQUEST, PROBLEM, REWARDS)).rollouts} == {1}
+
+
+async def test_scaling_to_nothing_is_refused_and_scaling_one_kind_leaves_the_other() -> None:
+    async with fleet_of(FakeRollout(), FakeReward()) as fleet:
+        await fleet.sync(version(1))
+        await fleet.scale(rollout_workers=3)
+        await fleet.settled(SETTLE_S)
+        assert sorted(w.kind for w in fleet.status().workers) == ["reward", "rollout", "rollout", "rollout"]
+        with pytest.raises(ValueError, match="at least one worker"):
+            await fleet.scale(reward_workers=0)
+
+
+async def test_when_no_worker_comes_up_the_first_cause_reaches_whoever_syncs() -> None:
+    class Broken(FakeRollout):
+        async def ready(self, worker: Worker) -> int:
+            raise EngineDead(f"no such model, said {len(self.created)}")
+
+    async with fleet_of(Broken(), FakeReward()) as fleet:
+        with pytest.raises(NoWorkersLeft, match="no such model, said 1"):
+            await fleet.sync(version(1))
