@@ -145,6 +145,8 @@ async def test_scaling_up_and_down_under_load_loses_and_doubles_nothing(
 
 
 async def test_a_version_whose_parity_lies_never_serves(fleet: Fleet, model_dir: Path) -> None:
+    await fleet.scale(rollout_workers=1)
+    await fleet.settled(SETTLE_S)
     honest = publish_seed(model_dir, 60, seed=0)
     parity = dataclasses.replace(honest.parity, logprobs=tuple(lp - 0.01 for lp in honest.parity.logprobs))
     syncing = asyncio.create_task(fleet.sync(dataclasses.replace(honest, parity=parity)))
