@@ -32,20 +32,22 @@ connections open. The streams of `/v1/completions` and `/v1/chat/completions` ar
 
 from __future__ import annotations
 
+import json
 import pathlib
+from functools import cache
 from importlib.metadata import version
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Path
 from pydantic.json_schema import models_json_schema
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from serving.admin import routes as admin
 from serving.generation.answers import documented_get, install_error_shape, json_answer
 from serving.http import metrics
-from serving.http.admission import RateLimit
+from serving.http.admission import Budget
 from serving.http.errors import Unavailable
 from serving.http.guard import Guard
 from serving.http.key_ring import KeyRing
@@ -63,9 +65,14 @@ PAGE = pathlib.Path(__file__).parent / "web"
 def create_app(service: Service, keys: KeyRing, rate_per_minute: int, burst: int, behind_serve: bool) -> Guard:
     """The whole application over `service`, behind its guard."""
     limits = Limits(
-        rate_per_minute=rate_per_minute, burst=burst, running=service.gate.running, queued=service.gate.queued
+        rate_per_minute=rate_per_minute,
+        burst=burst,
+        tokens_per_minute=service.tokens.per_minute,
+        running=service.gate.running,
+        reserve=service.gate.reserve,
+        queued=service.gate.queued,
     )
-    rate = RateLimit(rate_per_minute, burst)
+    rate = Budget("request", rate_per_minute, burst)
     return Guard(build_routes(service, limits), keys, rate, service.metrics, service.gate, behind_serve)
 
 
@@ -107,6 +114,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 def _operations(service: Service, limits: Limits, app: FastAPI) -> APIRouter:
     router = APIRouter(tags=["Operations"])
     registry = service.router.registry
+    written = cache(lambda: json.dumps(openapi(app)).encode())
 
     @router.get("/healthz", response_model=Live)
     async def healthz() -> Response:
@@ -134,9 +142,9 @@ def _operations(service: Service, limits: Limits, app: FastAPI) -> APIRouter:
         return Response(service.metrics.text(), media_type=metrics.CONTENT_TYPE)
 
     @router.get("/openapi.json", responses=documented_get())
-    async def document() -> JSONResponse:
+    async def document() -> Response:
         """This API in OpenAPI's form."""
-        return JSONResponse(openapi(app))
+        return Response(await run_in_threadpool(written), media_type="application/json")
 
     @router.get("/v1/limits", response_model=Limits, responses=documented_get())
     async def show_limits() -> Response:

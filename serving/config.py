@@ -34,6 +34,9 @@ class ServingConfig(BaseModel):
     queued: int = Field(default=64, ge=0, description="requests that may wait; more get 503 at once")
     rate_per_minute: int = Field(default=6000, ge=1, description="requests of one key on average")
     burst: int = Field(default=600, ge=1, description="requests of one key at once")
+    tokens_per_minute: int = Field(
+        default=6_000_000, ge=1, description="tokens that one key may ask for: max_tokens x samples x problems"
+    )
     deadline_s: float = Field(default=DEADLINE_S, gt=0, le=DEADLINE_S, description="for every answer and every stream")
     listen: Listen | None = Field(default=None, description="for the one replica; without it, Serve's proxy listens")
     grace_s: float = Field(default=20.0, gt=0, description="for what runs when the server is told to stop")

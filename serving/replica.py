@@ -16,7 +16,7 @@ from actors.policy.tokenizer import load_tokenizer
 from serving.app import create_app
 from serving.config import ServingConfig
 from serving.generation.codec import Codec
-from serving.http.admission import Gate
+from serving.http.admission import Budget, Gate
 from serving.http.key_ring import KeyRing
 from serving.http.listening import Listener
 from serving.http.metrics import Metrics
@@ -59,7 +59,8 @@ class Replica:
             metrics,
         )
         gate = Gate(config.running, config.queued)
-        self.service = Service(Router(registry, pool), gate, Canary(registry), metrics, config.deadline_s)
+        tokens = Budget("token", config.tokens_per_minute, config.tokens_per_minute)
+        self.service = Service(Router(registry, pool), gate, tokens, Canary(registry), metrics, config.deadline_s)
         keys = KeyRing(config.keys, config.key_file)
         self.app = create_app(
             self.service, keys, config.rate_per_minute, config.burst, behind_serve=config.listen is None

@@ -11,8 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StrictInt, StrictStr, Tag
 
+from serving import limits
+
 MAX_BODY_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 16
+MAX_JSON_VALUES = 20_000  # 256 KB of single digits would hold the interpreter for 20 ms
 MAX_PROMPT_CHARS = 65_536
 MAX_PROMPTS = 16
 MAX_NEW_TOKENS = 4096
@@ -172,10 +175,25 @@ class Version(Answer):
 
 
 class Limits(Answer):
-    """`GET /v1/limits`: every bound a request can run into. Sizes are in the unit the name says."""
+    """`GET /v1/limits`: every bound a request can run into. Sizes are in the unit the name says.
+
+    `tokens_per_minute` is what one key may ask for (max_tokens x samples x problems), `running` the places in the
+    engines and `reserve` those beyond them for keys below their fair share.
+    """
 
     body_bytes: int = MAX_BODY_BYTES
     json_depth: int = MAX_JSON_DEPTH
+    json_values: int = MAX_JSON_VALUES
+    url_bytes: int = limits.MAX_URL_BYTES
+    headers: int = limits.MAX_HEADERS
+    head_bytes: int = limits.MAX_HEAD_BYTES
+    head_timeout_s: float = limits.HEAD_TIMEOUT_S
+    body_timeout_s: float = limits.BODY_TIMEOUT_S
+    idle_timeout_s: float = limits.IDLE_TIMEOUT_S
+    unread_answer_s: float = limits.UNREAD_ANSWER_S
+    unread_answer_bytes: int = limits.MAX_UNREAD_BYTES
+    connections: int = limits.MAX_CONNECTIONS
+    connections_per_address: int = limits.MAX_CONNECTIONS_PER_ADDRESS
     prompt_chars: int = MAX_PROMPT_CHARS
     prompts: int = MAX_PROMPTS
     max_tokens: int = MAX_NEW_TOKENS
@@ -190,7 +208,9 @@ class Limits(Answer):
     deadline_s: float = DEADLINE_S
     rate_per_minute: int
     burst: int
+    tokens_per_minute: int = 0
     running: int
+    reserve: int = 0
     queued: int
 
 

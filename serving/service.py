@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from actors.engines.protocol import EngineDead, EngineTimeout, RequestRefused
 from actors.records import Sampling
 from serving.generation.completion import Piece, Written, pieces, whole
-from serving.http.admission import Gate
+from serving.http.admission import Budget, Caller, Gate, Ticket
 from serving.http.errors import ApiError, BadRequest, TooLarge, Unavailable
 from serving.http.metrics import Metrics
 from serving.http.sse import Work
@@ -29,6 +29,7 @@ from verifier.judgement import TraceJudgement
 from verifier.seeds import derive
 
 T = TypeVar("T")
+_PIECES_AHEAD = 1024  # of a stream of several samples, before its reader has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class Session:
     draw: Draw
     seed: int
     metrics: Metrics
+    ticket: Ticket
+    blind: bool  # nobody could choose or see which side of a canary this is before the answer was done
 
     def encode(self, text: str, param: str) -> tuple[int, ...]:
         """A prompt's ids; BadRequest when the text cannot be encoded."""
@@ -77,16 +80,17 @@ class Session:
         """One sample as it is drawn. `sample` are the indices that set it apart from others of the request."""
         loaded = self.route.loaded
         stream = pieces(loaded, prompt_ids, self._sampling(prompt_ids, sample), self.draw.stop, self.metrics)
-        with _engine_errors(loaded):
-            async with aclosing(stream) as inner:
+        async with self.ticket.place(), aclosing(stream) as inner:
+            with _engine_errors(loaded):
                 async for piece in inner:
                     yield piece
 
     async def write(self, prompt_ids: tuple[int, ...], *sample: int) -> Written:
         """One sample once it is done."""
         loaded = self.route.loaded
-        with _engine_errors(loaded):
-            return await whole(loaded, prompt_ids, self._sampling(prompt_ids, sample), self.draw.stop, self.metrics)
+        async with self.ticket.place():
+            with _engine_errors(loaded):
+                return await whole(loaded, prompt_ids, self._sampling(prompt_ids, sample), self.draw.stop, self.metrics)
 
     def _sampling(self, prompt_ids: tuple[int, ...], sample: tuple[int, ...]) -> Sampling:
         draw, codec = self.draw, self.route.loaded.codec
@@ -126,8 +130,11 @@ class Session:
 class Service:
     """The server without its HTTP face."""
 
-    def __init__(self, router: Router, gate: Gate, canary: Canary, metrics: Metrics, deadline_s: float) -> None:
+    def __init__(
+        self, router: Router, gate: Gate, tokens: Budget, canary: Canary, metrics: Metrics, deadline_s: float
+    ) -> None:
         self.router = router
+        self.tokens = tokens
         self.gate = gate
         self.canary = canary
         self.metrics = metrics
@@ -151,26 +158,33 @@ class Service:
                 return
 
     @asynccontextmanager
-    async def session(self, model: str, caller: str, draw: Draw, sequences: int = 1) -> AsyncIterator[Session]:
-        """Hold a place for `sequences` and the model, in this order (a load takes long; a refusal must not)."""
+    async def session(
+        self, model: str, caller: Caller, draw: Draw, *, sequences: int = 1, problems: int = 1, streamed: bool = False
+    ) -> AsyncIterator[Session]:
+        """Hold a first place and the model, in this order (a load takes long; a refusal must not).
+
+        The key pays at once for all tokens that `sequences` of each of `problems` may draw.
+        """
         if sequences * draw.max_tokens > MAX_TOTAL_TOKENS:
             raise BadRequest(
                 f"{sequences} samples of up to {draw.max_tokens} tokens exceed the {MAX_TOTAL_TOKENS} of one request",
                 param="max_tokens",
             )
         self.router.registry.find(model)
+        self.tokens.take(caller.key, sequences * problems * draw.max_tokens)
         seed = draw.seed if draw.seed is not None else secrets.randbelow(MAX_SEED)
         arrived = time.monotonic()
-        async with self.gate.enter(sequences):
+        async with self.gate.enter(caller, draw.max_tokens) as ticket:
             self.metrics.queue_wait.observe(time.monotonic() - arrived)
-            async with self.router.lease(model, caller) as route:
-                yield Session(route, draw, seed, self.metrics)
+            async with self.router.lease(model, _side_of(caller)) as route:
+                yield Session(route, draw, seed, self.metrics, ticket, blind=caller.user is None and not streamed)
 
     def judged(self, session: Session, verdict: TraceJudgement) -> None:
-        """Count a verdict, and tell the canary."""
+        """Count a verdict, and tell the canary those on answers that no caller could steer to one side."""
         kind = "verified" if verdict.verified else "answer_only" if verdict.right else "wrong"
         self.metrics.verdicts.labels(verdict=kind).inc()
-        self.canary.observe(session.route.resolved, verdict.process_accuracy)
+        if session.blind:
+            self.canary.observe(session.route.resolved, verdict.process_accuracy)
 
     async def drain(self, grace_s: float) -> None:
         """Refuse newcomers, let what runs finish for `grace_s`, then end the rest with an error."""
@@ -181,6 +195,11 @@ class Service:
     async def stop(self) -> None:
         """Stop the engines."""
         await self.router.stop()
+
+
+def _side_of(caller: Caller) -> str:
+    """What decides a canary's side: the user that a request names, or else chance, which no caller can foresee."""
+    return secrets.token_hex(8) if caller.user is None else f"{caller.key}\0{caller.user}"
 
 
 async def together(asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -203,7 +222,7 @@ async def merged(streams: Sequence[AsyncGenerator[Piece, None]]) -> AsyncGenerat
             async for piece in only:
                 yield 0, piece
         return
-    queue: asyncio.Queue[tuple[int, Piece] | BaseException | None] = asyncio.Queue()
+    queue: asyncio.Queue[tuple[int, Piece] | BaseException | None] = asyncio.Queue(_PIECES_AHEAD)
     tasks = [asyncio.create_task(_feed(i, stream, queue)) for i, stream in enumerate(streams)]
     open_streams = len(tasks)
     try:
@@ -227,11 +246,11 @@ async def _feed(
     try:
         async with aclosing(stream) as inner:
             async for piece in inner:
-                queue.put_nowait((index, piece))
+                await queue.put((index, piece))
     except ApiError as error:
-        queue.put_nowait(error)
+        await queue.put(error)
     else:
-        queue.put_nowait(None)
+        await queue.put(None)
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def plan(
     _require_free(host, port)
     device, dtype = ("cuda", "bfloat16") if gpus else ("cpu", "float32")
     direct = replicas == 1 and not (address or os.environ.get("RAY_ADDRESS"))
-    engine = EngineConfig.model_validate({"device": device, "dtype": dtype, "max_open_requests": max(64, running)})
+    engine = EngineConfig.model_validate({"device": device, "dtype": dtype, "max_open_requests": max(64, 2 * running)})
     config = ServingConfig(
         run_dirs=tuple(folder.resolve() for folder in run_dirs),
         keys=keys,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from serving.http.admission import Caller
 from serving.http.errors import BY_STATUS, ApiError, BadRequest
 from serving.http.sse import ClientGone
 from serving.schemas import ErrorAnswer
@@ -54,9 +56,9 @@ def json_answer(body: BaseModel) -> Response:
     return Response(body.model_dump_json(), media_type="application/json")
 
 
-def caller_of(request: Request, user: str | None) -> str:
-    """Whom a canary keeps on one side: the key, and the caller's own user tag if there is one."""
-    return f"{request.state.caller}\0{user or ''}"
+def caller_of(request: Request, user: str | None) -> Caller:
+    """Who asks: the key, and the user that the request names."""
+    return replace(request.state.caller, user=user)
 
 
 def install_error_shape(app: FastAPI) -> None:

@@ -1,6 +1,8 @@
-"""Who may enter, and when: a token bucket per key and one bounded queue in front of the engines.
+"""Who may enter, and when: budgets per key, and places in the engines shared fairly between keys.
 
-Pure asyncio and arithmetic; no HTTP. Refusals are immediate: nothing here waits except a place in the queue.
+Pure asyncio and arithmetic; no HTTP. Refusals are immediate: nothing here waits except for a place. A place is room for
+one sequence in the engines. The lines of the keys advance by start-time fair queueing (Goyal, Vin and Cheng 1996): each
+place costs its key the tokens it asks for, divided by the key's weight, and the key that has had least is next.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from serving.http.errors import TooManyRequests, Unavailable
@@ -19,45 +21,113 @@ from serving.http.errors import TooManyRequests, Unavailable
 _BUCKETS_KEPT: Final = 4096
 
 
-class RateLimit:
-    """`per_minute` requests on average and `burst` at once, for each key name."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a key's name, its weight among the keys, and the user that the request names, if any."""
 
-    def __init__(self, per_minute: int, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+    key: str
+    weight: int = 1
+    user: str | None = None
+
+
+class Budget:
+    """`per_minute` units on average and `burst` at once, for each key name. A unit is a request, or a token asked."""
+
+    def __init__(self, unit: str, per_minute: int, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._unit = unit
+        self.per_minute = per_minute
         self._rate = per_minute / 60.0
         self._burst = burst
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> (tokens, time of that count)
 
-    def take(self, name: str) -> None:
-        """Spend one request of `name`; TooManyRequests tells when the next one is due."""
-        now = self._clock()
-        tokens, since = self._buckets.pop(name, (float(self._burst), now))
-        tokens = min(self._burst, tokens + (now - since) * self._rate)
-        self._buckets[name] = (tokens - 1 if tokens >= 1 else tokens, now)
+    def take(self, name: str, units: int = 1) -> None:
+        """Spend `units` of `name`, at most a whole burst; TooManyRequests tells when so many are there again."""
+        now, cost = self._clock(), min(units, self._burst)
+        left, since = self._buckets.pop(name, (float(self._burst), now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        self._buckets[name] = (left - cost if left >= cost else left, now)
         if len(self._buckets) > _BUCKETS_KEPT:
             self._buckets.popitem(last=False)
-        if tokens < 1:
-            wait_s = max(1, math.ceil((1 - tokens) / self._rate))
-            raise TooManyRequests(f"rate limit of this key reached; try again in {wait_s} s", retry_after_s=wait_s)
+        if left < cost:
+            wait_s = max(1, math.ceil((cost - left) / self._rate))
+            raise TooManyRequests(
+                f"this key's {self._unit}s per minute are used up; try again in {wait_s} s", retry_after_s=wait_s
+            )
 
 
 @dataclass(slots=True)
 class _Waiting:
-    weight: int
+    """One who waits for a place. `request` is set while it is a whole request's first place."""
+
+    cost: float
     turn: asyncio.Future[None]
+    request: bool
+
+
+@dataclass(slots=True)
+class _Line:
+    """What one key holds and waits for. `finish` is the virtual time at which its last place is paid for."""
+
+    weight: int
+    finish: float = 0.0
+    used: int = 0
+    waiting: deque[_Waiting] = field(default_factory=deque)
+
+    @property
+    def active(self) -> bool:
+        """Whether the key holds a place or waits for one."""
+        return bool(self.used or self.waiting)
+
+    @property
+    def requests(self) -> int:
+        """Requests that wait for their first place."""
+        return sum(one.request for one in self.waiting)
+
+
+class Ticket:
+    """A request that is in. Its first place came with it; more are waited for one by one."""
+
+    def __init__(self, gate: Gate, caller: Caller, cost: int) -> None:
+        self._gate = gate
+        self._caller = caller
+        self._cost = cost
+        self._first = True
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one place, from the first one at hand, while a sequence is drawn."""
+        if self._first:
+            self._first = False
+        else:
+            await self._gate.take(self._caller, self._cost, request=False)
+        try:
+            yield
+        finally:
+            self._gate.free(self._caller)
+
+    def leave(self) -> None:
+        """Give back the first place if nothing was drawn with it."""
+        if self._first:
+            self._first = False
+            self._gate.free(self._caller)
 
 
 class Gate:
-    """At most `running` sequences in the engines and `queued` requests waiting, first come, first served.
+    """At most `running` sequences in the engines, and `queued` requests that wait for their first place.
 
-    A request weighs as many sequences as it asks for (at most all of them, so that the largest can pass).
+    No key can keep the others out. A key that holds less than its fair share may have places of a reserve, half as many
+    again, at once. When the queue is full, the newest request of the key with the longest line (by weight) gives way.
     """
 
     def __init__(self, running: int, queued: int) -> None:
         self.running = running
         self.queued = queued
+        self.reserve = running // 2
+        self._lines: dict[str, _Line] = {}
         self._used = 0
-        self._line: deque[_Waiting] = deque()
+        self._inside = 0
+        self._virtual = 0.0
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -65,61 +135,67 @@ class Gate:
     @property
     def depth(self) -> int:
         """Requests that wait."""
-        return len(self._line)
+        return sum(line.requests for line in self._lines.values())
 
     @property
     def used(self) -> int:
         """Sequences that run."""
         return self._used
 
-    def require_room(self) -> None:
-        """Unavailable when the queue is full or the server drains: `enter` would refuse now."""
+    @property
+    def closed(self) -> bool:
+        """Whether the gate refuses newcomers."""
+        return self._closed
+
+    def require_room(self, caller: Caller) -> None:
+        """Unavailable when the server drains, or the queue is full and no other key has a longer line."""
         if self._closed:
             raise Unavailable("the server is shutting down", code="draining", retry_after_s=5)
-        if self._used >= self.running and len(self._line) >= self.queued:
-            raise Unavailable(f"all {self.running} places are taken and {self.queued} requests wait", code="queue_full")
+        if self.depth >= self.queued and not self._may_take(caller) and self._longest(caller) == caller.key:
+            raise self._full()
 
     @asynccontextmanager
-    async def enter(self, sequences: int) -> AsyncIterator[None]:
-        """Hold room for `sequences`; Unavailable at once when the queue is full or the server drains."""
-        self.require_room()
-        weight = min(max(1, sequences), self.running)
-        if self._line or self._used + weight > self.running:
-            await self._wait(weight)
-        else:
-            self._used += weight
-            self._idle.clear()
+    async def enter(self, caller: Caller, cost: int) -> AsyncIterator[Ticket]:
+        """Wait for a first place; `cost` is the tokens that each place asks for. Unavailable as `require_room`."""
+        self.require_room(caller)
+        self._inside += 1
+        self._idle.clear()
         try:
-            yield
+            await self.take(caller, cost, request=True)
+            ticket = Ticket(self, caller, cost)
+            try:
+                yield ticket
+            finally:
+                ticket.leave()
         finally:
-            self._used -= weight
-            self._advance()
+            self._inside -= 1
+            if not self._inside:
+                self._idle.set()
 
-    async def _wait(self, weight: int) -> None:
-        if len(self._line) >= self.queued:
-            raise Unavailable(f"all {self.running} places are taken and {self.queued} requests wait", code="queue_full")
-        waiting = _Waiting(weight, asyncio.get_running_loop().create_future())
-        self._line.append(waiting)
+    async def take(self, caller: Caller, cost: int, *, request: bool) -> None:
+        """Take a place when it is this key's turn."""
+        line = self._lines.setdefault(caller.key, _Line(caller.weight))
+        if not line.waiting and self._may_take(caller):
+            self._grant(line, cost)
+            return
+        if request and self.depth >= self.queued:
+            self._push_out(self._longest(caller))
+        waiting = _Waiting(cost, asyncio.get_running_loop().create_future(), request)
+        line.waiting.append(waiting)
         try:
             await waiting.turn
         except asyncio.CancelledError:
-            if waiting in self._line:
-                self._line.remove(waiting)
-            elif not waiting.turn.cancelled():  # its turn came in the same moment: hand the room on
-                self._used -= weight
-            self._advance()
+            if waiting in line.waiting:
+                line.waiting.remove(waiting)
+            elif not waiting.turn.cancelled() and waiting.turn.exception() is None:  # its turn came in this moment
+                self.free(caller)
             raise
 
-    def _advance(self) -> None:
-        while self._line and self._used + self._line[0].weight <= self.running:
-            waiting = self._line.popleft()
-            if not waiting.turn.done():
-                self._used += waiting.weight
-                waiting.turn.set_result(None)
-        if self._used == 0 and not self._line:
-            self._idle.set()
-        else:
-            self._idle.clear()
+    def free(self, caller: Caller) -> None:
+        """Give one place back; the next in line has it at once."""
+        self._used -= 1
+        self._lines[caller.key].used -= 1
+        self._advance()
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse newcomers and wait until all that are in have left; False when some are still there."""
@@ -130,7 +206,50 @@ class Gate:
             return False
         return True
 
-    @property
-    def closed(self) -> bool:
-        """Whether the gate refuses newcomers."""
-        return self._closed
+    def _may_take(self, caller: Caller) -> bool:
+        """Whether there is a place: one of all, or one of the reserve for a key below its fair share."""
+        if self._used < self.running:
+            return True
+        line = self._lines.get(caller.key, _Line(caller.weight))
+        others = sum(other.weight for key, other in self._lines.items() if key != caller.key and other.active)
+        share = self.running * line.weight // (others + line.weight)
+        return self._used < self.running + self.reserve and line.used < max(1, share // 2) and others > 0
+
+    def _grant(self, line: _Line, cost: float) -> None:
+        self._virtual = max(self._virtual, line.finish)
+        line.finish = self._virtual + cost / line.weight
+        line.used += 1
+        self._used += 1
+
+    def _advance(self) -> None:
+        """Hand free places to the lines, the one that has had least first."""
+        while True:
+            ready = [
+                key for key, line in self._lines.items() if line.waiting and self._may_take(Caller(key, line.weight))
+            ]
+            if not ready:
+                return
+            line = self._lines[min(ready, key=lambda key: max(self._lines[key].finish, self._virtual))]
+            waiting = line.waiting.popleft()
+            if not waiting.turn.done():
+                self._grant(line, waiting.cost)
+                waiting.turn.set_result(None)
+
+    def _longest(self, caller: Caller) -> str:
+        """The key with the longest line for its weight, were `caller` to join; the caller's own if it is one."""
+        lengths = {key: line.requests / line.weight for key, line in self._lines.items()}
+        lengths[caller.key] = lengths.get(caller.key, 0.0) + 1 / caller.weight
+        return max(lengths, key=lambda key: (lengths[key], key == caller.key))
+
+    def _push_out(self, key: str) -> None:
+        """Refuse the newest request that waits in a line."""
+        line = self._lines[key]
+        newest = next((one for one in reversed(line.waiting) if one.request), None)
+        if newest is None:
+            raise self._full()
+        line.waiting.remove(newest)
+        if not newest.turn.done():
+            newest.turn.set_exception(self._full())
+
+    def _full(self) -> Unavailable:
+        return Unavailable(f"all {self.running} places are taken and {self.queued} requests wait", code="queue_full")

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
-from serving.http.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
+from serving.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
 
 
 class Closable(Protocol):

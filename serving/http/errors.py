@@ -7,6 +7,7 @@ ApiError                 carries status, type, code, param and Retry-After
   NotFound        404    no such model or route
   HeadTimeout     408    the headers did not arrive in time
   BodyTimeout     408    the body did not arrive in time
+  ReadTimeout     408    the client left its stream unread
   Busy            409    the checkpoint cannot be loaded, unloaded or replaced now
   TooLarge        413    body or prompt
   UrlTooLong      414    the request's address
@@ -91,6 +92,12 @@ class BodyTimeout(ApiError):
     """The body did not arrive in time (a slow or stalled sender)."""
 
     status, type, code = 408, "invalid_request_error", "body_timeout"
+
+
+class ReadTimeout(ApiError):
+    """The client does not read its answer."""
+
+    status, type, code = 408, "invalid_request_error", "read_timeout"
 
 
 class Busy(ApiError):

@@ -14,12 +14,13 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from serving.http.admission import Gate, RateLimit
-from serving.http.errors import ApiError, BadRequest, BodyTimeout, Forbidden, TooLarge, Unauthorized, WrongType
+from serving.http.admission import Budget, Caller, Gate
+from serving.http.bodies import read_json
+from serving.http.errors import ApiError, BodyTimeout, Forbidden, Unauthorized
 from serving.http.key_ring import KeyRing
 from serving.http.keys import RANK, Scope
 from serving.http.metrics import Metrics
-from serving.schemas import MAX_BODY_BYTES, MAX_JSON_DEPTH
+from serving.limits import BODY_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope_, Receive, Send], Awaitable[None]]
 
-BODY_TIMEOUT_S: Final = 10.0
 _OPEN_PATHS: Final = frozenset({"/", "/healthz", "/favicon.ico"})
 _GENERATING: Final = frozenset(
     {"/v1/completions", "/v1/chat/completions"}
@@ -37,9 +37,6 @@ _GENERATING: Final = frozenset(
 )
 _OPEN_PREFIX: Final = "/static/"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# A string that never closes reaches to the end of the body: were it no match, each quote inside it would start a new
-# search to the end, and the scan would be quadratic.
-_JSON_MARKS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -63,11 +60,9 @@ def scope_of(path: str) -> Scope | None:
 
 
 class Guard:
-    """Wraps the application. `caller` (the key's name) and `request_id` are in `scope["state"]` for the routes."""
+    """Wraps the application. `caller` (an admission.Caller) and `request_id` are in `scope["state"]` for the routes."""
 
-    def __init__(
-        self, app: App, keys: KeyRing, rate: RateLimit, metrics: Metrics, gate: Gate, behind_serve: bool
-    ) -> None:
+    def __init__(self, app: App, keys: KeyRing, rate: Budget, metrics: Metrics, gate: Gate, behind_serve: bool) -> None:
         self._gate = gate
         self.body_timeout_s = BODY_TIMEOUT_S
         self._behind_serve = behind_serve  # Serve's own front adds the request id to every answer
@@ -104,13 +99,12 @@ class Guard:
         record = self._keys.find(_bearer(headers))
         if record is None:
             raise Unauthorized("send a valid key as 'Authorization: Bearer KEY'")
-        scope["state"]["caller"] = record.name
+        caller = scope["state"]["caller"] = Caller(record.name, record.weight)
         if RANK[record.scope] < RANK[needed]:
             raise Forbidden(f"this route needs a key of scope {needed}; this one has {record.scope}")
-        if scope["method"] == "POST":
-            self._rate.take(record.name)
+        self._rate.take(caller.key)
         if scope["path"] in _GENERATING:
-            self._gate.require_room()  # before the body is read: a refusal must cost as little as it can
+            self._gate.require_room(caller)  # before the body is read: a refusal must cost as little as it can
 
     def _note(self, scope: Scope_, answer: _Answer) -> None:
         seconds = time.monotonic() - answer.started
@@ -120,6 +114,7 @@ class Guard:
         self._metrics.latency.labels(route=route).observe(seconds)
         if status in ("429", "503"):
             self._metrics.refusal.observe(seconds)
+        caller = scope["state"].get("caller")
         logger.info(
             "request",
             extra={
@@ -128,7 +123,7 @@ class Guard:
                 "route": route,
                 "status": int(status),
                 "ms": round(seconds * 1000, 1),
-                "key": scope["state"].get("caller"),
+                "key": caller.key if caller else None,
             },
         )
 
@@ -172,47 +167,10 @@ def _bearer(headers: dict[bytes, bytes]) -> str:
 
 
 async def _read_body(scope: Scope_, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The whole body within its limits, checked to be JSON of bounded depth. An open path takes none and reads none."""
+    """The body of a POST that a route takes; any other is left unread."""
     if scope["method"] != "POST" or scope_of(scope["path"]) is None:
         return b""
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length[:12]) > MAX_BODY_BYTES:
-        raise TooLarge(f"the body may have {MAX_BODY_BYTES} bytes at most")
-    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind != b"application/json":
-        raise WrongType("send the body as 'Content-Type: application/json'")
-    body = await _drain(receive)
-    _check_json(body)
-    return body
-
-
-async def _drain(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise BadRequest("the connection closed before the body was complete", code="incomplete_body")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MAX_BODY_BYTES:
-            raise TooLarge(f"the body may have {MAX_BODY_BYTES} bytes at most")
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-def _check_json(body: bytes) -> None:
-    """Refuse before parsing what would make a parser recurse or choke; linear in the body."""
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadRequest(f"the body is not UTF-8 (byte {error.start})", code="invalid_json") from None
-    depth = 0
-    for mark in _JSON_MARKS.finditer(body):
-        first = mark[0][:1]
-        depth += 1 if first in b"[{" else -1 if first in b"]}" else 0
-        if depth > MAX_JSON_DEPTH:
-            raise BadRequest(f"the body nests deeper than {MAX_JSON_DEPTH} levels", code="too_deep")
+    return await read_json(headers, receive)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

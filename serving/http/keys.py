@@ -41,6 +41,7 @@ class KeyRecord(BaseModel):
     salt: str = Field(pattern=r"^[0-9a-f]{32}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     expires: int | None = Field(default=None, ge=0)
+    weight: int = Field(default=1, ge=1, le=100)  # of the key's share of the places, against the other keys'
 
     def expired(self, now: float) -> bool:
         """Whether the key has ended at `now`, in seconds since 1970."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.http import limits
+from serving import limits
 from serving.http.connections import Connections
 from serving.http.errors import ApiError, BadRequest, HeadTimeout, HeadTooLarge, Unavailable, UrlTooLong
 

@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serving.http.errors import ApiError, DeadlineExceeded
+from serving import limits
+from serving.http.errors import ApiError, DeadlineExceeded, ReadTimeout
 from serving.http.metrics import Metrics
 from verifier.errors import Signal
 
@@ -27,7 +28,6 @@ T = TypeVar("T")
 DONE: Final = b"data: [DONE]\n\n"
 _BEAT: Final = b": beat\n\n"
 _HEARTBEAT_S: Final = 10.0
-_BUFFERED_EVENTS: Final = 256
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -111,7 +111,7 @@ class _EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Drive the stream to its end, its failure, its deadline or the client's leaving."""
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(_BUFFERED_EVENTS)
+        queue = _Unread()
         pump = asyncio.create_task(_pump(self._source, queue))
         watcher = asyncio.create_task(_disconnected(receive))
         errors = self._work._open[pump] = []
@@ -126,6 +126,7 @@ class _EventStream(Response):
                         begun = True
                         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                    queue.taken(len(chunk) if chunk is not _BEAT else 0)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except ClientGone:
             self._work.metrics.aborted.labels(cause="disconnect").inc()
@@ -150,12 +151,41 @@ class _EventStream(Response):
                 await send({"type": "http.response.body", "body": self._error_event(error.answer())})
 
 
-async def _pump(source: AsyncGenerator[bytes, None], queue: asyncio.Queue[bytes | None]) -> None:
+class _Unread(asyncio.Queue[bytes | None]):
+    """Events that the client has not taken yet: a bounded number of bytes, and a bounded wait for room.
+
+    A generation goes on while there is room, so its place in the engines is free when it ends, read or not.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = 0
+        self._room = asyncio.Event()
+
+    async def add(self, event: bytes) -> None:
+        """Append an event. ReadTimeout when there is no room for long."""
+        try:
+            async with asyncio.timeout(limits.UNREAD_ANSWER_S):
+                while self._bytes > limits.MAX_UNREAD_BYTES:
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            raise ReadTimeout(f"the client read nothing for {limits.UNREAD_ANSWER_S:.0f} s") from None
+        self._bytes += len(event)
+        self.put_nowait(event)
+
+    def taken(self, size: int) -> None:
+        """The client has taken so many bytes."""
+        self._bytes -= size
+        self._room.set()
+
+
+async def _pump(source: AsyncGenerator[bytes, None], queue: _Unread) -> None:
     """The only task that touches the source, so that what the source holds is let go where it was taken."""
     async with aclosing(source) as events:
         async for event in events:
-            await queue.put(event)
-    await queue.put(None)
+            await queue.add(event)
+    queue.put_nowait(None)
 
 
 async def _next(

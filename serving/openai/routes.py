@@ -104,7 +104,13 @@ class _Completion:
 
     def _session(self):
         caller = caller_of(self._request, self._body.user)
-        return self._service.session(self._body.model, caller, self._draw, len(self._prompts) * self._body.n)
+        return self._service.session(
+            self._body.model,
+            caller,
+            self._draw,
+            sequences=len(self._prompts) * self._body.n,
+            streamed=self._body.stream,
+        )
 
     def _streams(self, session: Session, prompts: list[tuple[int, ...]]) -> list[AsyncGenerator[Piece, None]]:
         return [session.pieces(ids, place, n) for place, ids in enumerate(prompts) for n in range(self._body.n)]
@@ -180,7 +186,9 @@ class _Chat:
 
     def _session(self):
         caller = caller_of(self._request, self._body.user)
-        return self._service.session(self._body.model, caller, self._draw, self._body.n)
+        return self._service.session(
+            self._body.model, caller, self._draw, sequences=self._body.n, streamed=self._body.stream
+        )
 
     def _streams(self, session: Session, prompt_ids: tuple[int, ...]) -> list[AsyncGenerator[Piece, None]]:
         return [session.pieces(prompt_ids, 0, n) for n in range(self._body.n)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, cast
 
-from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag, model_validator
+from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag, field_validator, model_validator
 
 from serving.schemas import (
     DEFAULT_MAX_TOKENS,
@@ -55,7 +55,7 @@ class StreamOptions(Request):
 
 
 class CompletionRequest(Request):
-    """`POST /v1/completions`. `user` changes nothing in the answer; it keeps one caller on one side of a canary."""
+    """`POST /v1/completions`. `user` changes nothing in the answer; it keeps one user on one side of a canary."""
 
     model: ModelId
     prompt: Prompt
@@ -78,6 +78,13 @@ class ChatMessage(Request):
 
     role: Literal["user", "assistant"]
     content: PromptText
+
+    @field_validator("role", mode="before")
+    @classmethod
+    def _no_instructions(cls, role: object) -> object:
+        if role in ("system", "developer"):
+            raise ValueError("these policies know no instructions: put the problem into one user message, and no other")
+        return role
 
 
 class ChatRequest(Request):

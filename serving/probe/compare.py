@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.generation.answers import caller_of, documented, json_answer
+from serving.http.admission import Caller
 from serving.probe.problems import Posed, posed
 from serving.probe.schemas import (
     CompareAnswer,
@@ -51,7 +52,7 @@ async def _compare(service: Service, request: Request, body: CompareRequest) -> 
     )
 
 
-async def _ask(service: Service, model: str, caller: str, draw: Draw, problem: Posed) -> SolveAnswer:
+async def _ask(service: Service, model: str, caller: Caller, draw: Draw, problem: Posed) -> SolveAnswer:
     arrived = time.monotonic()
     async with service.session(model, caller, draw) as session:
         prompt_ids = session.encode(problem.prompt, "problem")

@@ -154,7 +154,15 @@ async def _measure(service: Service, request: Request, body: PassAtKRequest) -> 
     seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, seed)
     tally, wanted, early = Tally.of(len(problems)), len(problems) * body.samples, False
-    async with service.session(body.model, caller_of(request, None), draw, body.samples) as session:
+    asked = service.session(
+        body.model,
+        caller_of(request, None),
+        draw,
+        sequences=body.samples,
+        problems=len(problems),
+        streamed=body.stream,
+    )
+    async with asked as session:
         policy = session.policy(service.engine)
         yield PassStart(
             request_id=request.state.request_id, policy=policy, problems=len(problems), samples=body.samples

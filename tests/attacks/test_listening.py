@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from serving.http import limits
+from serving import limits
 from serving.http.connections import Connections, client_of
 from tests.attacks.conftest import Port, Wire
 from tests.http.test_models import until

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -11,7 +10,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from serving.app import build_routes
-from serving.http.guard import _JSON_MARKS
 from serving.http.keys import KeyRecord, identify, new_key
 from serving.schemas import Limits
 from tests.http.conftest import Server
@@ -144,23 +142,13 @@ async def test_hostile_bodies_get_our_error_quickly(server: Server, body: bytes,
     assert again.status_code == 200
 
 
-UNCLOSED = [b'"' + b'\\"' * 131_071, b'{"a": "' + b'\\\\"' * 80_000, b'["' * 100_000, b'"' + b"\\" * 262_001]
-
-
-@pytest.mark.parametrize("body", UNCLOSED)
-def test_the_scan_of_a_body_matches_each_byte_once(body: bytes):
-    matches = list(_JSON_MARKS.finditer(body))
-    assert all(a.end() == b.start() or b"[" not in body[a.end() : b.start()] for a, b in itertools.pairwise(matches))
-    assert b'"' not in _JSON_MARKS.sub(b"", body), "a quote that no match takes is where a scan to the end starts again"
-
-
 @pytest.mark.parametrize("path", ["/healthz", "/", "/favicon.ico", "/static/app.js"])
 async def test_open_paths_leave_a_body_unread(server: Server, path: str):
     read = []
 
     async def body() -> AsyncIterator[bytes]:
         read.append(path)
-        yield UNCLOSED[0]
+        yield b"{}"
 
     async with server.as_key(None) as anyone:
         answer = await anyone.post(path, content=body(), headers={"content-type": "application/json"})

@@ -238,30 +238,46 @@ async def test_a_worse_canary_is_rolled_back_by_its_verdicts(server: Server):
     setting = {"alias": "latest", "model": "demo@1", "share": 0.5}
     assert (await server.client.post("/v1/admin/canary", json=setting)).json()["state"] == "running"
     await server.client.post("/v1/admin/load", json={"model": "demo@1"})
-    sides: dict[str, set[str]] = {}
+    sides: set[str] = set()
     state: dict[str, Any] = {}
-    for number in range(400):
-        body = {"model": "latest", "problem": CELL, "stream": False, "user": f"user-{number % 40}"}
-        answer = (await server.client.post("/v1/probe/solve", json=body)).json()
-        sides.setdefault(body["user"], set()).add(answer["policy"]["model"])
+    for _ in range(400):
+        body = {"model": "latest", "problem": CELL, "stream": False}
+        sides.add((await server.client.post("/v1/probe/solve", json=body)).json()["policy"]["model"])
         state = (await server.client.get("/v1/admin/canary")).json()
         if state["state"] == "rolled back":
             break
     assert state["state"] == "rolled back"
     assert any("rolled back: process accuracy 0.000" in line for line in state["log"])
-    assert all(len(models) == 1 for models in list(sides.values())[:-1]), "a caller stays on one side"
-    assert {model for models in sides.values() for model in models} == {"demo@1", "demo@3"}
+    assert sides == {"demo@1", "demo@3"}
     assert state["canary"]["judged"] < 150
     assert await answered_by(server) == "demo@3"
+
+
+async def test_no_caller_can_steer_verdicts_to_one_side_of_a_canary(server: Server):
+    """A named user stays on one side and a stream shows the side while it runs: neither is counted."""
+    server.script.write = lambda model, seed: GOLD
+    await server.client.post("/v1/admin/canary", json={"alias": "latest", "model": "demo@1", "share": 0.5})
+    await server.client.post("/v1/admin/load", json={"model": "demo@1"})
+    sides: dict[str, set[str]] = {}
+    for number in range(24):
+        body = {"model": "latest", "problem": CELL, "stream": False, "user": f"user-{number % 8}"}
+        answer = (await server.client.post("/v1/probe/solve", json=body)).json()
+        sides.setdefault(body["user"], set()).add(answer["policy"]["model"])
+        await server.client.post("/v1/probe/solve", json={"model": "latest", "problem": CELL})
+    assert {len(models) for models in sides.values()} == {1}
+    state = (await server.client.get("/v1/admin/canary")).json()
+    assert (state["stable"], state["canary"]) == (None, None)
+    await server.client.post("/v1/probe/solve", json={"model": "latest", "problem": CELL, "stream": False})
+    state = (await server.client.get("/v1/admin/canary")).json()
+    assert (state["stable"] is None) != (state["canary"] is None)
 
 
 async def test_an_equal_canary_stays_and_an_admin_can_end_it(server: Server):
     server.script.write = lambda model, seed: GOLD
     await server.client.post("/v1/admin/canary", json={"alias": "latest", "model": "demo@1", "share": 0.5})
     await server.client.post("/v1/admin/load", json={"model": "demo@1"})
-    for number in range(60):
-        body = {"model": "latest", "problem": CELL, "stream": False, "user": str(number)}
-        await server.client.post("/v1/probe/solve", json=body)
+    for _ in range(60):
+        await server.client.post("/v1/probe/solve", json={"model": "latest", "problem": CELL, "stream": False})
     state = (await server.client.get("/v1/admin/canary")).json()
     assert state["state"] == "running"
     assert state["canary"]["process_accuracy"] == 1.0

@@ -126,3 +126,12 @@ async def test_a_prompt_that_does_not_fit_is_too_large(server: Server):
     answer = await server.client.post("/v1/completions", json={"model": "latest", "prompt": [7] * 1024})
     assert answer.status_code == 413
     assert answer.json()["error"]["code"] == "context_length_exceeded"
+
+
+async def test_a_system_message_is_refused_with_a_reason(server: Server):
+    asked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a"}]
+    answer = await server.client.post("/v1/chat/completions", json={"model": "latest", "messages": asked})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["param"] == "messages.0.role"
+    assert "know no instructions" in error["message"]
