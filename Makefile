@@ -1,5 +1,5 @@
 # One obvious way to run things. CI runs the very same targets. Everything lands in this folder: .venv, .cache, runs.
-.PHONY: help setup setup-dev demo test check docs format serve clean
+.PHONY: help setup setup-dev demo test check docs format serve attack clean
 
 PYTHON ?= python3.11
 RUN ?= runs/demo
@@ -26,6 +26,7 @@ help:
 	@echo "make check   lint, format, types, import order, dead code"
 	@echo "make docs    build the documentation as a site into site/"
 	@echo "make serve   serve the checkpoints of the demo"
+	@echo "make attack  serve the demo, attack it, and print what a polite client waits"
 	@echo "make clean   remove the environment, caches and runs"
 
 $(VENV)/made:
@@ -77,6 +78,9 @@ format: setup-dev
 
 serve: setup
 	$(BIN)/interplay serve --run-dir $(RUN)
+
+attack: setup
+	$(BIN)/python -m benchmarks.attack --run-dir $(RUN)
 
 clean:
 	rm -rf $(VENV) site .cache runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
