@@ -10,13 +10,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from actors.files import replace_text
 from actors.policy.checkpoint import CheckpointStore
 from cluster.recipe.config import Recipe, dump, load
+from cluster.recipe.identity import refused
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
 from verifier.errors import UserError
+
+MAX_NAMED: Final = 8
+"""Changed keys that a message names."""
 
 
 class RunFolderError(UserError):
@@ -34,7 +39,8 @@ class RunFolder:
     def open(self, recipe: Recipe, resume: bool) -> None:
         """Make the folder, or take up the one that is there; a run that never got to work leaves no trace.
 
-        Raises RunFolderError when it holds a run and `resume` is not said, or a run of another recipe.
+        Raises RunFolderError when it holds a run and `resume` is not said, or a run of another recipe
+        (`cluster.recipe.identity` says what may change).
         """
         recipe_file = self.path / "recipe.yaml"
         if not (recipe_file.exists() and self._worked()):
@@ -44,12 +50,20 @@ class RunFolder:
             raise RunFolderError(
                 f"{self.path} holds a run already.", "Add --resume to go on, or name another --run-dir."
             )
-        elif (changed := _changed(load(str(recipe_file)), recipe)) != "":
-            raise RunFolderError(
-                f"{self.path} was started with another recipe: {changed}.",
-                "Name another --run-dir, or undo the change.",
-            )
+        else:
+            self._change(recipe)
         self.store.sweep()
+
+    def _change(self, recipe: Recipe) -> None:
+        """Go on with another recipe that gives the same run. Raises RunFolderError."""
+        lines = refused(self.recipe(), recipe, {record.name for record in self.stages()})
+        if lines:
+            more = f"; and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
+            raise RunFolderError(
+                f"{self.path} was started with another recipe: {'; '.join(lines[:MAX_NAMED])}{more}.",
+                "Name another --run-dir, or undo the change (docs/operations.md says what may change).",
+            )
+        replace_text(self.path / "recipe.yaml", dump(recipe))
 
     def _worked(self) -> bool:
         return any((self.path / name).exists() for name in ("stages.json", "metrics.jsonl", "checkpoints"))
@@ -82,9 +96,3 @@ class RunFolder:
         """What an eval stage measured, if it is done."""
         path = self.path / "evals" / f"{stage}.json"
         return Evaluation.from_record(json.loads(path.read_text())) if path.exists() else None
-
-
-def _changed(old: Recipe, new: Recipe) -> str:
-    """The top-level keys in which two recipes differ, in words."""
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
-    return ", ".join(k for k in after if before.get(k) != after[k])

@@ -27,7 +27,25 @@ def test_a_run_that_worked_is_resumed_with_its_own_recipe_or_not_at_all(tmp_path
     folder.finish(StageRecord("tokenizer", "tokenizer", 0.1))
     with pytest.raises(RunFolderError, match="holds a run already"):
         folder.open(RECIPE, resume=False)
-    with pytest.raises(RunFolderError, match="another recipe: seed"):
+    with pytest.raises(RunFolderError, match="another recipe: seed: 0 -> 1"):
         folder.open(OTHER, resume=True)
     folder.open(RECIPE, resume=True)
+    assert folder.recipe() == RECIPE
+
+
+def test_a_run_goes_on_with_more_steps_and_its_folder_says_so(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.open(RECIPE, resume=False)
+    folder.finish(StageRecord("tokenizer", "tokenizer", 0.1))
+    longer = load("smoke", ["stages.rl.rl.steps=99"])
+    folder.open(longer, resume=True)
+    assert folder.recipe() == longer
+
+
+def test_a_stage_that_is_done_is_not_lengthened(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.open(RECIPE, resume=False)
+    folder.finish(StageRecord("rl", "rl", 0.1))
+    with pytest.raises(RunFolderError, match=r"steps: \d+ -> 99 \(the stage is done\)"):
+        folder.open(load("smoke", ["stages.rl.rl.steps=99"]), resume=True)
     assert folder.recipe() == RECIPE

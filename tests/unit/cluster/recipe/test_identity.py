@@ -1,0 +1,64 @@
+"""What a resumed run may change of its recipe, and how what it may not is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.recipe.config import load
+from cluster.recipe.identity import refused
+
+RECIPE = load("smoke")
+STEPS = next(s.rl.steps for s in RECIPE.stages if s.kind == "rl")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"stages.rl.rl.steps={STEPS + 5}",
+        "stages.rl.rl.checkpoint_every=7",
+        "stages.rl.rl.keep_last=2",
+        "stages.pretrain.train.report_every=3",
+        "fleet.rollout_workers=3",
+        "learner.threads=3",
+        "trackers=[tensorboard]",
+        "description=Longer",
+    ],
+)
+def test_what_bears_no_identity_may_change(override: str) -> None:
+    assert refused(RECIPE, load("smoke", [override]), done=()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("seed=1", "seed: 0 -> 1"),
+        ("stages.rl.rl.learning.loss=cispo", "stages.rl.rl.learning.loss: dapo -> cispo"),
+        (f"stages.rl.rl.steps={STEPS - 1}", f"stages.rl.rl.steps: {STEPS} -> {STEPS - 1} (steps can only be added)"),
+        ("stages.rl.rl.learning.optimizer.betas=[0.8, 0.9]", "betas: [0.9, 0.95] -> [0.8, 0.9]"),
+        ("engine.prefix_caching=false", "engine.prefix_caching: true -> false"),
+    ],
+)
+def test_anything_else_is_refused_with_its_key_as_one_types_it_and_both_values(override: str, line: str) -> None:
+    (said,) = refused(RECIPE, load("smoke", [override]), done=())
+    assert said.endswith(line)
+    assert override.startswith(said.partition(":")[0] + "=")
+
+
+def test_a_stage_whose_learning_rate_follows_a_course_over_its_steps_cannot_be_lengthened() -> None:
+    cosine = "stages.rl.rl.learning.optimizer.schedule=cosine"
+    (said,) = refused(load("smoke", [cosine]), load("smoke", [cosine, f"stages.rl.rl.steps={STEPS + 1}"]), done=())
+    assert said == f"stages.rl.rl.steps: {STEPS} -> {STEPS + 1} (the cosine schedule is laid out over the steps)"
+
+
+def test_nothing_of_a_stage_that_is_done_can_change() -> None:
+    changed = load("smoke", [f"stages.rl.rl.steps={STEPS + 5}", "stages.rl.rl.keep_last=2"])
+    assert refused(RECIPE, changed, done=("rl",)) == [
+        f"stages.rl.rl.steps: {STEPS} -> {STEPS + 5} (the stage is done)",
+        "stages.rl.rl.keep_last: 20 -> 2 (the stage is done)",
+    ]
+
+
+def test_stages_that_come_or_go_are_named() -> None:
+    fewer = RECIPE.model_copy(update={"stages": RECIPE.stages[:-1]})
+    names = [stage.name for stage in RECIPE.stages]
+    assert refused(RECIPE, fewer, done=()) == [f"stages: {', '.join(names)} -> {', '.join(names[:-1])}"]
