@@ -229,7 +229,6 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     from cluster.ray.resources import Resources
     from cluster.ray.runtime import running
     from cluster.recipe.config import load
-    from trainers.config import LearnerConfig, LossConfig
     from trainers.learner_group.handle import LearnerGroup, Placement
     from trainers.learner_group.rank import LearnerPlan
 
@@ -241,7 +240,7 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), Resources(2.0)):
         cache = cache_folder(os.environ)
         fleet = ray_fleet(path, demo.engine, demo.fleet, actor_env(cache, demo.engine.threads))
-        plan = LearnerPlan(LearnerConfig(learning.optimizer, LossConfig("dapo", 0.2, 0.2), 1000), path, path)
+        plan = LearnerPlan(learning.learner_config(1000), path, path)
         env = {**actor_env(cache, demo.learner.threads), "DS_ACCELERATOR": "cpu"}
         learner = LearnerGroup(plan, Placement(1, demo.learner.cpus, 0, env, Path(scratch)))
         fleet.start()

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from trainers.algorithms.advantages import Scale
+from trainers.algorithms.algorithm import Average
+from trainers.algorithms.registry import ALGORITHMS
 from trainers.tasks import TaskConfig
 from verifier.rewards.registry import Reward, Rewards
 
-Loss = Literal["dapo", "grpo", "dr_grpo", "cispo", "reinforce"]
-Objective = Loss | Literal["cross_entropy"]
+AlgorithmName = Literal[
+    "grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce", "reinforce_plus_plus", "maxrl", "pass_at_k"
+]
 
 
 class _Model(BaseModel):
@@ -37,6 +41,12 @@ class OptimizerConfig(_Model):
         default="float32", description="bfloat16 keeps float32 master weights"
     )
 
+    @model_validator(mode="after")
+    def _masters(self) -> OptimizerConfig:
+        if self.precision == "bfloat16" and self.zero_stage == 0:
+            raise ValueError("zero_stage: bfloat16 needs stage 1 or more, which keep the float32 master weights")
+        return self
+
     def rate_at(self, step: int, total_steps: int) -> float:
         """The learning rate of step `step` (from 0) of `total_steps`."""
         if step < self.warmup_steps:
@@ -48,25 +58,135 @@ class OptimizerConfig(_Model):
         return self.final_learning_rate + swing * (1 + math.cos(math.pi * share))
 
 
-@dataclass(frozen=True, slots=True)
-class LossConfig:
-    """Which objective, its clip range, and the pull to the reference."""
+class CorrectionConfig(_Model):
+    """What is done about tokens that another policy drew: an older version, or the same one in another dtype.
 
-    objective: Objective
-    clip_low: float = 0.2
-    clip_high: float = 0.28
-    kl: float = 0.0
+    Decoupled, the ratio that is clipped starts from the learner's own policy before the step, and what lies between
+    that and the engine's is an importance weight of its own. Bypass, the ratio starts from the engine's
+    log-probabilities.
+    """
+
+    old_policy: Literal["decoupled", "bypass"] = Field(
+        default="decoupled", description="whose log-probabilities the ratio starts from: learner's, or the engine's"
+    )
+    weights: Literal["none", "token", "sequence"] = Field(
+        default="token", description="importance weights of tokens, or one for a completion"
+    )
+    weight_low: float = Field(default=0.0, ge=0, description="least importance weight")
+    weight_high: float = Field(default=2.0, ge=1, description="largest importance weight")
+    mask: Literal["none", "token", "sequence", "geometric"] = Field(
+        default="none", description="leave out what is too far off: tokens, or completions by product or by mean ratio"
+    )
+    mask_low: float | None = Field(default=None, gt=0, lt=1, description="least ratio kept; geometric: 0.99 is usual")
+    mask_high: float | None = Field(default=None, gt=1, description="largest ratio kept; geometric: 1.01 is usual")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> CorrectionConfig:
+        if self.weight_low > 1:
+            raise ValueError("weight_low: must be at most 1, the weight of a token that the learner itself drew")
+        bounds = (self.mask_low, self.mask_high)
+        if self.mask == "none" and bounds != (None, None):
+            raise ValueError("mask_low and mask_high: need a mask: token, sequence or geometric")
+        if self.mask != "none" and bounds == (None, None):
+            raise ValueError(f"mask: {self.mask} needs mask_low, mask_high or both")
+        if self.old_policy == "bypass" and self.weights != "none":
+            raise ValueError("weights: must be none with old_policy bypass, whose ratio holds the difference already")
+        return self
+
+
+class LearningConfig(_Model):
+    """How one RL step learns from its groups: an algorithm, its knobs, and what all algorithms share.
+
+    A knob without a value takes the algorithm's own default (docs/algorithms.md); one that the algorithm does not have
+    is refused.
+    """
+
+    algorithm: AlgorithmName = Field(default="dapo", description="docs/algorithms.md says when to use which")
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-4, betas=(0.9, 0.999))
+    clip_low: float | None = Field(
+        default=None, gt=0, lt=1, description="ratio below 1 - clip_low has no gradient (advantage < 0)"
+    )
+    clip_high: float | None = Field(
+        default=None, gt=0, description="ratio above 1 + clip_high has no gradient (advantage > 0); cispo: is capped"
+    )
+    dual_clip: float | None = Field(
+        default=None, gt=1, description="bound on the ratio of a token with advantage < 0; 3 is usual, none is off"
+    )
+    advantage_scale: Scale | None = Field(default=None, description="divide by whose reward deviation")
+    average: Average | None = Field(
+        default=None, description="over tokens, over each completion first, or over the longest completion allowed"
+    )
+    overlong_tokens: int | None = Field(
+        default=None, ge=0, description="tokens before max_tokens over which the reward falls by up to 1; 0 is off"
+    )
+    pass_k: int | None = Field(default=None, ge=1, description="draws of which the best counts")
+    kl: float = Field(default=0.0, ge=0, description="weight of the KL to the policy that the stage started from")
     kl_estimator: Literal["k2", "k3"] = "k3"
+    token_credit: float = Field(
+        default=0.0, ge=0, description="weight of a step's own verdict on the tokens of that step"
+    )
+    correction: CorrectionConfig = CorrectionConfig()
+    minibatches: int = Field(default=1, ge=1, description="optimiser updates per step")
+    microbatch_tokens: int = Field(
+        default=8192, ge=64, description="tokens per forward pass; bounds memory, not the result"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, given: Any) -> Any:
+        name = given.get("algorithm", "dapo") if isinstance(given, dict) else None
+        if name not in ALGORITHMS:
+            return given
+        return {**ALGORITHMS[name].knobs, **{k: v for k, v in given.items() if v is not None}}
+
+    @field_validator(*sorted({knob for a in ALGORITHMS.values() for knob in a.knobs}), mode="before")
+    @classmethod
+    def _own_knob(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.data.get("algorithm")
+        if value is not None and name in ALGORITHMS and info.field_name not in ALGORITHMS[name].knobs:
+            raise ValueError(f"is no knob of {name}, which has {', '.join(ALGORITHMS[name].knobs)}")
+        return value
+
+    @property
+    def clip(self) -> tuple[float, float]:
+        """clip_low and clip_high of an algorithm that has both."""
+        assert self.clip_low is not None
+        assert self.clip_high is not None
+        return self.clip_low, self.clip_high
+
+    def learner_config(
+        self, total_steps: int, temperature: float = 1.0, engine_dtype: str = "float32"
+    ) -> LearnerConfig:
+        """What the learner of an RL stage is made with; the last two are those of the engines that draw for it."""
+        return LearnerConfig(self.optimizer, total_steps, self, temperature, engine_dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerConfig:
-    """What a learner is made with; `total_steps` is what the learning rate's course is laid out for."""
+    """What a learner is made with; `total_steps` is what the learning rate's course is laid out for.
+
+    Without `learning` it trains on documents (next-token cross-entropy). Log-probabilities are those at the sampling
+    `temperature`; `engine_dtype` is what the engines compute in.
+    """
 
     optimizer: OptimizerConfig
-    loss: LossConfig
     total_steps: int
-    mismatch_cap: float = 2.0
+    learning: LearningConfig | None = None
+    temperature: float = 1.0
+    engine_dtype: str = "float32"
+
+    @property
+    def engine_differs(self) -> bool:
+        """Whether the engines compute the same weights to other numbers than the learner: their dtypes differ or round.
+
+        Two float32 computations agree to about 1e-5; bfloat16 ones differ by up to 0.1 even from one another.
+        """
+        return (self.optimizer.precision, self.engine_dtype) != ("float32", "float32")
+
+    @property
+    def kl(self) -> float:
+        """The weight of the pull to a reference."""
+        return self.learning.kl if self.learning else 0.0
 
 
 class PretrainConfig(_Model):
@@ -88,44 +208,7 @@ class PretrainConfig(_Model):
 
     def learner_config(self) -> LearnerConfig:
         """What the learner of this stage is made with."""
-        return LearnerConfig(self.optimizer, LossConfig("cross_entropy"), self.steps)
-
-
-class LearningConfig(_Model):
-    """How one RL step learns from its groups.
-
-    The loss names fix the denominator too: dapo, cispo and reinforce divide by the tokens of the minibatch, grpo
-    averages per completion first, dr_grpo divides by the number of completions times the longest one allowed.
-    """
-
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-4, betas=(0.9, 0.999))
-    loss: Loss = "dapo"
-    clip_low: float = Field(
-        default=0.2, gt=0, lt=1, description="ratio below 1 - clip_low has no gradient (advantage < 0)"
-    )
-    clip_high: float = Field(
-        default=0.28, gt=0, description="ratio above 1 + clip_high has no gradient (advantage > 0)"
-    )
-    kl: float = Field(default=0.0, ge=0, description="weight of the KL to the policy that the stage started from")
-    kl_estimator: Literal["k2", "k3"] = "k3"
-    advantage_scale: Literal["none", "group", "batch"] = Field(
-        default="none", description="divide by whose reward deviation"
-    )
-    token_credit: float = Field(
-        default=0.0, ge=0, description="weight of a step's own verdict on the tokens of that step"
-    )
-    mismatch_cap: float = Field(
-        default=2.0, ge=1, description="cap of the correction for tokens of an older or coarser policy"
-    )
-    minibatches: int = Field(default=1, ge=1, description="optimiser updates per step")
-    microbatch_tokens: int = Field(
-        default=8192, ge=64, description="tokens per forward pass; bounds memory, not the result"
-    )
-
-    def learner_config(self, total_steps: int) -> LearnerConfig:
-        """What the learner of an RL stage of `total_steps` steps is made with."""
-        loss = LossConfig(self.loss, self.clip_low, self.clip_high, self.kl, self.kl_estimator)
-        return LearnerConfig(self.optimizer, loss, total_steps, self.mismatch_cap)
+        return LearnerConfig(self.optimizer, self.steps)
 
 
 class RlConfig(_Model):
@@ -144,3 +227,11 @@ class RlConfig(_Model):
     checkpoint_every: int = Field(ge=1, description="learner steps")
     keep_last: int = Field(default=20, ge=1, description="checkpoints of this stage to keep, besides the best")
     learning: LearningConfig
+
+    @model_validator(mode="after")
+    def _bypass_is_asynchronous(self) -> RlConfig:
+        if self.max_staleness == 0 and self.learning.correction.old_policy == "bypass":
+            raise ValueError("learning.correction.old_policy: bypass needs max_staleness of 1 or more")
+        if (k := self.learning.pass_k) is not None and k > self.group_size:
+            raise ValueError(f"learning.pass_k: {k} draws out of a group of {self.group_size}; make group_size larger")
+        return self

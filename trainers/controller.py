@@ -134,7 +134,7 @@ class Controller:
         self._begin(stage, config.steps)
         parent = self.store.path(parent_id)
         fleet = self._fleet_for(parent)
-        learner = self._open_learner(learner_plan(config, parent), self.plan.learner)
+        learner = self._open_learner(learner_plan(config, parent, self.plan.engine.dtype), self.plan.learner)
         origin = Lineage(run=self.plan.run, stage=stage, step=0, parent=parent_id, seed=self.plan.seed)
         self._rl = RlRunner(origin, config, self.store, learner, fleet, self._emit)
         try:
@@ -197,10 +197,10 @@ class Controller:
             self._emit("fleet", stage=stage, **counters)
 
 
-def learner_plan(config: RlConfig, parent: Path) -> LearnerPlan:
-    """The learner of an RL stage that starts from a checkpoint's directory."""
-    learning = config.learning
-    return LearnerPlan(learning.learner_config(config.steps), parent, parent, reference=parent if learning.kl else None)
+def learner_plan(config: RlConfig, parent: Path, engine_dtype: str) -> LearnerPlan:
+    """The learner of an RL stage that starts from a checkpoint's directory and learns from engines of a dtype."""
+    made = config.learning.learner_config(config.steps, config.temperature, engine_dtype)
+    return LearnerPlan(made, parent, parent, reference=parent if made.kl else None)
 
 
 def _publish_directory(directory: Path, version: int) -> WeightVersion:

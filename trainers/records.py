@@ -33,8 +33,9 @@ class Stream:
     """One forward pass: T tokens, and N predictions of which each is a token read off an earlier one's output.
 
     Shapes: `input_ids`, `positions` [T]; `sources` (places in the stream), `targets`, `weight`, `advantage`,
-    `behaviour_logprob`, `version` [N]. `weight` is already divided by the global denominator, so losses of streams add
-    up. Attention outputs of `segments`, row by row, padding included, are brought back into stream order by `places`.
+    `behaviour_logprob`, `version`, `completion` (numbered from 0 in the stream) [N]. `weight` is already divided by the
+    global denominator, so losses of streams add up. Attention outputs of `segments`, row by row, padding included, are
+    brought back into stream order by `places`.
     """
 
     input_ids: Ints
@@ -47,6 +48,7 @@ class Stream:
     advantage: Floats
     behaviour_logprob: Floats
     version: Ints
+    completion: Ints
 
     @property
     def tokens(self) -> int:
@@ -81,7 +83,10 @@ class StepReport:
     """What one step did, over all ranks. Means are per predicted token; seconds are wall time.
 
     `mismatch_max` and `mismatch_mean` compare the behaviour policy's log-probabilities with the learner's own, in nats.
-    `skipped` counts optimiser updates that were left out because loss or gradient was not finite.
+    `effective_share` is the effective sample size of the importance weights per token, (sum w)^2 / (n sum w^2),
+    `capped_share` and `masked_share` how many tokens' weights met a bound and were left out by a mask, `lag_mean` how
+    many versions older tokens are than the policy that learns from them. `skipped` counts optimiser updates that were
+    left out because loss or gradient was not finite.
     """
 
     loss: float
@@ -92,6 +97,10 @@ class StepReport:
     clip_fraction: float
     mismatch_max: float
     mismatch_mean: float
+    effective_share: float
+    capped_share: float
+    masked_share: float
+    lag_mean: float
     tokens: int
     predicted: int
     flops: float

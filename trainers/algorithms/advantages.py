@@ -1,19 +1,26 @@
 """How much better than its siblings a completion was, as one number per completion and then per token.
 
-Pure functions on rewards and step credits. An advantage is the reward minus the mean of its group; a group whose
-rewards are all equal has none, whatever the scale, and nothing is ever divided by zero.
+Pure functions on rewards and step credits, the pieces that algorithms are put together from. A group whose rewards are
+all equal has no advantage in any of them, and nothing is ever divided by zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean, pstdev
-from typing import Literal
+from math import comb
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.records import Rollout
+from trainers.algorithms.algorithm import Rewards
+
+if TYPE_CHECKING:
+    from trainers.config import LearningConfig
+
+Scale = Literal["none", "group", "batch"]
 
 _SMALLEST_DEVIATION = 1e-6  # below it rewards count as equal
 
@@ -25,20 +32,61 @@ def has_signal(rollouts: Sequence[Rollout], step_weight: float) -> bool:
     return step_weight > 0 and len({credit.credit for rollout in rollouts for credit in rollout.credits}) > 1
 
 
-def group_advantages(
-    rewards: Sequence[Sequence[float]], scale: Literal["none", "group", "batch"] = "none"
-) -> list[list[float]]:
-    """Reward minus the group's mean, divided by nothing, by the group's deviation or by that of the whole batch.
+def centred(rewards: Rewards, config: LearningConfig) -> list[list[float]]:
+    """Reward minus the group's mean, divided by nothing, the group's deviation or the batch's (`advantage_scale`)."""
+    return scaled(_centred(rewards), config.advantage_scale)
 
-    "group" is the GRPO paper's, "none" is Dr. GRPO's, "batch" keeps easy and hard groups in proportion.
-    """
-    centred = [[reward - fmean(group) for reward in group] for group in rewards]
-    if scale == "none":
-        return centred
+
+def scaled(advantages: list[list[float]], scale: Scale | None) -> list[list[float]]:
+    """Centred advantages over the sample deviation (n - 1, as TRL and verl divide) of their group or of the batch."""
     if scale == "group":
-        return [_divided(group, pstdev(group)) for group in centred]
-    deviation = pstdev([advantage for group in centred for advantage in group])
-    return [_divided(group, deviation) for group in centred]
+        return [_divided(group, _deviation(group)) for group in advantages]
+    if scale == "batch":
+        deviation = _deviation([advantage for group in advantages for advantage in group])
+        return [_divided(group, deviation) for group in advantages]
+    return advantages
+
+
+def leave_one_out(rewards: Rewards, config: LearningConfig) -> list[list[float]]:
+    """Reward minus the mean of the *other* members: n / (n - 1) times the centred reward."""
+    made = _centred(rewards)
+    return [[a * len(group) / (len(group) - 1) for a in group] if len(group) > 1 else group for group in made]
+
+
+def over_mean(rewards: Rewards, config: LearningConfig) -> list[list[float]]:
+    """Reward minus the group's mean, divided by that mean."""
+    return [_divided(group, fmean(own)) for group, own in zip(_centred(rewards), rewards, strict=True)]
+
+
+def best_of_k(rewards: Rewards, config: LearningConfig) -> list[list[float]]:
+    """How much a completion adds to the best of `pass_k` draws from its group, over that best's deviation."""
+    assert config.pass_k is not None
+    return [_best_of(group, config.pass_k) for group in rewards]
+
+
+def overlong(lengths: Sequence[int], max_tokens: int, buffer: int) -> list[float]:
+    """DAPO's soft punishment: 0 up to max_tokens - buffer, then falling to -1 at max_tokens (2503.14476, eq. 13)."""
+    return [-min(1.0, max(0, length - (max_tokens - buffer)) / buffer) for length in lengths]
+
+
+def _best_of(rewards: Sequence[float], k: int) -> list[float]:
+    """Exact over all subsets of k: mean of the maximum where a member is in, minus that overall, over its deviation."""
+    count, k = len(rewards), min(k, len(rewards))
+    ordered = sorted(rewards)
+    chances = [comb(below, k - 1) / comb(count, k) for below in range(count)]
+    mean = sum(c * r for c, r in zip(chances, ordered, strict=True))
+    variance = sum(c * (r - mean) ** 2 for c, r in zip(chances, ordered, strict=True))
+    return _divided([_best_with(r, ordered, k) - mean for r in rewards], variance**0.5)
+
+
+def _best_with(reward: float, ordered: Sequence[float], k: int) -> float:
+    """The mean of the maximum of a member with this reward and k - 1 of the others."""
+    others = list(ordered)
+    others.remove(reward)
+    if k == 1:
+        return reward
+    chances = (comb(below, k - 2) / comb(len(others), k - 1) for below in range(len(others)))
+    return sum(c * max(reward, other) for c, other in zip(chances, others, strict=True))
 
 
 def token_advantages(
@@ -59,6 +107,14 @@ def token_advantages(
                 tokens[credit.start : credit.end] += step_weight * (credit.credit - mean)
         result.append(tokens)
     return result
+
+
+def _centred(rewards: Rewards) -> list[list[float]]:
+    return [[reward - fmean(group) for reward in group] for group in rewards]
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return stdev(values) if len(values) > 1 else 0.0
 
 
 def _divided(values: Sequence[float], deviation: float) -> list[float]:

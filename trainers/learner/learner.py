@@ -24,8 +24,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from actors.policy.model import forward_flops, load, save
 from actors.weights.parity import ParityReference, parity_tokens
 from actors.weights.version import WeightVersion, publish
-from trainers.algorithms.losses import TokenStreams, mismatch_correction, policy_loss
-from trainers.config import LearnerConfig, OptimizerConfig
+from trainers.algorithms.corrections import Correction, correction, no_correction
+from trainers.algorithms.losses import cross_entropy, policy_loss
+from trainers.algorithms.tokens import Tokens
+from trainers.config import LearnerConfig, LearningConfig, OptimizerConfig
 from trainers.learner.optimizer_state import OptimizerState, load_optimizer, parts_of, save_optimizer
 from trainers.learner.packed_policy import PackedPolicy, proved
 from trainers.learner.packing import Document, pack_documents
@@ -73,7 +75,7 @@ class Learner:
         config: LearnerConfig,
         reference: PreTrainedModel | None = None,
     ) -> None:
-        if config.loss.kl and reference is None:
+        if config.kl and reference is None:
             raise ValueError("a KL penalty needs the reference policy")
         self.config = config
         self.tokenizer = tokenizer
@@ -185,7 +187,10 @@ class Learner:
     def _old_logprobs(self, batch: Batch) -> list[list[Tensor]]:
         self.engine.eval()
         with torch.no_grad():
-            olds = [[self.engine(stream)[0] for stream in self._share(streams)] for streams in batch.minibatches]
+            olds = [
+                [self.engine(stream, self.config.temperature)[0] for stream in self._share(streams)]
+                for streams in batch.minibatches
+            ]
         return olds
 
     def _share(self, streams: Sequence[Stream]) -> list[Stream]:
@@ -204,37 +209,73 @@ class Learner:
         sums.gradient_norm = float(self.optimizer.norm if norm is None else norm)
 
     def _loss(self, stream: Stream, old: Tensor | None, sums: _Sums) -> Tensor:
-        logprob, entropy = self.engine(stream)
-        old = logprob.detach() if old is None else old
-        assert old is not None
+        logprob, entropy = self.engine(stream, self.config.temperature)
+        weight = _tensor(stream.weight, self.device)
+        if self.config.learning is None:
+            loss = cross_entropy(logprob, weight)
+            sums.add(stream, loss=loss, entropy=entropy.sum())
+            return loss
+        return self._policy_loss(self.config.learning, stream, logprob, old, weight, entropy, sums)
+
+    def _policy_loss(
+        self,
+        learning: LearningConfig,
+        stream: Stream,
+        logprob: Tensor,
+        old: Tensor | None,
+        weight: Tensor,
+        entropy: Tensor,
+        sums: _Sums,
+    ) -> Tensor:
+        own = logprob.detach() if old is None else old
         behaviour = _tensor(stream.behaviour_logprob, self.device)
-        differs = _tensor(stream.version, self.device) < self.version
-        if self.config.optimizer.precision != "float32" and self.config.loss.objective != "cross_entropy":
-            differs = torch.ones_like(differs)
-        losses = policy_loss(
-            TokenStreams(
-                logprob=logprob,
-                old_logprob=old,
-                advantage=_tensor(stream.advantage, self.device),
-                weight=_tensor(stream.weight, self.device),
-                correction=mismatch_correction(old, behaviour, differs, self.config.mismatch_cap),
-                reference_logprob=self._reference_logprob(stream),
-            ),
-            self.config.loss,
+        lag = self.version - _tensor(stream.version, self.device)
+        corrected = self._correction(learning, stream, own - behaviour, lag)
+        tokens = Tokens(
+            logprob=logprob,
+            old_logprob=behaviour if learning.correction.old_policy == "bypass" else own,
+            advantage=_tensor(stream.advantage, self.device),
+            weight=weight,
+            correction=corrected.factor,
+            completion=_tensor(stream.completion, self.device),
+            reference_logprob=self._reference_logprob(stream),
         )
-        sums.add(stream, losses.loss, losses.kl, losses.clipped, entropy, (old - behaviour).abs())
+        losses = policy_loss(tokens, learning)
+        mismatch = (own - behaviour).abs()
+        sums.add(
+            stream,
+            loss=losses.loss,
+            kl=losses.kl,
+            clipped=losses.clipped,
+            entropy=entropy.sum(),
+            mismatch=mismatch.sum(),
+            lag=lag.sum(),
+            weights=corrected.weight.sum(),
+            squares=corrected.weight.square().sum(),
+            capped=corrected.capped.sum(),
+            masked=corrected.masked.sum(),
+        )
+        if stream is not _IDLE:
+            sums.worst.append(mismatch.max())
         return losses.loss
 
+    def _correction(self, learning: LearningConfig, stream: Stream, log_ratio: Tensor, lag: Tensor) -> Correction:
+        """None for tokens of the learner's own version when engine and learner compute alike; see the config."""
+        differs = torch.ones_like(lag, dtype=torch.bool) if self.config.engine_differs else lag > 0
+        if learning.correction.weights == learning.correction.mask == "none":
+            return no_correction(log_ratio)
+        return correction(log_ratio, _tensor(stream.completion, self.device), differs, learning.correction)
+
     def _reference_logprob(self, stream: Stream) -> Tensor | None:
-        if not self.config.loss.kl or self.reference is None:
+        if not self.config.kl or self.reference is None:
             return None
         with torch.no_grad():
-            return self.reference(stream)[0]
+            return self.reference(stream, self.config.temperature)[0]
 
     def _report(self, batch: Batch, sums: _Sums, rate: float, skipped: int, started: float) -> StepReport:
         totals = sums.over_ranks(self.device)
         predicted = max(1, int(totals["predicted"]))
-        mismatch = self.config.loss.objective != "cross_entropy"
+        squares = totals["squares"]
         return StepReport(
             loss=totals["loss"] / len(batch.minibatches),
             gradient_norm=sums.gradient_norm,
@@ -242,8 +283,12 @@ class Learner:
             kl=totals["kl"] / predicted,
             entropy=totals["entropy"] / predicted,
             clip_fraction=totals["clipped"] / predicted,
-            mismatch_max=totals["mismatch_max"] if mismatch else 0.0,
-            mismatch_mean=totals["mismatch"] / predicted if mismatch else 0.0,
+            mismatch_max=totals["mismatch_max"],
+            mismatch_mean=totals["mismatch"] / predicted,
+            effective_share=totals["weights"] ** 2 / (predicted * squares) if squares else 1.0,
+            capped_share=totals["capped"] / predicted,
+            masked_share=totals["masked"] / predicted,
+            lag_mean=totals["lag"] / predicted,
             tokens=batch.tokens,
             predicted=predicted,
             flops=self._flops(batch),
@@ -253,7 +298,7 @@ class Learner:
 
     def _flops(self, batch: Batch) -> float:
         """Three passes' worth for training, one more for each of old and reference log-probabilities."""
-        passes = 3 + (len(batch.minibatches) > 1) + bool(self.config.loss.kl)
+        passes = 3 + (len(batch.minibatches) > 1) + bool(self.config.kl)
         config = self.policy.config
         head = 2.0 * config.vocab_size * config.hidden_size
         flops = 0.0
@@ -261,6 +306,21 @@ class Learner:
             context = stream.visible_pairs / stream.tokens
             flops += stream.tokens * (self._forward(context) - head) + len(stream.targets) * head
         return passes * flops
+
+
+_SUMS: Final = (
+    "loss",
+    "kl",
+    "clipped",
+    "entropy",
+    "mismatch",
+    "lag",
+    "weights",
+    "squares",
+    "capped",
+    "masked",
+    "predicted",
+)
 
 
 class _Sums:
@@ -271,22 +331,23 @@ class _Sums:
         self.parts: list[Tensor] = []
         self.worst: list[Tensor] = []
 
-    def add(self, stream: Stream, loss: Tensor, kl: Tensor, clipped: Tensor, entropy: Tensor, mismatch: Tensor) -> None:
+    def add(self, stream: Stream, **sums: Tensor) -> None:
+        """Add a stream's sums by their names in `_SUMS`; those not given are 0."""
         if stream is _IDLE:
             return
-        count = torch.tensor(float(len(stream.targets)), device=loss.device)
-        self.parts.append(torch.stack([loss.detach(), kl, clipped.float(), entropy.sum(), mismatch.sum(), count]))
-        self.worst.append(mismatch.max())
+        count = torch.tensor(float(len(stream.targets)), device=sums["loss"].device)
+        named = {"predicted": count, **sums}
+        zero = torch.zeros_like(count)
+        self.parts.append(torch.stack([named.get(name, zero).detach().float() for name in _SUMS]))
 
     def over_ranks(self, device: torch.device) -> dict[str, float]:
-        sums = torch.stack(self.parts).double().sum(0) if self.parts else torch.zeros(6, dtype=torch.double)
+        sums = torch.stack(self.parts).double().sum(0) if self.parts else torch.zeros(len(_SUMS), dtype=torch.double)
         worst = torch.stack(self.worst).max() if self.worst else torch.tensor(0.0)
         sums, worst = sums.to(device), worst.to(device)
         if dist.get_world_size() > 1:
             dist.all_reduce(sums)
             dist.all_reduce(worst, op=dist.ReduceOp.MAX)
-        names = ("loss", "kl", "clipped", "entropy", "mismatch", "predicted")
-        return dict(zip(names, sums.tolist(), strict=True)) | {"mismatch_max": worst.item()}
+        return dict(zip(_SUMS, sums.tolist(), strict=True)) | {"mismatch_max": worst.item()}
 
 
 def _on_disk(write: Callable[[], None]) -> None:

@@ -33,8 +33,8 @@ class PackedPolicy(nn.Module):
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
 
-    def forward(self, stream: Stream) -> tuple[Tensor, Tensor]:
-        """Log-probability (with gradient) and entropy (without) of each target, [N] float32."""
+    def forward(self, stream: Stream, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Log-probability (with gradient) and entropy (without) of each target at a temperature, [N] float32."""
         device = self.policy.device
         hidden = self.policy.base_model(
             input_ids=_tensor(stream.input_ids, device)[None],
@@ -46,7 +46,7 @@ class PackedPolicy(nn.Module):
         ).last_hidden_state[0]
         sources = hidden.index_select(0, _tensor(stream.sources, device))
         head = cast("Float32Head", self.policy.get_output_embeddings())
-        logprobs = torch.log_softmax(head(sources), dim=-1)
+        logprobs = torch.log_softmax(head(sources) / temperature, dim=-1)
         with torch.no_grad():
             entropy = -(logprobs.exp() * logprobs).sum(-1)
         return logprobs.gather(1, _tensor(stream.targets, device)[:, None]).squeeze(1), entropy

@@ -16,8 +16,10 @@ from typing import TypeVar
 import numpy as np
 
 from actors.records import Rollout, RolloutGroup
-from trainers.algorithms.advantages import group_advantages, token_advantages
-from trainers.config import LearningConfig, Loss
+from trainers.algorithms.advantages import overlong, token_advantages
+from trainers.algorithms.algorithm import Average
+from trainers.algorithms.registry import ALGORITHMS
+from trainers.config import LearningConfig
 from trainers.records import Batch, Floats, Ints, Segments, Stream
 
 _LENGTH_STEP = 16  # documents whose lengths round up to the same multiple share an attention table
@@ -58,16 +60,17 @@ Item = TypeVar("Item", _Group, Document)
 def pack(groups: Sequence[RolloutGroup], config: LearningConfig, max_tokens: int) -> Batch:
     """The batch of one RL step. Groups are taken in id order, so the order of arrival changes nothing.
 
-    `max_tokens` is the longest completion that was allowed, which dr_grpo divides by. Every rollout needs a reward
-    and at least one token; whoever calls has dropped those the verifier failed on.
+    `max_tokens` is the longest completion that was allowed, which some averages and the overlong penalty need. Every
+    rollout needs a reward and at least one token; whoever calls has dropped those the verifier failed on.
     """
     ordered = sorted(groups, key=lambda group: group.group_id)
-    advantages = group_advantages([[_reward(r) for r in g.rollouts] for g in ordered], config.advantage_scale)
+    rewards = [_rewards(group, config, max_tokens) for group in ordered]
+    advantages = ALGORITHMS[config.algorithm].advantages(rewards, config)
     count = min(config.minibatches, len(ordered))
     bounds = [round(i * len(ordered) / count) for i in range(count + 1)]
     minibatches = []
     for start, end in pairwise(bounds):
-        weigh = _weigher(ordered[start:end], config.loss, max_tokens)
+        weigh = _weigher(ordered[start:end], config.average, max_tokens)
         made = [_group(g, a, config, weigh) for g, a in zip(ordered[start:end], advantages[start:end], strict=True)]
         minibatches.append(tuple(_group_stream(part) for part in _within(made, config.microbatch_tokens)))
     return Batch(tuple(minibatches))
@@ -89,25 +92,33 @@ def _reward(rollout: Rollout) -> float:
     return rollout.reward
 
 
-def _weigher(groups: Sequence[RolloutGroup], loss: Loss, max_tokens: int) -> Weigher:
+def _rewards(group: RolloutGroup, config: LearningConfig, max_tokens: int) -> list[float]:
+    rewards = [_reward(rollout) for rollout in group.rollouts]
+    if not config.overlong_tokens:
+        return rewards
+    lengths = [len(rollout.completion.token_ids) for rollout in group.rollouts]
+    return [r + p for r, p in zip(rewards, overlong(lengths, max_tokens, config.overlong_tokens), strict=True)]
+
+
+def _weigher(groups: Sequence[RolloutGroup], average: Average | None, max_tokens: int) -> Weigher:
     lengths = [len(r.completion.token_ids) for g in groups for r in g.rollouts]
-    return Weigher(loss, sum(lengths), len(lengths), max_tokens)
+    return Weigher(average, sum(lengths), len(lengths), max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Weigher:
-    """The loss weight of each token of a completion, by the denominator that the loss asks for."""
+    """The loss weight of each token of a completion, by the average that the algorithm takes."""
 
-    loss: Loss
+    average: Average | None
     tokens: int
     completions: int
     longest: int
 
     def weight(self, length: int) -> float:
         """For each token of a completion of `length` tokens."""
-        if self.loss == "grpo":
+        if self.average == "completions":
             return 1.0 / (length * self.completions)
-        if self.loss == "dr_grpo":
+        if self.average == "longest":
             return 1.0 / (self.longest * self.completions)
         return 1.0 / self.tokens
 
@@ -177,6 +188,7 @@ def _group_stream(groups: Sequence[_Group]) -> Stream:
         advantage=np.concatenate([s.advantage for s in samples]),
         behaviour_logprob=np.concatenate([np.asarray(s.behaviour_logprob, np.float32) for s in samples]),
         version=np.concatenate([np.full(len(s.token_ids), s.version, np.int64) for s in samples]),
+        completion=np.repeat(np.arange(len(samples)), [len(s.token_ids) for s in samples]),
     )
 
 
@@ -204,6 +216,7 @@ def _document_stream(documents: Sequence[Document], weight: float) -> Stream:
         advantage=np.ones(count, np.float32),
         behaviour_logprob=np.zeros(count, np.float32),
         version=np.zeros(count, np.int64),
+        completion=np.zeros(count, np.int64),
     )
 
 

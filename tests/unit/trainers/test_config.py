@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
-from trainers.config import LearningConfig, OptimizerConfig
+from trainers.algorithms.registry import ALGORITHMS
+from trainers.config import AlgorithmName, CorrectionConfig, LearningConfig, OptimizerConfig, RlConfig
 
 
 def test_the_cosine_course_warms_up_peaks_and_ends_where_it_should():
@@ -26,7 +29,78 @@ def test_a_constant_rate_is_constant_after_the_warm_up():
     assert [config.rate_at(step, 10) for step in (0, 1, 2, 9)] == [1.0, 2.0, 2.0, 2.0]
 
 
-@pytest.mark.parametrize("wrong", [{"loss": "ppo"}, {"clip_low": 1.5}, {"minibatches": 0}, {"beta": 0.1}])
+@pytest.mark.parametrize("wrong", [{"algorithm": "ppo"}, {"clip_low": 1.5}, {"minibatches": 0}, {"beta": 0.1}])
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(ValidationError):
         LearningConfig(**wrong)
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_an_algorithm_without_knobs_given_has_its_own_defaults(name):
+    config = LearningConfig.model_validate({"algorithm": name})
+    assert {knob: getattr(config, knob) for knob in ALGORITHMS[name].knobs} == ALGORITHMS[name].knobs
+    assert LearningConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_every_algorithm_can_be_named_and_cispos_cap_is_its_own():
+    assert set(get_args(AlgorithmName)) == set(ALGORITHMS)
+    assert LearningConfig(algorithm="cispo").clip_high == 4.0
+    assert LearningConfig().clip == (0.2, 0.28)
+
+
+@pytest.mark.parametrize(
+    ("name", "knob"), [("reinforce", "clip_high"), ("cispo", "clip_low"), ("grpo", "pass_k"), ("gspo", "dual_clip")]
+)
+def test_a_knob_of_another_algorithm_is_refused_by_its_key(name, knob):
+    with pytest.raises(ValidationError, match=f"no knob of {name}") as refused:
+        LearningConfig.model_validate({"algorithm": name, knob: 2 if knob != "clip_low" else 0.1})
+    assert refused.value.errors()[0]["loc"] == (knob,)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ({"mask": "geometric"}, "mask_low"),
+        ({"mask_low": 0.9}, "mask"),
+        ({"mask": "token", "mask_low": 1.2}, "mask_low"),
+        ({"weight_low": 1.5}, "weight_low"),
+        ({"weight_high": 0.5}, "weight_high"),
+        ({"old_policy": "bypass"}, "weights"),
+    ],
+)
+def test_a_correction_with_impossible_bounds_is_refused(wrong, key):
+    with pytest.raises(ValidationError, match=key):
+        CorrectionConfig.model_validate(wrong)
+
+
+def stage(**fields) -> dict:
+    base = {"tasks": {"ops": [2]}, "steps": 1, "prompts_per_step": 1, "max_tokens": 8, "checkpoint_every": 1}
+    return base | {"learning": {}} | fields
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ({"learning": {"correction": {"old_policy": "bypass", "weights": "none"}}}, "max_staleness"),
+        ({"learning": {"algorithm": "pass_at_k", "pass_k": 9}}, "pass_k"),
+        ({"top_p": 0.9}, "top_p"),
+    ],
+)
+def test_a_stage_whose_settings_do_not_fit_together_is_refused(wrong, key):
+    RlConfig.model_validate(stage())
+    with pytest.raises(ValidationError, match=key):
+        RlConfig.model_validate(stage(**wrong))
+
+
+def test_bfloat16_without_master_weights_is_refused():
+    with pytest.raises(ValidationError, match="zero_stage"):
+        OptimizerConfig(learning_rate=1.0, precision="bfloat16", zero_stage=0)
+
+
+@pytest.mark.parametrize(
+    ("learner", "engine", "differs"),
+    [("float32", "float32", False), ("float32", "bfloat16", True), ("bfloat16", "float32", True)],
+)
+def test_the_pair_of_dtypes_decides_whether_the_engines_policy_is_another(learner, engine, differs):
+    optimizer = OptimizerConfig(learning_rate=1.0, precision=learner)
+    assert LearningConfig(optimizer=optimizer).learner_config(1, 1.0, engine).engine_differs is differs

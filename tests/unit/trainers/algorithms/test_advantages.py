@@ -1,28 +1,72 @@
 from __future__ import annotations
 
+from itertools import combinations
+from math import comb
+from statistics import fmean, pstdev
+
 import pytest
 
 from actors.records import Completion, Rollout, TokenCredit
-from trainers.algorithms.advantages import group_advantages, has_signal, token_advantages
+from trainers.algorithms.advantages import has_signal, overlong, token_advantages
+from trainers.algorithms.registry import ALGORITHMS
+from trainers.config import LearningConfig
+
+
+def advantages(rewards: list[list[float]], name: str = "dapo", **knobs) -> list[list[float]]:
+    return ALGORITHMS[name].advantages(rewards, LearningConfig.model_validate({"algorithm": name, **knobs}))
 
 
 def test_the_mean_of_the_group_is_subtracted():
-    assert group_advantages([[1.0, 0.0, 0.0, 0.0], [2.0, 4.0]]) == [[0.75, -0.25, -0.25, -0.25], [-1.0, 1.0]]
+    assert advantages([[1.0, 0.0, 0.0, 0.0], [2.0, 4.0]]) == [[0.75, -0.25, -0.25, -0.25], [-1.0, 1.0]]
 
 
-def test_the_group_scale_divides_by_the_groups_own_deviation():
-    assert group_advantages([[1.0, 0.0], [5.0, 1.0]], "group") == [[1.0, -1.0], [1.0, -1.0]]
+def test_the_group_scale_divides_by_the_groups_own_sample_deviation():
+    assert advantages([[1.0, 0.0, 0.5], [5.0, 1.0, 3.0]], "grpo") == [pytest.approx([1.0, -1.0, 0.0])] * 2
 
 
 def test_the_batch_scale_keeps_groups_in_proportion():
-    small, large = group_advantages([[1.0, 0.0], [4.0, 0.0]], "batch")
+    small, large = advantages([[1.0, 0.0], [4.0, 0.0]], "reinforce_plus_plus")
     assert large[0] == pytest.approx(4 * small[0])
-    assert sum(x * x for x in small + large) / 4 == pytest.approx(1)
+    assert sum(x * x for x in small + large) / 3 == pytest.approx(1)
 
 
-@pytest.mark.parametrize("scale", ["none", "group", "batch"])
-def test_equal_rewards_give_no_advantage_and_no_division_by_zero(scale):
-    assert group_advantages([[0.3] * 3, [1.0] * 3], scale) == [[pytest.approx(0)] * 3] * 2
+def test_leaving_one_out_compares_with_the_mean_of_the_others():
+    assert advantages([[3.0, 0.0, 1.0]], "rloo") == [pytest.approx([2.5, -2.0, -0.5])]
+
+
+def test_maxrl_divides_by_the_pass_rate():
+    assert advantages([[1.0, 0.0, 0.0, 0.0]], "maxrl") == [pytest.approx([3.0, -1.0, -1.0, -1.0])]
+
+
+@pytest.mark.parametrize(("right", "k"), [(1, 2), (3, 2), (2, 4), (1, 1), (5, 4)])
+def test_pass_at_k_is_the_papers_formula_for_rewards_of_0_and_1(right, k):
+    count = 8
+    mean = 1 - comb(count - right, k) / comb(count, k)
+    deviation = (mean * (1 - mean)) ** 0.5
+    wrong = 1 - mean - comb(count - right - 1, k - 1) / comb(count - 1, k - 1)
+    (made,) = advantages([[1.0] * right + [0.0] * (count - right)], "pass_at_k", pass_k=k)
+    expected = [(1 - mean) / deviation] * right + [wrong / deviation] * (count - right) if deviation else [0.0] * count
+    assert made == pytest.approx(expected)
+
+
+def test_pass_at_k_is_exact_for_any_rewards():
+    rewards, k = [0.1, 0.7, 0.3, 0.7, 0.0], 3
+    subsets = list(combinations(range(5), k))
+    best = [max(rewards[i] for i in s) for s in subsets]
+    expected = [fmean(b for s, b in zip(subsets, best, strict=True) if i in s) - fmean(best) for i in range(5)]
+    (made,) = advantages([rewards], "pass_at_k", pass_k=k)
+    assert made == pytest.approx([e / pstdev(best) for e in expected])
+
+
+def test_the_overlong_penalty_falls_from_0_to_minus_1():
+    assert overlong([10, 16, 18, 20, 25], 20, 4) == [0.0, 0.0, -0.5, -1.0, -1.0]
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+@pytest.mark.parametrize("reward", [0.0, 0.3, 1.0])
+def test_equal_rewards_and_single_completions_have_no_advantage_in_any_algorithm(name, reward):
+    made = advantages([[reward] * 4, [reward]], name)
+    assert made == [[pytest.approx(0, abs=1e-9)] * 4, [pytest.approx(0)]]
 
 
 def judged(length: int, *credits: TokenCredit, reward: float = 1.0) -> Rollout:

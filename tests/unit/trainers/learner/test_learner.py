@@ -37,7 +37,7 @@ def learner_for(config: LearningConfig, steps: int = 10) -> Learner:
     return Learner(policy, TOKENIZER, config.learner_config(steps), reference)
 
 
-def groups(learner: Learner, version: int = 0, shift: float = 0.0) -> list[RolloutGroup]:
+def groups(learner: Learner, version: int = 0, shift: float = 0.0, temperature: float = 1.0) -> list[RolloutGroup]:
     """Three groups whose behaviour log-probabilities are the learner's own plus `shift`."""
     made = []
     draw = np.random.default_rng(5)
@@ -48,7 +48,9 @@ def groups(learner: Learner, version: int = 0, shift: float = 0.0) -> list[Rollo
             ids = tuple(draw.integers(10, 200, 3 + index).tolist())
             with torch.no_grad():
                 logits = learner.policy(input_ids=torch.tensor([prompt + ids]), use_cache=False).logits[0]
-            own = torch.log_softmax(logits, -1)[len(prompt) - 1 : -1].gather(1, torch.tensor(ids)[:, None])
+            own = torch.log_softmax(logits / temperature, -1)[len(prompt) - 1 : -1].gather(
+                1, torch.tensor(ids)[:, None]
+            )
             logprobs = tuple((own.squeeze(1) + shift).tolist())
             completion = Completion(index, ids, logprobs, "stop", version, version)
             rollouts.append(Rollout(completion, "", None, float(index == number)))
@@ -77,7 +79,7 @@ def test_the_same_batch_gives_the_same_bits():
 
 
 def test_a_step_raises_what_was_rewarded():
-    config = LearningConfig(optimizer=RATE, loss="reinforce")
+    config = LearningConfig(optimizer=RATE, algorithm="reinforce")
     learner = learner_for(config)
     batch = pack(groups(learner), config, 16)
     before = learner.step(batch)
@@ -184,10 +186,56 @@ def test_a_directory_without_an_optimiser_cannot_be_resumed(tmp_path):
 def test_bfloat16_starts_from_the_same_loss():
     losses = []
     for precision in ("float32", "bfloat16"):
-        config = LearningConfig(optimizer=RATE.model_copy(update={"precision": precision}), loss="reinforce")
+        config = LearningConfig(optimizer=RATE.model_copy(update={"precision": precision}), algorithm="reinforce")
         learner = learner_for(config)
         reference = learner_for(LearningConfig())
         report = learner.step(pack(groups(reference), config, 16))
         losses.append(report.loss)
         assert report.mismatch_max < 0.2
     assert losses[1] == pytest.approx(losses[0], abs=0.05)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
+def test_log_probabilities_are_those_at_the_sampling_temperature(temperature):
+    config = LearningConfig(optimizer=RATE)
+    policy = build(POLICY, len(TOKENIZER), 0)
+    learner = Learner(policy, TOKENIZER, config.learner_config(10, temperature))
+    plain = groups(learner)
+    tempered = groups(learner, temperature=temperature)
+    assert learner.step(pack(tempered, config, 16)).mismatch_max < 1e-5
+    if temperature != 1.0:
+        other = Learner(build(POLICY, len(TOKENIZER), 0), TOKENIZER, config.learner_config(10, temperature))
+        assert other.step(pack(plain, config, 16)).mismatch_max > 1e-3
+
+
+def test_a_coarser_engine_is_corrected_at_staleness_0_too():
+    reports = {}
+    for dtype in ("float32", "bfloat16"):
+        config = LearningConfig(optimizer=RATE)
+        learner = Learner(build(POLICY, len(TOKENIZER), 0), TOKENIZER, config.learner_config(10, 1.0, dtype))
+        reports[dtype] = learner.step(pack(groups(learner, shift=0.5), config, 16))
+    assert reports["bfloat16"].gradient_norm < 0.7 * reports["float32"].gradient_norm
+
+
+def test_a_step_tells_how_old_its_tokens_are_and_what_the_weights_leave():
+    correction = {"weights": "token", "weight_high": 1.2, "mask": "geometric", "mask_high": 1.5}
+    config = LearningConfig.model_validate({"optimizer": RATE, "correction": correction})
+    learner = learner_for(config)
+    learner.version = 3
+    report = learner.step(pack(groups(learner, 1, shift=-0.3), config, 16))
+    assert (report.lag_mean, report.capped_share, report.masked_share) == (2.0, 1.0, 0.0)
+    assert report.effective_share == pytest.approx(1.0)
+    other = learner_for(config)
+    report = other.step(pack(groups(other, -1, shift=-0.6), config, 16))
+    assert report.masked_share == 1.0
+
+
+def test_a_bypass_takes_the_ratio_from_the_engine():
+    correction = {"old_policy": "bypass", "weights": "none"}
+    clipped = {}
+    for name, given in (("bypass", correction), ("decoupled", {})):
+        config = LearningConfig.model_validate({"optimizer": RATE, "correction": given})
+        learner = learner_for(config)
+        clipped[name] = learner.step(pack(groups(learner, shift=-0.5), config, 16)).clip_fraction
+    assert clipped["bypass"] > 0.1
+    assert clipped["decoupled"] == 0

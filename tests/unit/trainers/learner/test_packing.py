@@ -110,7 +110,7 @@ CASES = [
 def test_the_prompt_stored_once_gives_the_plain_batchs_loss_and_gradients(variant, budget, loss):
     plain = plain_model(variant)
     model = proved(copy.deepcopy(plain))
-    config = LearningConfig(loss=loss, microbatch_tokens=budget)
+    config = LearningConfig(algorithm=loss, advantage_scale="none", microbatch_tokens=budget)
     tokens = sum(len(r.completion.token_ids) for g in GROUPS for r in g.rollouts)
     weight = {"dapo": lambda n: 1 / tokens, "grpo": lambda n: 1 / (12 * n), "dr_grpo": lambda n: 1 / (12 * 20)}[loss]
     batch = pack(GROUPS, config, 20)

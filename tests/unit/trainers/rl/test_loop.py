@@ -60,7 +60,23 @@ class FakeLearner:
     async def step(self, batch: Batch) -> StepReport:
         self.batches.append(batch)
         return StepReport(
-            0.0, 1.0, 1e-4, 0.0, 1.0, 0.0, 0.0, 0.0, batch.tokens, 1, 10.0, 0.1, len(self.batches) <= self.skips
+            0.0,
+            1.0,
+            1e-4,
+            0.0,
+            1.0,
+            0.0,
+            0.0,
+            0.0,
+            1.0,
+            0.0,
+            0.0,
+            0.0,
+            batch.tokens,
+            1,
+            10.0,
+            0.1,
+            len(self.batches) <= self.skips,
         )
 
     async def publish(self, version: int):

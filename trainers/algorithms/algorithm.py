@@ -1,0 +1,44 @@
+"""What an algorithm is: two hooks, the average it takes, and the knobs that are its own.
+
+The hooks are called by `trainers.learner.packing` (advantages, on numbers) and `trainers.algorithms.losses`
+(objective, on tensors). Light to import: torch is for the type checker only, since recipes are checked without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trainers.algorithms.tokens import Tokens
+    from trainers.config import LearningConfig
+
+Average = Literal["tokens", "completions", "longest"]
+Rewards = Sequence[Sequence[float]]  # of each completion, by group
+Advantages = Callable[[Rewards, "LearningConfig"], list[list[float]]]
+Objective = Callable[["Tokens", "LearningConfig"], "Term"]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What is minimised, per token [N], and which tokens a clip deprived of their gradient (bool) [N]."""
+
+    loss: Tensor
+    clipped: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """`advantages` scores completions among their siblings; `objective` is the loss of each token.
+
+    `knobs` are the keys of a recipe that belong to the algorithm, with their defaults. Keys in no algorithm's knobs
+    (the pull to a reference, corrections, minibatches) belong to all of them.
+    """
+
+    name: str
+    advantages: Advantages
+    objective: Objective
+    knobs: Mapping[str, Any] = field(default_factory=dict)

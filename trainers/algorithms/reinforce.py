@@ -1,0 +1,19 @@
+"""REINFORCE (Williams 1992) with the mean of the group as its baseline.
+
+    L = -1/(sum_i |o_i|) sum_i sum_t (R_i - mean(R)) log p_it
+
+No ratio and no clip, so one update per step (`minibatches: 1`) is what it is meant for.
+"""
+
+from __future__ import annotations
+
+from trainers.algorithms.advantages import centred
+from trainers.algorithms.algorithm import Algorithm
+from trainers.algorithms.objectives import policy_gradient
+
+REINFORCE = Algorithm(
+    "reinforce",
+    advantages=centred,
+    objective=policy_gradient,
+    knobs={"advantage_scale": "none", "average": "tokens"},
+)
