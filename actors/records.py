@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from verifier.graphs.problem import Problem
-from verifier.judgement import TraceJudgement
+from verifier.families import TaskConfig
+from verifier.judgement import Judgement
+from verifier.rewards.registry import Reward
+from verifier.task import Item
 
 FinishReason = Literal["stop", "length", "abort"]
 
@@ -40,6 +42,15 @@ class GroupRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class JudgeRequest:
+    """What the completions of a group are judged and paid by."""
+
+    task: TaskConfig
+    item: Item
+    rewards: tuple[Reward, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """What an engine wrote after a prompt: token ids, their log-probabilities, and the weights that drew them.
 
@@ -66,11 +77,11 @@ class TokenCredit:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A judged completion. `reward` is None exactly when the verifier failed on it (`error` says how)."""
+    """A judged completion. Judgement and reward are None exactly when the judge failed on it (`error` says how)."""
 
     completion: Completion
     text: str
-    verdict: TraceJudgement | None
+    judgement: Judgement | None
     reward: float | None
     credits: tuple[TokenCredit, ...] = ()
     error: str | None = None
@@ -81,7 +92,7 @@ class RolloutGroup:
     """All rollouts of one prompt, in index order: the unit that is trained on at most once."""
 
     group_id: int
-    problem: Problem
+    item: Item
     prompt_ids: tuple[int, ...]
     rollouts: tuple[Rollout, ...]
 

@@ -20,8 +20,7 @@ from trainers.config import LearningConfig
 from trainers.learner.learner import PackedPolicy
 from trainers.learner.packing import pack
 from trainers.records import Batch
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import ProblemSpec
+from verifier.families import config_of, open_task
 
 VOCABULARY = 600
 PROMPT, SHORTEST, LONGEST, GROUP, GROUPS = 90, 30, 60, 8, 16
@@ -32,7 +31,9 @@ POLICY = PolicyConfig(layers=4, hidden=128, ffn=512, heads=4, kv_heads=4, max_po
 def make_groups() -> list[RolloutGroup]:
     """Random tokens of the tiny recipe's lengths."""
     draw = np.random.default_rng(0)
-    problem = generate(ProblemSpec(op=2, max_facts=4), 0)
+    config = config_of("graphs").model_validate({"ops": [2], "max_facts": 4})
+    task = open_task(config)
+    item = task.item(task.strata()[0], 0, 0, "train")
 
     def ids(length: int) -> tuple[int, ...]:
         return tuple(draw.integers(10, VOCABULARY, length).tolist())
@@ -42,7 +43,7 @@ def make_groups() -> list[RolloutGroup]:
         completion = Completion(index, token_ids, (-1.0,) * len(token_ids), "stop", 0, 0)
         return Rollout(completion, "", None, float(draw.integers(0, 2)))
 
-    return [RolloutGroup(n, problem, ids(PROMPT), tuple(rollout(i) for i in range(GROUP))) for n in range(GROUPS)]
+    return [RolloutGroup(n, item, ids(PROMPT), tuple(rollout(i) for i in range(GROUP))) for n in range(GROUPS)]
 
 
 def packed_step(model: PackedPolicy, batch: Batch) -> None:

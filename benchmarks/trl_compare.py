@@ -115,12 +115,12 @@ def make_inputs(folder: Path) -> None:
     from actors.policy.model import build, save
     from actors.policy.tokenizer import build_tokenizer
     from trainers.pretrain.pretrain import corpus
-    from trainers.tasks import TaskConfig
+    from verifier.families import config_of
     from verifier.graphs.splits import stream
     from verifier.graphs.tell import prompt_text
 
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = TaskConfig(ops=(2, 3, 4), max_facts=4)
+    tasks = config_of("graphs").model_validate({"ops": (2, 3, 4), "max_facts": 4})
     tokenizer = build_tokenizer(TokenizerConfig(kind="byte-pair"), corpus(tasks, 0))
     size = PolicyConfig(layers=4, hidden=256, ffn=512, heads=4, kv_heads=2, max_positions=512)
     save(build(size, 2200, 0), tokenizer, folder / "A")

@@ -11,16 +11,15 @@ from pathlib import Path
 
 from actors.policy.model import build, save
 from actors.policy.tokenizer import EOS, TokenizerConfig, build_tokenizer, load_tokenizer
-from actors.records import GroupRequest, RolloutGroup, Sampling
+from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
 from actors.weights.version import WeightVersion, publish_model
 from actors.workers.fleet import Fleet
 from tests.tiny import POLICY
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import Problem, ProblemSpec
-from verifier.graphs.tell import prompt_text
+from verifier.families import config_of, open_task
 from verifier.rewards.registry import Reward
 
-SCHEME = (Reward("mix", alpha=0.2),)
+TASK = config_of("graphs").model_validate({"ops": [3]})
+REWARDS = (Reward("mix", alpha=0.2),)
 SETTLE_S = 120.0
 GROUP_SIZE = 4
 
@@ -30,7 +29,7 @@ class Ask:
     """One prompt to be sampled."""
 
     request: GroupRequest
-    problem: Problem
+    by: JudgeRequest
 
 
 def save_policy(directory: Path) -> Path:
@@ -49,17 +48,18 @@ def asks_for(model_dir: Path, count: int, max_tokens: int) -> list[Ask]:
     """`count` groups of GROUP_SIZE."""
     tokenizer = load_tokenizer(model_dir)
     sampling = Sampling(max_tokens=max_tokens, stop_token_ids=(EOS,))
-    problems = [generate(ProblemSpec(op=3), seed) for seed in range(count)]
-    prompts = [tokenizer.encode(prompt_text(p.problem, p.question), add_special_tokens=False) for p in problems]
+    task = open_task(TASK)
+    items = [task.item(task.strata()[0], seed, 0, "train") for seed in range(count)]
+    prompts = [tokenizer.encode(str(item.prompt), add_special_tokens=False) for item in items]
     return [
-        Ask(GroupRequest(i, 1000 + i, tuple(prompt), GROUP_SIZE, sampling), problem)
-        for i, (prompt, problem) in enumerate(zip(prompts, problems, strict=True))
+        Ask(GroupRequest(i, 1000 + i, tuple(prompt), GROUP_SIZE, sampling), JudgeRequest(TASK, item, REWARDS))
+        for i, (prompt, item) in enumerate(zip(prompts, items, strict=True))
     ]
 
 
 async def all_groups(fleet: Fleet, asks: Sequence[Ask]) -> list[RolloutGroup]:
     """Every group, asked for at once."""
-    return await asyncio.gather(*(fleet.rollout(ask.request, ask.problem, SCHEME) for ask in asks))
+    return await asyncio.gather(*(fleet.rollout(ask.request, ask.by) for ask in asks))
 
 
 def drawn(groups: Sequence[RolloutGroup]) -> list[tuple[int, list[tuple[int, tuple[int, ...], float | None]]]]:

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from trainers.algorithms.advantages import Scale
 from trainers.algorithms.algorithm import Average
 from trainers.algorithms.registry import ALGORITHMS
-from trainers.tasks import TaskConfig
-from verifier.rewards.registry import Reward, Rewards
+from verifier.errors import BadTask
+from verifier.families import AnyTask, TaskConfig, open_task
+from verifier.rewards.registry import Reward, Rewards, check_rewards
 
 AlgorithmName = Literal[
     "grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce", "reinforce_plus_plus", "maxrl", "pass_at_k"
@@ -192,7 +193,7 @@ class LearnerConfig:
 class PretrainConfig(_Model):
     """A pre- or mid-training stage."""
 
-    tasks: TaskConfig
+    task: AnyTask
     steps: int = Field(ge=1, description="optimiser updates")
     documents_per_step: int = Field(ge=1, description="training texts per update")
     loss_on: Literal["all", "solution"] = Field(
@@ -206,6 +207,13 @@ class PretrainConfig(_Model):
         default=4096, ge=64, description="tokens per forward pass; bounds memory, not the result"
     )
 
+    @field_validator("task")
+    @classmethod
+    def _has_gold(cls, task: TaskConfig) -> TaskConfig:
+        if not open_task(task).has_gold:
+            raise BadTask(f"the family {task.family} has no gold texts to train on: take an rl stage")
+        return task
+
     def learner_config(self) -> LearnerConfig:
         """What the learner of this stage is made with."""
         return LearnerConfig(self.optimizer, self.steps)
@@ -214,14 +222,20 @@ class PretrainConfig(_Model):
 class RlConfig(_Model):
     """Hyperparameters of an RL stage (defaults: `docs/decisions`, rl table of the paper where it gives one)."""
 
-    tasks: TaskConfig
-    curriculum: Literal["mixture", "edge"] = "mixture"
+    task: AnyTask
+    curriculum: Literal["mixture", "frontier"] = Field(
+        default="mixture", description="strata by their shares, or mostly those that are neither solved nor hopeless"
+    )
     steps: int = Field(ge=1, description="learner steps")
     prompts_per_step: int = Field(ge=1)
     group_size: int = Field(default=8, ge=2, description="completions per prompt; one alone has no advantage")
     max_tokens: int = Field(ge=1)
     temperature: float = Field(default=1.0, gt=0)
-    reward: Rewards = (Reward("strict"),)
+    reward: Rewards = Field(
+        default_factory=lambda fields: _usual_rewards(fields.get("task")),
+        validate_default=True,
+        description="strict where the task has judged steps, else outcome",
+    )
     refills: int = Field(default=0, ge=0, description="replacements tried for a group whose rewards are all equal")
     max_staleness: int = Field(default=0, ge=0, le=8, description="versions; 0 is synchronous")
     checkpoint_every: int = Field(ge=1, description="learner steps")
@@ -235,3 +249,21 @@ class RlConfig(_Model):
         if (k := self.learning.pass_k) is not None and k > self.group_size:
             raise ValueError(f"learning.pass_k: {k} draws out of a group of {self.group_size}; make group_size larger")
         return self
+
+    @field_validator("reward")
+    @classmethod
+    def _task_can_give_it(cls, rewards: tuple[Reward, ...], info: ValidationInfo) -> tuple[Reward, ...]:
+        if "task" in info.data:
+            check_rewards(rewards, open_task(info.data["task"]).has_steps)
+        return rewards
+
+    @field_validator("learning")
+    @classmethod
+    def _credit_needs_steps(cls, learning: LearningConfig, info: ValidationInfo) -> LearningConfig:
+        if learning.token_credit and "task" in info.data and not open_task(info.data["task"]).has_steps:
+            raise BadTask("token_credit needs judged steps, which this task does not have: leave it out")
+        return learning
+
+
+def _usual_rewards(task: TaskConfig | None) -> tuple[Reward, ...]:
+    return (Reward("strict" if task is None or open_task(task).has_steps else "outcome"),)

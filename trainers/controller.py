@@ -23,6 +23,7 @@ from actors.weights.version import WeightVersion
 from actors.workers.drivers import ray_fleet
 from actors.workers.fleet import Fleet, FleetStatus
 from trainers.config import RlConfig
+from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_out
 from trainers.evaluation.ledger import sampling_flops
 from trainers.learner_group.handle import LearnerGroup, Placement
@@ -31,7 +32,6 @@ from trainers.pretrain.pretrain import encode_prompt
 from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner, StageLearner
 from verifier.errors import UserError
-from verifier.rewards.registry import Reward
 
 WARNINGS: Final = {
     "save_failed": "step {step} was not saved ({in_a_row} in a row): {cause}",
@@ -47,7 +47,7 @@ class ControllerPlan:
     run: str
     run_dir: Path
     seed: int
-    target_ops: tuple[int, ...]
+    bands: Bands
     engine: EngineConfig
     fleet: FleetConfig
     learner: Placement
@@ -116,10 +116,10 @@ class Controller:
         tokenizer = load_tokenizer(directory)
         await fleet.sync(await asyncio.to_thread(_publish_directory, directory, version))
         evaluation = await evaluate(
-            lambda request, problem: fleet.rollout(request, problem, (Reward("strict"),)),
+            fleet.rollout,
             directory.name,
-            held_out(config, self.plan.target_ops, EVAL_SEED),
-            lambda problem: encode_prompt(problem, tokenizer),
+            held_out(config, self.plan.bands, EVAL_SEED),
+            lambda item: encode_prompt(item, tokenizer),
             config,
             (end_of_text(tokenizer),),
             partial(sampling_flops, forward=forward_flops(config_of(directory))),
@@ -185,7 +185,8 @@ class Controller:
         self.events.write(event, **fields)
         if event == "rl_step":
             self._at = (fields["stage"], fields["step"], self._at[2])
-            self._numbers = {k: fields[k] for k in ("reward", "strict", "outcome", "completion_tokens", "step_s")}
+            shown = ("reward", "strict", "outcome", "completion_tokens", "step_s")
+            self._numbers = {k: fields[k] for k in shown if k in fields}
         elif event in WARNINGS:
             self._warnings.append(WARNINGS[event].format_map(fields))
 

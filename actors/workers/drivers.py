@@ -10,7 +10,7 @@ from typing import Any, Final
 import ray
 
 from actors.config import EngineConfig, FleetConfig, engine_env
-from actors.records import Completion, GroupRequest, Rollout
+from actors.records import Completion, GroupRequest, JudgeRequest, Rollout
 from actors.telemetry import Meters
 from actors.weights.version import WeightsRefused, WeightVersion
 from actors.workers.fleet import Fleet
@@ -18,8 +18,6 @@ from actors.workers.judge import RewardWorker
 from actors.workers.rollout import RolloutWorker, SyncReport, WorkerHealth
 from actors.workers.states import HeldWeights
 from actors.workers.supervisor import WorkerFault
-from verifier.graphs.problem import Problem
-from verifier.rewards.registry import Rewards
 
 _RPC_MARGIN_S: Final = 10.0  # beyond the deadlines that the worker itself keeps
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -166,7 +164,5 @@ class _RewardDriver:
     def kill(self, worker: Any) -> None:
         ray.kill(worker, no_restart=True)
 
-    async def judge(
-        self, worker: Any, problem: Problem, completions: Sequence[Completion], rewards: Rewards
-    ) -> tuple[Rollout, ...]:
-        return await worker.judge.remote(problem, tuple(completions), rewards)
+    async def judge(self, worker: Any, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...]:
+        return await worker.judge.remote(by, tuple(completions))

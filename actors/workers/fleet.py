@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from actors.config import FleetConfig
 from actors.engines.protocol import RequestRefused
-from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
+from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
 from actors.telemetry import Meters
 from actors.weights.version import WeightsRefused, WeightVersion
 from actors.workers.rollout import SyncReport
@@ -30,8 +30,6 @@ from actors.workers.supervisor import (
     WorkerStatus,
     in_a_line,
 )
-from verifier.graphs.problem import Problem
-from verifier.rewards.registry import Rewards
 
 _JUDGE_TRIES: Final = 3
 
@@ -59,10 +57,8 @@ class RolloutDriver(WorkerDriver[Any], Protocol):
 class RewardDriver(WorkerDriver[Any], Protocol):
     """How reward workers are made and asked."""
 
-    async def judge(
-        self, worker: Any, problem: Problem, completions: Sequence[Completion], rewards: Rewards
-    ) -> tuple[Rollout, ...]:
-        """The completions of one problem as rollouts, in order."""
+    async def judge(self, worker: Any, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...]:
+        """The completions of one item as rollouts, in order."""
         ...
 
 
@@ -143,20 +139,20 @@ class Fleet:
         self._count_workers()
         return list(driver.reports)
 
-    async def rollout(self, request: GroupRequest, problem: Problem, rewards: Rewards) -> RolloutGroup:
+    async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         """Sample one prompt and judge every completion; rollouts in index order.
 
         Raises RequestRefused if the prompt cannot be served, and NoWorkersLeft with the first cause.
         """
         judged: dict[int, Rollout] = {}
         while len(judged) < request.group_size:
-            judging = _Judging(self, problem, rewards)
+            judging = _Judging(self, by)
             try:
                 kept = await self._sample(request, judged, judging)
                 judged = kept | await judging.finish()
             finally:
                 judging.cancel()
-        return RolloutGroup(request.group_id, problem, request.prompt_ids, tuple(judged[i] for i in sorted(judged)))
+        return RolloutGroup(request.group_id, by.item, request.prompt_ids, tuple(judged[i] for i in sorted(judged)))
 
     async def _sample(self, request: GroupRequest, have: dict[int, Rollout], judging: _Judging) -> dict[int, Rollout]:
         """Have one worker draw the samples that are missing; which of those at hand still count.
@@ -181,27 +177,44 @@ class Fleet:
             self._meters.add("interplay_groups_resent_total")
         return have
 
-    async def judge(self, problem: Problem, completions: Sequence[Completion], rewards: Rewards) -> tuple[Rollout, ...]:
-        """Judge completions of one problem on some reward worker, on another if it is lost.
+    async def judge(self, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...]:
+        """Judge completions of one item on some reward worker, on another if it is lost.
 
-        Completions that no worker survives are returned with an error, like those the verifier raises on.
+        A judge that gives no judgement within `judge_timeout_s` is ended with its process. Which of several completions
+        it hangs on is not known then, so each is judged once more by itself. What is not judged after that, or is the
+        end of every worker, is returned with an error, like what the judge raises on.
         """
+        rollouts = await self._judged(by, completions)
+        if rollouts is None and len(completions) > 1:
+            alone = await asyncio.gather(*(self._judged(by, (c,)) for c in completions))
+            rollouts = tuple(
+                self._hung(c) if one is None else one[0] for c, one in zip(completions, alone, strict=True)
+            )
+        return self._count(rollouts or tuple(self._hung(c) for c in completions))
+
+    async def _judged(self, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...] | None:
+        """The judged completions; None if the judge took too long."""
         cause = ""
         for _ in range(_JUDGE_TRIES):
             lease: Lease[Any] | None = None
+            timeout = asyncio.timeout(self._config.judge_timeout_s)
             try:
-                async with (
-                    self._reward.lease(self._deadline_s) as lease,
-                    asyncio.timeout(self._config.judge_timeout_s),
-                ):
-                    return self._count(await self._reward_driver.judge(lease.worker, problem, completions, rewards))
+                async with self._reward.lease(self._deadline_s) as lease, timeout:
+                    return await self._reward_driver.judge(lease.worker, by, completions)
             except WORKER_ERRORS as error:
                 assert lease is not None
-                timed_out = isinstance(error, TimeoutError)
-                cause = f"no verdict in {self._config.judge_timeout_s:g} s" if timed_out else in_a_line(error)
+                if timeout.expired():
+                    cause = f"no judgement in {self._config.judge_timeout_s:g} s"
+                    self._reward.replace(lease.slot, lease.incarnation, cause)
+                    return None
+                cause = in_a_line(error)
                 self._reward.lost(lease.slot, lease.incarnation, cause)
         failed = f"{_JUDGE_TRIES} reward workers were lost on it, the last: {cause}"
-        return self._count(tuple(Rollout(c, "", None, None, error=failed) for c in completions))
+        return tuple(Rollout(c, "", None, None, error=failed) for c in completions)
+
+    def _hung(self, completion: Completion) -> Rollout:
+        hung = f"the judge gave no judgement in {self._config.judge_timeout_s:g} s and was ended"
+        return Rollout(completion, "", None, None, error=hung)
 
     def status(self) -> FleetStatus:
         """The workers and the counters now."""
@@ -246,10 +259,9 @@ class Fleet:
 class _Judging:
     """Judges one group's completions in the order they land, one call at a time: what lands meanwhile goes together."""
 
-    def __init__(self, fleet: Fleet, problem: Problem, rewards: Rewards) -> None:
+    def __init__(self, fleet: Fleet, by: JudgeRequest) -> None:
         self._fleet = fleet
-        self._problem = problem
-        self._rewards = rewards
+        self._by = by
         self._landed: list[Completion] = []
         self._judged: dict[int, Rollout] = {}
         self._task: asyncio.Task[None] | None = None
@@ -273,5 +285,5 @@ class _Judging:
     async def _work(self) -> None:
         while self._landed:
             batch, self._landed = self._landed, []
-            for rollout in await self._fleet.judge(self._problem, batch, self._rewards):
+            for rollout in await self._fleet.judge(self._by, batch):
                 self._judged[rollout.completion.index] = rollout

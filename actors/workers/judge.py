@@ -1,32 +1,29 @@
-"""The reward worker: judges completions as they arrive, step by step, on a CPU of its own.
+"""The reward worker: judges completions as they arrive, on a CPU of its own.
 
-Token ids become text once, here; verdicts become rewards and credits on tokens. Stateless and deterministic, so judging
-again after a worker was lost gives the same rollouts. A verifier that fails is reported as such and is never a reward,
-and a completion that was cut off earns nothing (docs/decisions/0054-cut-off-earns-nothing.md).
+Token ids become text once, here; judgements become rewards and credits on tokens. Stateless and deterministic, so
+judging again after a worker was lost gives the same rollouts. A judge that fails is reported as such and is never a
+reward, and a completion that was cut off earns nothing (docs/decisions/0054-cut-off-earns-nothing.md).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
 from actors.policy.tokenizer import decode_with_offsets, load_tokenizer
-from actors.records import Completion, Rollout, TokenCredit
-from verifier.graphs.family import gold_of, item_of
-from verifier.graphs.judge.judge import verify
-from verifier.graphs.problem import Problem
-from verifier.judgement import TraceJudgement
-from verifier.rewards.registry import Rewards, reward
-from verifier.task import Address, Stratum
+from actors.records import Completion, JudgeRequest, Rollout, TokenCredit
+from actors.spans import tokens_of
+from verifier.families import open_task
+from verifier.judgement import Judgement, TraceJudgement, checked
+from verifier.rewards.registry import reward
 
 
 class RewardWorker:
-    """A Ray actor. One call judges a few completions of one problem."""
+    """A Ray actor. One call judges a few completions of one item."""
 
     def __init__(self, tokenizer_dir: Path) -> None:
         self._tokenizer = load_tokenizer(tokenizer_dir)
@@ -38,11 +35,11 @@ class RewardWorker:
     async def health(self) -> None:
         """Answers."""
 
-    async def judge(self, problem: Problem, completions: Sequence[Completion], rewards: Rewards) -> tuple[Rollout, ...]:
+    async def judge(self, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...]:
         """The completions as rollouts, in order."""
         rollouts: list[Rollout] = []
         for completion in completions:
-            rollouts.append(judge(self._tokenizer, problem, completion, rewards))
+            rollouts.append(judge(self._tokenizer, by, completion))
             await asyncio.sleep(0)  # let a health probe in
         return tuple(rollouts)
 
@@ -50,35 +47,33 @@ class RewardWorker:
         """Nothing is held."""
 
 
-def judge(tokenizer: PreTrainedTokenizerFast, problem: Problem, completion: Completion, rewards: Rewards) -> Rollout:
-    """Decode, verify, reward and map the credits to tokens; a verifier's exception becomes the rollout's error."""
+def judge(tokenizer: PreTrainedTokenizerFast, by: JudgeRequest, completion: Completion) -> Rollout:
+    """Decode, judge, reward and map the credits to tokens; an exception of the judge becomes the rollout's error."""
     if completion.finish_reason == "abort":  # the engine's doing, not the policy's
         return Rollout(completion, "", None, None, error="the engine gave the completion up")
     text = ""
     try:
-        text, spans = decode_with_offsets(tokenizer, completion.token_ids)
-        verdict = verify(text, gold_of(problem))
-        item = item_of(problem, Address(Stratum(()), 0, 0, "train"))
-        value = 0.0 if completion.finish_reason == "length" else reward(verdict, item, text, rewards)
-        credits = token_credits(step_credits(verdict), spans)
-    except Exception as error:  # whatever it is, a verifier's fault must not pass for a wrong trace
+        text, spans = decode_with_offsets(tokenizer, _written(completion))
+        judgement = checked(open_task(by.task).judge(by.item, text))
+        value = 0.0 if completion.finish_reason == "length" else reward(judgement, by.item, text, by.rewards)
+        credits = token_credits(judgement, spans)
+    except (Exception, SystemExit) as error:  # whatever it is, a judge's fault must not pass for a wrong answer
         return Rollout(completion, text, None, None, error=f"{type(error).__name__}: {error}")
-    return Rollout(completion, text, verdict, value, credits)
+    return Rollout(completion, text, judgement, value, credits)
 
 
-def token_credits(
-    credits: Sequence[tuple[int, int, float]], spans: Sequence[tuple[int, int]]
-) -> tuple[TokenCredit, ...]:
-    """Credits on characters [start, end) as credits on tokens [start, end); `spans` are the tokens' characters.
+def _written(completion: Completion) -> tuple[int, ...]:
+    """The tokens of the text: without the one that ended it."""
+    return completion.token_ids[:-1] if completion.finish_reason == "stop" else completion.token_ids
 
-    A token belongs to the step that holds its last character, since a token may begin with the blank or the full stop
-    that parts two steps. A step that ends no token has no credit.
+
+def token_credits(judgement: Judgement, spans: Sequence[tuple[int, int]]) -> tuple[TokenCredit, ...]:
+    """The credits of the steps that earn or cost something, on tokens; `spans` are the tokens' characters.
+
+    A step that ends no token has no credit.
     """
+    if not isinstance(judgement, TraceJudgement):
+        return ()
     ends = [end for _, end in spans]
-    placed = [(bisect_left(ends, start + 1), bisect_left(ends, end + 1), credit) for start, end, credit in credits]
+    placed = [(*tokens_of(step.start, step.end, ends), step.credit) for step in judgement.steps if step.credit]
     return tuple(TokenCredit(first, last, credit) for first, last, credit in placed if first < last)
-
-
-def step_credits(judgement: TraceJudgement) -> tuple[tuple[int, int, float], ...]:
-    """(char start, char end, credit) of the steps that earn or cost something, in text order."""
-    return tuple((step.start, step.end, step.credit) for step in judgement.steps if step.credit)

@@ -170,6 +170,16 @@ class WorkerTable:
             _enter(member, State.DEAD, now)
         return True
 
+    def replaced(self, slot: int, incarnation: int, cause: str, now: float) -> None:
+        """Its work made it useless, by no fault of its own: the next incarnation may start at once."""
+        self._leaving = [m for m in self._leaving if (m.slot, m.incarnation) != (slot, incarnation)]
+        if member := self._current(slot, incarnation, *ALIVE):
+            member.cause = cause
+            member.open = 0
+            member.held = None
+            member.restart_at = now
+            _enter(member, State.DEAD, now)
+
     def take(self) -> Member | None:
         """The least loaded ready worker, one piece of work heavier; None if no worker is ready.
 

@@ -200,6 +200,12 @@ class Supervisor(Generic[H]):
         self._forget(incarnation)
         self.changes.notify()
 
+    def replace(self, slot: int, incarnation: int, cause: str) -> None:
+        """As `lost`, but by no fault of the worker: it counts against no limit and its successor starts at once."""
+        self.table.replaced(slot, incarnation, cause, time.monotonic())
+        self._forget(incarnation)
+        self.changes.notify()
+
     async def prove_all(self) -> None:
         """Prove every worker that is up against what is wanted now; those that fail are lost.
 

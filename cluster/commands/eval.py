@@ -36,14 +36,14 @@ def main(
     """
     from cluster.run.evaluation import Target, evaluate_directory, print_grid, read_ops
     from trainers.evaluation.evaluate import EvalConfig
-    from trainers.tasks import TaskConfig
+    from verifier.families import config_of
 
     target = Target.choose(model, run_dir, checkpoint)
-    tasks = TaskConfig.model_validate(
+    task = config_of("graphs").model_validate(
         {"ops": read_ops(ops), "mode": mode, "template": template, "max_facts": max_facts}
     )
     config = EvalConfig(
-        tasks=tasks,
+        task=task,
         problems=problems,
         target_problems=problems,
         samples=samples,

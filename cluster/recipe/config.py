@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from actors.config import EngineConfig, FleetConfig, PolicyConfig, TokenizerConfig
 from cluster.run.trackers import Tracker
 from trainers.config import PretrainConfig, RlConfig
+from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig
-from trainers.evaluation.report import Bands
 from verifier.errors import UserError
 
 M = TypeVar("M", bound=BaseModel)
@@ -97,23 +97,6 @@ Stage = Annotated[
 ]
 
 
-class BandsConfig(_Model):
-    """Inclusive op ranges by name; `target` is the one RL is meant to move."""
-
-    ranges: dict[str, tuple[int, int]]
-    target: str
-
-    @model_validator(mode="after")
-    def _target_is_a_band(self) -> Self:
-        if self.target not in self.ranges:
-            raise ValueError(f"target {self.target!r} is not one of the bands {sorted(self.ranges)}")
-        return self
-
-    def bands(self) -> Bands:
-        """The record the report takes."""
-        return Bands(dict(self.ranges), self.target)
-
-
 class Recipe(_Model):
     """Everything that determines a run. Two runs of one recipe on one machine kind give the same bytes (sync, CPU)."""
 
@@ -124,7 +107,7 @@ class Recipe(_Model):
     learner: LearnerFleet = LearnerFleet()
     policy: PolicyConfig
     engine: EngineConfig
-    bands: BandsConfig
+    bands: Bands = Bands()
     trackers: tuple[Tracker, ...] = Field(default=(), description="dashboards to write besides metrics.jsonl")
     stages: tuple[Stage, ...] = Field(min_length=1)
 

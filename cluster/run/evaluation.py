@@ -31,10 +31,12 @@ from cluster.run.folder import RunFolder
 from cluster.run.progress import Reporter
 from cluster.run.stages import follow
 from trainers.controller import Controller, ControllerPlan
-from trainers.evaluation.evaluate import EvalConfig, Evaluation, interval, powers
+from trainers.evaluation.bands import Bands
+from trainers.evaluation.evaluate import EvalConfig, Evaluation, interval, kinds, powers
 from trainers.learner_group.handle import Placement
 from verifier.errors import UserError
 from verifier.seeds import derive
+from verifier.task import labels
 
 
 class _Settings(BaseModel):
@@ -91,7 +93,7 @@ def evaluate_directory(
     with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), asked, address=address):
         env = actor_env(cache_folder(os.environ), chosen.engine.threads)
         nowhere = Placement(0, 0, 0, env, Path(scratch))
-        plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), (), chosen.engine, fleet, nowhere, env)
+        plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), Bands(), chosen.engine, fleet, nowhere, env)
         actor: Any = ray.remote(Controller)
         controller = actor.options(num_cpus=0, max_concurrency=1000).remote(plan)
         result = controller.evaluate.remote("eval", target.directory, target.version, config)
@@ -103,14 +105,18 @@ def evaluate_directory(
 
 
 def print_grid(evaluation: Evaluation) -> None:
-    """One line per op: pass@1 with its interval, and the largest k."""
-    ops = sorted({score.op for score in evaluation.scores})
+    """One line per stratum: pass@1 with its interval, and the largest k, by each reading that the scores have."""
+    names = labels(evaluation.strata())
+    readings = kinds(evaluation.scores)
     most = powers(min(score.samples for score in evaluation.scores))[-1]
-    table = Table("op", "problems", "verified@1", "95%", f"verified@{most}", "answer@1", f"answer@{most}", box=None)
-    for op in ops:
-        scores = evaluation.ops([op])
-        first = interval(scores, "strict", 1, 0)
-        others = [interval(scores, *point, 0).mean for point in (("strict", most), ("outcome", 1), ("outcome", most))]
-        numbers = [f"{value:.3f}" for value in others]
-        table.add_row(str(op), str(len(scores)), f"{first.mean:.3f}", f"{first.lo:.3f}-{first.hi:.3f}", *numbers)
+    said = {"strict": "verified", "outcome": "answer"}
+    heads = [head for kind in readings for head in (f"{said[kind]}@1", "95%", f"{said[kind]}@{most}")]
+    table = Table("stratum", "problems", *heads, box=None)
+    for stratum, name in names.items():
+        scores = [score for score in evaluation.scores if score.stratum == stratum]
+        cells: list[str] = []
+        for kind in readings:
+            first, last = interval(scores, kind, 1, 0), interval(scores, kind, most, 0)
+            cells += [f"{first.mean:.3f}", f"{first.lo:.3f}-{first.hi:.3f}", f"{last.mean:.3f}"]
+        table.add_row(name, str(len(scores)), *cells)
     Console(file=sys.stdout, highlight=False).print(table)

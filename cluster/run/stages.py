@@ -103,7 +103,8 @@ def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
             name=recipe.name,
             recipe=recipe.model_dump(mode="json"),
             recipe_text=dump(recipe),
-            bands=recipe.bands.bands(),
+            task=next((s.eval.task for s in recipe.stages if isinstance(s, EvalStage)), None),
+            bands=recipe.bands,
             stages=tuple(folder.stages()),
             before=before,
             after=after,
@@ -129,7 +130,7 @@ class Workplace:
                 run=recipe.name,
                 run_dir=self.folder.path,
                 seed=recipe.seed,
-                target_ops=tuple(recipe.bands.bands().ops(recipe.bands.target)),
+                bands=recipe.bands,
                 engine=recipe.engine,
                 fleet=recipe.fleet,
                 learner=self.placement(),
@@ -224,7 +225,7 @@ def _make_tokenizer(stage: TokenizerStage, recipe: Recipe, folder: RunFolder) ->
 
     first = next(s for s in recipe.stages if s.kind == "pretrain")
     assert isinstance(first, PretrainStage)
-    build_tokenizer(stage.tokenizer, corpus(first.train.tasks, recipe.seed)).save_pretrained(folder.path / "tokenizer")
+    build_tokenizer(stage.tokenizer, corpus(first.train.task, recipe.seed)).save_pretrained(folder.path / "tokenizer")
     return 0, 0.0
 
 

@@ -6,10 +6,10 @@ Joins `generation` (tokens) and the verifier (verdicts on text). No sampling and
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
+from actors.spans import tokens_of
 from serving.generation.codec import Codec
 from serving.generation.completion import Token, Written
 from serving.probe.problems import Posed, rewards, step_body, verdict_body
@@ -68,12 +68,10 @@ class JudgedTrace:
         return fresh
 
     def step_event(self, index: int, step: StepJudgement) -> StepEvent:
-        """A step with its tokens. Tokens that lie only partly in the step count as the step's."""
+        """A step with its tokens."""
         offset = len(self.prefix)
         tokens = self.written.tokens
-        first = bisect_left(tokens, step.start - offset + 1, key=lambda token: token.decoded.end)
-        last = bisect_left(tokens, step.end - offset, key=lambda token: token.decoded.start)
-        last = max(first, last)
+        first, last = tokens_of(step.start - offset, step.end - offset, [token.decoded.end for token in tokens])
         return StepEvent(
             **dict(step_body(index, step)),
             token_start=first,

@@ -25,7 +25,6 @@ from actors.workers.fleet import Fleet
 from actors.workers.states import NoWorkersLeft, State
 from tests.fleets import (
     GROUP_SIZE,
-    SCHEME,
     SETTLE_S,
     Ask,
     all_groups,
@@ -37,6 +36,8 @@ from tests.fleets import (
     publish_seed,
     save_policy,
 )
+from tests.sleepy import Sleepy
+from verifier.graphs.family import problem_of
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
 
@@ -86,11 +87,32 @@ async def test_a_killed_reward_worker_gives_no_rollout_a_default_reward(
 
 
 async def test_a_problem_the_verifier_cannot_read_is_counted_and_never_rewarded(fleet: Fleet, asks: list[Ask]) -> None:
-    broken = dataclasses.replace(asks[0].problem, solution="not a trace")
-    group = await fleet.rollout(asks[0].request, broken, SCHEME)
+    problem = dataclasses.replace(problem_of(asks[0].by.item), solution="not a trace")
+    broken = dataclasses.replace(asks[0].by, item=dataclasses.replace(asks[0].by.item, payload=problem))
+    group = await fleet.rollout(asks[0].request, broken)
     assert [r.reward for r in group.rollouts] == [None] * GROUP_SIZE
     assert all("MalformedProblem" in (r.error or "") for r in group.rollouts)
     assert fleet.status().verifier_errors == GROUP_SIZE
+
+
+async def test_a_judge_that_hangs_is_ended_with_its_process_and_the_run_goes_on(
+    model_dir: Path, ray_session: Path, asks: list[Ask]
+) -> None:
+    config = FleetConfig(judge_timeout_s=2.0, max_restarts=1, restart_backoff_s=0.0)
+    fleet = ray_fleet(model_dir, ENGINE, config, {})
+    try:
+        fleet.start(publish_seed(model_dir, 1, seed=0))
+        await fleet.settled(SETTLE_S)
+        (before,) = pids(fleet, "reward")
+        hung = await fleet.rollout(asks[0].request, dataclasses.replace(asks[0].by, task=Sleepy()))
+        assert [r.reward for r in hung.rollouts] == [None] * GROUP_SIZE
+        assert all("was ended" in (r.error or "") for r in hung.rollouts)
+        assert fleet.status().verifier_errors == GROUP_SIZE
+        after = await fleet.rollout(asks[1].request, asks[1].by)
+        assert None not in [r.reward for r in after.rollouts]
+        assert pids(fleet, "reward") != [before]
+    finally:
+        await fleet.close()
 
 
 async def test_all_rollout_workers_killed_at_once_come_back_and_finish_the_groups(

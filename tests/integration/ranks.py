@@ -34,7 +34,6 @@ from trainers.learner_group import rank as rank_module
 from trainers.learner_group.commands import PretrainJob
 from trainers.learner_group.rank import run_pretrain
 from trainers.records import Batch
-from trainers.tasks import TaskConfig
 from verifier.graphs.generate import generate
 from verifier.graphs.problem import ProblemSpec
 

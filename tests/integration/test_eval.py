@@ -15,12 +15,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actors.policy.tokenizer import decode_with_offsets, load_tokenizer
 from trainers.pretrain.pretrain import corpus
-from trainers.tasks import TaskConfig
+from verifier.families import config_of
+from verifier.graphs.family import GraphsConfig
 from verifier.graphs.judge.judge import prepare, verify
 from verifier.graphs.splits import stream
 from verifier.graphs.tell import completion_text
 
-TASKS = TaskConfig(ops=(2, 3))
+TASKS = config_of("graphs").model_validate({"ops": (2, 3)})
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_right_trace_in_another_tokenizer_is_read_as_it_was_written(llama):
     tokenizer = load_tokenizer(llama)
-    for problem in islice(stream(TASKS.mixture(), 0, "test"), 20):
+    for problem in islice(stream(GraphsConfig.model_validate(TASKS.model_dump()).grid(), 0, "test"), 20):
         ids = tokenizer(" " + completion_text(problem.solution), add_special_tokens=False)["input_ids"]
         text, spans = decode_with_offsets(tokenizer, ids)
         assert verify(text, prepare(problem.problem, problem.question, problem.solution)).verified

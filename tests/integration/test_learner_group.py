@@ -25,12 +25,12 @@ from trainers.learner_group.handle import LearnerGroup, Placement
 from trainers.learner_group.rank import LearnerPlan
 from trainers.pretrain.pretrain import DocumentStream
 from trainers.records import Batch
-from trainers.tasks import TaskConfig
+from verifier.families import config_of
 
 pytestmark = pytest.mark.timeout(240)
 POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=512)
 STAGE = PretrainConfig(
-    tasks=TaskConfig(ops=(2, 3), max_facts=4),
+    task=config_of("graphs").model_validate({"ops": (2, 3), "max_facts": 4}),
     steps=4,
     documents_per_step=4,
     checkpoint_every=2,

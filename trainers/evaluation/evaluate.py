@@ -1,4 +1,4 @@
-"""Evaluation: sampled pass@k per op and band, outcome and process-verified side by side, on held-out problems.
+"""Evaluation: sampled pass@k per stratum and band, outcome and process-verified side by side, on held-out problems.
 
 An `Evaluation` keeps what every problem scored, so that bands, intervals and paired differences are computed from one
 record and never from one another. Protocol: paper section on evaluation, with the unbiased estimator of pass@k
@@ -11,70 +11,71 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from actors.records import GroupRequest, RolloutGroup, Sampling
-from trainers.tasks import TaskConfig
+from actors.records import GroupRequest, JudgeRequest, Rollout, RolloutGroup, Sampling
+from trainers.evaluation.bands import Bands
 from verifier.estimators import Interval, bootstrap_interval, paired_interval, pass_at_k
-from verifier.graphs.problem import Problem
-from verifier.graphs.splits import problems_for_eval
-from verifier.judgement import StepStatus
+from verifier.families import AnyTask, open_task
+from verifier.judgement import Judgement, StepStatus, TraceJudgement, from_record
+from verifier.rewards.registry import Reward
 from verifier.seeds import derive
+from verifier.task import Address, Item, Stratum
 
+Kind = Literal["strict", "outcome"]
 GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, few enough for a steady progress line
 
 
 class EvalConfig(BaseModel):
-    """What to sample. `tasks.ops` are the rows; the target band decides, so it gets more problems per op."""
+    """What to sample. The strata of the task are the rows; the target band decides, so it gets more items."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tasks: TaskConfig
-    problems: int = Field(default=40, ge=1, description="held-out problems per op outside the target band")
-    target_problems: int = Field(default=150, ge=1, description="held-out problems per op of the target band")
+    task: AnyTask
+    problems: int = Field(default=40, ge=1, description="held-out items per stratum outside the target band")
+    target_problems: int = Field(default=150, ge=1, description="held-out items per stratum of the target band")
     samples: int = Field(default=8, ge=1, description="completions per problem; pass@k is given for k up to this")
     temperature: float = Field(default=1.0, gt=0)
     max_tokens: int = Field(default=160, ge=1)
 
-    def per_op(self, target: bool) -> int:
-        """Problems of one op."""
+    def per_stratum(self, target: bool) -> int:
+        """Items of one stratum."""
         return self.target_problems if target else self.problems
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemScore:
-    """What `samples` completions of one problem scored: counts of right answers and of verified traces."""
+    """What `samples` completions of one item scored: counts of right answers and of verified traces.
+
+    `strict` and `process_accuracy` are None where the family judges no steps.
+    """
 
     problem_id: str
-    op: int
-    mode: str
-    template: str
+    stratum: Stratum
     samples: int
     outcome: int
-    strict: int
-    process_accuracy: float
+    strict: int | None
+    process_accuracy: float | None
     errors: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class TraceSample:
-    """One completion to look at, with all that judging it again takes: the verdict follows from the texts."""
+class TextSample:
+    """One completion to look at: what was asked, what was written, and how it was judged."""
 
-    problem_id: str
-    op: int
-    problem: str
-    question: str
-    solution: str
+    address: Address
+    prompt: str
     text: str
+    judgement: Judgement
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One checkpoint's scores on one fixed set of problems, and one trace per op to look at."""
+    """One checkpoint's scores on one fixed set of problems, and one text per stratum to look at."""
 
     checkpoint: str
     temperature: float
@@ -82,61 +83,72 @@ class Evaluation:
     flops: float
     seconds: float
     scores: tuple[ProblemScore, ...]
-    samples: tuple[TraceSample, ...]
+    samples: tuple[TextSample, ...]
 
-    def ops(self, ops: Sequence[int]) -> list[ProblemScore]:
-        """The scores of the problems whose op is in `ops`."""
-        return [s for s in self.scores if s.op in set(ops)]
+    def strata(self) -> tuple[Stratum, ...]:
+        """The strata that were measured, in the order of the items."""
+        return tuple(dict.fromkeys(s.stratum for s in self.scores))
 
     def record(self) -> dict[str, Any]:
         """The JSON form."""
-        return asdict(self)
+        return asdict(self) | {"samples": [asdict(s) for s in self.samples]}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Evaluation:
         """The inverse of `record`."""
-        scores = tuple(ProblemScore(**s) for s in record["scores"])
-        samples = tuple(TraceSample(**s) for s in record["samples"])
+        scores = tuple(ProblemScore(**{**s, "stratum": _stratum(s["stratum"])}) for s in record["scores"])
+        samples = tuple(_text_sample(s) for s in record["samples"])
         return cls(**{**record, "scores": scores, "samples": samples})
 
 
-Sample = Callable[[GroupRequest, Problem], Awaitable[RolloutGroup]]
+def _stratum(record: dict[str, Any]) -> Stratum:
+    return Stratum(tuple((axis, value) for axis, value in record["axes"]))
+
+
+def _text_sample(record: dict[str, Any]) -> TextSample:
+    address = record["address"]
+    index = address["index"] if isinstance(address["index"], int) else tuple(address["index"])
+    placed = Address(_stratum(address["stratum"]), address["seed"], index, address["split"])
+    return TextSample(placed, record["prompt"], record["text"], from_record(record["judgement"]))
+
+
+Sample = Callable[[GroupRequest, JudgeRequest], Awaitable[RolloutGroup]]
 """Samples one prompt and judges every completion: what evaluation needs of a fleet."""
 
 
 async def evaluate(
     sample: Sample,
     checkpoint: str,
-    problems: Sequence[Problem],
-    encode: Callable[[Problem], tuple[int, ...]],
+    items: Sequence[Item],
+    encode: Callable[[Item], tuple[int, ...]],
     config: EvalConfig,
     stop_token_ids: tuple[int, ...],
     cost: Callable[[RolloutGroup], float],
     seed: int,
     progress: Callable[[int, int], None],
 ) -> Evaluation:
-    """Sample and judge every problem with the weights that `sample` draws with; `checkpoint` is only written down.
+    """Sample and judge every item with the weights that `sample` draws with; `checkpoint` is only written down.
 
-    The seed of a problem depends on (seed, its id) alone, so that two checkpoints are compared on the same draws.
-    `cost` gives the FLOPs of drawing a group; `progress` is told (problems done, problems in all).
+    The seed of an item depends on (seed, its id) alone, so that two checkpoints are compared on the same draws.
+    `cost` gives the FLOPs of drawing a group; `progress` is told (items done, items in all).
     """
     gate = asyncio.Semaphore(GROUPS_IN_FLIGHT)
     started = time.monotonic()
     done = 0
 
-    async def one(number: int, problem: Problem) -> RolloutGroup:
+    async def one(number: int, item: Item) -> RolloutGroup:
         nonlocal done
         sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=stop_token_ids)
-        request = GroupRequest(number, derive(seed, "eval", problem.id), encode(problem), config.samples, sampling)
+        request = GroupRequest(number, derive(seed, "eval", item.id), encode(item), config.samples, sampling)
         async with gate:
-            group = await sample(request, problem)
+            group = await sample(request, JudgeRequest(config.task, item, _REWARDS))
         done += 1
-        progress(done, len(problems))
+        progress(done, len(items))
         return group
 
-    groups = await asyncio.gather(*(one(i, p) for i, p in enumerate(problems)))
-    judged = [(g.problem, r.text) for g in groups for r in g.rollouts if r.verdict is not None]
-    firsts = {problem.spec.op: _trace(problem, text) for problem, text in reversed(judged)}
+    groups = await asyncio.gather(*(one(i, p) for i, p in enumerate(items)))
+    judged = [(g.item, r) for g in groups for r in g.rollouts if r.judgement is not None]
+    firsts = {item.stratum: _sample(item, rollout) for item, rollout in reversed(judged)}
     return Evaluation(
         checkpoint=checkpoint,
         temperature=config.temperature,
@@ -144,37 +156,46 @@ async def evaluate(
         flops=sum(map(cost, groups)),
         seconds=time.monotonic() - started,
         scores=tuple(score(g) for g in groups),
-        samples=tuple(firsts[op] for op in sorted(firsts)),
+        samples=tuple(firsts[s] for s in dict.fromkeys(i.stratum for i in items) if s in firsts),
     )
 
 
-def _trace(problem: Problem, text: str) -> TraceSample:
-    return TraceSample(problem.id, problem.spec.op, problem.problem, problem.question, problem.solution, text)
+_REWARDS = (Reward("outcome"),)  # evaluation counts judgements; a pool pays for what it judges all the same
 
 
-def held_out(config: EvalConfig, target_ops: Collection[int], seed: int) -> list[Problem]:
-    """The fixed problems of an evaluation, by op: distinct ones of the test split."""
-    mixture = config.tasks.mixture()
-    sets = {n: problems_for_eval(mixture, n, seed) for n in {config.problems, config.target_problems}}
-    return [p for op in sorted(sets[config.problems]) for p in sets[config.per_op(op in target_ops)][op]]
+def _sample(item: Item, rollout: Rollout) -> TextSample:
+    assert rollout.judgement is not None
+    asked = item.prompt if isinstance(item.prompt, str) else "\n\n".join(m.content for m in item.prompt)
+    return TextSample(item.address, asked, rollout.text, rollout.judgement)
+
+
+def held_out(config: EvalConfig, bands: Bands, seed: int) -> list[Item]:
+    """The fixed items of an evaluation, by stratum: distinct ones of the test split."""
+    task = open_task(config.task)
+    target = [bands.target is not None and bands.holds(bands.target, s) for s in task.strata()]
+    counts = zip(task.strata(), target, strict=True)
+    return [item for s, is_target in counts for item in task.held_out(s, config.per_stratum(is_target), seed)]
 
 
 def score(group: RolloutGroup) -> ProblemScore:
-    """Count one group; completions on which the verifier failed are left out of the samples."""
-    verdicts = [r.verdict for r in group.rollouts if r.verdict is not None]
-    errors = Counter(s.status.value for v in verdicts for s in v.steps if s.status is not StepStatus.RIGHT)
-    spec = group.problem.spec
+    """Count one group; completions on which the judge failed are left out of the samples."""
+    judgements = [r.judgement for r in group.rollouts if r.judgement is not None]
+    traces = [j for j in judgements if isinstance(j, TraceJudgement)]
+    errors = Counter(s.status.value for j in traces for s in j.steps if s.status is not StepStatus.RIGHT)
     return ProblemScore(
-        problem_id=group.problem.id,
-        op=spec.op,
-        mode=spec.mode,
-        template=spec.template,
-        samples=len(verdicts),
-        outcome=sum(v.right for v in verdicts),
-        strict=sum(v.verified for v in verdicts),
-        process_accuracy=sum(v.process_accuracy for v in verdicts) / max(1, len(verdicts)),
+        problem_id=group.item.id,
+        stratum=group.item.stratum,
+        samples=len(judgements),
+        outcome=sum(j.right for j in judgements),
+        strict=sum(j.verified for j in traces) if traces else None,
+        process_accuracy=sum(j.process_accuracy for j in traces) / len(traces) if traces else None,
         errors=dict(sorted(errors.items())),
     )
+
+
+def kinds(scores: Sequence[ProblemScore]) -> tuple[Kind, ...]:
+    """The readings of pass@k that these scores have: by verified traces, if steps were judged, and by answers."""
+    return ("strict", "outcome") if any(s.strict is not None for s in scores) else ("outcome",)
 
 
 def powers(samples: int) -> list[int]:
@@ -182,23 +203,23 @@ def powers(samples: int) -> list[int]:
     return [2**i for i in range(samples.bit_length())]
 
 
-def curve(scores: Sequence[ProblemScore], kind: str) -> dict[str, float]:
-    """Mean pass@k over problems for every k that all problems have samples for. `kind`: "outcome" or "strict"."""
+def curve(scores: Sequence[ProblemScore], kind: Kind) -> dict[str, float]:
+    """Mean pass@k over problems for every k that all problems have samples for."""
     ks = powers(min((s.samples for s in scores), default=0))
     return {str(k): sum(_passes(scores, kind, k)) / len(scores) for k in ks}
 
 
-def interval(scores: Sequence[ProblemScore], kind: str, k: int, seed: int) -> Interval:
+def interval(scores: Sequence[ProblemScore], kind: Kind, k: int, seed: int) -> Interval:
     """Mean pass@k with its 95% bootstrap interval over problems."""
     return bootstrap_interval(_passes(scores, kind, k), seed)
 
 
-def gain(before: Sequence[ProblemScore], after: Sequence[ProblemScore], kind: str, k: int, seed: int) -> Interval:
+def gain(before: Sequence[ProblemScore], after: Sequence[ProblemScore], kind: Kind, k: int, seed: int) -> Interval:
     """After minus before in pass@k, paired by problem, with its 95% bootstrap interval."""
     ids = [s.problem_id for s in before]
     assert ids == [s.problem_id for s in after], "paired evaluations hold the same problems in the same order"
     return paired_interval(_passes(before, kind, k), _passes(after, kind, k), seed)
 
 
-def _passes(scores: Sequence[ProblemScore], kind: str, k: int) -> list[float]:
-    return [pass_at_k(s.samples, s.strict if kind == "strict" else s.outcome, k) for s in scores]
+def _passes(scores: Sequence[ProblemScore], kind: Kind, k: int) -> list[float]:
+    return [pass_at_k(s.samples, (s.strict or 0) if kind == "strict" else s.outcome, k) for s in scores]

@@ -21,12 +21,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from actors.files import replace_text
-from trainers.evaluation.evaluate import TraceSample
+from trainers.evaluation.evaluate import TextSample
 from trainers.evaluation.report import RunRecord, summary
-from verifier.graphs.draw import verdict_svg
-from verifier.graphs.judge.gold import prepare
-from verifier.graphs.judge.judge import verify
-from verifier.judgement import TraceJudgement
+from verifier.families import TaskConfig, drawing, open_task
+from verifier.judgement import Judgement, TraceJudgement
+from verifier.task import labels
 
 _BEFORE, _AFTER, _OUTCOME, _CUT_OFF = "#8a8f98", "#1f6feb", "#c4892b", "#cf222e"
 _STYLE: Any = {
@@ -59,9 +58,17 @@ def page(run: RunRecord, content: Mapping[str, Any]) -> str:
         run=run,
         content=content,
         figures=figures,
-        traces=[_trace(sample) for sample in samples],
+        traces=[_trace(sample, run.task) for sample in samples],
         target=run.bands.target,
+        target_rows=_target_rows(run),
     )
+
+
+def _target_rows(run: RunRecord) -> list[str]:
+    measured, target = run.before or run.after, run.bands.target
+    if measured is None or target is None:
+        return []
+    return [name for stratum, name in labels(measured.strata()).items() if run.bands.holds(target, stratum)]
 
 
 def write(run_dir: Path, run: RunRecord) -> dict[str, Any]:
@@ -106,7 +113,7 @@ def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
         ("strict", "process verified", _AFTER),
         ("truncated", "cut off", _CUT_OFF),
     )
-    for key, label, colour in shares:
+    for key, label, colour in (s for s in shares if s[0] in steps[0]):
         values = [s[key] for s in steps]
         rates.plot(xs, values, color=colour, alpha=0.3, linewidth=0.8)
         rates.plot(xs, _smooth(values), color=colour, label=label, linewidth=1.8)
@@ -136,8 +143,7 @@ def _curves(bands: Mapping[str, Any]) -> Markup | None:
         for name, colour in (("before", _BEFORE), ("after", _AFTER)):
             if name in content:
                 _curve(axis, content[name], name, colour)
-        low, high = content["ops"][0], content["ops"][-1]
-        axis.set_title(f"{band} (op {low}-{high})" if low != high else f"{band} (op {low})", fontsize=9)
+        axis.set_title(f"{band} ({content['axes']})", fontsize=9)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
         axis.set_xlabel("k")
@@ -148,12 +154,15 @@ def _curves(bands: Mapping[str, Any]) -> Markup | None:
 
 
 def _curve(axis: Axes, curves: Mapping[str, Any], name: str, colour: str) -> None:
-    ks = [int(key.removeprefix("pass@")) for key in curves["strict"]]
-    strict = list(curves["strict"].values())
-    axis.plot(ks, [i["mean"] for i in strict], color=colour, marker="o", markersize=3, label=f"{name}, verified")
-    axis.fill_between(ks, [i["lo"] for i in strict], [i["hi"] for i in strict], color=colour, alpha=0.15, linewidth=0)
-    outcome = [i["mean"] for i in curves["outcome"].values()]
-    axis.plot(ks, outcome, color=colour, linestyle="--", linewidth=1, label=f"{name}, answer")
+    main = "strict" if "strict" in curves else "outcome"
+    said = {"strict": "verified", "outcome": "answer"}
+    ks = [int(key.removeprefix("pass@")) for key in curves[main]]
+    points = list(curves[main].values())
+    axis.plot(ks, [i["mean"] for i in points], color=colour, marker="o", markersize=3, label=f"{name}, {said[main]}")
+    axis.fill_between(ks, [i["lo"] for i in points], [i["hi"] for i in points], color=colour, alpha=0.15, linewidth=0)
+    if main == "strict":
+        outcome = [i["mean"] for i in curves["outcome"].values()]
+        axis.plot(ks, outcome, color=colour, linestyle="--", linewidth=1, label=f"{name}, {said['outcome']}")
 
 
 def _stages(stages: Sequence[Mapping[str, Any]]) -> Markup:
@@ -169,21 +178,24 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> Markup:
 class _Trace:
     """A sample as the page shows it: `pieces` are (text, status or "", reason), in order and nothing left out."""
 
-    sample: TraceSample
-    verdict: TraceJudgement
+    sample: TextSample
     pieces: list[tuple[str, str, str]]
-    graph: Markup
+    graph: Markup | None
 
 
-def _trace(sample: TraceSample) -> _Trace:
-    gold = prepare(sample.problem, sample.question, sample.solution)
-    verdict = verify(sample.text, gold)
-    graph = Markup(verdict_svg(gold, verdict))  # noqa: S704  # escapes all names itself
-    return _Trace(sample, verdict, _pieces(sample.text, verdict), graph)
+def _trace(sample: TextSample, task: TaskConfig | None) -> _Trace:
+    draw = drawing(task.family) if task is not None else None
+    graph = None
+    if draw is not None and task is not None:
+        address = sample.address
+        item = open_task(task).item(address.stratum, address.seed, address.index, address.split)
+        graph = Markup(draw(item, sample.judgement))  # noqa: S704  # a drawing escapes all names itself
+    return _Trace(sample, _pieces(sample.text, sample.judgement), graph)
 
 
-def _pieces(text: str, verdict: TraceJudgement) -> list[tuple[str, str, str]]:
-    spans = {(s.start, s.end): (s.status.value, s.reason) for s in verdict.steps if s.end > s.start}
+def _pieces(text: str, judgement: Judgement) -> list[tuple[str, str, str]]:
+    steps = judgement.steps if isinstance(judgement, TraceJudgement) else ()
+    spans = {(s.start, s.end): (s.status.value, s.reason) for s in steps if s.end > s.start}
     cuts = sorted({0, len(text), *(c for span in spans for c in span)})
     pieces = []
     for start, end in pairwise(cuts):

@@ -14,23 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from actors.telemetry import read_events
-from trainers.evaluation.evaluate import Evaluation, ProblemScore, curve, gain, interval, powers
+from trainers.evaluation.bands import Bands
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, curve, gain, interval, kinds, powers
 from trainers.evaluation.ledger import StageRecord, paper_tokens
+from verifier.families import TaskConfig
+from verifier.task import labels
 
 BOOTSTRAP_SEED = 0  # intervals are part of the record: the same scores give the same interval
-
-
-@dataclass(frozen=True, slots=True)
-class Bands:
-    """The difficulty bands of a recipe, inclusive op ranges, and the one that RL is meant to move."""
-
-    ranges: dict[str, tuple[int, int]]
-    target: str
-
-    def ops(self, band: str) -> list[int]:
-        """The ops of one band."""
-        low, high = self.ranges[band]
-        return list(range(low, high + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +30,7 @@ class RunRecord:
     name: str
     recipe: dict[str, Any]
     recipe_text: str
+    task: TaskConfig | None
     bands: Bands
     stages: tuple[StageRecord, ...]
     before: Evaluation | None
@@ -61,9 +52,10 @@ def summary(run: RunRecord) -> dict[str, Any]:
         },
         "wall_s": sum(s.seconds for s in run.stages),
         "stages": [asdict(s) | {"paper_tokens": _paper_tokens(run, s)} for s in run.stages],
-        "eval": {name: _per_op(e) for name, e in (("before", run.before), ("after", run.after)) if e is not None},
+        "eval": {name: _grid(e) for name, e in (("before", run.before), ("after", run.after)) if e is not None},
         "bands": {band: _band(run, band) for band in run.bands.ranges},
-        "gain": _gain(run, run.bands.ops(run.bands.target)) if run.before and run.after else None,
+        "target": run.bands.target,
+        "gain": _gain(run, run.bands.target) if run.before and run.after else None,
         "rollout": {
             "restarts": counters[-1]["rollout_restarts"] if counters else 0,
             "resent_groups": counters[-1]["resent_groups"] if counters else 0,
@@ -85,43 +77,48 @@ def _paper_tokens(run: RunRecord, stage: StageRecord) -> float:
     return stage.tokens if stage.kind in ("pretrain", "midtrain") else 0
 
 
-def _per_op(evaluation: Evaluation) -> dict[str, Any]:
-    return {str(op): _cell(evaluation.ops([op])) for op in sorted({s.op for s in evaluation.scores})}
+def _grid(evaluation: Evaluation) -> dict[str, Any]:
+    names = labels(evaluation.strata())
+    return {names[s]: _cell([score for score in evaluation.scores if score.stratum == s]) for s in names}
 
 
 def _cell(scores: Sequence[ProblemScore]) -> dict[str, Any]:
+    accuracies = [s.process_accuracy for s in scores if s.process_accuracy is not None]
     return {
+        "stratum": dict(scores[0].stratum.axes),
         "n_problems": len(scores),
         "n_samples": min(s.samples for s in scores),
-        "outcome": curve(scores, "outcome"),
-        "strict": curve(scores, "strict"),
-        "process_accuracy": sum(s.process_accuracy for s in scores) / len(scores),
+        **{kind: curve(scores, kind) for kind in kinds(scores)},
+        "process_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
     }
 
 
 def _band(run: RunRecord, band: str) -> dict[str, Any]:
-    ops = run.bands.ops(band)
-    found: dict[str, Any] = {"ops": ops}
+    found: dict[str, Any] = {"axes": run.bands.say(band)}
     for name, evaluation in (("before", run.before), ("after", run.after)):
-        if evaluation is not None and (scores := evaluation.ops(ops)):
+        if evaluation is not None and (scores := _of_band(run, evaluation, band)):
             found[name] = {
                 kind: {f"pass@{k}": asdict(interval(scores, kind, k, BOOTSTRAP_SEED)) for k in _ks(scores)}
-                for kind in ("outcome", "strict")
+                for kind in kinds(scores)
             }
     if "before" in found and "after" in found:
-        found["gain"] = _gain(run, ops)
+        found["gain"] = _gain(run, band)
     return found
 
 
-def _gain(run: RunRecord, ops: Sequence[int]) -> dict[str, Any]:
+def _gain(run: RunRecord, band: str | None) -> dict[str, Any]:
     assert run.before is not None
     assert run.after is not None
-    before, after = run.before.ops(ops), run.after.ops(ops)
+    before, after = _of_band(run, run.before, band), _of_band(run, run.after, band)
     return {
         f"{kind}_pass@{k}": asdict(gain(before, after, kind, k, BOOTSTRAP_SEED))
-        for kind in ("strict", "outcome")
+        for kind in kinds(before)
         for k in _ks([*before, *after])
     }
+
+
+def _of_band(run: RunRecord, evaluation: Evaluation, band: str | None) -> list[ProblemScore]:
+    return [s for s in evaluation.scores if run.bands.holds(band, s.stratum)]
 
 
 def _ks(scores: Sequence[ProblemScore]) -> list[int]:

@@ -1,6 +1,6 @@
-"""Pre- and mid-training: next-token training on gold traces, in the same learner that RL uses.
+"""Pre- and mid-training: next-token training on gold texts, in the same learner that RL uses.
 
-Step t trains on the documents of indices [t * n, (t + 1) * n) of one stream of problems, so data need no state: a
+Step t trains on the documents of indices [t * n, (t + 1) * n) of one stream of items, so data need no state: a
 resumed run sees what the straight one saw. This module makes batches and drives a learner; it starts no process and
 publishes nothing (callbacks do).
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import Literal, Protocol
 
 from transformers import PreTrainedTokenizerFast
@@ -19,11 +19,8 @@ from trainers.config import PretrainConfig
 from trainers.learner.packing import Document, pack_documents
 from trainers.learner.skipped import SkipLimit
 from trainers.records import Batch, StepReport
-from trainers.tasks import TaskConfig
-from verifier.graphs.mixture import Mixture
-from verifier.graphs.problem import Problem
-from verifier.graphs.splits import problem_at, stream
-from verifier.graphs.tell import completion_text, prompt_text, training_text
+from verifier.families import TaskConfig, open_task
+from verifier.task import Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +52,37 @@ class Steps(Protocol):
 TOKENIZER_CORPUS = 20_000  # texts; the words of the task all occur many times in a tenth of that
 
 
-def document_of(problem: Problem, tokenizer: PreTrainedTokenizerFast, loss_on: Literal["all", "solution"]) -> Document:
-    """A problem with its gold trace as the model is to continue it, ended by [EOS]."""
-    prompt = encode_prompt(problem, tokenizer)
-    completion = _encode(tokenizer, f" {completion_text(problem.solution)}{tokenizer.eos_token}")
+def document_of(item: Item, tokenizer: PreTrainedTokenizerFast, loss_on: Literal["all", "solution"]) -> Document:
+    """An item with its gold text as the model is to continue it, ended by the tokenizer's end of text."""
+    assert item.gold is not None, "the stage was checked to have gold texts"
+    prompt = encode_prompt(item, tokenizer)
+    completion = _encode(tokenizer, f"{item.gold}{tokenizer.eos_token}")
     return Document((*prompt, *completion), len(prompt) if loss_on == "solution" else 1)
 
 
-def encode_prompt(problem: Problem, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    """A problem's prompt as the model is asked it, in pre-training, RL, evaluation and serving alike."""
-    return _encode(tokenizer, prompt_text(problem.problem, problem.question))
+def encode_prompt(item: Item, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
+    """An item's prompt as the model is asked it: text as it is, messages by the tokenizer's own chat template."""
+    if isinstance(item.prompt, str):
+        return _encode(tokenizer, item.prompt)
+    messages = [{"role": message.role, "content": message.content} for message in item.prompt]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return _encode(tokenizer, str(text))
 
 
-def corpus(tasks: TaskConfig, seed: int) -> Iterator[str]:
+def training_items(config: TaskConfig, seed: int, start: int = 0) -> Iterator[Item]:
+    """The endless stream of a task's training items, each of a stratum drawn by its share, from index `start` on."""
+    task, mixture = open_task(config), config.mixture()
+    return (task.item(mixture.at(seed, index), seed, index, "train") for index in count(start))
+
+
+def corpus(config: TaskConfig, seed: int) -> Iterator[str]:
     """The training texts that a byte-pair tokenizer learns its merges from."""
-    problems = islice(stream(tasks.mixture(), seed, "train"), TOKENIZER_CORPUS)
-    return (training_text(p.problem, p.question, p.solution) for p in problems)
+    return (_plain_text(item) for item in islice(training_items(config, seed), TOKENIZER_CORPUS))
+
+
+def _plain_text(item: Item) -> str:
+    prompt = item.prompt if isinstance(item.prompt, str) else "\n".join(m.content for m in item.prompt)
+    return f"{prompt}{item.gold or ''}"
 
 
 class DocumentStream:
@@ -78,17 +90,14 @@ class DocumentStream:
 
     def __init__(self, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
         self._config = config
-        self._mixture: Mixture = config.tasks.mixture()
         self._tokenizer = tokenizer
         self._seed = seed
 
     def batch(self, step: int) -> Batch:
         """The batch of step `step` (from 0): a pure function of the stage's config, the seed and the step."""
-        count = self._config.documents_per_step
-        problems = (
-            problem_at(self._mixture, self._seed, "train", index) for index in range(step * count, (step + 1) * count)
-        )
-        documents = [document_of(problem, self._tokenizer, self._config.loss_on) for problem in problems]
+        size = self._config.documents_per_step
+        items = islice(training_items(self._config.task, self._seed, step * size), size)
+        documents = [document_of(item, self._tokenizer, self._config.loss_on) for item in items]
         return pack_documents(documents, self._config.microbatch_tokens)
 
 

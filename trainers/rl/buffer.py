@@ -15,7 +15,7 @@ from verifier.errors import Failure
 
 
 class GroupState(StrEnum):
-    """The life of a group; `DROPPED` is a group without a gradient (all rewards equal) or without a verdict."""
+    """The life of a group; `DROPPED` is a group without a gradient (all rewards equal) or without a judgement."""
 
     GENERATING = "generating"
     READY = "ready"

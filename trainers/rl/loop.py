@@ -2,7 +2,7 @@
 
 Control plane only: it moves requests, rollouts and versions, never tensors. Policy version t is what the learner holds
 before step t. Staleness S lets the groups of step t be drawn by version t - S or newer; synchronous training is S = 0
-of the same path. Every group is named by its slot (step, place, attempt), and slot and run seed determine its problem
+of the same path. Every group is named by its slot (step, place, attempt), and slot and run seed determine its item
 and its draws, so a group that is sent again is the same group, and a resumed run asks what the unbroken one asked.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Protocol
 
-from actors.records import GroupRequest, RolloutGroup, Sampling
+from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
 from actors.weights.version import WeightVersion
 from actors.workers.rollout import SyncReport
 from trainers.algorithms.advantages import has_signal
@@ -26,9 +26,10 @@ from trainers.records import Batch, StepReport
 from trainers.rl.buffer import GroupBuffer, Slot
 from trainers.rl.curriculum import Curriculum
 from verifier.errors import Failure
-from verifier.graphs.problem import Problem
-from verifier.rewards.registry import Rewards
+from verifier.families import open_task
+from verifier.judgement import Judgement, TraceJudgement
 from verifier.seeds import derive
+from verifier.task import Item
 
 VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops rather than learn from what is left
 
@@ -36,7 +37,7 @@ VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops r
 class Sampler(Protocol):
     """What the loop needs of `actors.workers.fleet.Fleet`."""
 
-    async def rollout(self, request: GroupRequest, problem: Problem, rewards: Rewards) -> RolloutGroup:
+    async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         """Sample one prompt and judge every completion."""
         ...
 
@@ -93,13 +94,14 @@ class RlLoop:
         seed: int,
         fleet: Sampler,
         learner: Learner,
-        encode: Callable[[Problem], tuple[int, ...]],
+        encode: Callable[[Item], tuple[int, ...]],
         stop_token_ids: tuple[int, ...],
         cost: Callable[[RolloutGroup], float],
         save: Callable[[LoopState, float], Awaitable[None]],
         emit: Callable[..., None],
     ) -> None:
         self.config = config
+        self.task = open_task(config.task)
         self.seed = seed
         self.fleet = fleet
         self.learner = learner
@@ -114,7 +116,7 @@ class RlLoop:
     def restore(self, state: LoopState) -> None:
         """Take up a state: nothing of what is in flight survives, since it belongs to later steps."""
         self.state = state
-        self.curriculum = Curriculum(self.config.tasks.mixture(), self.seed, self.config.curriculum)
+        self.curriculum = Curriculum(self.task, self.config.task.mixture(), self.seed, self.config.curriculum)
         if state.curriculum:
             self.curriculum.restore(state.curriculum)
         self.buffer = GroupBuffer(self.config.max_staleness)
@@ -165,9 +167,10 @@ class RlLoop:
         judged: list[RolloutGroup] = []
         for attempt in range(1 + self.config.refills):
             slot = Slot(step, place, attempt)
-            problem = self.curriculum.problem(step, place, attempt)
+            item = self.curriculum.item(step, place, attempt)
+            by = JudgeRequest(self.config.task, item, self.config.reward)
             self.buffer.reserve(slot)
-            group = judged_only(await self.fleet.rollout(self._request(slot, problem), problem, self.config.reward))
+            group = judged_only(await self.fleet.rollout(self._request(slot, item), by))
             judged.append(group)
             if has_signal(group.rollouts, self.config.learning.token_credit):
                 self.buffer.ready(slot, group)
@@ -175,12 +178,12 @@ class RlLoop:
             self.buffer.drop(slot)
         return judged
 
-    def _request(self, slot: Slot, problem: Problem) -> GroupRequest:
+    def _request(self, slot: Slot, item: Item) -> GroupRequest:
         config = self.config
         number = (slot.step * config.prompts_per_step + slot.place) * (1 + config.refills) + slot.attempt
         sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=self.stop_token_ids)
         draw = derive(self.seed, "rollout", slot.step, slot.place, slot.attempt)
-        return GroupRequest(number, draw, self.encode(problem), config.group_size, sampling)
+        return GroupRequest(number, draw, self.encode(item), config.group_size, sampling)
 
     async def _drawn(self) -> Drawn:
         started = time.monotonic()
@@ -208,9 +211,9 @@ class RlLoop:
         return time.monotonic() - started
 
     def _advance(self, drawn: Drawn, learned: StepReport | None) -> None:
-        passes = [[r.verdict is not None and r.verdict.verified for r in g.rollouts] for g in drawn.judged]
-        self.curriculum.report([g.problem.spec for g in drawn.judged], passes)
-        self._scores.append(fmean(p for group in passes for p in group))
+        solved = [[r.judgement is not None and r.judgement.solved for r in g.rollouts] for g in drawn.judged]
+        self.curriculum.report([g.item.stratum for g in drawn.judged], solved)
+        self._scores.append(fmean(s for group in solved for s in group))
         self.state = LoopState(
             step=self.state.step + 1,
             curriculum=tuple(self.curriculum.state()),
@@ -241,15 +244,26 @@ def judged_only(group: RolloutGroup) -> RolloutGroup:
     return replace(group, rollouts=tuple(r for r in group.rollouts if r.reward is not None))
 
 
+def _shares(judgements: Sequence[Judgement]) -> dict[str, float]:
+    """Means over the judged texts; those of the steps only where the family judges steps."""
+    traces = [j for j in judgements if isinstance(j, TraceJudgement)]
+    shares = {"outcome": fmean(j.right for j in judgements), "score": fmean(j.score for j in judgements)}
+    if not traces:
+        return shares
+    return {
+        "strict": fmean(j.verified for j in traces),
+        **shares,
+        "process_accuracy": fmean(j.process_accuracy for j in traces),
+    }
+
+
 def _statistics(drawn: Drawn) -> dict[str, float]:
     rollouts = [r for g in drawn.judged for r in g.rollouts]
     lengths = [len(g.prompt_ids) + len(r.completion.token_ids) for g in drawn.judged for r in g.rollouts]
-    verdicts = [r.verdict for r in rollouts if r.verdict is not None]
+    judgements = [r.judgement for r in rollouts if r.judgement is not None]
     return {
         "reward": fmean(r.reward for r in rollouts if r.reward is not None),
-        "strict": fmean(v.verified for v in verdicts),
-        "outcome": fmean(v.right for v in verdicts),
-        "process_accuracy": fmean(v.process_accuracy for v in verdicts),
+        **_shares(judgements),
         "completion_tokens": fmean(len(r.completion.token_ids) for r in rollouts),
         "truncated": fmean(r.completion.finish_reason == "length" for r in rollouts),
         "no_gradient": 1 - len(drawn.trained) / len(drawn.judged),

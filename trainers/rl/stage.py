@@ -83,7 +83,7 @@ class RlRunner:
             origin.seed,
             fleet,
             learner,
-            lambda problem: encode_prompt(problem, tokenizer),
+            lambda item: encode_prompt(item, tokenizer),
             (end_of_text(tokenizer),),
             partial(sampling_flops, forward=forward_flops(config_of(parent))),
             self._save,

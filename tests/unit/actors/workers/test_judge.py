@@ -8,14 +8,15 @@ import itertools
 import pytest
 
 from actors.policy.tokenizer import EOS, TokenizerConfig, build_tokenizer
-from actors.records import Completion, TokenCredit
+from actors.records import Completion, JudgeRequest, TokenCredit
 from actors.workers.judge import judge, token_credits
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import Problem, ProblemSpec
-from verifier.graphs.tell import prompt_text, training_text
+from tests.judgements import trace
+from verifier.families import config_of, open_task
+from verifier.graphs.family import problem_of
+from verifier.judgement import Judgement, StepStatus
 from verifier.rewards.registry import NAMES, Reward
 
-SCHEME = (Reward("strict"),)
+TASK = config_of("graphs").model_validate({"ops": [4]})
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +25,9 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def problem() -> Problem:
-    return generate(ProblemSpec(op=4), 11)
-
-
-def gold_text(problem: Problem) -> str:
-    prompt = prompt_text(problem.problem, problem.question)
-    return training_text(problem.problem, problem.question, problem.solution).removeprefix(prompt)
+def by() -> JudgeRequest:
+    task = open_task(TASK)
+    return JudgeRequest(TASK, task.item(task.strata()[0], 11, 0, "train"), (Reward("strict"),))
 
 
 def completion_of(tokenizer, text: str) -> Completion:
@@ -38,75 +35,73 @@ def completion_of(tokenizer, text: str) -> Completion:
     return Completion(0, ids, (-0.1,) * len(ids), "stop", 1, 1)
 
 
-def test_the_gold_trace_earns_everything_and_every_step_gets_its_credit(tokenizer, problem: Problem) -> None:
-    rollout = judge(tokenizer, problem, completion_of(tokenizer, gold_text(problem)), SCHEME)
+def test_the_gold_trace_earns_everything_and_every_step_gets_its_credit(tokenizer, by: JudgeRequest) -> None:
+    rollout = judge(tokenizer, by, completion_of(tokenizer, by.item.gold))
     assert rollout.error is None
     assert rollout.reward == 1.0
-    assert rollout.verdict is not None
-    assert rollout.verdict.verified
-    assert len(rollout.credits) == len(rollout.verdict.steps)
+    assert rollout.judgement is not None
+    assert rollout.judgement.verified
+    assert len(rollout.credits) == len(rollout.judgement.steps)
     assert all(credit.credit > 0 for credit in rollout.credits)
 
 
-def test_a_right_trace_that_never_ends_earns_nothing_under_any_scheme(tokenizer, problem: Problem) -> None:
-    ended = completion_of(tokenizer, gold_text(problem))
+def test_a_right_trace_that_never_ends_earns_nothing_under_any_scheme(tokenizer, by: JudgeRequest) -> None:
+    ended = completion_of(tokenizer, by.item.gold)
     cut_off = dataclasses.replace(ended, token_ids=(*ended.token_ids[:-1], ended.token_ids[0]), finish_reason="length")
     for name in NAMES:
-        rollout = judge(tokenizer, problem, cut_off, (Reward(name),))
-        assert rollout.verdict is not None
-        assert rollout.verdict.verified
+        rollout = judge(tokenizer, dataclasses.replace(by, rewards=(Reward(name),)), cut_off)
+        assert rollout.judgement is not None
+        assert rollout.judgement.verified
         assert rollout.reward == 0.0
 
 
-def test_a_completion_that_the_engine_gave_up_has_an_error_and_no_reward(tokenizer, problem: Problem) -> None:
-    completion = dataclasses.replace(completion_of(tokenizer, gold_text(problem)), finish_reason="abort")
-    rollout = judge(tokenizer, problem, completion, SCHEME)
+def test_a_completion_that_the_engine_gave_up_has_an_error_and_no_reward(tokenizer, by: JudgeRequest) -> None:
+    completion = dataclasses.replace(completion_of(tokenizer, by.item.gold), finish_reason="abort")
+    rollout = judge(tokenizer, by, completion)
     assert rollout.reward is None
     assert rollout.error == "the engine gave the completion up"
 
 
-def test_ids_beyond_the_tokenizer_are_judged_as_no_text(tokenizer, problem: Problem) -> None:
-    completion = completion_of(tokenizer, gold_text(problem))
+def test_ids_beyond_the_tokenizer_are_judged_as_no_text(tokenizer, by: JudgeRequest) -> None:
+    completion = completion_of(tokenizer, by.item.gold)
     ids = (*completion.token_ids[:-1], len(tokenizer) + 3, EOS)
-    rollout = judge(tokenizer, problem, dataclasses.replace(completion, token_ids=ids), SCHEME)
+    rollout = judge(tokenizer, by, dataclasses.replace(completion, token_ids=ids))
     assert rollout.error is None
     assert rollout.reward == 1.0
 
 
-def test_credits_lie_on_the_tokens_that_spell_their_step(tokenizer, problem: Problem) -> None:
-    completion = completion_of(tokenizer, gold_text(problem))
-    rollout = judge(tokenizer, problem, completion, SCHEME)
-    assert rollout.verdict is not None
-    for credit, step in zip(rollout.credits, rollout.verdict.steps, strict=True):
+def test_credits_lie_on_the_tokens_that_spell_their_step(tokenizer, by: JudgeRequest) -> None:
+    completion = completion_of(tokenizer, by.item.gold)
+    rollout = judge(tokenizer, by, completion)
+    assert rollout.judgement is not None
+    for credit, step in zip(rollout.credits, rollout.judgement.steps, strict=True):
         spelled = tokenizer.decode(completion.token_ids[credit.start : credit.end])
         assert rollout.text[step.start : step.end].strip(" .") in spelled
 
 
-def test_credits_never_overlap_and_keep_their_order(tokenizer, problem: Problem) -> None:
-    credits = judge(tokenizer, problem, completion_of(tokenizer, gold_text(problem)), SCHEME).credits
+def test_credits_never_overlap_and_keep_their_order(tokenizer, by: JudgeRequest) -> None:
+    credits = judge(tokenizer, by, completion_of(tokenizer, by.item.gold)).credits
     assert all(a.end <= b.start for a, b in itertools.pairwise(credits))
 
 
-def test_a_failing_verifier_is_an_error_and_never_a_reward(tokenizer, problem: Problem) -> None:
-    broken = dataclasses.replace(problem, solution="no trace at all")
-    rollout = judge(tokenizer, broken, completion_of(tokenizer, gold_text(problem)), SCHEME)
+def test_a_failing_verifier_is_an_error_and_never_a_reward(tokenizer, by: JudgeRequest) -> None:
+    problem = dataclasses.replace(problem_of(by.item), solution="no trace at all")
+    broken = dataclasses.replace(by, item=dataclasses.replace(by.item, payload=problem))
+    rollout = judge(tokenizer, broken, completion_of(tokenizer, by.item.gold))
     assert rollout.reward is None
-    assert rollout.verdict is None
+    assert rollout.judgement is None
     assert rollout.error is not None
     assert rollout.error.startswith("MalformedProblem")
 
 
-def test_nonsense_is_judged_wrong_without_an_error(tokenizer, problem: Problem) -> None:
-    rollout = judge(tokenizer, problem, completion_of(tokenizer, "__import__('os') {0} <b> 9" * 3), SCHEME)
+def test_nonsense_is_judged_wrong_without_an_error(tokenizer, by: JudgeRequest) -> None:
+    rollout = judge(tokenizer, by, completion_of(tokenizer, "__import__('os') {0} <b> 9" * 3))
     assert rollout.error is None
     assert rollout.reward == 0.0
 
 
-def test_a_token_belongs_to_the_step_that_holds_its_last_character() -> None:
-    spans = [(0, 4), (4, 9), (9, 10), (10, 16)]
-    assert token_credits([(1, 9, 1.0), (10, 16, -1.0)], spans) == (TokenCredit(0, 2, 1.0), TokenCredit(3, 4, -1.0))
-
-
-def test_a_step_inside_one_token_that_reaches_beyond_it_has_no_credit() -> None:
-    assert token_credits([(2, 3, 1.0)], [(0, 10)]) == ()
-    assert token_credits([], []) == ()
+def test_a_judgement_without_steps_has_no_credits() -> None:
+    assert token_credits(Judgement(right=True), [(0, 4)]) == ()
+    step = trace(StepStatus.RIGHT, StepStatus.WRONG_VALUE)  # at characters 0-9 and 10-19
+    spans = [(0, 4), (4, 9), (9, 10), (10, 19)]
+    assert token_credits(step, spans) == (TokenCredit(0, 2, 1.0), TokenCredit(3, 4, -1.0))

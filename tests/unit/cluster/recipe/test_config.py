@@ -36,7 +36,7 @@ def test_an_override_changes_one_value_and_stages_go_by_their_names():
         ("stages.nope.x=1", "no item 'nope'"),
         ("seed", "is not an override"),
         ("seed={", "the value is not YAML"),
-        ("stages.rl.rl.tasks.ops=[41]", "op is"),
+        ("stages.rl.rl.task.ops=[41]", "op is"),
         ("bands.target=middle", "is not one of the bands"),
         ("stages.after.name=before", "stage names must differ"),
         ("policy.heads=3", "hidden (64) must be heads (3)"),

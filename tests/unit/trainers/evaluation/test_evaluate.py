@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 
 import pytest
 
-from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
+from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
 from tests.judgements import verified
+from tests.tasks import ITEM
+from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import (
     EvalConfig,
     Evaluation,
@@ -17,15 +20,19 @@ from trainers.evaluation.evaluate import (
     evaluate,
     gain,
     held_out,
+    kinds,
     powers,
     score,
 )
-from verifier.graphs.problem import Problem
-from verifier.graphs.splits import split_of
+from verifier.judgement import Judgement
+from verifier.task import Stratum
 
 CONFIG = EvalConfig.model_validate(
-    {"tasks": {"ops": [2, 3], "max_facts": 4}, "problems": 3, "target_problems": 5, "samples": 4, "max_tokens": 8}
+    {"task": {"ops": [2, 3], "max_facts": 4}, "problems": 3, "target_problems": 5, "samples": 4, "max_tokens": 8}
 )
+
+
+BANDS = Bands(ranges={"edge": {"op": 3}}, target="edge")
 
 
 def rollout(index: int, right: bool | None) -> Rollout:
@@ -35,38 +42,41 @@ def rollout(index: int, right: bool | None) -> Rollout:
     return Rollout(completion, "text", verified(right), float(right))
 
 
-async def sample(request: GroupRequest, problem: Problem) -> RolloutGroup:
+async def sample(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
     draw = random.Random(request.seed)
     rollouts = tuple(rollout(i, draw.random() < 0.5) for i in range(request.group_size))
-    return RolloutGroup(request.group_id, problem, request.prompt_ids, rollouts)
+    return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
 
 
 def run(seed: int = 0) -> Evaluation:
-    problems = held_out(CONFIG, target_ops=(3,), seed=1)
+    problems = held_out(CONFIG, bands=BANDS, seed=1)
     return asyncio.run(
-        evaluate(sample, "c", problems, lambda p: (1,), CONFIG, (3,), lambda group: 2.0, seed, lambda done, total: None)
+        evaluate(
+            sample, "c", problems, lambda item: (1,), CONFIG, (3,), lambda group: 2.0, seed, lambda done, total: None
+        )
     )
 
 
 def scores(*strict: int, samples: int = 4) -> list[ProblemScore]:
-    return [ProblemScore(f"p{i}", 2, "forward", "zoo", samples, samples, c, 1.0, {}) for i, c in enumerate(strict)]
+    return [ProblemScore(f"p{i}", Stratum.of(op=2), samples, samples, c, 1.0, {}) for i, c in enumerate(strict)]
 
 
 def test_held_out_problems_are_distinct_test_problems_and_the_target_band_has_more():
-    problems = held_out(CONFIG, target_ops=(3,), seed=1)
-    assert [p.spec.op for p in problems] == [2] * 3 + [3] * 5
-    assert {split_of(p) for p in problems} == {"test"}
-    assert len({p.problem for p in problems}) == 8
+    problems = held_out(CONFIG, bands=BANDS, seed=1)
+    assert [p.stratum["op"] for p in problems] == [2] * 3 + [3] * 5
+    assert {p.address.split for p in problems} == {"test"}
+    assert len({p.id for p in problems}) == 8
 
 
 def test_the_same_seed_draws_the_same_and_a_record_survives_json():
     assert run().scores == run().scores
     assert run(seed=5).scores != run().scores
-    assert Evaluation.from_record(run().record()).ops([3]) == run().ops([3])
+    read = Evaluation.from_record(json.loads(json.dumps(run().record())))
+    assert (read.scores, read.samples) == (run().scores, run().samples)
 
 
 def test_a_completion_that_the_verifier_failed_on_is_no_sample():
-    (problem, *_) = held_out(CONFIG, target_ops=(), seed=1)
+    (problem, *_) = held_out(CONFIG, bands=Bands(), seed=1)
     judged = score(RolloutGroup(0, problem, (1,), (rollout(0, True), rollout(1, None), rollout(2, False))))
     assert (judged.samples, judged.strict, judged.outcome) == (2, 1, 2)
 
@@ -82,3 +92,15 @@ def test_a_gain_is_paired_by_problem_and_refuses_other_problems():
     assert found.mean == found.lo == found.hi == 0.25
     with pytest.raises(AssertionError):
         gain(scores(1), [], "strict", 1, seed=0)
+
+
+def test_scores_of_a_family_without_steps_are_read_by_the_answer_alone():
+    judgements = [Judgement(right=right) for right in (True, False)]
+    rollouts = tuple(
+        Rollout(Completion(i, (5, 3), (-1.0, -1.0), "stop", 0, 0), "text", judgement, judgement.score)
+        for i, judgement in enumerate(judgements)
+    )
+    judged = score(RolloutGroup(0, ITEM, (1,), rollouts))
+    assert (judged.samples, judged.outcome, judged.strict, judged.process_accuracy) == (2, 1, None, None)
+    assert kinds([judged]) == ("outcome",)
+    assert kinds(scores(1)) == ("strict", "outcome")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from xml.etree import ElementTree
@@ -9,28 +10,30 @@ from xml.etree import ElementTree
 import pytest
 
 from actors.telemetry import EventLog
-from trainers.evaluation.evaluate import Evaluation, ProblemScore, TraceSample
+from trainers.evaluation.bands import Bands
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, TextSample
 from trainers.evaluation.ledger import StageRecord
 from trainers.evaluation.page import write
-from trainers.evaluation.report import Bands, RunRecord, events_of
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import ProblemSpec
-from verifier.graphs.tell import completion_text
+from trainers.evaluation.report import RunRecord, events_of
+from verifier.families import config_of, open_task
+from verifier.judgement import Judgement
+from verifier.task import Address, Stratum
 
 HOSTILE = "Define <b>no</b> as <script>alert(1)</script>; so x = 1. "
 SVG = "{http://www.w3.org/2000/svg}"
-PROBLEM = generate(ProblemSpec(4), 1)
+TASK = config_of("graphs").model_validate({"ops": [4]})
+ITEM = open_task(TASK).held_out(open_task(TASK).strata()[0], 1, seed=1)[0]
+
+
+def strata_of(*ops: int) -> list[Stratum]:
+    return [Stratum.of(op=op, mode="forward") for op in ops]
 
 
 def evaluation(strict: int) -> Evaluation:
-    scores = tuple(
-        ProblemScore(f"p{op}-{i}", op, "forward", "zoo", 4, 4, strict, 0.5, {}) for op in (2, 3) for i in (0, 1)
-    )
-    gold = completion_text(PROBLEM.solution)
-    samples = tuple(
-        TraceSample("p", op, PROBLEM.problem, PROBLEM.question, PROBLEM.solution, text)
-        for op, text in ((2, gold), (3, HOSTILE + gold), (4, gold.replace(" = ", " = 9", 1)))
-    )
+    scores = tuple(ProblemScore(f"{s.name}-{i}", s, 4, 4, strict, 0.5, {}) for s in strata_of(2, 3) for i in (0, 1))
+    gold = ITEM.gold or ""
+    texts = (gold, HOSTILE + gold, gold.replace(" = ", " = 9", 1))
+    samples = tuple(TextSample(ITEM.address, str(ITEM.prompt), t, open_task(TASK).judge(ITEM, t)) for t in texts)
     return Evaluation("c", 1.0, 10, 2e6, 1.0, scores, samples)
 
 
@@ -39,7 +42,8 @@ def record(events=(), before: Evaluation | None = None, after: Evaluation | None
         name="r",
         recipe={"seed": 3, "description": "d"},
         recipe_text="name: r\n",
-        bands=Bands({"id": (2, 2), "edge": (3, 3), "hard": (4, 4)}, "edge"),
+        task=TASK,
+        bands=Bands(ranges={"id": {"op": 2}, "edge": {"op": "3-3"}, "hard": {"op": 4}}, target="edge"),
         stages=(StageRecord("rl", "rl", 2.0, 100, 1e9),),
         before=before,
         after=after,
@@ -60,7 +64,7 @@ def test_the_report_holds_the_grid_the_gain_and_the_counters(tmp_path):
     assert content["wall_s"] == 2.0
     assert content["stages"][0]["flops"] == 1e9
     assert content["stages"][0]["paper_tokens"] == pytest.approx(5 / 3 * 30 * 200)
-    cell = content["eval"]["before"]["3"]
+    cell = content["eval"]["before"]["op 3"]
     assert (cell["n_problems"], cell["n_samples"], cell["strict"]["1"], cell["outcome"]["4"]) == (2, 4, 0.25, 1.0)
     assert content["gain"]["strict_pass@1"] == {"mean": 0.5, "lo": 0.5, "hi": 0.5}
     assert content["rollout"]["restarts"] == 1
@@ -123,3 +127,20 @@ def test_of_a_step_that_was_redone_only_the_last_record_counts(tmp_path):
     events = events_of(tmp_path)
     assert [e["strict"] for e in events if e["event"] == "rl_step"] == [2]
     assert len([e for e in events if e["event"] == "sync"]) == 2
+
+
+def test_a_family_without_steps_or_drawing_shows_its_answers_and_texts(tmp_path):
+    def measured(right: int) -> Evaluation:
+        scores = tuple(ProblemScore(f"p{i}", Stratum.of(digits=1), 4, right, None, None, {}) for i in (0, 1))
+        address = Address(Stratum.of(digits=1), 0, 0, "test")
+        return Evaluation("c", 1.0, 1, 1.0, 1.0, scores, (TextSample(address, "1 + 2 =", " 4", Judgement(False, "4")),))
+
+    run = dataclasses.replace(record([], measured(1), measured(3)), task=None, bands=Bands())
+    content = write(tmp_path, run)
+    assert content["gain"]["outcome_pass@1"]["mean"] == 0.5
+    assert "strict_pass@1" not in content["gain"]
+    page = (tmp_path / "report.html").read_text()
+    assert "pass@1 on the whole task" in page
+    assert "after: verified" not in page
+    assert "1 + 2 =" in page
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]

@@ -10,19 +10,17 @@ import torch
 from actors.policy.model import PolicyConfig, build
 from actors.policy.tokenizer import TokenizerConfig, build_tokenizer
 from actors.records import Completion, Rollout, RolloutGroup
+from tests.tasks import ITEM
 from trainers.config import LearningConfig, OptimizerConfig
 from trainers.learner.learner import Learner
 from trainers.learner.optimizer_state import ResumeError
 from trainers.learner.packing import pack
 from trainers.learner.process_group import form_group_of_one
 from trainers.records import Batch
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import ProblemSpec
 
 pytestmark = pytest.mark.timeout(120)
 TOKENIZER = build_tokenizer(TokenizerConfig(templates=("zoo",)))
 POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=128)
-PROBLEM = generate(ProblemSpec(op=2, max_facts=4), 0)
 RATE = OptimizerConfig(learning_rate=1e-2)
 
 
@@ -54,7 +52,7 @@ def groups(learner: Learner, version: int = 0, shift: float = 0.0, temperature: 
             logprobs = tuple((own.squeeze(1) + shift).tolist())
             completion = Completion(index, ids, logprobs, "stop", version, version)
             rollouts.append(Rollout(completion, "", None, float(index == number)))
-        made.append(RolloutGroup(number, PROBLEM, prompt, tuple(rollouts)))
+        made.append(RolloutGroup(number, ITEM, prompt, tuple(rollouts)))
     return made
 
 

@@ -14,16 +14,14 @@ from actors.config import Architecture, PolicyConfig
 from actors.policy.architecture import ModelRefused
 from actors.policy.model import build
 from actors.records import Completion, Rollout, RolloutGroup
+from tests.tasks import ITEM
 from trainers.config import LearningConfig
 from trainers.learner.packed_policy import PackedPolicy, proved
 from trainers.learner.packing import Document, pack, pack_documents
 from trainers.records import Batch
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import ProblemSpec
 
 POLICY = PolicyConfig(layers=3, hidden=48, ffn=64, heads=4, kv_heads=2, max_positions=128)
 VOCAB = 90
-PROBLEM = generate(ProblemSpec(op=2, max_facts=4), 0)
 
 
 def rollout(length: int, reward: float | None, seed: int, version: int = 0) -> Rollout:
@@ -37,7 +35,7 @@ def group(number: int, prompt: int, lengths: tuple[int, ...]) -> RolloutGroup:
     draw = torch.Generator().manual_seed(number)
     ids = tuple(torch.randint(10, VOCAB, (prompt,), generator=draw).tolist())
     rollouts = tuple(rollout(n, float(i % 3 == 0), 100 * number + i) for i, n in enumerate(lengths))
-    return RolloutGroup(number, PROBLEM, ids, rollouts)
+    return RolloutGroup(number, ITEM, ids, rollouts)
 
 
 GROUPS = [group(0, 17, (5, 9, 1, 12)), group(1, 8, (3, 3, 7, 20)), group(2, 23, (6, 2, 11, 4))]
@@ -142,7 +140,7 @@ def test_minibatches_share_out_the_groups_and_each_has_its_own_denominator():
 
 
 def test_a_rollout_without_a_reward_is_refused():
-    broken = RolloutGroup(0, PROBLEM, (11, 12), (rollout(2, None, 0), rollout(3, 1.0, 1)))
+    broken = RolloutGroup(0, ITEM, (11, 12), (rollout(2, None, 0), rollout(3, 1.0, 1)))
     with pytest.raises(ValueError, match="broken"):
         pack([broken], LearningConfig(), 20)
 

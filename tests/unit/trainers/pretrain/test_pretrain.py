@@ -13,15 +13,16 @@ from trainers.learner.process_group import form_group_of_one
 from trainers.learner.skipped import NotFinite
 from trainers.learner_group.commands import PretrainJob
 from trainers.learner_group.rank import run_pretrain
-from trainers.pretrain.pretrain import DocumentStream, document_of, pretrain
-from trainers.tasks import TaskConfig
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import ProblemSpec
+from trainers.pretrain.pretrain import DocumentStream, document_of, pretrain, training_items
+from verifier.families import config_of
 
 TOKENIZER = build_tokenizer(TokenizerConfig(templates=("zoo",)))
 POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=512)
 pytestmark = pytest.mark.timeout(120)
 LINEAGE = Lineage(run="r", stage="pretrain", step=0, parent=None, seed=0)
+
+
+TASK = config_of("graphs").model_validate({"ops": [2, 3], "max_facts": 4})
 
 
 def stage(**changes) -> PretrainConfig:
@@ -30,7 +31,10 @@ def stage(**changes) -> PretrainConfig:
     )
     settings = {"steps": 6, "documents_per_step": 4, "checkpoint_every": 3, "report_every": 1, **changes}
     return PretrainConfig(
-        tasks=TaskConfig(ops=(2, 3), max_facts=4), microbatch_tokens=128, optimizer=optimizer, **settings
+        task=TASK,
+        microbatch_tokens=128,
+        optimizer=optimizer,
+        **settings,
     )
 
 
@@ -52,7 +56,8 @@ def never() -> bool:
 
 
 def test_a_document_is_the_prompt_and_the_completion_as_rl_will_see_them():
-    problem = generate(ProblemSpec(op=3, max_facts=6), 5)
+    config = config_of("graphs").model_validate({"ops": [3], "max_facts": 6})
+    problem = next(training_items(config, 5))
     document = document_of(problem, TOKENIZER, "solution")
     prompt, _ = decode_with_offsets(TOKENIZER, document.token_ids[: document.loss_from])
     rest, _ = decode_with_offsets(TOKENIZER, document.token_ids[document.loss_from :])

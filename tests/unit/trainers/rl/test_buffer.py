@@ -5,16 +5,13 @@ from __future__ import annotations
 import pytest
 
 from actors.records import Completion, Rollout, RolloutGroup
+from tests.tasks import ITEM
 from trainers.rl.buffer import GroupBuffer, Slot, StaleGroupError
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import ProblemSpec
-
-PROBLEM = generate(ProblemSpec(op=2), 0)
 
 
 def group(number: int, version: int) -> RolloutGroup:
     completion = Completion(0, (1,), (0.0,), "stop", version, version)
-    return RolloutGroup(number, PROBLEM, (1,), (Rollout(completion, "", None, 1.0),))
+    return RolloutGroup(number, ITEM, (1,), (Rollout(completion, "", None, 1.0),))
 
 
 def test_groups_come_out_in_the_order_of_their_places_whatever_the_order_they_finished_in():

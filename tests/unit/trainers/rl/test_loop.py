@@ -14,7 +14,6 @@ from trainers.config import RlConfig
 from trainers.learner.skipped import MAX_SKIPPED, NotFinite
 from trainers.records import Batch, StepReport
 from trainers.rl.loop import LoopState, RlLoop, VerifierBroken
-from verifier.graphs.problem import Problem
 
 TASKS = {"ops": [2, 3], "max_facts": 4}
 
@@ -29,14 +28,14 @@ class FakeFleet:
         self.asked: list[GroupRequest] = []
         self.version = 0
 
-    async def rollout(self, request: GroupRequest, problem: Problem, rewards) -> RolloutGroup:
+    async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         self.asked.append(request)
         if self.order is not None:
             for _ in range(self.order.randrange(20)):
                 await asyncio.sleep(0)
         draw = random.Random(request.seed)
         rollouts = tuple(self._rollout(i, draw) for i in range(request.group_size))
-        return RolloutGroup(request.group_id, problem, request.prompt_ids, rollouts)
+        return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
 
     def _rollout(self, index: int, draw: random.Random) -> Rollout:
         right = not self.equal and (index == 0 or draw.random() < 0.5) and index != 1
@@ -85,7 +84,7 @@ class FakeLearner:
 
 def config(**fields) -> RlConfig:
     base = {
-        "tasks": TASKS,
+        "task": TASKS,
         "steps": 4,
         "prompts_per_step": 3,
         "group_size": 4,
@@ -111,7 +110,7 @@ class Run:
             7,
             self.fleet,
             self.learner,
-            lambda problem: (1, 2),
+            lambda item: (1, 2),
             (3,),
             lambda group: 100.0,
             save,
@@ -143,8 +142,8 @@ def test_the_order_in_which_groups_finish_changes_nothing_that_is_learned():
 
 
 def test_a_restored_loop_asks_what_the_straight_one_asked():
-    straight = Run(curriculum="edge").go()
-    resumed = Run(curriculum="edge")
+    straight = Run(curriculum="frontier").go()
+    resumed = Run(curriculum="frontier")
     resumed.loop.restore(straight.saved[0][0])
     resumed.fleet.version = 2  # the loop expects the engines at the step it was restored to
     resumed.go()

@@ -2,21 +2,21 @@
 
 import pytest
 
-from trainers.tasks import TaskConfig
+from verifier.graphs.family import GraphsConfig
 from verifier.graphs.splits import preset
 
 
 def test_the_limits_of_a_recipe_reach_every_spec():
-    mixture = TaskConfig(ops=(2, 5), shares=(0.25, 0.75), mode="reverse", max_facts=6, max_answer=9, max_constant=7)
-    specs = [mixture.mixture().spec(cell) for cell in mixture.mixture().cells]
+    mixture = GraphsConfig(ops=(2, 5), shares=(0.25, 0.75), mode="reverse", max_facts=6, max_answer=9, max_constant=7)
+    specs = [mixture.grid().spec(cell) for cell in mixture.grid().cells]
     assert [(spec.op, spec.mode) for spec in specs] == [(2, "reverse"), (5, "reverse")]
     assert all((spec.max_facts, spec.max_answer, spec.max_constant) == (6, 9, 7) for spec in specs)
 
 
 def test_a_preset_is_taken_as_it_is():
-    tasks = TaskConfig(preset="op11-14_uniform")
-    assert tasks.mixture() == preset("op11-14_uniform")
-    assert TaskConfig.model_validate(tasks.model_dump(mode="json")) == tasks
+    tasks = GraphsConfig(preset="op11-14_uniform")
+    assert tasks.grid() == preset("op11-14_uniform")
+    assert GraphsConfig.model_validate(tasks.model_dump(mode="json")) == tasks
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_a_preset_is_taken_as_it_is():
 )
 def test_tasks_that_make_no_sense_are_refused_with_the_field(tasks, hint):
     with pytest.raises(ValueError, match=hint):
-        TaskConfig.model_validate(tasks)
+        GraphsConfig.model_validate(tasks)
