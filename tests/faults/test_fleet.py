@@ -101,7 +101,8 @@ async def test_a_judge_that_hangs_is_ended_with_its_process_and_the_run_goes_on(
     config = FleetConfig(judge_timeout_s=2.0, max_restarts=1, restart_backoff_s=0.0)
     fleet = ray_fleet(model_dir, ENGINE, config, {})
     try:
-        fleet.start(publish_seed(model_dir, 1, seed=0))
+        fleet.start()
+        await fleet.sync(publish_seed(model_dir, 1, seed=0))
         await fleet.settled(SETTLE_S)
         (before,) = pids(fleet, "reward")
         hung = await fleet.rollout(asks[0].request, dataclasses.replace(asks[0].by, task=Sleepy()))

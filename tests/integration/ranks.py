@@ -34,6 +34,7 @@ from trainers.learner_group import rank as rank_module
 from trainers.learner_group.commands import PretrainJob
 from trainers.learner_group.rank import run_pretrain
 from trainers.records import Batch
+from verifier.families import config_of
 from verifier.graphs.generate import generate
 from verifier.graphs.problem import ProblemSpec
 
@@ -151,8 +152,8 @@ def refused(folder: Path, rank: int) -> dict[str, str]:
 
 def pretrained(learner: Learner, folder: Path, rank: int) -> dict[str, str]:
     """A pre-training stage in which the directory of the first checkpoint cannot be made; then that of the last."""
-    tasks = TaskConfig(ops=(2,), max_facts=4)
-    stage = PretrainConfig(tasks=tasks, steps=3, documents_per_step=4, checkpoint_every=1, keep_last=1)
+    task = config_of("graphs").model_validate({"ops": [2], "max_facts": 4})
+    stage = PretrainConfig(task=task, steps=3, documents_per_step=4, checkpoint_every=1, keep_last=1)
     root = folder / f"checkpoints-{dist.get_world_size()}"
     job = PretrainJob(stage, Lineage(run="r", stage="pretrain", step=0, parent=None, seed=0), root, 0)
     file = folder / f"file-{rank}"

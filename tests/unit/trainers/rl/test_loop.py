@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from actors.records import Completion, GroupRequest, Rollout, RolloutGroup
+from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
 from tests.judgements import verified
 from trainers.config import RlConfig
 from trainers.learner.skipped import MAX_SKIPPED, NotFinite
