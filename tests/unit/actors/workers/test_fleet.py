@@ -11,7 +11,7 @@ import pytest
 
 from actors.config import FleetConfig
 from actors.engines.protocol import EngineDead, RequestRefused
-from actors.records import Completion, GroupRequest, Rollout, Sampling
+from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, Sampling
 from actors.telemetry import Meters
 from actors.weights.parity import ParityReference
 from actors.weights.version import WeightsRefused, WeightVersion
@@ -19,15 +19,14 @@ from actors.workers.fleet import Fleet
 from actors.workers.rollout import SyncReport
 from actors.workers.states import HeldWeights, NoWorkersLeft
 from actors.workers.supervisor import WorkerFault
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import Problem, ProblemSpec
-from verifier.rewards.registry import Reward, Rewards
+from tests.tasks import ITEM
+from verifier.families import config_of
+from verifier.rewards.registry import Reward
 
 pytestmark = pytest.mark.timeout(60)
 
 CONFIG = FleetConfig(restart_backoff_s=0.0, health_interval_s=0.01, max_restarts=2, judge_timeout_s=5.0)
-PROBLEM = generate(ProblemSpec(op=2), 0)
-REWARDS = (Reward("strict"),)
+BY = JudgeRequest(config_of("graphs").model_validate({"ops": [2]}), ITEM, (Reward("outcome"),))
 REQUEST = GroupRequest(7, 1, (1, 2), 4, Sampling(max_tokens=2))
 SETTLE_S = 20.0
 
@@ -122,6 +121,7 @@ class FakeReward(FakeDriver):
     """Rewards a completion by its index; the first `faults` calls lose their worker."""
 
     faults: int = 0
+    hangs_on: int | None = None
     calls: int = 0
 
     async def prove(self, worker: Worker, name: str) -> HeldWeights | None:
@@ -130,18 +130,20 @@ class FakeReward(FakeDriver):
     def wanted(self) -> HeldWeights | None:
         return None
 
-    async def judge(
-        self, worker: Worker, problem: Problem, completions: Sequence[Completion], rewards: Rewards
-    ) -> tuple[Rollout, ...]:
+    async def judge(self, worker: Worker, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...]:
         self.calls += 1
+        if self.hangs_on in [c.index for c in completions]:
+            await asyncio.Event().wait()
         if self.calls <= self.faults:
             raise WorkerFault("out of memory")
         return tuple(Rollout(c, "", None, float(c.index)) for c in completions)
 
 
 @asynccontextmanager
-async def fleet_of(rollout: FakeRollout, reward: FakeReward, workers: int = 1) -> AsyncIterator[Fleet]:
-    fleet = Fleet(CONFIG.model_copy(update={"rollout_workers": workers}), rollout, reward, Meters())
+async def fleet_of(
+    rollout: FakeRollout, reward: FakeReward, workers: int = 1, config: FleetConfig = CONFIG
+) -> AsyncIterator[Fleet]:
+    fleet = Fleet(config.model_copy(update={"rollout_workers": workers}), rollout, reward, Meters())
     fleet.start()
     try:
         yield fleet
@@ -152,8 +154,8 @@ async def fleet_of(rollout: FakeRollout, reward: FakeReward, workers: int = 1) -
 async def test_a_group_comes_back_whole_judged_and_in_order() -> None:
     async with fleet_of(FakeRollout(), FakeReward()) as fleet:
         await fleet.sync(version(1))
-        group = await fleet.rollout(REQUEST, PROBLEM, REWARDS)
-    assert (group.group_id, group.problem, group.prompt_ids) == (7, PROBLEM, (1, 2))
+        group = await fleet.rollout(REQUEST, BY)
+    assert (group.group_id, group.item, group.prompt_ids) == (7, ITEM, (1, 2))
     assert [(r.completion.index, r.reward) for r in group.rollouts] == [(0, 0.0), (1, 1.0), (2, 2.0), (3, 3.0)]
 
 
@@ -161,7 +163,7 @@ async def test_what_a_lost_worker_had_finished_counts_and_only_the_rest_is_asked
     rollout = FakeRollout(dies_after=2)
     async with fleet_of(rollout, FakeReward()) as fleet:
         await fleet.sync(version(1))
-        group = await fleet.rollout(REQUEST, PROBLEM, REWARDS)
+        group = await fleet.rollout(REQUEST, BY)
         assert fleet.status().resent_groups == 1
     assert [indices for _, indices in rollout.asked] == [(0, 1, 2, 3), (2, 3)]
     assert [r.completion.index for r in group.rollouts] == [0, 1, 2, 3]
@@ -180,7 +182,7 @@ async def test_what_a_lost_worker_drew_with_other_weights_is_drawn_again() -> No
     rollout = Moved(dies_after=2)
     async with fleet_of(rollout, FakeReward()) as fleet:
         await fleet.sync(version(1))
-        group = await fleet.rollout(REQUEST, PROBLEM, REWARDS)
+        group = await fleet.rollout(REQUEST, BY)
     assert [indices for _, indices in rollout.asked] == [(0, 1, 2, 3), (0, 1, 2, 3)]
     assert {r.completion.weight_version for r in group.rollouts} == {2}
 
@@ -188,9 +190,24 @@ async def test_what_a_lost_worker_drew_with_other_weights_is_drawn_again() -> No
 async def test_completions_are_judged_by_another_worker_when_theirs_is_lost() -> None:
     async with fleet_of(FakeRollout(), FakeReward(faults=2)) as fleet:
         await fleet.sync(version(1))
-        group = await fleet.rollout(REQUEST, PROBLEM, REWARDS)
+        group = await fleet.rollout(REQUEST, BY)
         assert fleet.status().verifier_errors == 0
     assert all(r.error is None for r in group.rollouts)
+
+
+async def test_a_judge_that_hangs_costs_its_own_completion_alone_and_the_worker_nothing() -> None:
+    reward = FakeReward(hangs_on=2)
+    config = CONFIG.model_copy(update={"judge_timeout_s": 0.1, "max_restarts": 0})
+    async with fleet_of(FakeRollout(), reward, config=config) as fleet:
+        await fleet.sync(version(1))
+        completions = [Completion(i, (1,), (0.0,), "stop", 1, 1) for i in range(4)]
+        for _ in range(3):
+            rollouts = await fleet.judge(BY, completions)
+            assert [r.reward for r in rollouts] == [0.0, 1.0, None, 3.0]
+            assert "gave no judgement in 0.1 s" in (rollouts[2].error or "")
+        assert fleet.status().verifier_errors == 3
+    assert len(reward.created) > 3, "a worker that hangs is replaced"
+    assert not all(worker.alive for worker in reward.created)
 
 
 async def test_completions_that_no_reward_worker_survives_have_an_error_and_no_reward() -> None:
@@ -198,7 +215,7 @@ async def test_completions_that_no_reward_worker_survives_have_an_error_and_no_r
     async with fleet_of(FakeRollout(), reward) as fleet:
         await fleet.sync(version(1))
         completion = Completion(0, (1,), (0.0,), "stop", 1, 1)
-        (rollout,) = await fleet.judge(PROBLEM, [completion], REWARDS)
+        (rollout,) = await fleet.judge(BY, [completion])
         assert fleet.status().verifier_errors == 1
     assert (rollout.reward, reward.calls) == (None, 3)
     assert "3 reward workers were lost on it, the last: out of memory" in (rollout.error or "")
@@ -209,7 +226,7 @@ async def test_a_request_that_cannot_be_served_costs_no_worker() -> None:
     async with fleet_of(FakeRollout(), FakeReward()) as fleet:
         await fleet.sync(version(1))
         with pytest.raises(RequestRefused, match="nothing to draw"):
-            await fleet.rollout(refused, PROBLEM, REWARDS)
+            await fleet.rollout(refused, BY)
         assert (fleet.status().rollout_restarts, fleet.status().resent_groups) == (0, 0)
 
 
@@ -222,7 +239,7 @@ async def test_a_version_that_every_worker_refuses_is_taken_back() -> None:
             await fleet.sync(version(2))
         status = fleet.status()
         assert (status.weight_version, status.refused_weights, status.rollout_restarts) == (1, 2, 0)
-        assert {r.completion.weight_version for r in (await fleet.rollout(REQUEST, PROBLEM, REWARDS)).rollouts} == {1}
+        assert {r.completion.weight_version for r in (await fleet.rollout(REQUEST, BY)).rollouts} == {1}
 
 
 async def test_scaling_to_nothing_is_refused_and_scaling_one_kind_leaves_the_other() -> None:
