@@ -97,7 +97,7 @@ def evaluate_directory(
         actor: Any = ray.remote(Controller)
         controller = actor.options(num_cpus=0, max_concurrency=1000).remote(plan)
         result = controller.evaluate.remote("eval", target.directory, target.version, config)
-        evaluation: Evaluation = asyncio.run(follow(controller, result, Reporter(target.directory.name)))
+        evaluation: Evaluation = asyncio.run(follow(controller, result, Reporter(target.directory.name).running))
         ray.get(controller.close.remote(), timeout=30)
     if out is not None:
         replace_text(out, json.dumps(evaluation.record()) + "\n")

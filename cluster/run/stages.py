@@ -30,7 +30,7 @@ from cluster.recipe.config import BaseStage, EvalStage, PretrainStage, Recipe, R
 from cluster.run.folder import RunFolder
 from cluster.run.progress import Reporter
 from cluster.run.trackers import Dashboards
-from trainers.controller import Controller, ControllerPlan, controller_name
+from trainers.controller import Controller, ControllerPlan, RunStatus, controller_name
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
 from trainers.evaluation.report import RunRecord, events_of
@@ -41,7 +41,7 @@ from verifier.errors import Failure, UserError
 from verifier.seeds import derive
 
 POLL_S = 0.5
-MAX_CONTROLLER_LOSSES = 3  # in a stage
+MAX_CONTROLLER_LOSSES = 3  # of a stage, without getting further between them
 # Host memory of one process (proportional set size, tiny policy), and of the controller, Ray and Ray Train together.
 ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 2.3
 NEEDS_RAY = ("pretrain", "midtrain", "rl", "eval")
@@ -301,23 +301,34 @@ def _newest(folder: RunFolder, before: str) -> Manifest | None:
 def _drive(workplace: Workplace, report: Reporter, ask: Callable[[Any], Any]) -> Any:
     """The result of a call on the controller; if its process dies, of the same call on the next one.
 
-    RL goes on from its last checkpoint then, an evaluation begins again. Raises StageFailed.
+    RL goes on from its last checkpoint then, an evaluation begins again. Raises StageFailed when it keeps dying and no
+    controller gets further than one before it.
     """
-    for losses in range(MAX_CONTROLLER_LOSSES + 1):
+    furthest = losses = 0
+
+    def tell(at: RunStatus) -> None:
+        nonlocal furthest, losses
+        if at.done > furthest:
+            furthest, losses = at.done, 0
+        report.running(at)
+
+    while True:
         controller = workplace.controller
         try:
-            return asyncio.run(follow(controller, ask(controller), report))
+            return asyncio.run(follow(controller, ask(controller), tell))
         except ray.exceptions.RayActorError as error:
             if isinstance(error, ray.exceptions.RayTaskError):  # the controller told of somebody else's death
                 raise
-            if losses == MAX_CONTROLLER_LOSSES:
-                raise StageFailed(f"the run's controller died {losses + 1} times: {error}") from error
+            losses += 1
+            if losses > MAX_CONTROLLER_LOSSES:
+                raise StageFailed(
+                    f"the run's controller died {losses} times and got no further than {furthest}: {error}"
+                ) from error
             report.warn("the run's controller died and is started again; what it had saved is where it goes on")
             workplace.forget_controller()
-    raise AssertionError("the last loss is raised")
 
 
-async def follow(controller: Any, result: Any, report: Reporter) -> Any:
+async def follow(controller: Any, result: Any, tell: Callable[[RunStatus], None]) -> Any:
     """Wait for a call on the controller, telling its progress; on Ctrl-C let it save and come back.
 
     Raises StageFailed for what has a name.
@@ -327,7 +338,7 @@ async def follow(controller: Any, result: Any, report: Reporter) -> Any:
         while not waiting.done():
             await asyncio.wait([waiting], timeout=POLL_S)
             if not waiting.done():
-                report.running(await controller.status.remote())
+                tell(await controller.status.remote())
     with _naming_failures():
         return waiting.result()
 
