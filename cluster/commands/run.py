@@ -35,6 +35,7 @@ def main(
     from cluster.recipe.base import check
     from cluster.recipe.config import load
     from cluster.run.folder import RunFolder
+    from cluster.run.lock import held
     from cluster.run.stages import run_stages
 
     resolved = load(recipe, overrides or ())
@@ -43,5 +44,6 @@ def main(
     for stage in resolved.stages:
         if stage.kind == "base" and stage.name not in done:
             check(stage.base)
-    folder.open(resolved, resume)
-    run_stages(resolved, folder, address, insecure, wait_s)
+    with held(folder.path):
+        folder.open(resolved, resume)
+        run_stages(resolved, folder, address, insecure, wait_s)

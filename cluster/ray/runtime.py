@@ -41,6 +41,10 @@ CLUSTER_FILE = "cluster.json"
 CONNECT_TIMEOUT_S = 3.0
 
 
+class NotLive(ClusterUnreachable):
+    """The run folder has no Ray that lives: nothing runs there, or not yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterRecord:
     """`cluster.json` of a run folder: enough for another process of the same user to join the run's Ray."""
@@ -92,7 +96,7 @@ def _recorded(run_dir: Path | None, record: ClusterRecord) -> Generator[None]:
 
 @contextmanager
 def connected(run_dir: Path) -> Generator[ClusterRecord]:
-    """This process as a client of the Ray of a live run; raises ClusterUnreachable when the run is not live."""
+    """This process as a client of the Ray of a live run; raises NotLive or ClusterUnreachable."""
     record = _read_record(run_dir)
     _require_listener(record.address)  # before this process takes on another token for nothing
     if record.token_path:
@@ -235,12 +239,10 @@ def _tell_autoscaler(asked: Resources) -> None:
 def _read_record(run_dir: Path) -> ClusterRecord:
     path = run_dir / CLUSTER_FILE
     if not path.is_file():
-        raise ClusterUnreachable(
-            f"{run_dir} is not a live run.", "Start it with `interplay run`, or name the folder of one."
-        )
+        raise NotLive(f"{run_dir} is not a live run.", "Start it with `interplay run`, or name the folder of one.")
     record = ClusterRecord(**json.loads(path.read_text()))
     if record.host == socket.gethostname() and not psutil.pid_exists(record.pid):
-        raise ClusterUnreachable(
+        raise NotLive(
             f"{run_dir} is not a live run: its command (process {record.pid}) was killed.",
             "Go on with it: `interplay run` with the same recipe and --resume.",
         )

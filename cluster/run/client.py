@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.errors import ClusterUnreachable
-from cluster.ray.runtime import connected
+from cluster.ray.runtime import NotLive, connected
 from cluster.run.folder import RunFolder
+from cluster.run.lock import holder
 from trainers.controller import RunStatus, controller_name
 from verifier.errors import UserError
 
@@ -50,7 +51,7 @@ def live_run(name: str) -> Generator[LiveRun]:
     """The live run of a name (its folder is `runs/NAME`) or of a folder. Raises ClusterUnreachable."""
     path = Path(name) if Path(name).is_dir() else Path("runs") / name
     recipe = RunFolder(path.resolve()).recipe()
-    with connected(path.resolve()):
+    with _ray_of(path):
         try:
             actor = ray.get_actor(controller_name(recipe.name), namespace="interplay")
         except ValueError as error:
@@ -58,6 +59,17 @@ def live_run(name: str) -> Generator[LiveRun]:
                 f"{path} runs, but is not at an evaluation or RL stage yet.", "Ask again in a moment."
             ) from error
         yield LiveRun(actor)
+
+
+@contextmanager
+def _ray_of(path: Path) -> Generator[None]:
+    try:
+        with connected(path.resolve()):
+            yield
+    except NotLive as error:
+        if (command := holder(path)) is None:
+            raise
+        raise NotLive(f"{path} is starting or ending ({command}).", "Ask again in a few seconds.") from error
 
 
 def show(progress: RunStatus, as_json: bool) -> None:

@@ -1,0 +1,45 @@
+"""Two commands never work in one run folder, and who works there can be told."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.ray.runtime import NotLive
+from cluster.recipe.config import load
+from cluster.run.client import live_run
+from cluster.run.folder import RunFolder
+from cluster.run.lock import LOCK_FILE, RunHeld, held, holder
+
+
+def test_a_second_command_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    with held(tmp_path), pytest.raises(RunHeld, match=rf"process {os.getpid()} on "), held(tmp_path):
+        pass
+    assert holder(tmp_path) is None
+    with held(tmp_path):
+        pass
+
+
+def test_a_killed_command_holds_nothing(tmp_path: Path) -> None:
+    kill_itself = (
+        "import os, pathlib, cluster.run.lock as lock\n"
+        f"with lock.held(pathlib.Path({str(tmp_path)!r})): os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", kill_itself], check=False, timeout=120)
+    assert (tmp_path / LOCK_FILE).read_text().endswith(socket.gethostname())
+    assert holder(tmp_path) is None
+    with held(tmp_path):
+        pass
+
+
+def test_a_run_without_its_ray_yet_is_starting(tmp_path: Path) -> None:
+    RunFolder(tmp_path).open(load("smoke"), resume=False)
+    with held(tmp_path), pytest.raises(NotLive, match=rf"is starting .*process {os.getpid()}"), live_run(str(tmp_path)):
+        pass
+    with pytest.raises(NotLive, match="is not a live run"), live_run(str(tmp_path)):
+        pass
