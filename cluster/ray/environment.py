@@ -53,7 +53,7 @@ def process_env(cache: Path) -> dict[str, str]:
         "VLLM_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Ray gives its workers the lowest priority but one (nice 15); on a busy machine they would hardly run.
+        # Ray gives its workers nice 15 (19 is the lowest priority); on a busy machine they would hardly run.
         "RAY_worker_niceness": "0",
         # Ray Train looks at the learner every 2 s by default: that long, a dead or a finished one holds up the run.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",

@@ -29,7 +29,7 @@ READY_TIMEOUT_S: Final = 180.0
 # Serve's own proxy must not give up before our deadline does, which answers in our error shape.
 PROXY_TIMEOUT_S: Final = 90.0
 # Ray and Serve read these when their processes start. Serve kills a proxy that is not up within five seconds, and
-# starts the next, for ever on a busy machine; Ray gives its workers the lowest priority but four (nice 15).
+# starts the next, for ever on a busy machine. For the priority see `cluster.ray.environment`.
 SERVE_ENVIRONMENT: Final = {
     "RAY_worker_niceness": "0",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
