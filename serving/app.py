@@ -23,7 +23,7 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
 Streams of the probe API are server-sent events with a name (`event: NAME`, `data: JSON` on one line):
 
     solve, continue   start StartEvent, then token TokenEvent* and step StepEvent* as they happen, then done SolveAnswer
-    pass-at-k         start PassStart, then pairs of sample SampleEvent and estimate EstimateEvent, done PassAtKAnswer
+    pass-at-k         start PassStart, then sample SampleEvent and estimate EstimateEvent in turn, done PassAtKAnswer
     any               error ErrorEvent: the last event of a stream that failed
 
 After `done` comes the unnamed `data: [DONE]`; after `error` nothing. A comment line `: beat` every 10 s keeps

@@ -180,3 +180,10 @@ async def test_a_stream_that_outgrows_what_may_wait_unread_ends(serve, monkeypat
     await stuck.task
     last = stuck.body.rstrip().split(b"\n\n")[-1]
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "read_timeout"
+
+
+async def test_a_long_probe_makes_a_bounded_number_of_estimates(server: Server):
+    body = {"model": "latest", "problem": {"op": 2}, "samples": 20, "problems": 20, "ks": [1], "max_tokens": 8}
+    text = (await server.client.post("/v1/probe/pass-at-k", json=body)).text
+    assert text.count("event: sample") == 400
+    assert 64 <= text.count("event: estimate") < 128
