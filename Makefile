@@ -1,5 +1,5 @@
 # One obvious way to run things. CI runs the very same targets. Everything lands in this folder: .venv, .cache, runs.
-.PHONY: help setup setup-dev demo test check docs format serve attack clean
+.PHONY: help setup setup-dev demo test quick mutate check docs format serve attack clean
 
 PYTHON ?= python3.11
 RUN ?= runs/demo
@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 # index that pip is set up with has no CPU build.
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 TORCH := $(shell grep '^torch==' requirements/cpu.txt)
+# What a change to pure code is tried with: no torch, no Ray, no browser is imported.
+QUICK := tests/unit/verifier tests/unit/actors/workers/test_states.py tests/unit/trainers/rl/test_buffer.py \
+	tests/unit/trainers/rl/test_curriculum.py tests/unit/trainers/algorithms/test_advantages.py
 # Bytecode is compiled at first import, for what is imported only: a minute less than pip's compiling of everything.
 PIP := $(BIN)/python -m pip --no-cache-dir --disable-pip-version-check --require-virtualenv
 INSTALL := $(PIP) install --quiet --no-compile --no-deps
@@ -23,6 +26,8 @@ help:
 	@echo "make setup   create .venv and install the pinned CPU environment"
 	@echo "make demo    set up, look at the machine, run the recipe tiny-cpu (tokenizer, training, RL, evaluation, report)"
 	@echo "make test    set up, then run all tests"
+	@echo "make quick   the unit tests that need no torch, Ray, vLLM or browser: a few seconds, while you work"
+	@echo "make mutate  break the pure modules on purpose and see that their tests notice: minutes, before a release"
 	@echo "make check   lint, format, types, import order, dead code"
 	@echo "make docs    build the documentation as a site into site/"
 	@echo "make serve   serve the checkpoints of the demo"
@@ -61,12 +66,20 @@ demo: setup
 test: setup-dev
 	$(BIN)/python -m pytest
 
+quick: setup-dev
+	$(BIN)/python -m pytest -q $(QUICK)
+
+mutate: setup-dev
+	rm -rf mutants
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
+
 check: setup-dev docs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/vulture | grep -E 'unused (function|method|class|property|import|variable .* \(100%)' && exit 1 || true
+	$(BIN)/python -m tests.dead_code
 
 # NO_MKDOCS_2_WARNING: the theme's notice about its successor, in the middle of every build.
 docs: setup-dev
@@ -83,4 +96,4 @@ attack: setup
 	$(BIN)/python -m benchmarks.attack --run-dir $(RUN)
 
 clean:
-	rm -rf $(VENV) site .cache runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) site .cache runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage mutants
