@@ -26,14 +26,8 @@ class EngineConfig(BaseModel):
     threads: int = Field(
         default=1, ge=1, description="OpenMP threads; more than the process has cores is 20 times slower"
     )
-    max_model_tokens: int | None = Field(
-        default=None, ge=16, description="prompt and completion; None takes the model's own"
-    )
     max_open_requests: int = Field(default=64, ge=1, description="sequences decoded together; the rest wait")
     kv_cache_mib: int = Field(default=256, ge=8, description="memory for keys and values")
-    prefix_caching: bool = Field(
-        default=True, description="the samples of a group share their prompt's keys and values"
-    )
     compiled: bool = Field(default=False, description="compile the model (GPU); costs half a minute at start")
 
 

@@ -12,7 +12,7 @@ from transformers import AutoConfig
 
 from actors.config import EngineConfig
 from actors.engines.protocol import Engine, start_engine
-from actors.policy.tokenizer import load_tokenizer
+from actors.policy.text_format import read_text_format
 from serving.app import create_app
 from serving.config import ServingConfig
 from serving.generation.codec import Codec
@@ -41,8 +41,8 @@ class CheckpointFactory:
     def codec(self, entry: Entry, directory: Path) -> Codec:
         """The checkpoint's tokenizer, and how many positions its model has."""
         model = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        positions = min(model.max_position_embeddings, self._config.max_model_tokens or model.max_position_embeddings)
-        return Codec(load_tokenizer(directory), positions)
+        positions = model.max_position_embeddings
+        return Codec(read_text_format(directory), positions)
 
 
 class Replica:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from actors.config import EngineConfig, FleetConfig
 from actors.policy.checkpoint import CheckpointStore, Lineage
-from actors.policy.tokenizer import end_of_text, load_tokenizer
+from actors.policy.text_format import read_text_format
 from actors.telemetry import EventLog
 from actors.weights.version import WeightVersion
 from actors.workers.drivers import ray_fleet
@@ -28,7 +28,6 @@ from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_
 from trainers.evaluation.ledger import sampling_flops
 from trainers.learner_group.handle import LearnerGroup, Placement
 from trainers.learner_group.rank import LearnerPlan
-from trainers.pretrain.pretrain import encode_prompt
 from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner, StageLearner
 from verifier.errors import UserError
@@ -113,15 +112,15 @@ class Controller:
 
         self._begin(stage, 0)
         fleet = self._fleet_for(directory)
-        tokenizer = load_tokenizer(directory)
+        text = read_text_format(directory)
         await fleet.sync(await asyncio.to_thread(_publish_directory, directory, version))
         evaluation = await evaluate(
             fleet.rollout,
             directory.name,
             held_out(config, self.plan.bands, EVAL_SEED),
-            lambda item: encode_prompt(item, tokenizer),
+            lambda item: text.prompt_ids(item.prompt),
             config,
-            (end_of_text(tokenizer),),
+            text.end_ids,
             partial(sampling_flops, forward=forward_flops(config_of(directory))),
             EVAL_SEED,
             lambda done, total: self._advance(stage, done, total),

@@ -341,14 +341,13 @@ def _engine_args(model_dir: Path, config: EngineConfig) -> EngineArgs:
         trust_remote_code=False,
         dtype=config.dtype,
         enforce_eager=not config.compiled,
-        max_model_len=cast("int", config.max_model_tokens),
         max_num_seqs=config.max_open_requests,
         # Seeded sampling of a prompt that is split over steps fails in vLLM 0.32 on a CPU ("CPU Generator does not use
         # offset"), so prompts are prefilled whole there.
         enable_chunked_prefill=not on_cpu,
         block_size=_CPU_BLOCK_TOKENS if on_cpu else None,
         kv_cache_memory_bytes=config.kv_cache_mib * 1024**2,
-        enable_prefix_caching=config.prefix_caching,
+        enable_prefix_caching=True,  # the samples of a group share their prompt's keys and values
         distributed_executor_backend="uni",
         # What the policy drew with: after temperature and top-p, so that it is the behaviour policy's own.
         logprobs_mode="processed_logprobs",

@@ -9,6 +9,7 @@ and about a third of the paper's tokens. `byte_pair_tokenizer` is the paper's ow
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
@@ -41,6 +42,7 @@ SOLUTION_OPEN: Final = 6
 
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LARGEST_NUMBER_TOKEN: Final = 99
+_LONE_BYTE: Final = re.compile("<0x([0-9A-F]{2})>")
 _PAPER_SPLIT: Final = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _PAPER_MAX_TOKEN_LENGTH: Final = 100
 
@@ -144,14 +146,6 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
 
-def end_of_text(tokenizer: PreTrainedTokenizerFast) -> int:
-    """The token that ends a completion, as the tokenizer's own files name it."""
-    end = tokenizer.eos_token_id
-    if not isinstance(end, int):
-        raise ValueError("the tokenizer names no end-of-text token; set eos_token in tokenizer_config.json")
-    return end
-
-
 def phrase_tokenizer(names: Sequence[str]) -> PreTrainedTokenizerFast:
     """A tokenizer with one token per phrase, letter and number 0..99, and one per byte for everything else.
 
@@ -185,15 +179,20 @@ def byte_pair_tokenizer(texts: Iterable[str], vocab_size: int = 2200) -> PreTrai
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerFast, token_id: int) -> bytes:
-    """The bytes that a token stands for; a special stands for its own name. Only for byte-level tokenizers.
+    """The bytes that a token stands for; a special stands for its own name.
 
-    No bytes for an id that is no token: models often have more rows than their tokenizer has words, and may draw them.
+    Of byte-level tokenizers, and of those that write a blank as "\u2581" and a lone byte as "<0x0A>". No bytes for an
+    id that is no token: models often have more rows than their tokenizer has words, and may draw them.
     """
     special = _added_tokens(tokenizer).get(token_id)
     if special is not None:
         return special.encode()
-    table = _byte_of_character()
-    return bytes(table[character] for character in tokenizer.convert_ids_to_tokens(token_id) or "")
+    piece = str(tokenizer.convert_ids_to_tokens(token_id) or "")
+    if _is_byte_level(tokenizer):
+        table = _byte_of_character()
+        return bytes(table[character] for character in piece)
+    lone = _LONE_BYTE.fullmatch(piece)
+    return bytes([int(lone[1], 16)]) if lone else piece.replace("\u2581", " ").encode()
 
 
 def decode_with_offsets(
@@ -221,6 +220,7 @@ def decode_with_offsets(
     return whole, tuple((start, min(end, len(whole))) for start, end in spans)
 
 
+@cache
 def _is_byte_level(tokenizer: PreTrainedTokenizerFast) -> bool:
     return "ByteLevel" in str(tokenizer.backend_tokenizer.decoder)
 

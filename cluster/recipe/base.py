@@ -26,7 +26,7 @@ def require_model(directory: Path, to_train: bool = False) -> None:
             raise NoModel(f"{directory} has no {name}.", f"Name a transformers directory with {why}.")
     if not any(directory.glob("*.safetensors")):
         raise NoModel(f"{directory} has no safetensors.", "Convert the weights: pickles are never loaded here.")
-    _require_architecture(directory, to_train)
+    _require_usable(directory, to_train)
 
 
 def check(base: str) -> None:
@@ -59,11 +59,13 @@ def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:
         store.publish(origin, lambda into: save(load(path), load_tokenizer(path), into))
 
 
-def _require_architecture(directory: Path, to_train: bool) -> None:
+def _require_usable(directory: Path, to_train: bool) -> None:
     from actors.policy.architecture import ModelRefused, config_of, require_trainable  # loads torch
+    from actors.policy.text_format import read_text_format, require_fitting
 
     try:
         config = config_of(directory)
+        require_fitting(read_text_format(directory), config.vocab_size)
         if to_train:
             require_trainable(config)
     except ModelRefused as error:

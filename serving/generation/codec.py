@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from transformers import PreTrainedTokenizerFast
-
-from actors.policy.tokenizer import EOS, token_bytes
+from actors.policy.text_format import TextFormat
+from actors.policy.tokenizer import token_bytes
 
 REPLACEMENT: Final = "\ufffd"
 
@@ -17,12 +16,12 @@ REPLACEMENT: Final = "\ufffd"
 class Codec:
     """Encodes prompts and names each token's bytes. Stateless after construction; safe to share."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_positions: int) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, text: TextFormat, max_positions: int) -> None:
+        self._text = text
         self.max_positions = max_positions
-        self.stop_token_ids = (EOS,)
+        self.stop_token_ids = text.end_ids
         self._bytes = tuple(
-            b"" if i in self.stop_token_ids else token_bytes(tokenizer, i) for i in range(len(tokenizer))
+            b"" if i in self.stop_token_ids else token_bytes(text.tokenizer, i) for i in range(len(text.tokenizer))
         )
 
     @property
@@ -31,8 +30,8 @@ class Codec:
         return len(self._bytes)
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """The ids of a prompt; tags like `<question>` are their single tokens, nothing is added around."""
-        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        """The ids of a prompt, as in training; tags like `<question>` are their single tokens."""
+        return self._text.prompt_ids(text)
 
     def text_of(self, token_id: int) -> str:
         """One token by itself, as alternatives are shown; bytes that are no UTF-8 alone become U+FFFD."""

@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from actors.policy.text_format import text_format
 from serving.config import ServingConfig
 from serving.generation.codec import Codec
 from serving.http.keys import new_key
@@ -48,7 +49,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     config = ServingConfig.model_validate(
         {"run_dirs": [folder], "keys": [record], "rate_per_minute": 10**6, "burst": 10**6, "deadline_s": 5.0}
     )
-    replica = Replica(config, FakeFactory(Script(), Codec(TOKENIZER, TINY.max_positions)))
+    replica = Replica(config, FakeFactory(Script(), Codec(text_format(TOKENIZER), TINY.max_positions)))
     server = uvicorn.Server(uvicorn.Config(replica.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

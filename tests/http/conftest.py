@@ -20,6 +20,7 @@ from actors.config import PolicyConfig, TokenizerConfig
 from actors.engines.protocol import EngineDead, LoadReport, TokenDelta, TopLogprob
 from actors.policy.checkpoint import CheckpointStore, Lineage
 from actors.policy.model import build, save
+from actors.policy.text_format import text_format
 from actors.policy.tokenizer import build_tokenizer
 from actors.records import Completion, FinishReason, Sampling
 from actors.weights.version import WeightVersion
@@ -208,7 +209,7 @@ class Server:
 @pytest.fixture(scope="session")
 def codec() -> Codec:
     """The codec of all tiny checkpoints."""
-    return Codec(TOKENIZER, TINY.max_positions)
+    return Codec(text_format(TOKENIZER), TINY.max_positions)
 
 
 @pytest.fixture

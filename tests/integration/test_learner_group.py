@@ -14,6 +14,7 @@ import torch
 from actors.config import PolicyConfig, TokenizerConfig
 from actors.policy.checkpoint import CheckpointStore, Lineage
 from actors.policy.model import build, load, save
+from actors.policy.text_format import read_text_format
 from actors.policy.tokenizer import build_tokenizer, load_tokenizer
 from actors.weights.version import fetch
 from trainers.config import OptimizerConfig, PretrainConfig
@@ -67,7 +68,7 @@ async def group(ray_session: Path, base: Path, tmp_path: Path) -> AsyncIterator[
 
 
 def batches(base: Path) -> list[Batch]:
-    data = DocumentStream(STAGE, load_tokenizer(base), 3)
+    data = DocumentStream(STAGE, read_text_format(base), 3)
     return [data.batch(step) for step in range(STAGE.steps)]
 
 

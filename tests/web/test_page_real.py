@@ -15,6 +15,7 @@ import uvicorn
 from playwright.sync_api import Browser, expect
 
 from actors.policy.checkpoint import CheckpointStore
+from actors.policy.text_format import text_format
 from actors.policy.tokenizer import phrase_tokenizer
 from serving.config import ServingConfig
 from serving.generation.codec import Codec
@@ -46,7 +47,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
         publish(store, stage, step, seed=seed, score=seed / 4)
     key, record = new_key("page", "probe")
     config = ServingConfig.model_validate({"run_dirs": [folder], "keys": (record,)})
-    replica = Replica(config, FakeFactory(Script(write=_trace), Codec(phrase_tokenizer([]), 1024)))
+    replica = Replica(config, FakeFactory(Script(write=_trace), Codec(text_format(phrase_tokenizer([])), 1024)))
     server = uvicorn.Server(uvicorn.Config(replica.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -111,6 +111,7 @@ def run_pretrain(
     job: PretrainJob, learner: Learner, report: Callable[[TrainingProgress], None], stop: Callable[[], bool]
 ) -> TrainingProgress:
     """A pre-training stage on this rank, from the stage's last checkpoint if there is one. All ranks call it."""
+    from actors.policy.text_format import text_format
     from trainers.learner.ranks import on_first
     from trainers.pretrain.pretrain import DocumentStream, pretrain
 
@@ -123,7 +124,7 @@ def run_pretrain(
 
     return pretrain(
         learner,
-        DocumentStream(job.config, learner.tokenizer, job.data_seed),
+        DocumentStream(job.config, text_format(learner.tokenizer), job.data_seed),
         job.config,
         report=report if learner.rank == 0 else lambda progress: None,
         checkpoint=_Saving(store, job, learner).save,

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import Literal, Protocol
 
-from transformers import PreTrainedTokenizerFast
-
+from actors.policy.text_format import TextFormat
 from trainers.config import PretrainConfig
 from trainers.learner.packing import Document, pack_documents
 from trainers.learner.skipped import SkipLimit
@@ -52,21 +51,12 @@ class Steps(Protocol):
 TOKENIZER_CORPUS = 20_000  # texts; the words of the task all occur many times in a tenth of that
 
 
-def document_of(item: Item, tokenizer: PreTrainedTokenizerFast, loss_on: Literal["all", "solution"]) -> Document:
-    """An item with its gold text as the model is to continue it, ended by the tokenizer's end of text."""
+def document_of(item: Item, text: TextFormat, loss_on: Literal["all", "solution"]) -> Document:
+    """An item with its gold text as the model is to continue it, ended by the model's end token."""
     assert item.gold is not None, "the stage was checked to have gold texts"
-    prompt = encode_prompt(item, tokenizer)
-    completion = _encode(tokenizer, f"{item.gold}{tokenizer.eos_token}")
+    prompt = text.prompt_ids(item.prompt)
+    completion = text.completion_ids(item.gold)
     return Document((*prompt, *completion), len(prompt) if loss_on == "solution" else 1)
-
-
-def encode_prompt(item: Item, tokenizer: PreTrainedTokenizerFast) -> tuple[int, ...]:
-    """An item's prompt as the model is asked it: text as it is, messages by the tokenizer's own chat template."""
-    if isinstance(item.prompt, str):
-        return _encode(tokenizer, item.prompt)
-    messages = [{"role": message.role, "content": message.content} for message in item.prompt]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return _encode(tokenizer, str(text))
 
 
 def training_items(config: TaskConfig, seed: int, start: int = 0) -> Iterator[Item]:
@@ -88,16 +78,16 @@ def _plain_text(item: Item) -> str:
 class DocumentStream:
     """The batches of a stage, by step number."""
 
-    def __init__(self, config: PretrainConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+    def __init__(self, config: PretrainConfig, text: TextFormat, seed: int) -> None:
         self._config = config
-        self._tokenizer = tokenizer
+        self._text = text
         self._seed = seed
 
     def batch(self, step: int) -> Batch:
         """The batch of step `step` (from 0): a pure function of the stage's config, the seed and the step."""
         size = self._config.documents_per_step
         items = islice(training_items(self._config.task, self._seed, step * size), size)
-        documents = [document_of(item, self._tokenizer, self._config.loss_on) for item in items]
+        documents = [document_of(item, self._text, self._config.loss_on) for item in items]
         return pack_documents(documents, self._config.microbatch_tokens)
 
 
@@ -168,7 +158,3 @@ class _Window:
         )
         self._reports, self._since = [], now
         return made
-
-
-def _encode(tokenizer: PreTrainedTokenizerFast, text: str) -> tuple[int, ...]:
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])

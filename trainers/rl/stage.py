@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
-from actors.policy.tokenizer import end_of_text, load_tokenizer
+from actors.policy.text_format import read_text_format
 from trainers.config import RlConfig
 from trainers.evaluation.ledger import sampling_flops
 from trainers.learner_group.commands import LearnerLost
 from trainers.learner_group.handle import MAX_LEARNER_LOSSES
 from trainers.learner_group.rank import MAX_FAILED_SAVES
-from trainers.pretrain.pretrain import encode_prompt
 from trainers.rl.loop import Learner, LoopState, RlLoop, Sampler
 
 LOOP_STATE: Final = f"{RESUME}/loop.json"
@@ -77,14 +76,14 @@ class RlRunner:
         self._fleet = fleet
         parent = store.path(origin.parent)
         self._learner = learner
-        tokenizer = load_tokenizer(parent)
+        text = read_text_format(parent)
         self.loop = RlLoop(
             config,
             origin.seed,
             fleet,
             learner,
-            lambda item: encode_prompt(item, tokenizer),
-            (end_of_text(tokenizer),),
+            lambda item: text.prompt_ids(item.prompt),
+            text.end_ids,
             partial(sampling_flops, forward=forward_flops(config_of(parent))),
             self._save,
             self._tell,

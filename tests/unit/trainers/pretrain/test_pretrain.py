@@ -6,6 +6,7 @@ import torch
 from actors.config import PolicyConfig, TokenizerConfig
 from actors.policy.checkpoint import CheckpointStore, Lineage
 from actors.policy.model import build, load
+from actors.policy.text_format import text_format
 from actors.policy.tokenizer import EOS, build_tokenizer, decode_with_offsets
 from trainers.config import OptimizerConfig, PretrainConfig
 from trainers.learner.learner import Learner
@@ -17,6 +18,7 @@ from trainers.pretrain.pretrain import DocumentStream, document_of, pretrain, tr
 from verifier.families import config_of
 
 TOKENIZER = build_tokenizer(TokenizerConfig(templates=("zoo",)))
+TEXT = text_format(TOKENIZER)
 POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=512)
 pytestmark = pytest.mark.timeout(120)
 LINEAGE = Lineage(run="r", stage="pretrain", step=0, parent=None, seed=0)
@@ -58,23 +60,23 @@ def never() -> bool:
 def test_a_document_is_the_prompt_and_the_completion_as_rl_will_see_them():
     config = config_of("graphs").model_validate({"ops": [3], "max_facts": 6})
     problem = next(training_items(config, 5))
-    document = document_of(problem, TOKENIZER, "solution")
+    document = document_of(problem, TEXT, "solution")
     prompt, _ = decode_with_offsets(TOKENIZER, document.token_ids[: document.loss_from])
     rest, _ = decode_with_offsets(TOKENIZER, document.token_ids[document.loss_from :])
     assert prompt.endswith("</question> <solution>")
     assert rest.startswith(" Define ")
     assert rest.endswith("</answer>[EOS]")
     assert document.token_ids[-1] == EOS
-    assert document_of(problem, TOKENIZER, "all").loss_from == 1
+    assert document_of(problem, TEXT, "all").loss_from == 1
 
 
 def test_batches_are_a_function_of_seed_and_step():
     config = stage()
-    one, two = DocumentStream(config, TOKENIZER, 1), DocumentStream(config, TOKENIZER, 1)
+    one, two = DocumentStream(config, TEXT, 1), DocumentStream(config, TEXT, 1)
     one.batch(0)
     same = zip(one.batch(3).streams, two.batch(3).streams, strict=True)
     assert all((a.input_ids == b.input_ids).all() for a, b in same)
-    other = DocumentStream(config, TOKENIZER, 2).batch(3)
+    other = DocumentStream(config, TEXT, 2).batch(3)
     assert other.streams[0].input_ids.tolist() != two.batch(3).streams[0].input_ids.tolist()
 
 
@@ -103,7 +105,7 @@ def test_every_zero_stage_trains_the_same():
     for zero_stage in (0, 1, 2, 3):
         config = stage(zero_stage=zero_stage, steps=3, checkpoint_every=3)
         learner = learner_for(config)
-        pretrain(learner, DocumentStream(config, TOKENIZER, 0), config, lambda p: None, lambda p: None)
+        pretrain(learner, DocumentStream(config, TEXT, 0), config, lambda p: None, lambda p: None)
         with learner.gathered():
             ends.append(named_weights(learner))
     for other in ends[1:]:
@@ -117,7 +119,7 @@ def test_progress_tells_tokens_and_what_is_left():
     config = stage(steps=2, checkpoint_every=2)
     told = []
     learner = learner_for(config)
-    pretrain(learner, DocumentStream(config, TOKENIZER, 0), config, told.append, lambda p: None)
+    pretrain(learner, DocumentStream(config, TEXT, 0), config, told.append, lambda p: None)
     assert [p.step for p in told] == [1, 2]
     assert told[1].tokens > told[0].tokens > 0
     assert told[1].eta_s == 0
@@ -130,4 +132,4 @@ def test_a_stage_whose_gradients_are_never_finite_stops():
     with torch.no_grad():
         learner.policy.model.norm.weight.fill_(float("inf"))
     with pytest.raises(NotFinite, match="in a row"):
-        pretrain(learner, DocumentStream(config, TOKENIZER, 0), config, lambda p: None, lambda p: None)
+        pretrain(learner, DocumentStream(config, TEXT, 0), config, lambda p: None, lambda p: None)
