@@ -22,6 +22,7 @@ import torch
 import vllm.envs
 from transformers import AutoConfig, AutoModelForCausalLM
 from vllm import SamplingParams
+from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.config.weight_transfer import WeightTransferConfig
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.engine.arg_utils import EngineArgs
@@ -74,7 +75,8 @@ class VllmEngine:
         driver = _Driver(model_dir, config, weight_version)
         driver.start()
         await asyncio.wrap_future(driver.ready)
-        return cls(driver, await asyncio.to_thread(_shape_of, model_dir), weight_version)
+        shape = driver.call(lambda engine: _shape_of(model_dir, engine.vllm_config))
+        return cls(driver, await asyncio.wrap_future(shape), weight_version)
 
     @property
     def weight_version(self) -> int:
@@ -391,10 +393,12 @@ def _update(engine: LLMEngine, tensors: Sequence[tuple[str, torch.Tensor]], vers
     return time.monotonic() - began
 
 
-def _shape_of(model_dir: Path) -> _Shape:
+def _shape_of(model_dir: Path, engine_config: VllmConfig) -> _Shape:
     """Read from the config alone."""
     config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
-    with torch.device("meta"):
+    # Where vLLM 0.32 has no code of its own for an architecture (OLMo 2), it rewrites transformers' class in this
+    # process, which can then be made under the engine's configuration only.
+    with set_current_vllm_config(engine_config), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     return _Shape({name: tuple(p.shape) for name, p in model.named_parameters()}, config.vocab_size)
 
