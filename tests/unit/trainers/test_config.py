@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from trainers.algorithms.registry import ALGORITHMS
 from trainers.config import AlgorithmName, CorrectionConfig, LearningConfig, OptimizerConfig, RlConfig
+from verifier.rewards.registry import Reward
 
 
 def test_the_cosine_course_warms_up_peaks_and_ends_where_it_should():
@@ -74,7 +75,7 @@ def test_a_correction_with_impossible_bounds_is_refused(wrong, key):
 
 
 def stage(**fields) -> dict:
-    base = {"tasks": {"ops": [2]}, "steps": 1, "prompts_per_step": 1, "max_tokens": 8, "checkpoint_every": 1}
+    base = {"task": {"ops": [2]}, "steps": 1, "prompts_per_step": 1, "max_tokens": 8, "checkpoint_every": 1}
     return base | {"learning": {}} | fields
 
 
@@ -104,3 +105,24 @@ def test_bfloat16_without_master_weights_is_refused():
 def test_the_pair_of_dtypes_decides_whether_the_engines_policy_is_another(learner, engine, differs):
     optimizer = OptimizerConfig(learning_rate=1.0, precision=learner)
     assert LearningConfig(optimizer=optimizer).learner_config(1, 1.0, engine).engine_differs is differs
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [({"reward": {"name": "strict"}}, ("reward",)), ({"learning": {"token_credit": 0.5}}, ("learning",))],
+)
+def test_what_needs_steps_is_refused_at_its_key_for_a_task_without_them(tmp_path, fields, place):
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(f'{{"prompt": "{i} + 1 =", "answer": "{i + 1}"}}\n' for i in range(60)))
+    base = {
+        "task": {"family": "answers", "file": str(file)},
+        "steps": 1,
+        "prompts_per_step": 1,
+        "max_tokens": 8,
+        "checkpoint_every": 1,
+        "learning": {},
+    }
+    assert RlConfig.model_validate(base).reward == (Reward("outcome"),)
+    with pytest.raises(ValidationError, match="judged steps") as told:
+        RlConfig.model_validate(base | fields)
+    assert [error["loc"] for error in told.value.errors()] == [place]
