@@ -30,11 +30,27 @@ def test_an_interval_is_reproducible_holds_the_mean_and_narrows_with_more_proble
     assert wide.hi - wide.lo >= few.hi - few.lo
 
 
+@pytest.mark.parametrize(
+    ("seed", "level", "lo", "hi"),
+    [
+        (3, 0.95, 0.37623762376237624, 0.5795379537953795),
+        (4, 0.95, 0.37854785478547853, 0.5854785478547855),
+        (3, 0.5, 0.4429042904290429, 0.5118811881188119),
+    ],
+)
+def test_an_interval_is_these_percentiles_of_these_draws_and_a_report_made_again_says_the_same(seed, level, lo, hi):
+    values = [((i * 37) % 101) / 101 for i in range(30)]
+    interval = bootstrap_interval(values, seed, level)
+    assert (interval.lo, interval.hi) == (pytest.approx(lo, abs=1e-12), pytest.approx(hi, abs=1e-12))
+    assert paired_interval([0.0] * 30, values, seed, level) == interval
+
+
 def test_an_interval_needs_values_and_a_level():
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match=r"^an interval needs at least one value$"):
         bootstrap_interval([], 0)
-    with pytest.raises(ValueError, match="level"):
-        bootstrap_interval([1.0], 0, level=1.0)
+    for level in (0.0, 1.0):
+        with pytest.raises(ValueError, match=r"^the level of an interval lies in \(0, 1\), not"):
+            bootstrap_interval([1.0], 0, level=level)
 
 
 def test_paired_differences_are_taken_problem_by_problem():
