@@ -7,7 +7,7 @@
       ResumeError NothingToScale                                     trainers
       KeyFileError                                                   serving
       NotEnough ClusterUnreachable UnsafeCluster RecipeError NoModel RunFolderError JobError ServeError    cluster
-      KeyWishError                                                                                         cluster
+      KeyWishError RunHeld                                                                                       cluster
     Failure          exit code 1: the work stopped; what is saved stays
       CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime             actors
       LearnerLost NotFinite StaleGroupError VerifierBroken                                                 trainers

@@ -101,7 +101,8 @@ async def test_a_step_event_comes_as_soon_as_the_step_is_complete(server: Server
     assert [token["index"] for token in tokens] == list(range(len(tokens)))
     for step in steps:
         covered = "".join(token["text"] for token in tokens[step["token_start"] : step["token_end"]])
-        assert done["text"][step["start"] : step["end"]] in covered
+        # The full stop may lie in the token that begins the next step (". Define"), and belongs to that step's tokens.
+        assert done["text"][step["start"] : step["end"]].rstrip(".") in covered
         assert len(step["logprobs"]) == step["token_end"] - step["token_start"]
     assert stream.text.endswith("data: [DONE]\n\n")
 

@@ -35,7 +35,7 @@ def test_what_bears_no_identity_may_change(override: str) -> None:
         ("stages.rl.rl.learning.kl_estimator=k2", "stages.rl.rl.learning.kl_estimator: k3 -> k2"),
         (f"stages.rl.rl.steps={STEPS - 1}", f"stages.rl.rl.steps: {STEPS} -> {STEPS - 1} (steps can only be added)"),
         ("stages.rl.rl.learning.optimizer.betas=[0.8, 0.9]", "betas: [0.9, 0.95] -> [0.8, 0.9]"),
-        ("engine.prefix_caching=false", "engine.prefix_caching: true -> false"),
+        ("engine.dtype=bfloat16", "engine.dtype: float32 -> bfloat16"),
     ],
 )
 def test_anything_else_is_refused_with_its_key_as_one_types_it_and_both_values(override: str, line: str) -> None:
