@@ -73,6 +73,11 @@ def test_pass_at_k_of_another_architecture_is_measured(llama, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "verified@2" in done.stdout
     record = json.loads(out.read_text())
-    assert [(s["op"], s["samples"]) for s in record["scores"]] == [(2, 2), (2, 2), (3, 2), (3, 2)]
+    assert [(dict(s["stratum"]["axes"])["op"], s["samples"]) for s in record["scores"]] == [
+        (2, 2),
+        (2, 2),
+        (3, 2),
+        (3, 2),
+    ]
     assert 0 < record["tokens"] <= 8 * 16
     assert record["flops"] > 0

@@ -67,7 +67,7 @@ async def test_groups_come_back_whole_judged_and_in_order(
 ) -> None:
     for group, ask in zip(unbroken, asks, strict=True):
         assert group.group_id == ask.request.group_id
-        assert group.problem == ask.problem
+        assert group.item == ask.by.item
         assert group.oldest_version == 1
         assert [r.completion.index for r in group.rollouts] == list(range(GROUP_SIZE))
         assert len({r.completion.token_ids for r in group.rollouts}) == GROUP_SIZE
