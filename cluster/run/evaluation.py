@@ -32,7 +32,7 @@ from cluster.run.progress import Reporter
 from cluster.run.stages import follow
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.bands import Bands
-from trainers.evaluation.evaluate import EvalConfig, Evaluation, interval, kinds, powers
+from trainers.evaluation.evaluate import EvalConfig, Evaluation, Kind, interval, kinds, powers
 from trainers.learner_group.handle import Placement
 from verifier.errors import UserError
 from verifier.seeds import derive
@@ -120,7 +120,7 @@ def print_grid(evaluation: Evaluation) -> None:
     for stratum, name in names.items():
         scores = [score for score in evaluation.scores if score.stratum == stratum]
         first = interval(scores, strictest, 1, 0)
-        points = [(strictest, most), *((kind, k) for kind in others for k in (1, most))]
+        points: list[tuple[Kind, int]] = [(strictest, most), *((kind, k) for kind in others for k in (1, most))]
         means = [f"{interval(scores, *point, 0).mean:.3f}" for point in points]
         table.add_row(name, str(len(scores)), f"{first.mean:.3f}", f"{first.lo:.3f}-{first.hi:.3f}", *means)
     Console(file=sys.stdout, highlight=False).print(table)
