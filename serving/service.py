@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from actors.engines.protocol import EngineDead, EngineTimeout, RequestRefused
 from actors.records import Sampling
 from serving.generation.completion import Piece, Written, pieces, whole
+from serving.generation.encoder import EncodingFailed
 from serving.http.admission import Budget, Caller, Gate, Ticket
 from serving.http.errors import ApiError, BadRequest, TooLarge, Unavailable
 from serving.http.metrics import Metrics
@@ -55,9 +56,13 @@ class Session:
     ticket: Ticket
     blind: bool  # nobody could choose or see which side of a canary this is before the answer was done
 
-    def encode(self, text: str, param: str) -> tuple[int, ...]:
+    async def encode(self, text: str, param: str) -> tuple[int, ...]:
         """A prompt's ids; BadRequest when the text cannot be encoded."""
-        return self.checked(self.route.loaded.codec.encode(text), param)
+        try:
+            ids = await self.route.loaded.codec.encode(text)
+        except EncodingFailed as error:
+            raise BadRequest(f"{param} {error}", param=param, code="not_encoded") from error
+        return self.checked(ids, param)
 
     def checked(self, prompt_ids: Sequence[int], param: str) -> tuple[int, ...]:
         """The ids, if the model knows them and has room for at least one more."""

@@ -37,9 +37,12 @@ class TextFormat:
         """
         if not isinstance(prompt, str):
             return self._ids(self._rendered(prompt))
-        ids = self._ids(prompt)
-        begun = ids[: len(self.begin_ids)] == self.begin_ids
-        return ids if begun else (*self.begin_ids, *ids)
+        return self.begun(self._ids(prompt))
+
+    def begun(self, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """The ids of a text prompt with `begin_ids` before them, where the text does not have them itself."""
+        has_them = ids[: len(self.begin_ids)] == self.begin_ids
+        return ids if has_them else (*self.begin_ids, *ids)
 
     def completion_ids(self, text: str) -> tuple[int, ...]:
         """The ids of a text that the model is to write after a prompt, ended."""

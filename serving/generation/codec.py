@@ -9,15 +9,17 @@ from typing import Final
 
 from actors.policy.text_format import TextFormat
 from actors.policy.tokenizer import token_bytes
+from serving.generation.encoder import encoder_of
 
 REPLACEMENT: Final = "\ufffd"
 
 
 class Codec:
-    """Encodes prompts and names each token's bytes. Stateless after construction; safe to share."""
+    """Encodes prompts and names each token's bytes. Safe to share; `stop` frees its encoder."""
 
     def __init__(self, text: TextFormat, max_positions: int) -> None:
         self._text = text
+        self._encoder = encoder_of(text.tokenizer.backend_tokenizer)
         self.max_positions = max_positions
         self.stop_token_ids = text.end_ids
         self._bytes = tuple(
@@ -29,9 +31,16 @@ class Codec:
         """How many token ids there are."""
         return len(self._bytes)
 
-    def encode(self, text: str) -> tuple[int, ...]:
-        """The ids of a prompt, as in training; tags like `<question>` are their single tokens."""
-        return self._text.prompt_ids(text)
+    async def encode(self, text: str) -> tuple[int, ...]:
+        """The ids of a prompt, as in training; tags like `<question>` are their single tokens.
+
+        Raises EncodingFailed.
+        """
+        return self._text.begun(await self._encoder.ids(text))
+
+    async def stop(self) -> None:
+        """Free the encoder; the next prompt starts it again."""
+        await self._encoder.stop()
 
     def text_of(self, token_id: int) -> str:
         """One token by itself, as alternatives are shown; bytes that are no UTF-8 alone become U+FFFD."""

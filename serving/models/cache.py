@@ -77,6 +77,11 @@ class Loaded:
         if not self.leases:
             self.idle.set()
 
+    async def stop(self) -> None:
+        """Free the engine and the tokenizer."""
+        await self.codec.stop()
+        await self.engine.stop()
+
 
 class EnginePool:
     """At most `capacity` engines that take requests; the least recently used idle one gives way.
@@ -159,7 +164,7 @@ class EnginePool:
         for task in (*self._loading.values(), *self._leaving):
             task.cancel()
         for held in (*self._leaving.values(), *self._loaded.values()):
-            await held.engine.stop()
+            await held.stop()
         self._loaded.clear()
 
     async def _get(self, entry: Entry) -> Loaded:
@@ -226,6 +231,7 @@ class EnginePool:
         try:
             await asyncio.wait_for(_answers(engine, codec), _PROBE_DEADLINE_S)
         except BaseException:
+            await codec.stop()
             await engine.stop()
             raise
         return Loaded(entry, engine, codec)
@@ -279,7 +285,7 @@ def _key(entry: Entry) -> tuple[str, str]:
 async def _stop_when_idle(held: Loaded) -> None:
     if held.leases:
         await held.idle.wait()
-    await held.engine.stop()
+    await held.stop()
 
 
 def _copy(entry: Entry, folder: Path) -> None:
@@ -307,7 +313,7 @@ _PATH: Final = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)*([^\s/'\"]*)")
 
 async def _answers(engine: Engine, codec: Codec) -> None:
     """Prove that the engine writes a token."""
-    prompt = codec.encode(_PROBE_PROMPT)
+    prompt = await codec.encode(_PROBE_PROMPT)
     completion = await engine.generate(prompt, Sampling(max_tokens=1, temperature=0.0))
     if len(completion.token_ids) != 1:
         raise RuntimeError("the engine wrote no token")

@@ -115,16 +115,16 @@ class _Completion:
     def _streams(self, session: Session, prompts: list[tuple[int, ...]]) -> list[AsyncGenerator[Piece, None]]:
         return [session.pieces(ids, place, n) for place, ids in enumerate(prompts) for n in range(self._body.n)]
 
-    def _encoded(self, session: Session) -> list[tuple[int, ...]]:
+    async def _encoded(self, session: Session) -> list[tuple[int, ...]]:
         return [
-            session.encode(prompt, "prompt") if isinstance(prompt, str) else session.checked(prompt, "prompt")
+            await session.encode(prompt, "prompt") if isinstance(prompt, str) else session.checked(prompt, "prompt")
             for prompt in self._prompts
         ]
 
     async def whole(self) -> CompletionAnswer:
         """The answer when all samples are done."""
         async with self._session() as session:
-            prompts = self._encoded(session)
+            prompts = await self._encoded(session)
             places = [(ids, place, n) for place, ids in enumerate(prompts) for n in range(self._body.n)]
             written = await together(session.write(*place) for place in places)
             head = _head("cmpl", session.policy(self._service.engine))
@@ -136,7 +136,7 @@ class _Completion:
         """The answer as a stream."""
         count = 0
         async with self._session() as session:
-            prompts = self._encoded(session)
+            prompts = await self._encoded(session)
             head = _head("cmpl", session.policy(self._service.engine))
             async with aclosing(merged(self._streams(session, prompts))) as stream:
                 async for index, piece in stream:
@@ -196,7 +196,7 @@ class _Chat:
     async def whole(self) -> ChatAnswer:
         """The answer when all samples are done."""
         async with self._session() as session:
-            prompt_ids = session.encode(self._prompt, "messages")
+            prompt_ids = await session.encode(self._prompt, "messages")
             written = await together(session.write(prompt_ids, 0, n) for n in range(self._body.n))
             head = _head("chatcmpl", session.policy(self._service.engine))
             return ChatAnswer(
@@ -213,7 +213,7 @@ class _Chat:
         """The answer as a stream."""
         count = 0
         async with self._session() as session:
-            prompt_ids = session.encode(self._prompt, "messages")
+            prompt_ids = await session.encode(self._prompt, "messages")
             head = _head("chatcmpl", session.policy(self._service.engine))
             for index in range(self._body.n):
                 yield unnamed(_chunk(head, [ChatDelta(index=index, delta=ChatText(content=""))]))

@@ -55,7 +55,7 @@ async def _compare(service: Service, request: Request, body: CompareRequest) -> 
 async def _ask(service: Service, model: str, caller: Caller, draw: Draw, problem: Posed) -> SolveAnswer:
     arrived = time.monotonic()
     async with service.session(model, caller, draw) as session:
-        prompt_ids = session.encode(problem.prompt, "problem")
+        prompt_ids = await session.encode(problem.prompt, "problem")
         trace = JudgedTrace(problem, "", session.route.loaded.codec)
         trace.written = await session.write(prompt_ids, 0, 0)
         verdict = trace.verdict()

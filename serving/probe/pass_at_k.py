@@ -195,7 +195,7 @@ async def _samples(
 ) -> AsyncGenerator[SampleEvent, None]:
     """Every sample as it ends, problem by problem. Closing it ends those that are being drawn."""
     for place, problem in enumerate(problems):
-        prompt_ids = session.encode(problem.prompt, "problem")
+        prompt_ids = await session.encode(problem.prompt, "problem")
         tasks = [asyncio.create_task(_sample(service, session, problem, prompt_ids, place, i)) for i in range(samples)]
         try:
             for done in asyncio.as_completed(tasks):

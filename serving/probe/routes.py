@@ -127,7 +127,7 @@ async def _begun(service: Service, request: Request, body: SolveRequest, prefix:
     problem = await run_in_threadpool(posed, body.problem, body.texts)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, body.seed, stop_strings(body.stop), body.logprobs)
     async with service.session(body.model, caller_of(request, body.user), draw, streamed=body.stream) as session:
-        prompt_ids = session.encode(prompt_with(problem.prompt, prefix), "problem")
+        prompt_ids = await session.encode(prompt_with(problem.prompt, prefix), "problem")
         trace = JudgedTrace(problem, prefix, session.route.loaded.codec)
         yield _Solving(service, session, session.policy(service.engine), trace, prompt_ids, arrived)
 

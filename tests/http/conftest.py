@@ -85,7 +85,8 @@ class FakeEngine:
         if sampling.max_tokens == 1:  # the probe after a load
             yield TokenDelta((7,), (-0.5,), (), "length", self.weight_version)
             return
-        ids = [*self._codec.encode(script.write(self._entry.id, sampling.seed or 0)), *sampling.stop_token_ids[:1]]
+        written = await self._codec.encode(script.write(self._entry.id, sampling.seed or 0))
+        ids = [*written, *sampling.stop_token_ids[:1]]
         script.open += 1
         done = False
         try:

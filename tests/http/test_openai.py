@@ -70,7 +70,7 @@ async def test_a_stop_string_that_never_comes_changes_nothing(server: Server):
 
 
 async def test_prompts_come_in_four_forms(server: Server, codec):
-    ids = list(codec.encode("a b"))
+    ids = list(await codec.encode("a b"))
     for prompt, choices in [("a b", 1), (ids, 1), (["a", "b"], 2), ([ids, ids, ids], 3)]:
         answer = await server.client.post("/v1/completions", json={"model": "base", "prompt": prompt})
         assert answer.status_code == 200, answer.text
