@@ -88,9 +88,20 @@ def _explain(error: UserError | Failure) -> str:
     return f"error: {text}{parted}fix: {error.fix}" if error.fix else f"error: {text}"
 
 
+def _find_code_here() -> None:
+    """Let a recipe name code in the current folder: a console script does not look there, nor does a safe Python.
+
+    Last, so that no file there takes the place of an installed package. Ray tells its workers of the folder by itself.
+    """
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+
+
 def main() -> None:
     """Entry point. Exit code 0: done. 1: the work failed. 2: the person has something to put right. 130: Ctrl-C."""
     os.environ.update(process_env(cache_folder(os.environ)))
+    _find_code_here()
     try:
         _build()()
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,14 +40,18 @@ def main(
 ) -> None:
     """Send a recipe to a Ray cluster as a job and follow its log.
 
+    A recipe that names code in the folder of this command takes the folder along.
     The token comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH. Ctrl-C stops following; the job goes on. Exit code 0
     only if the job succeeded (or was not followed).
     """
     from cluster.ray import jobs
+    from cluster.ray.packaging import own_folder
+    from cluster.recipe.config import settings
 
+    own = own_folder(settings(recipe, overrides or ()), Path.cwd())
     server = jobs.reach(address, os.environ, insecure=insecure)
     flags = ["--resume"] * resume + ([f"--wait={wait_s:g}"] if wait_s else [])
-    job_id = jobs.submit_recipe(server, recipe, [*(overrides or ()), *flags], run_dir, python)
+    job_id = jobs.submit_recipe(server, recipe, [*(overrides or ()), *flags], run_dir, python, own)
     print(f"job {job_id} on {server.address}", file=sys.stderr)
     if not follow:
         print(job_id)

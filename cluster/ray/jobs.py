@@ -90,17 +90,17 @@ def find_token(environ: Mapping[str, str]) -> str | None:
     return (path.read_text().strip() or None) if path.is_file() else None
 
 
-def submit_recipe(server: JobServer, recipe: str, more: Sequence[str], run_dir: str | None, python: str) -> str:
+def submit_recipe(
+    server: JobServer, recipe: str, more: Sequence[str], run_dir: str | None, python: str, own: Path | None
+) -> str:
     """Send `interplay run` of a recipe (a shipped name or a YAML file here) as a job; returns the job's id.
 
-    `more` are its overrides and flags. `python` is the interpreter of our environment on the head: Ray runs a job's
-    command in a plain shell.
+    `more` are its overrides and flags, `own` the folder of the user's code if it names some. `python` is the interpreter
+    of our environment on the head: Ray runs a job's command in a plain shell.
     """
     job_id = f"interplay-{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:
-        if recipe.endswith((".yaml", ".yml")) and not Path(recipe).is_file():
-            raise JobError(f"there is no recipe file {recipe}.", "Name a file that exists, or a shipped recipe.")
-        name = stage(Path(folder), recipe)
+        name = stage(Path(folder), recipe, own)
         where = run_dir or f"{tempfile.gettempdir()}/interplay-runs/{job_id}"
         words = [python, "-m", "cluster", "run", str(name), *more, "--run-dir", where]
         return submit(server, words, Path(folder), job_id)

@@ -1,24 +1,91 @@
-"""What of the checkout travels to the machines of a cluster: the packages and nothing else. Ray does the carrying."""
+"""What travels to the machines of a cluster: our packages, the recipe, and the user's own folder if it names code of it.
+
+Ray does the carrying.
+"""
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from cluster.ray.environment import REPOSITORY
+from verifier.errors import UserError
 
 PACKAGES = ("verifier", "actors", "trainers", "serving", "cluster")
 SHIPPED_RECIPE = "submitted-recipe.yaml"
+# Ray's job server takes 100 MiB, compressed.
+OWN_MIB = 64
+_IMPORT_PATH = re.compile(r"([A-Za-z_]\w*)(?:\.\w+)*:[A-Za-z_]\w*")
+_RUN_FILES = frozenset({"recipe.yaml", "checkpoints"})
 
 
-def stage(into: Path, recipe: str | None = None) -> str | None:
-    """Copy our packages into the empty folder `into`, and a recipe file beside them.
+class TooMuchToShip(UserError):
+    """The folder with the user's code holds too much to travel with a job."""
 
-    Returns the recipe as the other side should name it: a shipped recipe's name stays, a file becomes its copy.
+    fix = "Start from a folder that holds the code alone, or install the code on the cluster."
+
+
+def stage(into: Path, recipe: str | None = None, own: Path | None = None) -> str | None:
+    """Copy our packages into the empty folder `into`, beside them a recipe file and what the folder `own` holds.
+
+    Returns the recipe as the other side should name it: a shipped recipe's name stays, a file becomes its copy. Raises
+    TooMuchToShip.
     """
     for package in PACKAGES:
         shutil.copytree(REPOSITORY / package, into / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    if own is not None:
+        _stage_own(own, into)
     if recipe is None or not recipe.endswith((".yaml", ".yml")):
         return recipe
     shutil.copyfile(recipe, into / SHIPPED_RECIPE)
     return SHIPPED_RECIPE
+
+
+def own_folder(settings: object, folder: Path) -> Path | None:
+    """`folder`, if an import path somewhere in the settings leads to a module in it; None if all modules are installed.
+
+    `settings` are those of a recipe as plain data, checked or not.
+    """
+    modules = (match[1] for text in _texts(settings) if (match := _IMPORT_PATH.fullmatch(text)))
+    found = any((folder / f"{name}.py").is_file() or (folder / name).is_dir() for name in modules)
+    return folder if found else None
+
+
+def _texts(settings: Any) -> Iterator[str]:
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, dict | list | tuple):
+        for value in settings.values() if isinstance(settings, dict) else settings:
+            yield from _texts(value)
+
+
+def _stage_own(own: Path, into: Path) -> None:
+    size = 0
+    for file in _own_files(own):
+        size += file.stat().st_size
+        if size > OWN_MIB * 1024**2:
+            raise TooMuchToShip(
+                f"the recipe names code of yours, so that the folder {own} travels with it; it holds more than "
+                f"{OWN_MIB} MiB"
+            )
+        to = into / file.relative_to(own)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, to)
+
+
+def _own_files(own: Path) -> Iterator[Path]:
+    """The files of the folder, without runs, environments, caches, hidden ones and what has the name of our packages."""
+    for at, folders, files in os.walk(own):
+        here = Path(at)
+        folders[:] = [name for name in folders if not _left_out(here / name, at_top=here == own)]
+        yield from (path for name in files if not name.startswith(".") and (path := here / name).is_file())
+
+
+def _left_out(folder: Path, at_top: bool) -> bool:
+    if folder.name.startswith(".") or folder.name == "__pycache__" or (at_top and folder.name in PACKAGES):
+        return True
+    return (folder / "pyvenv.cfg").exists() or all((folder / name).exists() for name in _RUN_FILES)

@@ -64,18 +64,19 @@ def running(
     address: str | None = None,
     insecure: bool = False,
     wait_s: float = 0.0,
+    own: Path | None = None,
 ) -> Generator[ClusterRecord]:
     """A Ray with at least the resources `asked` for, for the length of the block; `run_dir/cluster.json` names it.
 
     Without a `run_dir` nobody else needs to find it. Without `address` (and outside a Ray job, which sets RAY_ADDRESS)
     a local Ray of this machine's cores is started, and stopped with all its processes however the block ends. With
     `address` that cluster is joined and outlives the block; `wait_s` is how long an autoscaler gets to bring up what is
-    missing.
+    missing, and `own` the folder of the user's code, which travels there with our packages (a local Ray finds it).
 
-    Raises NotEnough, ClusterUnreachable or UnsafeCluster. SIGTERM ends the block as Ctrl-C does.
+    Raises NotEnough, ClusterUnreachable, UnsafeCluster or TooMuchToShip. SIGTERM ends the block as Ctrl-C does.
     """
     target = address or os.environ.get("RAY_ADDRESS")
-    context = _joined(target, asked, insecure, wait_s) if target else _local(asked)
+    context = _joined(target, asked, insecure, wait_s, own) if target else _local(asked)
     # Ray sets a SIGTERM handler of its own when it starts: ours has to come before it, and again after it.
     with sigterm_as_interrupt(), context as record, sigterm_as_interrupt(), _recorded(run_dir, record):
         yield record
@@ -155,7 +156,9 @@ def _local(asked: Resources) -> Generator[ClusterRecord]:
 
 
 @contextmanager
-def _joined(address: str, asked: Resources, insecure: bool, wait_s: float) -> Generator[ClusterRecord]:
+def _joined(
+    address: str, asked: Resources, insecure: bool, wait_s: float, own: Path | None
+) -> Generator[ClusterRecord]:
     require_safe(address, os.environ, insecure)
     # Inside a job Ray hands down the job's own runtime environment, and refuses a second one.
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
@@ -163,7 +166,7 @@ def _joined(address: str, asked: Resources, insecure: bool, wait_s: float) -> Ge
         _connect(address, {})
     else:
         with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:
-            stage(Path(folder))
+            stage(Path(folder), own=own)
             environment = actor_env(Path(tempfile.gettempdir()) / "interplay-cache", 1)
             _connect(address, {"working_dir": folder, "env_vars": environment})
     try:

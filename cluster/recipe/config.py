@@ -135,13 +135,19 @@ def shipped() -> list[str]:
 
 def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a shipped name or a file, with `key.path=value` overrides applied. Raises RecipeError."""
-    tree = _parse(_read(name_or_path), name_or_path)
-    for override in overrides:
-        _override(tree, override)
+    tree = settings(name_or_path, overrides)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(f"recipe {name_or_path}: {_explain(error)}", "correct the keys named above") from error
+
+
+def settings(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What a recipe says, unchecked: its keys as plain data, with the overrides. Raises RecipeError."""
+    tree = _parse(_read(name_or_path), name_or_path)
+    for override in overrides:
+        _override(tree, override)
+    return tree
 
 
 def validated(model: type[M], overrides: Sequence[str]) -> M:

@@ -23,6 +23,7 @@ from rich.table import Table
 from actors.config import EngineConfig, FleetConfig
 from actors.files import replace_text
 from cluster.ray.environment import actor_env, cache_folder
+from cluster.ray.packaging import own_folder
 from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
 from cluster.recipe.base import require_model
@@ -90,7 +91,8 @@ def evaluate_directory(
         fleet.rollout_workers * fleet.rollout_cpus + fleet.reward_workers * fleet.reward_cpus,
         fleet.rollout_workers * fleet.rollout_gpus,
     )
-    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), asked, address=address):
+    own = own_folder(config.model_dump(mode="json"), Path.cwd())
+    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), asked, address=address, own=own):
         env = actor_env(cache_folder(os.environ), chosen.engine.threads)
         nowhere = Placement(0, 0, 0, env, Path(scratch))
         plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), Bands(), chosen.engine, fleet, nowhere, env)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -23,6 +24,7 @@ from actors.policy.checkpoint import CheckpointError, Lineage, Manifest
 from actors.telemetry import EventLog
 from cluster.errors import StageFailed
 from cluster.ray.environment import actor_env, cache_folder
+from cluster.ray.packaging import own_folder
 from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
 from cluster.recipe.base import adopt
@@ -176,7 +178,8 @@ def _cluster(
     if not any(stage.kind in NEEDS_RAY for stage in left):
         yield Workplace(recipe, folder)
         return
-    with running(folder.path, asked(recipe), address=address, insecure=insecure, wait_s=wait_s):
+    own = own_folder(recipe.model_dump(mode="json"), Path.cwd())
+    with running(folder.path, asked(recipe), address=address, insecure=insecure, wait_s=wait_s, own=own):
         workplace = Workplace(recipe, folder)
         try:
             yield workplace

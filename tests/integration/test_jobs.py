@@ -67,9 +67,33 @@ def test_stopping_a_job_lets_it_save_first(server: jobs.JobServer, tmp_path: Pat
     assert saved.exists(), "the job was killed before it could save"
 
 
-def submit(head: Head, *arguments: str) -> subprocess.CompletedProcess[str]:
+OWN_TASK = """
+from tests_own_words import WRONG
+from verifier.judgement import Judgement
+from verifier.task import Address, Item, Stratum, distinct_items
+
+
+class Broken:
+    has_steps, has_gold = False, True
+
+    def strata(self):
+        return (Stratum.of(kind="only"),)
+
+    def item(self, stratum, seed, index, split):
+        return Item("1", Address(stratum, seed, index, split), "1 + 1 =", WRONG, 2)
+
+    def judge(self, item, text):
+        return Judgement(right=text.strip() == "2")
+
+    def held_out(self, stratum, count, seed):
+        return distinct_items(self, stratum, count, seed)
+"""
+
+
+def submit(head: Head, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cluster", "submit", *arguments, "--address", head.jobs_address],
+        cwd=cwd,
         env=os.environ | head.environ | {"RAY_AUTH_TOKEN": ""},
         capture_output=True,
         text=True,
@@ -78,10 +102,26 @@ def submit(head: Head, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_recipe_that_is_none_fails_on_the_cluster_with_our_own_message(head: Head) -> None:
-    done = submit(head, "no-such-recipe", "--python", sys.executable)
+    done = submit(head, "smoke", "seed=-1", "--python", sys.executable)
     assert done.returncode == 1, done.stderr
     assert "FAILED" in done.stderr
-    assert "error: there is no recipe 'no-such-recipe'" in done.stdout
+    assert "error: recipe smoke: seed: " in done.stdout
+
+
+def test_a_recipe_that_does_not_exist_is_not_sent(head: Head) -> None:
+    done = submit(head, "no-such-recipe", "--python", sys.executable)
+    assert done.returncode == 2
+    assert "error: there is no recipe 'no-such-recipe'" in done.stderr
+
+
+def test_code_in_the_folder_of_the_command_travels_with_the_job(head: Head, tmp_path: Path) -> None:
+    """Its promises are tried on the cluster: with a gold text that is judged wrong, the job says so and ends."""
+    (tmp_path / "my_problems.py").write_text(OWN_TASK)
+    (tmp_path / "tests_own_words.py").write_text("WRONG = ' 3'")
+    task = "{family: python, object: 'my_problems:Broken'}"
+    done = submit(head, "smoke", f"stages.pretrain.train.task={task}", "--python", sys.executable, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "my_problems:Broken: the gold text of item" in done.stdout
 
 
 def test_a_python_without_our_environment_says_so_and_what_to_do() -> None:
