@@ -15,7 +15,7 @@ from trainers.algorithms.advantages import Scale
 from trainers.algorithms.algorithm import Average
 from trainers.algorithms.registry import ALGORITHMS
 from verifier.errors import BadTask
-from verifier.families import AnyTask, TaskConfig, open_task
+from verifier.families import AnyTask, TaskConfig, open_task, opens
 from verifier.rewards.registry import Reward, Rewards, check_rewards
 
 AlgorithmName = Literal[
@@ -209,8 +209,8 @@ class PretrainConfig(_Model):
 
     @field_validator("task")
     @classmethod
-    def _has_gold(cls, task: TaskConfig) -> TaskConfig:
-        if not open_task(task).has_gold:
+    def _has_gold(cls, task: TaskConfig, info: ValidationInfo) -> TaskConfig:
+        if opens(info) and not open_task(task).has_gold:
             raise BadTask(f"the family {task.family} has no gold texts to train on: take an rl stage")
         return task
 
@@ -253,14 +253,15 @@ class RlConfig(_Model):
     @field_validator("reward")
     @classmethod
     def _task_can_give_it(cls, rewards: tuple[Reward, ...], info: ValidationInfo) -> tuple[Reward, ...]:
-        if "task" in info.data:
+        if "task" in info.data and opens(info):
             check_rewards(rewards, open_task(info.data["task"]).has_steps)
         return rewards
 
     @field_validator("learning")
     @classmethod
     def _credit_needs_steps(cls, learning: LearningConfig, info: ValidationInfo) -> LearningConfig:
-        if learning.token_credit and "task" in info.data and not open_task(info.data["task"]).has_steps:
+        task = info.data.get("task")
+        if learning.token_credit and task is not None and opens(info) and not open_task(task).has_steps:
             raise BadTask("token_credit needs judged steps, which this task does not have: leave it out")
         return learning
 

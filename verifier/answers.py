@@ -15,12 +15,12 @@ from itertools import count as count_from
 from pathlib import Path
 from typing import Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from verifier.checkers import CHECKERS, Checker, Checking, check_ready, is_number
 from verifier.errors import BadTask, TooFewItems
 from verifier.extras import need
-from verifier.families import TaskConfig, open_task
+from verifier.families import TaskConfig, open_task, opens
 from verifier.judgement import Judgement
 from verifier.seeds import Index, item_seed
 from verifier.splits import digest_of, split_of_hash
@@ -41,9 +41,10 @@ class AnswersConfig(TaskConfig, frozen=True):
         return file.absolute()  # a run that is resumed from another folder reads the same file
 
     @model_validator(mode="after")
-    def _can_be_read(self) -> Self:
-        check_ready(self.checker)
-        open_task(self)
+    def _can_be_read(self, info: ValidationInfo) -> Self:
+        if opens(info):
+            check_ready(self.checker)
+            open_task(self)
         return self
 
     def task(self) -> Task:

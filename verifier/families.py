@@ -6,9 +6,9 @@ import difflib
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, Final, NamedTuple, cast
 
-from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationInfo
 
 from verifier.errors import BadTask
 from verifier.import_path import load_object
@@ -53,11 +53,22 @@ class TaskConfig(BaseModel, frozen=True, extra="forbid"):
         return Mixture(strata, self.shares) if self.shares else Mixture.even(strata)
 
 
-def _of_family(value: Any) -> Any:
+UNOPENED: Final = {"open_tasks": False}
+"""Validation context for the recipe of a run that is looked at: its keys are checked, and nothing that they name is
+read or imported. The recipe of a run folder may be a stranger's, or name a file that is on another machine."""
+
+
+def opens(info: ValidationInfo) -> bool:
+    """Whether a validation may open tasks."""
+    return info.context is not UNOPENED
+
+
+def _of_family(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, dict):
         return value
     settings = cast(dict[str, Any], value)
-    return config_of(settings.get("family", DEFAULT_FAMILY)).model_validate(settings)
+    model = config_of(settings.get("family", DEFAULT_FAMILY))
+    return model.model_validate(settings, context=info.context)
 
 
 AnyTask = Annotated[SerializeAsAny[TaskConfig], BeforeValidator(_of_family)]

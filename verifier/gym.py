@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, model_validator
 
 from verifier.errors import BadTask, TooFewItems
 from verifier.extras import need
-from verifier.families import TaskConfig
+from verifier.families import TaskConfig, opens
 from verifier.final_answer import final_answer
 from verifier.judgement import Judgement
 from verifier.seeds import Index, item_seed
@@ -82,14 +82,15 @@ class GymConfig(TaskConfig, frozen=True):
     )
 
     @model_validator(mode="after")
-    def _can_be_drawn(self) -> Self:
+    def _can_be_drawn(self, info: ValidationInfo) -> Self:
         for generator in self.datasets:
             taken = {"seed", "size"} & dict(generator.config).keys()
             if taken:
                 raise ValueError(
                     f"leave {taken.pop()} out of the config of {generator.dataset}: the run's seed decides"
                 )
-            generator.open(seed=0, size=1)
+            if opens(info):
+                generator.open(seed=0, size=1)
         if len(set(self.datasets)) < len(self.datasets):
             raise ValueError("two datasets are the same, config and all: give one of them its share")
         if self.shares and len(self.shares) != len(self.datasets):

@@ -16,38 +16,37 @@ def main(
     checkpoint: Annotated[
         str | None, typer.Option(help="With --run-dir: a checkpoint's id.  [default: newest]")
     ] = None,
-    ops: Annotated[str, typer.Option(help="Op counts: 2-10 or 2,3,11-14.")] = "2-8",
-    mode: Annotated[str, typer.Option(help="forward or reverse.")] = "forward",
-    template: Annotated[str, typer.Option(help="zoo, school or movie.")] = "zoo",
-    max_facts: Annotated[int | None, typer.Option(min=1, help="Most sentences of a problem.")] = None,
-    problems: Annotated[int, typer.Option(min=1, help="Held-out problems per op.")] = 100,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="The problems: those of a recipe (name or YAML file), or package.module:factory.  [default: the run's]"
+        ),
+    ] = None,
+    problems: Annotated[int, typer.Option(min=1, help="Held-out problems per stratum.")] = 100,
     samples: Annotated[int, typer.Option(min=1, help="Completions per problem; pass@k up to this k.")] = 8,
     temperature: Annotated[float, typer.Option(min=0.01, help="The paper evaluates at 0.7.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest completion in tokens.")] = 512,
     out: Annotated[Path | None, typer.Option(help="Write every problem's score to this JSON file.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray cluster to join.  [default: a new one here]")] = None,
     settings: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="engine.* and fleet.* of a recipe.")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="task.*, engine.* and fleet.* of a recipe.")
     ] = None,
 ) -> None:
-    """Measure outcome and process-verified pass@k per op, on held-out problems.
+    """Measure pass@k per stratum on held-out problems: by the answer, and by the whole process where it is judged.
 
-    The prompt is the paper's: <question> problem question </question> <solution>.
+    For the op-graph problems of this repository no recipe is needed: `task.ops=[2,3,4] task.max_facts=4`.
     """
-    from cluster.run.evaluation import Target, evaluate_directory, print_grid, read_ops
+    from cluster.run.evaluation import Target, evaluate_directory, print_grid, read_settings
     from trainers.evaluation.evaluate import EvalConfig
-    from verifier.families import config_of
 
     target = Target.choose(model, run_dir, checkpoint)
-    task = config_of("graphs").model_validate(
-        {"ops": read_ops(ops), "mode": mode, "template": template, "max_facts": max_facts}
-    )
+    chosen = read_settings(task, run_dir, settings or [])
     config = EvalConfig(
-        task=task,
+        task=chosen.task,
         problems=problems,
         target_problems=problems,
         samples=samples,
         temperature=temperature,
         max_tokens=max_tokens,
     )
-    print_grid(evaluate_directory(target, config, settings or [], address, out))
+    print_grid(evaluate_directory(target, config, chosen, address, out))

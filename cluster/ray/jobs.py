@@ -95,8 +95,8 @@ def submit_recipe(
 ) -> str:
     """Send `interplay run` of a recipe (a shipped name or a YAML file here) as a job; returns the job's id.
 
-    `more` are its overrides and flags, `own` the folder of the user's code if it names some. `python` is the interpreter
-    of our environment on the head: Ray runs a job's command in a plain shell.
+    `more` are its overrides and flags, `own` the folder of the user's code if it names some. `python` is the
+    interpreter of our environment on the head: Ray runs a job's command in a plain shell.
     """
     job_id = f"interplay-{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:

@@ -1,4 +1,4 @@
-"""What travels to the machines of a cluster: our packages, the recipe, and the user's own folder if it names code of it.
+"""What travels to the machines of a cluster: our packages, the recipe, and the user's folder if it names code there.
 
 Ray does the carrying.
 """
@@ -78,7 +78,7 @@ def _stage_own(own: Path, into: Path) -> None:
 
 
 def _own_files(own: Path) -> Iterator[Path]:
-    """The files of the folder, without runs, environments, caches, hidden ones and what has the name of our packages."""
+    """The files of the folder, without runs, environments, caches, hidden ones and packages named like ours."""
     for at, folders, files in os.walk(own):
         here = Path(at)
         folders[:] = [name for name in folders if not _left_out(here / name, at_top=here == own)]

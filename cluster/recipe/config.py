@@ -6,8 +6,9 @@ the seed, the bands, the size of the fleet and the list of stages. Unknown keys 
 
 from __future__ import annotations
 
+import copy
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -21,6 +22,7 @@ from trainers.config import PretrainConfig, RlConfig
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig
 from verifier.errors import UserError
+from verifier.families import UNOPENED
 
 M = TypeVar("M", bound=BaseModel)
 MAX_RECIPE_BYTES = 64 * 1024
@@ -133,13 +135,16 @@ def shipped() -> list[str]:
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
-def load(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a shipped name or a file, with `key.path=value` overrides applied. Raises RecipeError."""
+def load(name_or_path: str, overrides: Sequence[str] = (), open_tasks: bool = True) -> Recipe:
+    """The recipe of a shipped name or a file, with `key.path=value` overrides applied. Raises RecipeError.
+
+    Without `open_tasks` nothing that its tasks name is read or imported (`verifier.families.UNOPENED`).
+    """
     tree = settings(name_or_path, overrides)
     try:
-        return Recipe.model_validate(tree)
+        return Recipe.model_validate(tree, context=None if open_tasks else UNOPENED)
     except ValidationError as error:
-        raise RecipeError(f"recipe {name_or_path}: {_explain(error)}", "correct the keys named above") from error
+        raise RecipeError(f"recipe {name_or_path}: {explain(error)}", "correct the keys named above") from error
 
 
 def settings(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -150,15 +155,15 @@ def settings(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]
     return tree
 
 
-def validated(model: type[M], overrides: Sequence[str]) -> M:
-    """A settings model from overrides alone. Raises RecipeError."""
-    tree: dict[str, Any] = {}
+def validated(model: type[M], overrides: Sequence[str], base: Mapping[str, Any] | None = None) -> M:
+    """A settings model from overrides of `base`. Raises RecipeError."""
+    tree: dict[str, Any] = copy.deepcopy(dict(base or {}))
     for override in overrides:
         _override(tree, override)
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(f"settings: {_explain(error)}", "correct the keys named above") from error
+        raise RecipeError(f"settings: {explain(error)}", "correct the keys named above") from error
 
 
 def dump(recipe: Recipe) -> str:
@@ -240,7 +245,8 @@ def _index(node: Any, key: str, path: str) -> int:
     raise RecipeError(f"{path}: {key!r} is below a plain value", "address an existing key")
 
 
-def _explain(error: ValidationError) -> str:
+def explain(error: ValidationError) -> str:
+    """The errors in one line, each at its key."""
     return "; ".join(_line(e["loc"], e["type"], e["msg"]) for e in error.errors(include_url=False)[:5])
 
 

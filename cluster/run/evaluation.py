@@ -28,6 +28,7 @@ from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
 from cluster.recipe.base import require_model
 from cluster.recipe.config import validated
+from cluster.recipe.task import NoTask, named_task, task_of_run
 from cluster.run.folder import RunFolder
 from cluster.run.progress import Reporter
 from cluster.run.stages import follow
@@ -36,13 +37,17 @@ from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, Kind, interval, kinds, powers
 from trainers.learner_group.handle import Placement
 from verifier.errors import UserError
+from verifier.families import AnyTask
 from verifier.seeds import derive
 from verifier.task import labels
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """What a recipe says of these three, with the same keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    task: AnyTask
     engine: EngineConfig = EngineConfig()
     fleet: FleetConfig = FleetConfig()
 
@@ -70,32 +75,31 @@ class Target:
         return cls(model.resolve(), 0)
 
 
-def read_ops(text: str) -> tuple[int, ...]:
-    """`2-4,7` as (2, 3, 4, 7). Raises UserError."""
-    ops: list[int] = []
-    for part in text.split(","):
-        low, _, high = part.partition("-")
-        if not low.strip().isdecimal() or (high and not high.strip().isdecimal()):
-            raise UserError(f"{part!r} is no op count.", "Write 2-10 or 2,3,11-14.")
-        ops += range(int(low), int(high or low) + 1)
-    return tuple(dict.fromkeys(ops))
+def read_settings(task: str | None, run_dir: Path | None, overrides: Sequence[str]) -> Settings:
+    """The problems and the machinery: what `--task` names, else the run's own task, both changed by the overrides.
+
+    Raises RecipeError and NoTask.
+    """
+    named = named_task(task) if task is not None else {} if run_dir is None else task_of_run(run_dir)
+    if not named and not any(override.startswith("task.") for override in overrides):
+        raise NoTask("there are no problems to ask.", "Name them: --task RECIPE, or task.ops=[2,3] for op-graph ones.")
+    return validated(Settings, overrides, {"task": named})
 
 
 def evaluate_directory(
-    target: Target, config: EvalConfig, settings: Sequence[str], address: str | None, out: Path | None
+    target: Target, config: EvalConfig, settings: Settings, address: str | None, out: Path | None
 ) -> Evaluation:
     """Sample and judge; the scores also go to `out` as JSON."""
-    chosen = validated(_Settings, settings)
-    fleet = chosen.fleet
+    fleet = settings.fleet
     asked = Resources(
         fleet.rollout_workers * fleet.rollout_cpus + fleet.reward_workers * fleet.reward_cpus,
         fleet.rollout_workers * fleet.rollout_gpus,
     )
     own = own_folder(config.model_dump(mode="json"), Path.cwd())
     with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), asked, address=address, own=own):
-        env = actor_env(cache_folder(os.environ), chosen.engine.threads)
+        env = actor_env(cache_folder(os.environ), settings.engine.threads)
         nowhere = Placement(0, 0, 0, env, Path(scratch))
-        plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), Bands(), chosen.engine, fleet, nowhere, env)
+        plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), Bands(), settings.engine, fleet, nowhere, env)
         actor: Any = ray.remote(Controller)
         controller = actor.options(num_cpus=0, max_concurrency=1000).remote(plan)
         result = controller.evaluate.remote("eval", target.directory, target.version, config)

@@ -69,13 +69,13 @@ class RunFolder:
         return any((self.path / name).exists() for name in ("stages.json", "metrics.jsonl", "checkpoints"))
 
     def recipe(self) -> Recipe:
-        """The recipe as the run resolved it."""
+        """The recipe as the run resolved it. Its tasks are not opened: looking at a run runs no code of its recipe."""
         path = self.path / "recipe.yaml"
         if not path.is_file():
             raise RunFolderError(
                 f"{self.path} is not a run folder: it has no recipe.yaml.", "Name the folder of a run."
             )
-        return load(str(path))
+        return load(str(path), open_tasks=False)
 
     def stages(self) -> list[StageRecord]:
         """What the finished stages spent, in order."""

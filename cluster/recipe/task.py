@@ -1,0 +1,77 @@
+"""Which problems a command asks when it runs no recipe: those of a run, of a recipe, or of the user's own code.
+
+Code is imported only if the person of the command names it: a run folder may be a stranger's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cluster.recipe.config import RecipeError, explain, settings
+from verifier.errors import UserError
+from verifier.families import AnyTask, TaskConfig
+
+CODE: Final = "python"
+"""The family whose problems are code."""
+
+
+class NoTask(UserError):
+    """There are no problems to ask, or none that may be opened without being asked to."""
+
+
+class _Named(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: AnyTask
+
+
+def named_task(name: str) -> dict[str, Any]:
+    """The settings that a person's `--task` means, unchecked: `package.module:factory`, a recipe by name or file (its
+    task), or a YAML file of a task's settings. Raises RecipeError and NoTask.
+    """
+    if ":" in name:
+        return {"family": CODE, "object": name}
+    tree = settings(name)
+    task = tree if "stages" not in tree else task_settings(tree)
+    if task is None:
+        raise NoTask(f"no stage of {name} has a task.", "Name a recipe with a task, or package.module:factory.")
+    return task
+
+
+def task_of_run(folder: Path) -> dict[str, Any]:
+    """The settings of the run's own task, unchecked. Raises NoTask where there is none, or where it is code."""
+    file = folder / "recipe.yaml"
+    task = task_settings(settings(str(file))) if file.is_file() else None
+    if task is None:
+        raise NoTask(f"{folder} has no recipe with a task.", "Name the problems: --task RECIPE.")
+    if task.get("family") == CODE:
+        raise NoTask(
+            f"the problems of {folder} are made by code, {task.get('object')}, which is not imported unasked.",
+            f"Agree to it by name: --task {task.get('object')}",
+        )
+    return task
+
+
+def task_settings(tree: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The task of a recipe's last evaluation, else of its last other stage that has one."""
+    stages = [stage for stage in tree.get("stages") or () if isinstance(stage, dict)]
+    found = [
+        (kind == "eval", part["task"])
+        for stage in stages
+        for kind, part in stage.items()
+        if isinstance(part, dict) and isinstance(part.get("task"), dict)
+    ]
+    measured = [task for is_eval, task in found if is_eval]
+    return (measured or [task for _, task in found] or [None])[-1]
+
+
+def opened(task: Mapping[str, Any]) -> TaskConfig:
+    """The settings, checked, and opened once. Raises RecipeError."""
+    try:
+        return _Named.model_validate({"task": task}).task
+    except ValidationError as error:
+        raise RecipeError(explain(error), "Correct the task, or name another: --task.") from error
