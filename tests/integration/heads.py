@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from ray._private import ray_constants
 
 RAY = str(Path(sys.executable).parent / "ray")
 
@@ -75,7 +76,9 @@ def ray_head(folder: Path, environ: Mapping[str, str] | None = None, autoscaling
     token_path.chmod(0o600)
     gcs, dashboard = free_port(), free_port()
     head = Head(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", token_path)
-    inherited = {k: v for k, v in os.environ.items() if k != "RAY_AUTH_TOKEN"}
+    # A head of somebody else has neither the session's token nor its setting that keeps Ray to the loopback interface.
+    ours = {"RAY_AUTH_TOKEN", ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
     command = [RAY, "start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}"]
     command += [f"--num-cpus={0 if autoscaling else 2}"]
     # By default the agent that starts jobs listens on one fixed port, which another Ray of this machine may hold.
