@@ -46,7 +46,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     for seed, (stage, step) in enumerate([("pretrain", 10), ("rl", 1), ("rl", 3)]):
         publish(store, stage, step, seed=seed, score=seed / 4)
     key, record = new_key("page", "probe")
-    config = ServingConfig.model_validate({"run_dirs": [folder], "keys": (record,)})
+    listen = {"port": 8000}  # without it the application expects Ray Serve before it, which names requests
+    config = ServingConfig.model_validate({"run_dirs": [folder], "keys": (record,), "listen": listen})
     replica = Replica(config, FakeFactory(Script(write=_trace), Codec(text_format(phrase_tokenizer([])), 1024)))
     server = uvicorn.Server(uvicorn.Config(replica.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
