@@ -1,7 +1,8 @@
 """The records that cross process borders on the acting side, one per hop.
 
 `GroupRequest -> Completion -> Rollout -> RolloutGroup`. All are frozen and hold plain numbers, so that Ray ships them
-by value. Token ids cross; text is decoded once, where it is judged.
+by value. Token ids cross; text is decoded once, where it is judged. A `weight_version` is the number under which the
+learner published the weights: the learner steps that they have seen in their stage.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ FinishReason = Literal["stop", "length", "abort"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to draw tokens. `stop_token_ids` end a completion and stay in it; `seed` None means unseeded."""
+    """How to draw tokens. `stop_token_ids` end a completion and stay in it; `seed` None means unseeded.
+
+    Strings that end a completion are not here: an engine knows no text.
+    """
 
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None
     stop_token_ids: tuple[int, ...] = ()
-    stop: tuple[str, ...] = ()
     top_logprobs: int = 0
 
 

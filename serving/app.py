@@ -45,9 +45,10 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from serving.admin import routes as admin
-from serving.generation.answers import documented_get, install_error_shape, json_answer
+from serving.generation.service import Service
 from serving.http import metrics
 from serving.http.admission import Budget
+from serving.http.answers import documented_get, install_error_shape, json_answer
 from serving.http.errors import Unavailable
 from serving.http.guard import Guard
 from serving.http.key_ring import KeyRing
@@ -57,7 +58,6 @@ from serving.probe import compare, pass_at_k
 from serving.probe import routes as probe
 from serving.probe.schemas import EVENTS
 from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
-from serving.service import Service
 
 PAGE = pathlib.Path(__file__).parent / "web"
 

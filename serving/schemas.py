@@ -109,7 +109,7 @@ class Policy(Answer):
     requested: str
     checkpoint: str
     stage: str
-    policy_version: int
+    step: int
     weight_hash: str
     tokenizer_hash: str
     engine: str

@@ -12,7 +12,8 @@ from pathlib import Path
 from actors.policy.model import build, save
 from actors.policy.tokenizer import EOS, TokenizerConfig, build_tokenizer, load_tokenizer
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
-from actors.weights.version import WeightVersion, publish_model
+from actors.weights.object_store import publish_model
+from actors.weights.version import WeightVersion
 from actors.workers.fleet import Fleet
 from tests.tiny import POLICY
 from verifier.families import config_of, open_task

@@ -206,6 +206,6 @@ def learner_plan(config: RlConfig, parent: Path, engine_dtype: str) -> LearnerPl
 def _publish_directory(directory: Path, version: int) -> WeightVersion:
     """A directory's weights in the object store. The controller owns the object, so it must outlive its readers."""
     from actors.policy.model import load
-    from actors.weights.version import publish_model
+    from actors.weights.object_store import publish_model
 
     return publish_model(version, load(directory))

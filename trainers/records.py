@@ -33,9 +33,9 @@ class Stream:
     """One forward pass: T tokens, and N predictions of which each is a token read off an earlier one's output.
 
     Shapes: `input_ids`, `positions` [T]; `sources` (places in the stream), `targets`, `weight`, `advantage`,
-    `behaviour_logprob`, `version`, `completion` (numbered from 0 in the stream) [N]. `weight` is already divided by the
-    global denominator, so losses of streams add up. Attention outputs of `segments`, row by row, padding included, are
-    brought back into stream order by `places`.
+    `behaviour_logprob`, `weight_version`, `completion` (numbered from 0 in the stream) [N]. `weight` is already divided
+    by the global denominator, so losses of streams add up. `places` brings the attention outputs of `segments`, row by
+    row, padding included, back into stream order.
     """
 
     input_ids: Ints
@@ -47,7 +47,7 @@ class Stream:
     weight: Floats
     advantage: Floats
     behaviour_logprob: Floats
-    version: Ints
+    weight_version: Ints
     completion: Ints
 
     @property

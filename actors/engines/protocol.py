@@ -60,9 +60,9 @@ class TokenDelta:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a weight update cost: seconds to fetch and check, seconds to load, seconds generation stood still."""
+    """What an engine's weight update cost: seconds to fetch and check, to load, and without generation."""
 
-    version: int
+    weight_version: int
     fetch_s: float
     load_s: float
     pause_s: float

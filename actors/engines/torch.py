@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from actors.config import EngineConfig
 from actors.engines.protocol import EngineDead, LoadReport, RequestRefused, TokenDelta, TopLogprob
 from actors.records import Completion, FinishReason, Sampling
-from actors.weights.version import WeightVersion, check_layout, fetch
+from actors.weights.object_store import fetch
+from actors.weights.version import WeightVersion, check_layout
 
 
 class TorchEngine:
@@ -120,8 +121,6 @@ class TorchEngine:
             raise RequestRefused(f"a prompt of {len(prompt_ids)} tokens does not fit this model")
         if not all(0 <= token < self._model.config.vocab_size for token in prompt_ids):
             raise RequestRefused(f"a prompt token is outside the vocabulary of {self._model.config.vocab_size}")
-        if sampling.stop:
-            raise RequestRefused("an engine knows no text: stop strings are for the caller that decodes")
 
     def _logprobs(self, ids: list[int]) -> torch.Tensor:
         """Float32 log-probabilities [token, vocabulary] after each of `ids`, on the host."""

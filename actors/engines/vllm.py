@@ -1,6 +1,6 @@
 """The vLLM engine: one in-process LLMEngine, driven by one thread that alone touches it.
 
-Requests, aborts and weight updates reach that thread through a mailbox and happen between two steps, so pausing is
+Requests, aborts and weight updates reach that thread through a queue and happen between two steps, so pausing is
 simply not stepping. Whole completions cross back to asyncio once, when they finish; streams cross at every step.
 Several engines may live in one process; they take turns. It knows nothing of Ray actors, text or rewards.
 """
@@ -36,7 +36,8 @@ from actors.config import EngineConfig
 from actors.engines.fair_lock import FairLock
 from actors.engines.protocol import EngineDead, EngineTimeout, LoadReport, RequestRefused, TokenDelta, TopLogprob
 from actors.records import Completion, FinishReason, Sampling
-from actors.weights.version import WeightVersion, check_layout, fetch
+from actors.weights.object_store import fetch
+from actors.weights.version import WeightVersion, check_layout
 
 _BACKEND: Final = "ray"
 _CPU_BLOCK_TOKENS: Final = 32  # the CPU default of 128 is longer than most prompts: nothing would be shared
@@ -194,7 +195,7 @@ class _Sink:
 
 
 class _Driver(threading.Thread):
-    """The thread that owns the LLMEngine. Other threads only append to its mailbox."""
+    """The thread that owns the LLMEngine. Other threads only put calls into its queue."""
 
     def __init__(self, model_dir: Path, config: EngineConfig, version: int) -> None:
         super().__init__(name="vllm-engine", daemon=True)
@@ -204,7 +205,7 @@ class _Driver(threading.Thread):
         self._model_dir = model_dir
         self._config = config
         self._version = version
-        self._mail: queue.SimpleQueue[Callable[[LLMEngine], None]] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[Callable[[LLMEngine], None]] = queue.SimpleQueue()
         self._failure: Exception | None = None
         self._closing = False
 
@@ -213,12 +214,12 @@ class _Driver(threading.Thread):
         if self._failure is not None:
             raise EngineDead(str(self._failure)) from self._failure
         self.sinks[name] = sink
-        self._mail.put(lambda engine: self._add(engine, name, prompt_ids, params))
+        self._calls.put(lambda engine: self._add(engine, name, prompt_ids, params))
 
     def abort(self, name: str) -> None:
         """Forget a request; nothing more reaches its sink."""
         self.sinks.pop(name, None)
-        self._mail.put(lambda engine: engine.abort_request([name]))
+        self._calls.put(lambda engine: engine.abort_request([name]))
 
     def call(self, function: Callable[[LLMEngine], _T]) -> Future[_T]:
         """Run `function` between two steps, or never if the future is cancelled first.
@@ -240,13 +241,13 @@ class _Driver(threading.Thread):
                 raise
             result.set_result(value)
 
-        self._mail.put(run)
+        self._calls.put(run)
         return result
 
     def close(self) -> None:
         """Ask the thread to end after the step it is in."""
         self._closing = True
-        self._mail.put(lambda engine: None)
+        self._calls.put(lambda engine: None)
 
     def run(self) -> None:
         """Start the engine, step it while there is work, and say why if it ends."""
@@ -266,7 +267,7 @@ class _Driver(threading.Thread):
 
     def _drive(self, engine: LLMEngine) -> None:
         while not self._closing:
-            self._read_mail(engine)
+            self._run_calls(engine)
             if engine.has_unfinished_requests():
                 with _one_steps:
                     outputs = engine.step()
@@ -274,15 +275,15 @@ class _Driver(threading.Thread):
                 if outputs:
                     self._deliver(cast("list[RequestOutput]", outputs))
 
-    def _read_mail(self, engine: LLMEngine) -> None:
+    def _run_calls(self, engine: LLMEngine) -> None:
         if not engine.has_unfinished_requests():
-            self._open(self._mail.get(), engine)  # sleeps until something is asked
-        while not self._mail.empty():
-            self._open(self._mail.get(), engine)
+            self._run_one(self._calls.get(), engine)  # sleeps until something is asked
+        while not self._calls.empty():
+            self._run_one(self._calls.get(), engine)
 
-    def _open(self, letter: Callable[[LLMEngine], None], engine: LLMEngine) -> None:
+    def _run_one(self, call: Callable[[LLMEngine], None], engine: LLMEngine) -> None:
         with _one_steps:
-            letter(engine)
+            call(engine)
 
     def _add(self, engine: LLMEngine, name: str, prompt_ids: list[int], params: SamplingParams) -> None:
         sink = self.sinks.get(name)
@@ -404,8 +405,6 @@ def _shape_of(model_dir: Path, engine_config: VllmConfig) -> _Shape:
 
 
 def _params(sampling: Sampling, kind: RequestOutputKind) -> SamplingParams:
-    if sampling.stop:
-        raise RequestRefused("an engine knows no text: stop strings are for the caller that decodes")
     return SamplingParams(
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,

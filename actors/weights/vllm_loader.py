@@ -1,7 +1,7 @@
 """The vLLM end of the weight transport: a weight-transfer back end named "ray" for vLLM's own four-phase update.
 
-It receives tensors that `weights.fetch` has already checked and loads them through vLLM's layerwise reload; it neither
-fetches nor decides. Imported by vLLM through its factory, in the engine's process only.
+It is given tensors that `object_store.fetch` has checked and loads them through vLLM's layerwise reload; it fetches
+nothing and decides nothing. vLLM imports it through its factory, in the engine's process only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, i
 
 @dataclass
 class NothingToInitialise(WeightTransferInitInfo):
-    """The store is reached through references in each version; there is no rendezvous."""
+    """Empty: each version carries references into the store, so engines need not meet beforehand."""
 
 
 @dataclass

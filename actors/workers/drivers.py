@@ -87,8 +87,8 @@ class _RolloutDriver:
         self._note(report)
         if not report.parity_max_abs_diff <= config.parity_tolerance:
             raise WorkerFault(
-                f"{name} differs from the learner at version {report.version}: {report.parity_max_abs_diff:.3g} nats "
-                f"per token, {config.parity_tolerance:g} allowed"
+                f"{name} differs from the learner at weight version {report.weight_version}: "
+                f"{report.parity_max_abs_diff:.3g} nats per token, {config.parity_tolerance:g} allowed"
             )
         return _held(weights)
 

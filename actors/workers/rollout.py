@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from actors.config import EngineConfig
-from actors.engines.protocol import Engine, start_engine
+from actors.engines.protocol import Engine, LoadReport, start_engine
 from actors.records import Completion, GroupRequest
 from actors.weights.parity import max_abs_diff
 from actors.weights.version import WeightVersion
@@ -26,14 +26,10 @@ _GATHER_S: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class SyncReport:
-    """One worker's weight update: what it cost in seconds, and the parity in nats per token."""
+class SyncReport(LoadReport):
+    """An engine's weight update, with its worker, the seconds of the parity check, and the parity in nats per token."""
 
     worker: str
-    version: int
-    fetch_s: float
-    load_s: float
-    pause_s: float
     parity_s: float
     parity_max_abs_diff: float
 
@@ -82,11 +78,8 @@ class RolloutWorker:
         began = time.monotonic()
         logprobs = await self._ready.score(weights.parity.token_ids)
         return SyncReport(
+            **dataclasses.asdict(report),
             worker=self._name,
-            version=report.version,
-            fetch_s=report.fetch_s,
-            load_s=report.load_s,
-            pause_s=report.pause_s,
             parity_s=time.monotonic() - began,
             parity_max_abs_diff=max_abs_diff(weights.parity, logprobs),
         )

@@ -130,7 +130,7 @@ class WorkerStatus:
     name: str
     state: State
     pid: int | None
-    version: int | None
+    weight_version: int | None
     open: int
     failures: int
     cause: str | None
@@ -229,7 +229,7 @@ class Supervisor(Generic[H]):
                 name=self._name(m.slot, m.incarnation),
                 state=m.state,
                 pid=self._pids.get(m.incarnation),
-                version=m.held.version if m.held is not None else None,
+                weight_version=m.held.version if m.held is not None else None,
                 open=m.open,
                 failures=m.failures,
                 cause=m.cause,

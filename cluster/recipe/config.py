@@ -17,7 +17,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from actors.config import EngineConfig, FleetConfig, PolicyConfig, TokenizerConfig
-from cluster.run.trackers import Tracker
 from trainers.config import PretrainConfig, RlConfig
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig
@@ -25,6 +24,7 @@ from verifier.errors import UserError
 from verifier.families import UNOPENED
 
 M = TypeVar("M", bound=BaseModel)
+Tracker = Literal["tensorboard", "wandb"]
 MAX_RECIPE_BYTES = 64 * 1024
 STAGE_NAME = r"^[a-z][a-z0-9-]{0,31}$"
 

@@ -87,10 +87,10 @@ def show(progress: RunStatus, as_json: bool) -> None:
 def _workers(progress: RunStatus) -> Table:
     assert progress.fleet is not None
     fleet = progress.fleet
-    table = Table("worker", "state", "version", "open", "restarts", box=None, pad_edge=False)
+    table = Table("worker", "state", "weights", "open", "restarts", box=None, pad_edge=False)
     for worker in fleet.workers:
-        version = "" if worker.version is None else str(worker.version)
-        table.add_row(worker.name, worker.state, version, str(worker.open), str(worker.failures))
+        weights = "" if worker.weight_version is None else str(worker.weight_version)
+        table.add_row(worker.name, worker.state, weights, str(worker.open), str(worker.failures))
     table.caption = (
         f"weights {fleet.weight_version}, parity {fleet.parity_max_abs_diff:.1e}, "
         f"restarts {fleet.rollout_restarts} + {fleet.reward_restarts}, groups sent again {fleet.resent_groups}, "

@@ -11,14 +11,14 @@ import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 from actors.telemetry import read_events
+from cluster.recipe.config import Tracker
 from verifier.errors import UserError
 
-Tracker = Literal["tensorboard", "wandb"]
 EVERY_S: Final = 5.0
-STEP_OF: Final = {"rl_step": "step", "pretrain_step": "step", "sync": "version"}
+STEP_OF: Final = {"rl_step": "step", "pretrain_step": "step", "sync": "weight_version"}
 """The events that have a place on an axis, and the field that holds it."""
 
 
@@ -96,5 +96,7 @@ class _Wandb:
 
 def _scalars(event: Mapping[str, Any]) -> dict[str, float]:
     group = event["stage"] if event["event"] != "sync" else f"{event['stage']}-sync-{event['worker'].partition('.')[0]}"
-    numbers = {k: v for k, v in event.items() if isinstance(v, int | float) and k not in ("time", "step", "version")}
+    numbers = {
+        k: v for k, v in event.items() if isinstance(v, int | float) and k not in ("time", "step", "weight_version")
+    }
     return {f"{group}/{name}": float(value) for name, value in numbers.items() if math.isfinite(value)}

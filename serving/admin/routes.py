@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from serving.generation.answers import documented, documented_get, json_answer
+from serving.generation.service import Service
+from serving.http.answers import documented, documented_get, json_answer
 from serving.http.errors import NotFound
 from serving.models.registry import CanarySetting
 from serving.schemas import AliasAnswer, AliasRequest, CanaryAnswer, CanaryRequest, LoadAnswer, LoadRequest
-from serving.service import Service
 
 
 def routes(service: Service) -> APIRouter:

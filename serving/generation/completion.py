@@ -6,24 +6,28 @@ engine once, when it is done: waking the event loop for every token of a tiny mo
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from actors.engines.protocol import TokenDelta, TopLogprob
 from actors.records import FinishReason, Sampling
-from serving.generation.codec import Decoded, Decoder
 from serving.http.metrics import Metrics
 from serving.models.cache import Loaded
+from serving.models.codec import Codec
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A written token: its share of the text, its log-probability, and the alternatives that were asked for."""
+    """A written token: the characters [start, end) that are complete with it, its log-probability, and alternatives."""
 
-    decoded: Decoded
+    id: int
+    text: str
+    start: int
+    end: int
     logprob: float
     top: tuple[TopLogprob, ...]
 
@@ -38,7 +42,7 @@ class Piece:
     @property
     def text(self) -> str:
         """The text of the tokens."""
-        return "".join(token.decoded.text for token in self.tokens)
+        return "".join(token.text for token in self.tokens)
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ class Written:
     @property
     def text(self) -> str:
         """The text so far."""
-        return "".join(token.decoded.text for token in self.tokens)
+        return "".join(token.text for token in self.tokens)
 
     def add(self, piece: Piece) -> None:
         """Append a piece."""
@@ -74,7 +78,7 @@ class StopCutter:
         if not self._stops:
             return list(tokens), False
         self._held.extend(tokens)
-        text = "".join(token.decoded.text for token in self._held)
+        text = "".join(token.text for token in self._held)
         found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
             return self._cut(min(found)), True
@@ -95,7 +99,7 @@ class StopCutter:
         """Whole tokens within the first `length` characters; the rest is kept, or dropped after a clipped token."""
         taken: list[Token] = []
         for position, token in enumerate(self._held):
-            size = len(token.decoded.text)
+            size = len(token.text)
             if size > length:
                 if keep:
                     self._held = self._held[position:]
@@ -109,9 +113,23 @@ class StopCutter:
 
 
 def _clipped(token: Token, length: int) -> Token:
-    whole = token.decoded
-    short = Decoded(whole.id, whole.text[:length], whole.start, whole.start + length)
-    return Token(short, token.logprob, token.top)
+    return replace(token, text=token.text[:length], end=token.start + length)
+
+
+class Decoder:
+    """Turns one completion's ids into tokens as they arrive; the texts of all tokens join to the whole."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._length = 0
+
+    def push(self, token_id: int, logprob: float, top: tuple[TopLogprob, ...] = ()) -> Token:
+        """The next token; a character whose bytes are split comes with the token that completes it."""
+        text = self._utf8.decode(self._codec.bytes_of(token_id))
+        start = self._length
+        self._length += len(text)
+        return Token(token_id, text, start, self._length, logprob, top)
 
 
 async def pieces(
@@ -151,16 +169,15 @@ async def whole(
         return written
     done = await loaded.engine.generate(prompt_ids, sampling)
     metrics.tokens.labels(kind="completion").inc(len(done.token_ids))
-    decoded = Decoder(loaded.codec).push(done.token_ids)
-    written.tokens = [Token(d, logprob, ()) for d, logprob in zip(decoded, done.logprobs, strict=True)]
+    decoder = Decoder(loaded.codec)
+    written.tokens = [decoder.push(*drawn) for drawn in zip(done.token_ids, done.logprobs, strict=True)]
     written.finish_reason = done.finish_reason
     return written
 
 
 def _tokens(decoder: Decoder, delta: TokenDelta) -> list[Token]:
-    decoded = decoder.push(delta.token_ids)
-    tops = delta.top_logprobs or ((),) * len(decoded)
-    return [Token(d, logprob, top) for d, logprob, top in zip(decoded, delta.logprobs, tops, strict=True)]
+    tops = delta.top_logprobs or ((),) * len(delta.token_ids)
+    return [decoder.push(*drawn) for drawn in zip(delta.token_ids, delta.logprobs, tops, strict=True)]
 
 
 class _DeliveryClock:

@@ -13,10 +13,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from actors.records import FinishReason
-from serving.generation.answers import caller_of, documented, json_answer
-from serving.generation.codec import Codec
 from serving.generation.completion import Piece, Token, Written
+from serving.generation.service import Draw, Service, Session, merged, together
+from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, unnamed
+from serving.models.codec import Codec
 from serving.openai.schemas import (
     ChatAnswer,
     ChatChoice,
@@ -34,7 +35,6 @@ from serving.openai.schemas import (
     Usage,
 )
 from serving.schemas import DEFAULT_MAX_TOKENS, Policy, stop_strings
-from serving.service import Draw, Service, Session, merged, together
 from verifier.graphs.solver.reading import split_text
 from verifier.graphs.tell import prompt_text
 
@@ -153,10 +153,10 @@ class _Completion:
         body = self._body
         return CompletionChoice(
             index=index,
-            text="".join(token.decoded.text for token in tokens),
+            text="".join(token.text for token in tokens),
             logprobs=None if body.logprobs is None else _legacy_logprobs(tokens, session.route.loaded.codec),
             finish_reason=finish,
-            token_ids=[token.decoded.id for token in tokens] if body.return_token_ids else None,
+            token_ids=[token.id for token in tokens] if body.return_token_ids else None,
         )
 
     def _answer(self, head: Head, choices: list[CompletionChoice], usage: Usage | None) -> CompletionAnswer:
@@ -281,18 +281,18 @@ def _chat_prompt(body: ChatRequest) -> str:
 
 def _legacy_logprobs(tokens: Sequence[Token], codec: Codec) -> CompletionLogprobs:
     return CompletionLogprobs(
-        tokens=[token.decoded.text for token in tokens],
+        tokens=[token.text for token in tokens],
         token_logprobs=[token.logprob for token in tokens],
         top_logprobs=[{codec.text_of(t.token_id): t.logprob for t in token.top} for token in tokens],
-        text_offset=[token.decoded.start for token in tokens],
+        text_offset=[token.start for token in tokens],
     )
 
 
 def _chat_token(token: Token, codec: Codec) -> ChatToken:
     return ChatToken(
-        token=token.decoded.text,
+        token=token.text,
         logprob=token.logprob,
-        bytes=list(codec.bytes_of(token.decoded.id)),
+        bytes=list(codec.bytes_of(token.id)),
         top_logprobs=[
             TopToken(token=codec.text_of(t.token_id), logprob=t.logprob, bytes=list(codec.bytes_of(t.token_id)))
             for t in token.top

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from serving.generation.answers import caller_of, documented, json_answer
+from serving.generation.service import Draw, Service, together
 from serving.http.admission import Caller
+from serving.http.answers import caller_of, documented, json_answer
 from serving.probe.problems import Posed, posed
 from serving.probe.schemas import (
     CompareAnswer,
@@ -25,7 +26,6 @@ from serving.probe.schemas import (
 )
 from serving.probe.traces import JudgedTrace
 from serving.schemas import MAX_SEED
-from serving.service import Draw, Service, together
 
 
 def routes(service: Service) -> APIRouter:

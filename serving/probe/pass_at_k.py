@@ -19,7 +19,8 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from serving.generation.answers import caller_of, documented, json_answer
+from serving.generation.service import Draw, Service, Session
+from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, named
 from serving.probe.problems import Posed, posed
 from serving.probe.routes import error_event
@@ -33,7 +34,6 @@ from serving.probe.schemas import (
 )
 from serving.probe.traces import timing
 from serving.schemas import MAX_SEED
-from serving.service import Draw, Service, Session
 from verifier.estimators import bootstrap_interval, pass_at_k
 from verifier.graphs.judge.judge import verify
 from verifier.seeds import derive

@@ -15,7 +15,8 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from serving.generation.answers import caller_of, documented, json_answer
+from serving.generation.service import Draw, Service, Session
+from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, named
 from serving.probe.problems import make, posed, problem_answer, rewards, verdict_body
 from serving.probe.schemas import (
@@ -33,7 +34,6 @@ from serving.probe.schemas import (
 )
 from serving.probe.traces import JudgedTrace, prompt_with, settled
 from serving.schemas import Policy, stop_strings
-from serving.service import Draw, Service, Session
 from verifier.graphs.draw import problem_svg, verdict_svg
 from verifier.graphs.judge.judge import verify
 

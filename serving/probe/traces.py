@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from actors.spans import tokens_of
-from serving.generation.codec import Codec
 from serving.generation.completion import Token, Written
+from serving.models.codec import Codec
 from serving.probe.problems import Posed, rewards, step_body, verdict_body
 from serving.probe.schemas import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
 from serving.schemas import Policy
@@ -71,7 +71,7 @@ class JudgedTrace:
         """A step with its tokens."""
         offset = len(self.prefix)
         tokens = self.written.tokens
-        first, last = tokens_of(step.start - offset, step.end - offset, [token.decoded.end for token in tokens])
+        first, last = tokens_of(step.start - offset, step.end - offset, [token.end for token in tokens])
         return StepEvent(
             **dict(step_body(index, step)),
             token_start=first,
@@ -84,13 +84,13 @@ class JudgedTrace:
         return [self._token_body(first_index + i, token) for i, token in enumerate(tokens)]
 
     def _token_body(self, index: int, token: Token) -> TokenBody:
-        decoded, offset = token.decoded, len(self.prefix)
+        offset = len(self.prefix)
         return TokenBody(
             index=index,
-            id=decoded.id,
-            text=decoded.text,
-            start=offset + decoded.start,
-            end=offset + decoded.end,
+            id=token.id,
+            text=token.text,
+            start=offset + token.start,
+            end=offset + token.end,
             logprob=token.logprob,
             top=[
                 Alternative(id=t.token_id, text=self._codec.text_of(t.token_id), logprob=t.logprob) for t in token.top

@@ -155,7 +155,7 @@ async def test_scaling_up_and_down_under_load_loses_and_doubles_nothing(
     await fleet.scale(rollout_workers=3, reward_workers=2)
     assert drawn(await all_groups(fleet, asks)) == drawn(unbroken)
     await fleet.settled(SETTLE_S)
-    assert {w.version for w in fleet.status().workers if w.kind == "rollout"} == {before.weight_version}
+    assert {w.weight_version for w in fleet.status().workers if w.kind == "rollout"} == {before.weight_version}
     assert len(pids(fleet, "rollout")) == 3
     running = asyncio.create_task(all_groups(fleet, asks))
     await busy(fleet, "rollout")
@@ -176,7 +176,9 @@ async def test_a_version_whose_parity_lies_never_serves(fleet: Fleet, model_dir:
     await fleet.wait_until(
         lambda status: sum("nats per token" in (w.cause or "") for w in status.workers) == 1, SETTLE_S
     )
-    assert not any(w.state is State.READY or w.version == 60 for w in fleet.status().workers if w.kind == "rollout")
+    assert not any(
+        w.state is State.READY or w.weight_version == 60 for w in fleet.status().workers if w.kind == "rollout"
+    )
     syncing.cancel()
     await asyncio.wait([syncing])
     await fleet.sync(publish_seed(model_dir, 61, seed=0))

@@ -17,7 +17,7 @@ async def test_a_completion_names_the_policy_that_gave_it(server: Server):
     body = answer.json()
     policy = body["policy"]
     assert (policy["model"], policy["requested"], policy["checkpoint"]) == ("demo@3", "latest", "rl-3")
-    assert (policy["policy_version"], policy["seed"], policy["engine"]) == (3, 5, "fake 1")
+    assert (policy["step"], policy["seed"], policy["engine"]) == (3, 5, "fake 1")
     assert policy["sampling"] == {"temperature": 0.5, "top_p": 1.0, "max_tokens": 256, "stop": []}
     assert len(policy["weight_hash"]) == 64
     assert len(policy["tokenizer_hash"]) == 64

@@ -25,7 +25,7 @@ from actors.policy.checkpoint import CheckpointStore, CheckpointWriteError, Draf
 from actors.policy.model import build
 from actors.policy.tokenizer import build_tokenizer
 from actors.records import Completion, Rollout, RolloutGroup
-from actors.weights.version import fetch
+from actors.weights.object_store import fetch
 from trainers.config import LearningConfig, OptimizerConfig, PretrainConfig
 from trainers.learner import learner as learner_module
 from trainers.learner.learner import Learner
@@ -95,7 +95,7 @@ def trained(zero_stage: int, ranks: int, folder: Path) -> dict[str, Any]:
     learner = learner_for(zero_stage)
     reports = [learner.step(batch_of(step)) for step in range(2)]
     version = learner.publish(2)
-    learner.version = 0
+    learner.weight_version = 0
     learner.save(folder / f"saved-{ranks}-zero-{zero_stage}")
     reports += [learner.step(batch_of(step)) for step in range(2, STEPS)]
     tensors = {} if version is None else {name: float(t.double().square().sum()) for name, t in fetch(version, 30)}

@@ -17,8 +17,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from actors.config import Architecture, engine_env
 from actors.engines.protocol import start_engine
 from actors.policy.model import build
+from actors.weights.object_store import publish_model
 from actors.weights.parity import max_abs_diff
-from actors.weights.version import WeightVersion, publish_model
+from actors.weights.version import WeightVersion
 from tests.tiny import ENGINE, POLICY, VOCAB
 
 pytestmark = pytest.mark.timeout(400)

@@ -16,8 +16,9 @@ import ray
 from actors.config import EngineConfig, engine_env
 from actors.engines.protocol import Engine, EngineDead, EngineTimeout, RequestRefused, start_engine
 from actors.records import Completion, Sampling
+from actors.weights.object_store import publish, publish_model
 from actors.weights.parity import max_abs_diff, parity_reference
-from actors.weights.version import WeightsRefused, WeightVersion, publish, publish_model
+from actors.weights.version import WeightsRefused, WeightVersion
 from tests.tiny import ENGINE, PROMPT, VOCAB, save_tiny, tiny_model
 
 pytestmark = pytest.mark.timeout(120)
@@ -139,7 +140,7 @@ async def test_a_new_version_is_what_the_learner_holds_tied_head_included(engine
     for version, seed in ((101, 1), (102, 2)):
         weights = publish_model(version, tiny_model(seed, scale=2.0))
         report = await engine.load(weights, LOAD_S, LOAD_S)
-        assert report.version == engine.weight_version == version
+        assert report.weight_version == engine.weight_version == version
         assert max_abs_diff(weights.parity, await engine.score(weights.parity.token_ids)) <= 1e-4
 
 

@@ -82,9 +82,9 @@ async def test_a_new_version_reaches_every_worker_in_time_and_passes_the_parity_
     fleet: Fleet, model_dir: Path
 ) -> None:
     reports = await fleet.sync(publish_seed(model_dir, 2, seed=1))
-    assert [r.version for r in reports] == [2, 2]
+    assert [r.weight_version for r in reports] == [2, 2]
     assert max(r.parity_max_abs_diff for r in reports) <= 1e-4
-    assert {w.version for w in fleet.status().workers if w.kind == "rollout"} == {2}
+    assert {w.weight_version for w in fleet.status().workers if w.kind == "rollout"} == {2}
     again = await fleet.sync(publish_seed(model_dir, 3, seed=0))
     # The bars are 0.2 s and 0.1 s on an idle machine; a shared one gets some air.
     assert max(r.fetch_s + r.load_s for r in again) <= 2.0
@@ -119,4 +119,4 @@ async def test_a_killed_worker_costs_nothing_but_time(
     await fleet.settled(SETTLE_S)
     assert fleet.status().rollout_restarts == before.rollout_restarts + 1
     assert fleet.status().resent_groups > before.resent_groups
-    assert {w.version for w in fleet.status().workers if w.kind == "rollout"} == {before.weight_version}
+    assert {w.weight_version for w in fleet.status().workers if w.kind == "rollout"} == {before.weight_version}

@@ -16,7 +16,7 @@ from actors.policy.checkpoint import CheckpointStore, Lineage
 from actors.policy.model import build, load, save
 from actors.policy.text_format import read_text_format
 from actors.policy.tokenizer import build_tokenizer, load_tokenizer
-from actors.weights.version import fetch
+from actors.weights.object_store import fetch
 from trainers.config import OptimizerConfig, PretrainConfig
 from trainers.learner.learner import Learner
 from trainers.learner.optimizer_state import ResumeError

@@ -105,7 +105,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_syncs_after_every_step_within_the_parity_tolerance(straight):
     syncs = [e for e in read_events(straight / "metrics.jsonl") if e["event"] == "sync"]
-    assert [e["version"] for e in syncs] == list(range(7))
+    assert [e["weight_version"] for e in syncs] == list(range(7))
     assert max(e["parity_max_abs_diff"] for e in syncs) <= 1e-4
     assert [e["step"] for e in learner_steps(straight)] == [1, 2, 3, 4, 5, 6]
 

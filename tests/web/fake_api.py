@@ -257,7 +257,7 @@ def policy_of(model: str, body: dict) -> schemas.Policy:
         temperature=body.get("temperature", 0.0), top_p=1.0, max_tokens=body.get("max_tokens", 256), stop=[]
     )
     return schemas.Policy(
-        model=f"demo@{step}", requested=model, checkpoint=f"rl-{step}", stage="rl", policy_version=step,
+        model=f"demo@{step}", requested=model, checkpoint=f"rl-{step}", stage="rl", step=step,
         weight_hash=f"{zlib.crc32(str(step).encode()):08x}a1b2c3d4", tokenizer_hash="5f1e09c2", engine="fake",
         seed=body.get("seed") or 0, sampling=used,
     )  # fmt: skip

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from actors.policy.model import forward_flops, load, save
+from actors.weights.object_store import publish
 from actors.weights.parity import ParityReference, parity_tokens
-from actors.weights.version import WeightVersion, publish
+from actors.weights.version import WeightVersion
 from trainers.algorithms.corrections import Correction, correction, no_correction
 from trainers.algorithms.losses import cross_entropy, policy_loss
 from trainers.algorithms.tokens import Tokens
@@ -82,7 +83,7 @@ class Learner:
         self.rank = dist.get_rank()
         self.world_size = dist.get_world_size()
         self.steps = 0
-        self.version = 0
+        self.weight_version = 0
         self._forward = forward_flops(policy.config)
         self.optimizer = GuardedAdamW(
             _decay_groups(policy, config.optimizer.weight_decay),
@@ -117,7 +118,7 @@ class Learner:
 
         From now on tokens drawn by older versions count as another policy's.
         """
-        self.version = version
+        self.weight_version = version
         parity = self._parity()
         with self.gathered():
             return on_all(lambda: publish(version, self._tensors(), parity) if self.rank == 0 else None)
@@ -229,7 +230,7 @@ class Learner:
     ) -> Tensor:
         own = logprob.detach() if old is None else old
         behaviour = _tensor(stream.behaviour_logprob, self.device)
-        lag = self.version - _tensor(stream.version, self.device)
+        lag = self.weight_version - _tensor(stream.weight_version, self.device)
         corrected = self._correction(learning, stream, own - behaviour, lag)
         tokens = Tokens(
             logprob=logprob,

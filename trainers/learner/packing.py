@@ -40,7 +40,7 @@ class _Sample:
     token_ids: tuple[int, ...]
     advantage: Floats
     behaviour_logprob: tuple[float, ...]
-    version: int
+    weight_version: int
     weight: float
 
 
@@ -130,7 +130,7 @@ def _group(group: RolloutGroup, advantages: Sequence[float], config: LearningCon
             token_ids=rollout.completion.token_ids,
             advantage=advantage,
             behaviour_logprob=rollout.completion.logprobs,
-            version=rollout.completion.first_weight_version,
+            weight_version=rollout.completion.first_weight_version,
             weight=weigh.weight(len(rollout.completion.token_ids)),
         )
         for rollout, advantage in zip(group.rollouts, per_token, strict=True)
@@ -187,7 +187,7 @@ def _group_stream(groups: Sequence[_Group]) -> Stream:
         weight=np.concatenate([np.full(len(s.token_ids), s.weight, np.float32) for s in samples]),
         advantage=np.concatenate([s.advantage for s in samples]),
         behaviour_logprob=np.concatenate([np.asarray(s.behaviour_logprob, np.float32) for s in samples]),
-        version=np.concatenate([np.full(len(s.token_ids), s.version, np.int64) for s in samples]),
+        weight_version=np.concatenate([np.full(len(s.token_ids), s.weight_version, np.int64) for s in samples]),
         completion=np.repeat(np.arange(len(samples)), [len(s.token_ids) for s in samples]),
     )
 
@@ -215,7 +215,7 @@ def _document_stream(documents: Sequence[Document], weight: float) -> Stream:
         weight=np.full(count, weight, np.float32),
         advantage=np.ones(count, np.float32),
         behaviour_logprob=np.zeros(count, np.float32),
-        version=np.zeros(count, np.int64),
+        weight_version=np.zeros(count, np.int64),
         completion=np.zeros(count, np.int64),
     )
 

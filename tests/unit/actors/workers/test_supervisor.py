@@ -195,7 +195,7 @@ async def test_a_new_version_is_proved_by_every_worker() -> None:
         await supervisor.settled(WAIT_S)
         driver.version = 2
         await supervisor.prove_all()
-        assert [w.version for w in supervisor.status()] == [2, 2]
+        assert [w.weight_version for w in supervisor.status()] == [2, 2]
 
 
 async def test_a_worker_that_refuses_a_version_stays_ready_with_the_one_before() -> None:
@@ -216,7 +216,7 @@ async def test_a_worker_with_an_old_version_is_taken_out() -> None:
         driver.version = 2
         supervisor.drop_stale()
         await supervisor.settled(WAIT_S)
-        assert [w.version for w in supervisor.status()] == [2, 2]
+        assert [w.weight_version for w in supervisor.status()] == [2, 2]
         assert supervisor.table.restarts == 2
 
 

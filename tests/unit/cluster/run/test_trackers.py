@@ -35,7 +35,7 @@ def test_tensorboard_gets_every_number_at_its_step_and_once(tmp_path):
         dashboards = Dashboards("r", tmp_path, ("tensorboard",))
         dashboards.catch_up()
         log.write("rl_step", stage="rl", step=2, reward=0.5)
-        log.write("sync", stage="rl", version=2, worker="rollout-0.1", load_s=0.125)
+        log.write("sync", stage="rl", weight_version=2, worker="rollout-0.1", load_s=0.125)
         log.write("fleet", stage="rl", rollout_restarts=0)
         dashboards.close()
     assert list(scalars(tmp_path)) == [

@@ -133,7 +133,7 @@ def test_only_older_tokens_are_corrected_in_float32():
     ends = []
     for version, shift in ((3, 0.0), (3, 0.5), (2, 0.5)):
         learner = learner_for(config)
-        learner.version = 3
+        learner.weight_version = 3
         report = learner.step(pack(groups(learner, version, shift), config, 16))
         ends.append((weights(learner), report))
     assert same(ends[0][0], ends[1][0])
@@ -219,7 +219,7 @@ def test_a_step_tells_how_old_its_tokens_are_and_what_the_weights_leave():
     correction = {"weights": "token", "weight_high": 1.2, "mask": "geometric", "mask_high": 1.5}
     config = LearningConfig.model_validate({"optimizer": RATE, "correction": correction})
     learner = learner_for(config)
-    learner.version = 3
+    learner.weight_version = 3
     report = learner.step(pack(groups(learner, 1, shift=-0.3), config, 16))
     assert (report.lag_mean, report.capped_share, report.masked_share) == (2.0, 1.0, 0.0)
     assert report.effective_share == pytest.approx(1.0)

@@ -121,7 +121,7 @@ class Session:
             requested=self.route.resolved.requested,
             checkpoint=manifest.id,
             stage=manifest.stage,
-            policy_version=manifest.step,
+            step=manifest.step,
             weight_hash=manifest.weight_hash,
             tokenizer_hash=manifest.tokenizer_hash,
             engine=engine,

@@ -1,17 +1,10 @@
-"""Text to token ids and back, one token at a time: the tokenizer of one checkpoint as the server needs it."""
+"""The tokenizer of one checkpoint as the server needs it: prompts to token ids, and the bytes of each token."""
 
 from __future__ import annotations
-
-import codecs
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
 
 from actors.policy.text_format import TextFormat
 from actors.policy.tokenizer import token_bytes
 from serving.generation.encoder import encoder_of
-
-REPLACEMENT: Final = "\ufffd"
 
 
 class Codec:
@@ -49,32 +42,3 @@ class Codec:
     def bytes_of(self, token_id: int) -> bytes:
         """The bytes that a token adds to the text; none for the end of text and for ids outside the vocabulary."""
         return self._bytes[token_id] if token_id < len(self._bytes) else b""
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """A token's share of the text: the characters [start, end) complete with it."""
-
-    id: int
-    text: str
-    start: int
-    end: int
-
-
-class Decoder:
-    """Turns one completion's ids into text as they arrive; the texts of all tokens join to the whole."""
-
-    def __init__(self, codec: Codec) -> None:
-        self._codec = codec
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
-        self._length = 0
-
-    def push(self, token_ids: Sequence[int]) -> list[Decoded]:
-        """The tokens' texts; a character whose bytes are split comes with the token that completes it."""
-        return [self._one(token_id) for token_id in token_ids]
-
-    def _one(self, token_id: int) -> Decoded:
-        text = self._utf8.decode(self._codec.bytes_of(token_id))
-        start = self._length
-        self._length += len(text)
-        return Decoded(token_id, text, start, self._length)
