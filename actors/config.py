@@ -21,7 +21,7 @@ class EngineConfig(BaseModel):
     backend: Literal["vllm", "torch"] = Field(default="vllm", description="torch is the slow oracle of the tests")
     device: Literal["cpu", "cuda"] = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="float32 is the sane type on a CPU"
+        default="float32", description="float32 is the right type on a CPU"
     )
     threads: int = Field(
         default=1, ge=1, description="OpenMP threads; more than the process has cores is 20 times slower"

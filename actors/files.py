@@ -1,7 +1,7 @@
 """Writing files so that a reader finds the old content or the new, whole, whenever the writer or the machine stops.
 
-The one place where a file is replaced; checkpoints, which are directories, take the same steps in
-`actors.policy.checkpoint`. It knows nothing of what is written.
+The one place where a file is replaced; `actors.policy.checkpoint` takes the same steps for checkpoints, which are
+directories. It knows nothing of what is written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRIVATE: Final = 0o600
 def replacing(path: Path, mode: int = SHARED) -> Iterator[Path]:
     """An empty file beside `path` to write into; on leaving without error it is synced and takes the place of `path`.
 
-    After an error it is removed and `path` is as it was. Raises OSError where the folder or the disk refuses.
+    After an error it is removed and `path` is as it was. Raises OSError where the folder or the disk cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))

@@ -46,7 +46,7 @@ class GroupRequest:
 
 @dataclass(frozen=True, slots=True)
 class JudgeRequest:
-    """What the completions of a group are judged and paid by."""
+    """How the completions of a group are judged and rewarded: the task, its item, the rewards of the recipe."""
 
     task: TaskConfig
     item: Item

@@ -1,4 +1,4 @@
-"""Which tokens a stretch of text belongs to: the one rule for credits in training and for steps on the wire."""
+"""Which tokens a stretch of text belongs to: one rule for credits in training and for steps in HTTP answers."""
 
 from __future__ import annotations
 

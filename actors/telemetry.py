@@ -107,7 +107,7 @@ class EventLog:
     def write(self, event: str, **fields: Any) -> None:
         """Append an event with the wall clock in seconds (`time`).
 
-        The fields must be plain JSON values; a number that is not finite, which JSON has no word for, becomes null.
+        The fields must be plain JSON values; a number that is not finite, which JSON cannot express, becomes null.
         """
         record = {"event": event, "time": round(time.time(), 3), **_finite(fields)}
         data = (json.dumps(record, allow_nan=False) + "\n").encode()

@@ -1,6 +1,6 @@
-"""A lock that goes to whoever has waited longest. Nothing here knows what it protects.
+"""A lock that the thread which has waited longest gets next.
 
-A plain `threading.Lock` goes to whoever asks next: a thread that releases and takes it in a loop keeps it for ever.
+A plain `threading.Lock` goes to any thread that asks: one that releases and takes it in a loop may keep it for ever.
 """
 
 from __future__ import annotations

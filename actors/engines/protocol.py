@@ -1,6 +1,6 @@
 """The engine protocol: token ids in; token ids, log-probabilities and a weight version out.
 
-What every back end promises, and the errors it may raise; no back end lives here, and text is unknown to it.
+It says what every back end promises and which errors it may raise. An engine knows no text.
 
     EngineError
     |-- RequestRefused   this request cannot be served (also a ValueError); the engine is fine
@@ -73,12 +73,12 @@ class Engine(Protocol):
 
     @property
     def weight_version(self) -> int:
-        """The version whose weights draw the next token."""
+        """The version of the weights that draw the next token."""
         ...
 
     @property
     def progress(self) -> int:
-        """Steps taken so far; an engine with open requests whose count stands still is hung."""
+        """Steps taken so far. If it stands still while requests are open, the engine hangs."""
         ...
 
     @property
@@ -99,21 +99,21 @@ class Engine(Protocol):
         ...
 
     async def load(self, weights: WeightVersion, fetch_timeout_s: float, load_timeout_s: float) -> LoadReport:
-        """Take a published version between two steps; open requests go on with it.
+        """Load a published version between two steps; open requests go on with it.
 
         Raises WeightsRefused (nothing changed), EngineTimeout or EngineDead.
         """
         ...
 
     async def stop(self) -> None:
-        """Fail what is open and free the engine; safe to call twice."""
+        """Fail the open requests and free the engine; safe to call twice."""
         ...
 
 
 async def start_engine(model_dir: Path, config: EngineConfig, weight_version: int = 0) -> Engine:
     """Start the configured back end on a transformers directory without blocking the loop.
 
-    `weight_version` is the number that the directory's weights answer under.
+    `weight_version` is the version that the directory's weights get.
     """
     if config.backend == "torch":
         torch_engine = await asyncio.to_thread(importlib.import_module, "actors.engines.torch")

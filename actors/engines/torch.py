@@ -1,7 +1,7 @@
 """The torch engine: the same protocol by plain transformers forward passes, one request at a time.
 
-The oracle that the tests hold vLLM against, and a fallback for machines without it. Nothing in it is clever: each token
-is drawn from a full forward pass. Its draws differ from vLLM's for the same seed; its log-probabilities do not.
+The oracle that the tests compare vLLM with, and a fallback for machines without it. Each token is drawn from a full
+forward pass. Its draws differ from vLLM's for the same seed; its log-probabilities do not.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TorchEngine:
 
     @property
     def weight_version(self) -> int:
-        """The version whose weights draw the next token."""
+        """The version of the weights that draw the next token."""
         return self._version
 
     @property
@@ -111,7 +111,7 @@ class TorchEngine:
         return LoadReport(weights.version, fetched - began, now - fetched, now - paused)
 
     async def stop(self) -> None:
-        """Refuse what comes next."""
+        """Refuse later requests."""
         self._stopped = True
 
     def _check(self, prompt_ids: Sequence[int], sampling: Sampling) -> None:

@@ -46,11 +46,11 @@ _STOP_TIMEOUT_S: Final = 30.0
 
 _T = TypeVar("_T")
 
-# Closing an engine tears down vLLM's process-wide groups, which the others still need: the last one does it.
+# Closing an engine tears down vLLM's process-wide groups, which the other engines need: only the last one does it.
 _live_engines = 0
 # vLLM keeps the state of a forward pass in module globals: two engines that step, start or load at the same time read
 # each other's, and crash or hang.
-_one_steps = FairLock()
+_step_lock = FairLock()
 
 if _BACKEND not in WeightTransferEngineFactory._registry:
     WeightTransferEngineFactory.register_engine(_BACKEND, "actors.weights.vllm_loader", "RayWeightTransfer")
@@ -81,7 +81,7 @@ class VllmEngine:
 
     @property
     def weight_version(self) -> int:
-        """The version whose weights draw the next token."""
+        """The version of the weights that draw the next token."""
         return self._version
 
     @property
@@ -147,7 +147,7 @@ class VllmEngine:
     async def load(self, weights: WeightVersion, fetch_timeout_s: float, load_timeout_s: float) -> LoadReport:
         """Fetch and check while generating, then load between two steps; see the protocol.
 
-        Keys and values of open requests are computed anew, so every later token is drawn by the new policy alone.
+        Keys and values of open requests are computed again, so every later token is drawn by the new policy alone.
         """
         began = time.monotonic()
         check_layout(weights, self._shape.layout)
@@ -164,7 +164,7 @@ class VllmEngine:
         return LoadReport(weights.version, fetched - began, time.monotonic() - fetched, pause_s)
 
     async def stop(self) -> None:
-        """Fail what is open and free the engine. Raises EngineTimeout if its thread does not come back."""
+        """Fail the open requests and free the engine. Raises EngineTimeout if its thread does not end."""
         self._driver.close()
         await asyncio.to_thread(self._driver.join, _STOP_TIMEOUT_S)
         if self._driver.is_alive():
@@ -188,7 +188,7 @@ class _Shape:
 
 @dataclass(frozen=True, slots=True)
 class _Sink:
-    """Where a request's outputs go: a function to be called in its loop with an output or the failure."""
+    """Where the outputs of a request go: a function to call in its loop, with an output or the failure."""
 
     loop: asyncio.AbstractEventLoop
     put: Callable[[Any], None]
@@ -210,7 +210,7 @@ class _Driver(threading.Thread):
         self._closing = False
 
     def add(self, name: str, prompt_ids: list[int], params: SamplingParams, sink: _Sink) -> None:
-        """Ask for a request; a refusal reaches the sink."""
+        """Submit a request; a refusal goes to its sink."""
         if self._failure is not None:
             raise EngineDead(str(self._failure)) from self._failure
         self.sinks[name] = sink
@@ -232,7 +232,7 @@ class _Driver(threading.Thread):
             return result
 
         def run(engine: LLMEngine) -> None:
-            if not result.set_running_or_notify_cancel():  # its caller has given up: not done at all
+            if not result.set_running_or_notify_cancel():  # the caller has cancelled it
                 return
             try:
                 value = function(engine)
@@ -250,7 +250,7 @@ class _Driver(threading.Thread):
         self._calls.put(lambda engine: None)
 
     def run(self) -> None:
-        """Start the engine, step it while there is work, and say why if it ends."""
+        """Start the engine and step it while there is work; if it fails, fail every open request with the cause."""
         try:
             engine = _open_engine(_engine_args(self._model_dir, self._config), self._version)
         except Exception as error:  # whatever vLLM raises at start is the reason that the caller must see
@@ -260,7 +260,7 @@ class _Driver(threading.Thread):
         try:
             self._drive(engine)
             self._fail_open(EngineDead("the engine was stopped"))
-        except Exception as error:  # a failed step leaves vLLM undefined: tell everyone the first cause
+        except Exception as error:  # a failed step leaves vLLM in an undefined state: fail all with the first cause
             self._fail_open(EngineDead(f"the engine failed: {type(error).__name__}: {error}"))
         finally:
             _close_engine(engine)
@@ -269,7 +269,7 @@ class _Driver(threading.Thread):
         while not self._closing:
             self._run_calls(engine)
             if engine.has_unfinished_requests():
-                with _one_steps:
+                with _step_lock:
                     outputs = engine.step()
                 self.steps += 1
                 if outputs:
@@ -277,12 +277,12 @@ class _Driver(threading.Thread):
 
     def _run_calls(self, engine: LLMEngine) -> None:
         if not engine.has_unfinished_requests():
-            self._run_one(self._calls.get(), engine)  # sleeps until something is asked
+            self._run_one(self._calls.get(), engine)  # sleeps until there is a call
         while not self._calls.empty():
             self._run_one(self._calls.get(), engine)
 
     def _run_one(self, call: Callable[[LLMEngine], None], engine: LLMEngine) -> None:
-        with _one_steps:
+        with _step_lock:
             call(engine)
 
     def _add(self, engine: LLMEngine, name: str, prompt_ids: list[int], params: SamplingParams) -> None:
@@ -313,7 +313,7 @@ class _Driver(threading.Thread):
 
 
 def _post(posts: list[tuple[_Sink, Any]]) -> None:
-    """Hand items to their loops, waking each loop once."""
+    """Give the items to their loops, waking each loop once."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Sink, Any]]] = {}
     for sink, item in posts:
         by_loop.setdefault(sink.loop, []).append((sink, item))
@@ -363,7 +363,7 @@ def _engine_args(model_dir: Path, config: EngineConfig) -> EngineArgs:
 
 def _open_engine(args: EngineArgs, version: int) -> LLMEngine:
     global _live_engines
-    with _one_steps:
+    with _step_lock:
         engine = LLMEngine.from_engine_args(args)
         _live_engines += 1
     engine.set_weight_version(str(version))
@@ -372,7 +372,7 @@ def _open_engine(args: EngineArgs, version: int) -> LLMEngine:
 
 def _close_engine(engine: LLMEngine) -> None:
     global _live_engines
-    with _one_steps:
+    with _step_lock:
         _live_engines -= 1
         client = cast("Any", engine.engine_core)
         if _live_engines == 0:
@@ -384,7 +384,7 @@ def _close_engine(engine: LLMEngine) -> None:
 
 
 def _update(engine: LLMEngine, tensors: Sequence[tuple[str, torch.Tensor]], version: int) -> float:
-    """vLLM's four phases; seconds that no token was drawn. Raising here means a half-loaded model."""
+    """vLLM's four phases; returns the seconds without a token. An error here means a half-loaded model."""
     began = time.monotonic()
     engine.collective_rpc("start_weight_update")
     engine.collective_rpc("update_weights", kwargs={"update_info": {"tensors": tensors}})
@@ -395,7 +395,7 @@ def _update(engine: LLMEngine, tensors: Sequence[tuple[str, torch.Tensor]], vers
 
 
 def _shape_of(model_dir: Path, engine_config: VllmConfig) -> _Shape:
-    """Read from the config alone."""
+    """The shape, read from the configuration without loading weights."""
     config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
     # Where vLLM 0.32 has no code of its own for an architecture (OLMo 2), it rewrites transformers' class in this
     # process, which can then be made under the engine's configuration only.

@@ -56,8 +56,8 @@ class FileRecord(BaseModel):
 class Lineage(BaseModel):
     """Where a checkpoint comes from: what the writer knows before the files exist.
 
-    `tokens` and `flops` are cumulative over the stage; `score` is the stage's own yardstick (for RL the mean strict
-    pass rate of the rollouts since the last checkpoint), by which `best` is chosen.
+    `tokens` and `flops` are cumulative over the stage; `score` is the stage's own measure, by which `best` is chosen
+    (for RL the mean strict pass rate of the rollouts since the last checkpoint).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -125,7 +125,7 @@ class CheckpointStore:
         if beginning is not None:
             parent = f"{manifest.run}.{manifest.stage}@{manifest.step}"
             first = {"run": beginning.run, "stage": beginning.stage, "seed": beginning.seed, "parent": parent}
-            lineage = lineage.model_copy(update=first | {"score": None})  # another stage's yardstick
+            lineage = lineage.model_copy(update=first | {"score": None})  # another stage's measure
 
         def copy(directory: Path) -> None:
             source.copy_to(checkpoint_id, directory)
@@ -136,7 +136,7 @@ class CheckpointStore:
         """Copy what a model is loaded from into an empty directory, comparing the hash of every byte as it is written.
 
         What is loaded from the copy is what was hashed, whatever happens to the checkpoint meanwhile. Raises
-        CheckpointError, and OSError when the directory takes no more.
+        CheckpointError, and OSError when the directory cannot be written.
         """
         path = self.path(checkpoint_id)
         manifest = _read(path)
@@ -222,7 +222,7 @@ class Draft:
         """Hash, sync and rename the directory.
 
         A good checkpoint of the same id is never replaced: one with the same weights is returned as it stands, another
-        raises CheckpointError. A broken one is moved aside. Raises CheckpointWriteError when the disk refuses.
+        raises CheckpointError. A broken one is moved aside. Raises CheckpointWriteError when the disk takes no more.
         """
         with _write_errors(self.id):
             return self._rename(_sealed(self._directory, self.id, self._lineage))

@@ -43,7 +43,7 @@ def publish(version: int, named_tensors: Iterable[tuple[str, torch.Tensor]], par
 
 
 def publish_model(version: int, model: PreTrainedModel) -> WeightVersion:
-    """Publish a whole transformers model that this process holds, with its probe."""
+    """Publish a whole transformers model that this process holds, with its parity reference."""
     return publish(version, ((name, p.detach()) for name, p in model.named_parameters()), parity_reference(model))
 
 
@@ -109,6 +109,6 @@ def _view(array: np.ndarray[Any, Any], place: TensorPlace) -> torch.Tensor:
     dtype = getattr(torch, place.dtype)
     count = math.prod(place.shape)
     with warnings.catch_warnings():
-        # The store's memory is read-only; torch has no such notion and says so, but nobody writes.
+        # The store's memory is read-only, which torch warns about; nobody writes to it.
         warnings.filterwarnings("ignore", "The given buffer is not writable")
         return torch.frombuffer(array.data, dtype=dtype, count=count, offset=place.offset).view(place.shape)

@@ -1,7 +1,7 @@
 """The parity check: fixed tokens whose log-probabilities the learner and every engine must agree on.
 
-A weight update that is silently wrong (a stale packed head, a swapped tensor) keeps generating fluent text; comparing a
-few log-probabilities after each update is what notices. It measures; the fleet decides what a failure means.
+An engine with silently wrong weights (a stale packed head, a swapped tensor) still writes fluent text. Comparing a few
+log-probabilities after each update shows it. This module measures; the fleet decides what a failure means.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_PROBE_TOKENS: Final = 64
-_PROBE_SEED: Final = 20251207
+_PARITY_TOKENS: Final = 64
+_PARITY_SEED: Final = 20251207
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +27,14 @@ class ParityReference:
     logprobs: tuple[float, ...]
 
 
-def parity_tokens(vocab_size: int, length: int = _PROBE_TOKENS) -> tuple[int, ...]:
+def parity_tokens(vocab_size: int, length: int = _PARITY_TOKENS) -> tuple[int, ...]:
     """The same `length` token ids for every run and version of a vocabulary, drawn over all of it."""
-    draw = random.Random(_PROBE_SEED)  # noqa: S311 - reproducible, not secret
+    draw = random.Random(_PARITY_SEED)  # noqa: S311 - reproducible, not secret
     return tuple(draw.randrange(vocab_size) for _ in range(length))
 
 
 def parity_reference(model: PreTrainedModel) -> ParityReference:
-    """The probe as `model` (any device, any mode) scores it: one forward pass, no gradients, float32 logits."""
+    """The tokens as `model` (any device, any mode) scores them: one forward pass, no gradients, float32 logits."""
     import torch
 
     token_ids = parity_tokens(model.config.vocab_size)

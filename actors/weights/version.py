@@ -43,7 +43,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class WeightVersion:
-    """A published policy version. It is small and travels by value; the bytes stay in the object store.
+    """A published version of the weights. It is small and travels by value; the bytes stay in the object store.
 
     `weight_hash` is SHA-256 over names, dtypes, shapes and bytes in order. The store keeps the bytes for as long as the
     process that published them lives and any copy of this record is held.

@@ -1,4 +1,7 @@
-"""Rollout and reward workers as Ray actors: how they are made, proved, asked and killed. The only Ray of the fleet."""
+"""Rollout and reward workers as Ray actors: how they are made, proved, called and killed.
+
+The only module of the fleet that uses Ray.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +56,13 @@ class _RolloutDriver:
         self._actor = ray.remote(RolloutWorker).options(
             num_cpus=config.rollout_cpus,
             num_gpus=config.rollout_gpus,
-            max_restarts=0,  # the fleet replaces workers, so that it alone decides what is asked again
+            max_restarts=0,  # the fleet replaces workers, so that it alone decides what is sent again
             max_task_retries=0,
             runtime_env={"env_vars": {**env, **engine_env(engine)}},
         )
 
     def publish(self, weights: WeightVersion) -> None:
-        """What workers must hold from now on; forgets what was reported of the version before."""
+        """Set what workers must hold from now on, and drop the reports on the version before."""
         self.weights = weights
         self.reports.clear()
         self.refusals.clear()
@@ -72,7 +75,7 @@ class _RolloutDriver:
         return await worker.start.remote()
 
     async def prove(self, worker: Any, name: str) -> HeldWeights | None:
-        """Load and compare. A refusal is the version's fault first: a worker that holds another one keeps it."""
+        """Load and compare. A worker that refuses the version keeps the one it holds."""
         await self._published.wait()
         weights, config = self.weights, self._config
         assert weights is not None

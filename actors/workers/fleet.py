@@ -1,8 +1,9 @@
-"""The fleet: rollout and reward workers, scaled apart, routed to, proved and replaced.
+"""The fleet: rollout and reward workers. It scales each kind, routes work to them, proves their weights, replaces them.
 
-A plain asyncio object in the controller. A group goes to the least loaded worker that has proved its weights; each
-completion is judged as it lands; what a lost worker still owed is asked of another with the same seeds, so nothing is
-lost or doubled. It carries requests and records, never tensors, and knows no Ray: `actors.workers.drivers` does.
+A plain asyncio object in the controller. A group goes to the least loaded worker that has proved its weights, and each
+completion is judged as it arrives. What a lost worker had not finished is drawn by another one from the same seeds, so
+nothing is lost or counted twice. Requests and records go through it, never tensors. Only `actors.workers.drivers` knows
+Ray.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _JUDGE_TRIES: Final = 3
 
 
 class RolloutDriver(WorkerDriver[Any], Protocol):
-    """How rollout workers are made, proved and asked, and what their proofs said of the version published last."""
+    """How rollout workers are made, proved and called, and the results of their proofs of the newest version."""
 
     weights: WeightVersion | None
     reports: list[SyncReport]
@@ -44,7 +45,7 @@ class RolloutDriver(WorkerDriver[Any], Protocol):
     parity_max: float
 
     def publish(self, weights: WeightVersion) -> None:
-        """What workers must hold from now on; forgets what was reported of the version before."""
+        """Set what workers must hold from now on, and drop the reports on the version before."""
         ...
 
     def generate(
@@ -55,7 +56,7 @@ class RolloutDriver(WorkerDriver[Any], Protocol):
 
 
 class RewardDriver(WorkerDriver[Any], Protocol):
-    """How reward workers are made and asked."""
+    """How reward workers are made and called."""
 
     async def judge(self, worker: Any, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...]:
         """The completions of one item as rollouts, in order."""
@@ -64,7 +65,7 @@ class RewardDriver(WorkerDriver[Any], Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FleetStatus:
-    """The fleet at a glance, and what it has counted since it began."""
+    """The workers, and what the fleet has counted since it began."""
 
     workers: tuple[WorkerStatus, ...]
     weight_version: int | None
@@ -93,12 +94,12 @@ class Fleet:
         self._verifier_errors = 0
 
     def start(self) -> None:
-        """Begin to start the configured workers, all at once; rollout workers are ready after the first `sync`."""
+        """Begin to start all configured workers. Rollout workers are ready after the first `sync`."""
         self._rollout.resize(self._config.rollout_workers)
         self._reward.resize(self._config.reward_workers)
 
     async def scale(self, rollout_workers: int | None = None, reward_workers: int | None = None) -> None:
-        """Ask for other numbers of workers; returns at once and may be asked again and again.
+        """Set the numbers of workers; returns at once, and asking twice for the same numbers is asking once.
 
         A new worker gets work once it has proved its weights; one that leaves finishes its groups first. Raises
         ValueError below 1.
@@ -114,16 +115,16 @@ class Fleet:
         await self._changes.wait_until(lambda: condition(self.status()), timeout_s)
 
     async def settled(self, timeout_s: float) -> None:
-        """Wait until no worker is on the way in or out. Raises TimeoutError or NoWorkersLeft."""
+        """Wait until no worker is starting or draining. Raises TimeoutError or NoWorkersLeft."""
         async with asyncio.timeout(timeout_s):
             await asyncio.gather(self._rollout.settled(timeout_s), self._reward.settled(timeout_s))
         self._count_workers()
 
     async def sync(self, weights: WeightVersion) -> list[SyncReport]:
-        """Bring every worker that is up to a version and prove it; at least one is ready with it when this returns.
+        """Load a version into every worker that is up and prove it; at least one is ready with it when this returns.
 
-        Workers that fail are replaced, and their successors proved before they get work. Raises WeightsRefused if
-        every worker refused the version, which then go on with what they hold, and NoWorkersLeft.
+        Workers that fail are replaced, and their successors are proved before they get work. Raises NoWorkersLeft, and
+        WeightsRefused if every worker refused the version; they then go on with the one they hold.
         """
         driver = self._rollout_driver
         held = driver.weights
@@ -155,9 +156,9 @@ class Fleet:
         return RolloutGroup(request.group_id, by.item, request.prompt_ids, tuple(judged[i] for i in sorted(judged)))
 
     async def _sample(self, request: GroupRequest, have: dict[int, Rollout], judging: _Judging) -> dict[int, Rollout]:
-        """Have one worker draw the samples that are missing; which of those at hand still count.
+        """Let one worker draw the missing samples; returns those of `have` that still count.
 
-        What an earlier worker finished counts if this one would have drawn it with the same weights.
+        A sample of an earlier worker counts if this one holds the weights that drew it.
         """
         lease: Lease[Any] | None = None
         try:
@@ -178,11 +179,11 @@ class Fleet:
         return have
 
     async def judge(self, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...]:
-        """Judge completions of one item on some reward worker, on another if it is lost.
+        """Judge completions of one item on a reward worker, and on another one if that is lost.
 
-        A judge that gives no judgement within `judge_timeout_s` is ended with its process. Which of several completions
-        it hangs on is not known then, so each is judged once more by itself. What is not judged after that, or is the
-        end of every worker, is returned with an error, like what the judge raises on.
+        A judge that gives no judgement within `judge_timeout_s` is ended with its process. It is not known then on
+        which of several completions it hangs, so each is judged once more by itself. A completion that is not judged
+        after that, or that ends every worker that tries, is returned with an error, as one on which the judge raises.
         """
         rollouts = await self._judged(by, completions)
         if rollouts is None and len(completions) > 1:
@@ -236,7 +237,7 @@ class Fleet:
 
     @property
     def _deadline_s(self) -> float:
-        """Longer than every restart that may still save the day, so that the first cause is what an error names."""
+        """Longer than all restarts together, so that an error names the first cause and not this wait."""
         backoff = self._config.restart_backoff_s * 2**self._config.max_restarts
         return (self._config.start_timeout_s + self._config.load_timeout_s) * (self._config.max_restarts + 1) + backoff
 
@@ -257,33 +258,33 @@ class Fleet:
 
 
 class _Judging:
-    """Judges one group's completions in the order they land, one call at a time: what lands meanwhile goes together."""
+    """Judges the completions of a group one call at a time; those that arrive during a call share the next one."""
 
     def __init__(self, fleet: Fleet, by: JudgeRequest) -> None:
         self._fleet = fleet
         self._by = by
-        self._landed: list[Completion] = []
+        self._arrived: list[Completion] = []
         self._judged: dict[int, Rollout] = {}
         self._task: asyncio.Task[None] | None = None
 
     def add(self, completions: Sequence[Completion]) -> None:
-        self._landed.extend(completions)
+        self._arrived.extend(completions)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
     async def finish(self) -> dict[int, Rollout]:
-        """All that landed, judged, by index."""
+        """All completions that arrived, judged, by index."""
         if self._task is not None:
             await self._task
         return self._judged
 
     def cancel(self) -> None:
-        """Judge no more; nothing if all is judged."""
+        """Stop judging; does nothing if all is judged."""
         if self._task is not None:
             self._task.cancel()
 
     async def _work(self) -> None:
-        while self._landed:
-            batch, self._landed = self._landed, []
+        while self._arrived:
+            batch, self._arrived = self._arrived, []
             for rollout in await self._fleet.judge(self._by, batch):
                 self._judged[rollout.completion.index] = rollout

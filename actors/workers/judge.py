@@ -29,28 +29,28 @@ class RewardWorker:
         self._tokenizer = load_tokenizer(tokenizer_dir)
 
     async def start(self) -> int:
-        """The process id, once the tokenizer is loaded."""
+        """Return the process id; the tokenizer is loaded by then."""
         return os.getpid()
 
     async def health(self) -> None:
-        """Answers."""
+        """Answer a health check."""
 
     async def judge(self, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...]:
         """The completions as rollouts, in order."""
         rollouts: list[Rollout] = []
         for completion in completions:
             rollouts.append(judge(self._tokenizer, by, completion))
-            await asyncio.sleep(0)  # let a health probe in
+            await asyncio.sleep(0)  # let a health check run
         return tuple(rollouts)
 
     async def stop(self) -> None:
-        """Nothing is held."""
+        """Nothing to free."""
 
 
 def judge(tokenizer: PreTrainedTokenizerFast, by: JudgeRequest, completion: Completion) -> Rollout:
-    """Decode, judge, reward and map the credits to tokens; an exception of the judge becomes the rollout's error."""
+    """Decode, judge, reward, and map the credits to tokens. An exception of the judge becomes the rollout's error."""
     if completion.finish_reason == "abort":  # the engine's doing, not the policy's
-        return Rollout(completion, "", None, None, error="the engine gave the completion up")
+        return Rollout(completion, "", None, None, error="the engine aborted the completion")
     text = ""
     try:
         text, spans = decode_with_offsets(tokenizer, _written(completion))

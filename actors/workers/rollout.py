@@ -1,7 +1,7 @@
 """The rollout worker: a Ray actor around one engine.
 
-It samples groups, hands each completion out as it finishes, and loads new weights, which it proves by the parity check.
-It keeps no work: when it is lost, the fleet asks another worker again with the same seeds. Routing is the fleet's job.
+It samples groups, returns each completion as it finishes, and loads new weights, which it proves by the parity check.
+If it is lost, the fleet asks another worker for the same samples with the same seeds. Routing is the fleet's job.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class SyncReport(LoadReport):
 
 @dataclass(frozen=True, slots=True)
 class WorkerHealth:
-    """A sign of life. With open requests, a `progress` that stands still is a hung engine."""
+    """What a health check returns. If `progress` stands still while requests are open, the engine hangs."""
 
     progress: int
     open_requests: int
@@ -44,7 +44,7 @@ class WorkerHealth:
 
 
 class RolloutWorker:
-    """A Ray actor (asyncio). `start` must return before anything else is asked."""
+    """A Ray actor (asyncio). `start` must return before any other method is called."""
 
     def __init__(self, name: str, model_dir: Path, config: EngineConfig) -> None:
         self._name = name
@@ -53,18 +53,18 @@ class RolloutWorker:
         self._engine: Engine | None = None
 
     async def start(self) -> int:
-        """Start the engine; the process id. Raises EngineDead with the reason."""
+        """Start the engine; returns the process id. Raises EngineDead with the reason."""
         self._engine = await start_engine(self._model_dir, self._config)
         return os.getpid()
 
     async def generate(self, request: GroupRequest, indices: Sequence[int]) -> AsyncIterator[tuple[Completion, ...]]:
-        """Samples `indices` of a group, in the order they finish: all that are done together come together."""
+        """Samples `indices` of a group, in the order they finish; those that finish together are returned together."""
         tasks = [asyncio.create_task(self._sample(request, index)) for index in indices]
         waiting = set(tasks)
         try:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                if waiting:  # each hand-over costs the two processes about 2 ms: let a few come together
+                if waiting:  # each item of the stream costs the two processes about 2 ms: collect a few
                     more, waiting = await asyncio.wait(waiting, timeout=_GATHER_S)
                     done |= more
                 yield tuple(sorted((task.result() for task in done), key=lambda c: c.index))
@@ -73,7 +73,7 @@ class RolloutWorker:
                 task.cancel()
 
     async def load(self, weights: WeightVersion, fetch_timeout_s: float, load_timeout_s: float) -> SyncReport:
-        """Take a version and measure the parity. Raises what `Engine.load` raises."""
+        """Load a version and measure the parity. Raises what `Engine.load` raises."""
         report = await self._ready.load(weights, fetch_timeout_s, load_timeout_s)
         began = time.monotonic()
         logprobs = await self._ready.score(weights.parity.token_ids)
@@ -85,7 +85,7 @@ class RolloutWorker:
         )
 
     async def health(self) -> WorkerHealth:
-        """A sign of life from the actor's loop, which answers while the engine steps, or hangs."""
+        """Answered by the actor's event loop, which runs while the engine steps or hangs."""
         engine = self._ready
         return WorkerHealth(engine.progress, engine.open_requests, engine.weight_version)
 

@@ -1,8 +1,8 @@
-"""The states of a set of workers: which get work, which are replaced when, which are given up. A pure state machine.
+"""The states of a set of workers: which get work, which are replaced and when, which are retired. A state machine.
 
-No actor, no wait and no clock in here: every event brings its time in seconds, and `plan` says what to start and what
-to stop. A worker that comes back is a new incarnation of its slot and gets no work before it is proved: `dead` leads to
-`starting` only.
+It holds no actor, no wait and no clock: every event brings its time in seconds, and `plan` says what to start and what
+to stop. A replacement is a new incarnation of its slot and gets no work before it is proved: `dead` leads to `starting`
+only.
 
     starting -> syncing -> ready <-> suspect        any of these -> dead -> starting (after a pause, a bounded number
                    ^---------'                                       `----> retired   of times)
@@ -22,7 +22,7 @@ _FORGIVE_AFTER_S: Final = 300.0  # a worker that was ready for so long starts wi
 
 
 class State(StrEnum):
-    """Where a worker stands. Only READY gets new work."""
+    """The state of a worker. Only READY gets new work."""
 
     STARTING = "starting"
     SYNCING = "syncing"
@@ -77,7 +77,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What the table's owner has to do: bring an incarnation up, or let it go."""
+    """What the owner of the table has to do: start an incarnation, or stop it."""
 
     kind: Literal["start", "stop"]
     slot: int
@@ -98,7 +98,7 @@ class WorkerTable:
     def resize(self, count: int, now: float) -> None:
         """Ask for `count` workers; asking twice is asking once.
 
-        Those of least use leave first: the given up, then those not yet ready, then the newest.
+        The least useful leave first: retired ones, then those not yet ready, then the newest.
         """
         if count < 1:
             raise ValueError(f"a fleet keeps at least one worker, not {count}")
@@ -117,7 +117,7 @@ class WorkerTable:
         return actions + [Action("stop", m.slot, m.incarnation) for m in drained]
 
     def next_due(self) -> float | None:
-        """When `plan` will next have something to say, if nothing else happens."""
+        """The time at which `plan` has something to do if no event comes before."""
         ends = [self._drain_end(m) for m in self._leaving]
         return min([*ends, *(m.restart_at for m in self._dead())], default=None)
 
@@ -129,7 +129,7 @@ class WorkerTable:
     def proved(
         self, slot: int, incarnation: int, held: HeldWeights | None, wanted: HeldWeights | None, now: float
     ) -> bool:
-        """It has proved what it holds; whether that is what is `wanted` now, so that it is ready."""
+        """It has proved which weights it holds; returns whether they are `wanted`, so that it is ready."""
         member = self._current(slot, incarnation, State.SYNCING, State.READY, State.SUSPECT)
         if member is None:
             return False
@@ -141,7 +141,7 @@ class WorkerTable:
         return member.state is State.READY
 
     def doubted(self, slot: int, incarnation: int, now: float) -> None:
-        """It did not answer a probe in time: no new work until it does."""
+        """It did not answer a check in time: no new work until it does."""
         if member := self._current(slot, incarnation, State.READY):
             _enter(member, State.SUSPECT, now)
 
@@ -151,7 +151,7 @@ class WorkerTable:
             _enter(member, State.READY, now)
 
     def lost(self, slot: int, incarnation: int, cause: str, now: float) -> bool:
-        """It died, hung, or could not be brought up; whether that was news. Its owners send its open work again."""
+        """It died, hung or did not start; returns whether its state changed. Its callers send their work again."""
         self._leaving = [m for m in self._leaving if (m.slot, m.incarnation) != (slot, incarnation)]
         member = self._current(slot, incarnation, *ALIVE)
         if member is None:
@@ -171,7 +171,7 @@ class WorkerTable:
         return True
 
     def replaced(self, slot: int, incarnation: int, cause: str, now: float) -> None:
-        """Its work made it useless, by no fault of its own: the next incarnation may start at once."""
+        """Its work blocks it, which is not its own fault: the next incarnation may start at once."""
         self._leaving = [m for m in self._leaving if (m.slot, m.incarnation) != (slot, incarnation)]
         if member := self._current(slot, incarnation, *ALIVE):
             member.cause = cause
@@ -181,7 +181,7 @@ class WorkerTable:
             _enter(member, State.DEAD, now)
 
     def take(self) -> Member | None:
-        """The least loaded ready worker, one piece of work heavier; None if no worker is ready.
+        """Give a piece of work to the least loaded ready worker; None if no worker is ready.
 
         Raises NoWorkersLeft if none ever will be.
         """
@@ -195,24 +195,24 @@ class WorkerTable:
         return None
 
     def give_back(self, slot: int, incarnation: int) -> None:
-        """A piece of work of that incarnation is over."""
+        """A piece of work of that incarnation has ended."""
         for member in (*self.members.values(), *self._leaving):
             if (member.slot, member.incarnation) == (slot, incarnation) and member.open > 0:
                 member.open -= 1
 
     @property
     def exhausted(self) -> bool:
-        """Whether every slot was given up."""
+        """Whether every slot is retired."""
         return all(m.state is State.RETIRED for m in self.members.values())
 
     @property
     def settled(self) -> bool:
-        """Whether no worker is on the way in or out."""
+        """Whether no worker is starting or draining."""
         at_rest = (State.READY, State.SUSPECT, State.RETIRED)
         return not self._leaving and all(m.state in at_rest for m in self.members.values())
 
     def everyone(self) -> Iterator[Member]:
-        """Members and those that drain."""
+        """The members, then the workers that drain."""
         yield from self.members.values()
         yield from self._leaving
 

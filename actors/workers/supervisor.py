@@ -1,7 +1,7 @@
-"""The supervisor of one kind of workers: starts, proves, watches, replaces and stops those that a table asks for.
+"""The supervisor of one kind of workers: starts, proves, watches, replaces and stops those that its table asks for.
 
-It owns every wait and every task around a worker, but knows neither Ray nor what the work is: how to make a worker, to
-prove it and to kill it is told by a `WorkerDriver`. All of it belongs to one asyncio loop.
+It owns every wait and every task around a worker, but knows neither Ray nor the work: a `WorkerDriver` knows how to
+make, prove and kill a worker. Everything here runs in one asyncio loop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STOP_S: Final = 10.0
 
 
 class WorkerFault(Failure):
-    """A worker is up but cannot be trusted with work: it failed its proof, or it hangs."""
+    """A worker is up but must get no work: it failed the parity check, or it hangs."""
 
 
 class NoWorkerInTime(Failure):
@@ -35,11 +35,11 @@ class NoWorkerInTime(Failure):
 
 
 WORKER_ERRORS: Final = (RayError, EngineError, WeightsRefused, WorkerFault, TimeoutError)
-"""What a lost or useless worker looks like from outside."""
+"""The errors that a call to a lost or unusable worker may raise."""
 
 
 def in_a_line(error: BaseException) -> str:
-    """What a worker was lost to, without the traceback that Ray sends along."""
+    """The first line of an error, without the traceback that Ray adds."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     lines = str(cause).strip().splitlines()
     return lines[0] if lines else type(cause).__name__
@@ -53,11 +53,11 @@ class WorkerDriver(Protocol[H]):
         ...
 
     async def ready(self, worker: H) -> int:
-        """Wait until it is up; its process id."""
+        """Wait until it is up; returns its process id."""
         ...
 
     async def prove(self, worker: H, name: str) -> HeldWeights | None:
-        """Wait until it has shown that it holds the wanted weights; those weights."""
+        """Wait until it has shown which weights it holds; returns those."""
         ...
 
     def wanted(self) -> HeldWeights | None:
@@ -65,7 +65,7 @@ class WorkerDriver(Protocol[H]):
         ...
 
     async def check(self, worker: H) -> object:
-        """Check it once; a value that changes while a busy worker makes progress, and None while it is idle."""
+        """Check it once; returns a value that changes while a busy worker makes progress, and None while it is idle."""
         ...
 
     async def stop(self, worker: H) -> None:
@@ -78,19 +78,19 @@ class WorkerDriver(Protocol[H]):
 
 
 class Changes:
-    """Lets any number of tasks wait for the next change of something."""
+    """Lets any number of tasks wait for a condition that changes make true."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
         self._bug: BaseException | None = None
 
     def notify(self) -> None:
-        """Something changed: all who wait look again."""
+        """Something changed: every waiter looks at its condition again."""
         self._next.set()
         self._next = asyncio.Event()
 
     def fail(self, bug: BaseException) -> None:
-        """Nothing will change any more, for this reason, which all who wait are told."""
+        """Nothing will change any more: every waiter raises this error."""
         self._bug = bug
         self.notify()
 
@@ -105,7 +105,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long a supervisor waits, in seconds: for a start, between two probes, for an answer or for progress."""
+    """How long a supervisor waits, in seconds: for a start, between two checks, for an answer or for progress."""
 
     start_s: float
     check_every_s: float
@@ -124,7 +124,7 @@ class Lease(Generic[H]):
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """One worker as `status` shows it. `failures` counts what its slot lost lately, `cause` says the last."""
+    """One worker as `status` shows it. `failures` counts the recent losses of its slot, `cause` names the last one."""
 
     kind: str
     name: str
@@ -137,7 +137,7 @@ class WorkerStatus:
 
 
 class Supervisor(Generic[H]):
-    """Keeps the wanted number of proved workers. Call `resize` to begin and `close` to end."""
+    """Keeps the wanted number of workers proved and ready. Call `resize` to begin and `close` to end."""
 
     def __init__(
         self,
@@ -169,17 +169,17 @@ class Supervisor(Generic[H]):
         self.changes.notify()
 
     async def settled(self, timeout_s: float) -> None:
-        """Wait until nobody is on the way in or out. Raises TimeoutError, or NoWorkersLeft if nobody is left."""
+        """Wait until no worker is starting or draining. Raises TimeoutError, or NoWorkersLeft if none is left."""
         await self.changes.wait_until(lambda: self.table.settled, timeout_s)
         if self.table.exhausted:
             self.table.take()
 
     @asynccontextmanager
     async def lease(self, timeout_s: float) -> AsyncIterator[Lease[H]]:
-        """The least loaded ready worker, once there is one.
+        """Wait for a ready worker and hold the least loaded one.
 
-        If the worker is lost meanwhile the body is interrupted and TimeoutError raised: a frozen process would never
-        answer. Raises NoWorkersLeft, or NoWorkerInTime.
+        If the worker is lost meanwhile, the body is cancelled and TimeoutError is raised, since a frozen process never
+        answers. Raises NoWorkersLeft, or NoWorkerInTime.
         """
         member = await self._take(timeout_s)
         slot, incarnation = member.slot, member.incarnation
@@ -195,34 +195,34 @@ class Supervisor(Generic[H]):
             self.changes.notify()
 
     def lost(self, slot: int, incarnation: int, cause: str) -> None:
-        """Take an incarnation out for good and kill what may be left of it."""
+        """Give an incarnation up and kill its process."""
         self.table.lost(slot, incarnation, cause, time.monotonic())
         self._forget(incarnation)
         self.changes.notify()
 
     def replace(self, slot: int, incarnation: int, cause: str) -> None:
-        """As `lost`, but by no fault of the worker: it counts against no limit and its successor starts at once."""
+        """As `lost`, but not the worker's fault: it does not count as a restart and the next one starts at once."""
         self.table.replaced(slot, incarnation, cause, time.monotonic())
         self._forget(incarnation)
         self.changes.notify()
 
     async def prove_all(self) -> None:
-        """Prove every worker that is up against what is wanted now; those that fail are lost.
+        """Prove every worker that is up against the weights wanted now; those that fail are lost.
 
-        One that refuses the version is not: it stays ready with what it holds.
+        A worker that refuses the version is not lost: it stays ready with the weights it holds.
         """
         up = (State.SYNCING, State.READY, State.SUSPECT)
         members = [(m.slot, m.incarnation) for m in self.table.members.values() if m.state in up]
         await asyncio.gather(*(self._prove(slot, incarnation) for slot, incarnation in members))
 
     def drop_stale(self) -> None:
-        """Take out the ready workers that do not hold what is wanted now."""
+        """Give up the ready workers that do not hold the weights wanted now."""
         wanted = self._driver.wanted()
         for member in [m for m in self.table.members.values() if m.state is State.READY and m.held != wanted]:
             self.lost(member.slot, member.incarnation, f"holds {member.held} instead of {wanted}")
 
     def status(self) -> tuple[WorkerStatus, ...]:
-        """Every worker, those that drain included."""
+        """Every worker, including those that drain."""
         return tuple(
             WorkerStatus(
                 kind=self.kind,
@@ -288,7 +288,7 @@ class Supervisor(Generic[H]):
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Tasks handle what is planned for; anything else is our own mistake and is raised to whoever waits."""
+        """Tasks handle the errors they expect; any other is a bug and is raised to whoever waits."""
         self._tasks.discard(task)
         if not task.cancelled() and (bug := task.exception()) is not None:
             self.changes.fail(bug)
@@ -311,7 +311,7 @@ class Supervisor(Generic[H]):
         await self._watch(slot, incarnation)
 
     async def _prove(self, slot: int, incarnation: int) -> None:
-        """Prove until it holds what is wanted, which may change meanwhile; one proof of a worker at a time."""
+        """Prove it until it holds the wanted weights, which may change meanwhile; one proof of a worker at a time."""
         async with self._proofs.setdefault(incarnation, asyncio.Lock()):
             member = self.table.members.get(slot)
             while member is not None and member.incarnation == incarnation and member.state in ALIVE:
@@ -322,12 +322,12 @@ class Supervisor(Generic[H]):
                 except WORKER_ERRORS as error:
                     if not (isinstance(error, WeightsRefused) and member.held is not None):
                         self.lost(slot, incarnation, in_a_line(error))
-                    return  # one that refused a version goes on with the one before
+                    return  # a worker that refused a version goes on with the one before
                 self.table.proved(slot, incarnation, held, self._driver.wanted(), time.monotonic())
                 self.changes.notify()
 
     async def _watch(self, slot: int, incarnation: int) -> None:
-        """Check it until it is gone; suspect it when it does not answer, replace it when it makes no progress."""
+        """Check it until it is gone: suspect when it does not answer, lost when it makes no progress."""
         answered = moved = time.monotonic()
         seen: object = None
         while (worker := self._workers.get(incarnation)) is not None:
