@@ -15,13 +15,13 @@ from actors.engines.protocol import Engine, start_engine
 from actors.policy.text_format import read_text_format
 from serving.app import create_app
 from serving.config import ServingConfig
+from serving.encoding.codec import Codec
 from serving.generation.service import Service
 from serving.http.admission import Budget, Gate
 from serving.http.key_ring import KeyRing
 from serving.http.listening import Listener
 from serving.http.metrics import Metrics
 from serving.models.cache import EnginePool, Factory
-from serving.models.codec import Codec
 from serving.models.registry import Entry, Registry
 from serving.models.router import Router
 from serving.models.traffic_split import Canary

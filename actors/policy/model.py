@@ -61,7 +61,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: 
 
 
 def forward_flops(config: PreTrainedConfig) -> Callable[[float], float]:
-    """FLOPs of one forward pass per token, as a function of the positions it sees on average; training costs 3 times that.
+    """FLOPs of one forward pass per token, by the positions it sees on average; training costs three times that.
 
     Two per weight of every matrix product (the head included, embedding look-ups not) and four per visible position
     and channel of attention. Of any causal language model: its shapes are read from a skeleton without weights.

@@ -15,9 +15,9 @@ from typing import cast
 
 from actors.engines.protocol import TokenDelta, TopLogprob
 from actors.records import FinishReason, Sampling
+from serving.encoding.codec import Codec
 from serving.http.metrics import Metrics
 from serving.models.cache import Loaded
-from serving.models.codec import Codec
 
 
 @dataclass(frozen=True, slots=True)

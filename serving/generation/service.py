@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from actors.engines.protocol import EngineDead, EngineTimeout, RequestRefused
 from actors.records import Sampling
+from serving.encoding.encoder import EncodingFailed
 from serving.generation.completion import Piece, Written, pieces, whole
-from serving.generation.encoder import EncodingFailed
 from serving.http.admission import Budget, Caller, Gate, Ticket
 from serving.http.errors import ApiError, BadRequest, TooLarge, Unavailable
 from serving.http.metrics import Metrics

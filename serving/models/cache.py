@@ -25,9 +25,9 @@ from typing import Final, Protocol
 from actors.engines.protocol import Engine
 from actors.policy.checkpoint import CheckpointError
 from actors.records import Sampling
+from serving.encoding.codec import Codec
 from serving.http.errors import ApiError, Busy, NotFound, Unavailable
 from serving.http.metrics import Metrics
-from serving.models.codec import Codec
 from serving.models.registry import Entry
 
 logger = logging.getLogger(__name__)

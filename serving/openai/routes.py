@@ -13,11 +13,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from actors.records import FinishReason
+from serving.encoding.codec import Codec
 from serving.generation.completion import Piece, Token, Written
 from serving.generation.service import Draw, Service, Session, merged, together
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, unnamed
-from serving.models.codec import Codec
 from serving.openai.schemas import (
     ChatAnswer,
     ChatChoice,

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from actors.spans import tokens_of
+from serving.encoding.codec import Codec
 from serving.generation.completion import Token, Written
-from serving.models.codec import Codec
 from serving.probe.problems import Posed, rewards, step_body, verdict_body
 from serving.probe.schemas import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
 from serving.schemas import Policy

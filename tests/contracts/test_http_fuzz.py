@@ -25,8 +25,8 @@ from schemathesis.specs.openapi.checks import (
 
 from actors.policy.text_format import text_format
 from serving.config import ServingConfig
+from serving.encoding.codec import Codec
 from serving.http.keys import new_key
-from serving.models.codec import Codec
 from serving.replica import Replica
 from tests.http.conftest import TINY, TOKENIZER, FakeFactory, Script, publish
 

@@ -25,8 +25,8 @@ from actors.policy.tokenizer import build_tokenizer
 from actors.records import Completion, FinishReason, Sampling
 from actors.weights.version import WeightVersion
 from serving.config import ServingConfig
+from serving.encoding.codec import Codec
 from serving.http.keys import KeyRecord, new_key
-from serving.models.codec import Codec
 from serving.models.registry import Entry
 from serving.replica import Replica
 

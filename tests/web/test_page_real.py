@@ -18,8 +18,8 @@ from actors.policy.checkpoint import CheckpointStore
 from actors.policy.text_format import text_format
 from actors.policy.tokenizer import phrase_tokenizer
 from serving.config import ServingConfig
+from serving.encoding.codec import Codec
 from serving.http.keys import new_key
-from serving.models.codec import Codec
 from serving.probe.problems import make
 from serving.probe.schemas import ProblemRequest
 from serving.replica import Replica

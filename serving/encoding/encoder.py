@@ -2,7 +2,7 @@
 
 A tokenizer splits text by regular expressions of its own, and some take time exponential in the length of a prompt.
 Where all of them are known to be linear, a thread encodes what is long; any other tokenizer works in a process of its
-own (`serving.generation.encoder_process`), which is ended at a deadline (docs/decisions/0134).
+own (`serving.encoding.encoder_process`), which is ended at a deadline (docs/decisions/0134).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Final, Protocol
 
 from tokenizers import Tokenizer
 
-from serving.generation import encoder_process
-from serving.generation.linear import is_linear
+from serving.encoding import encoder_process
+from serving.encoding.linear import is_linear
 from verifier.errors import Signal
 
 AT_ONCE_CHARS: Final = 1024

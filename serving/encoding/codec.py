@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.policy.text_format import TextFormat
 from actors.policy.tokenizer import token_bytes
-from serving.generation.encoder import encoder_of
+from serving.encoding.encoder import encoder_of
 
 
 class Codec:

@@ -10,8 +10,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from actors.config import TokenizerConfig
 from actors.policy.tokenizer import build_tokenizer, byte_pair_tokenizer, phrase_tokenizer
-from serving.generation.encoder import EncodingFailed, ProcessEncoder, ThreadEncoder, encoder_of
-from serving.generation.linear import is_linear
+from serving.encoding.encoder import EncodingFailed, ProcessEncoder, ThreadEncoder, encoder_of
+from serving.encoding.linear import is_linear
 
 CATASTROPHIC = Regex(r"(?:a|aa|aaa)+b")
 

@@ -1,4 +1,4 @@
-"""One tokenizer in a process of its own; `serving.generation.encoder` runs this file by its path and may kill it.
+"""One tokenizer in a process of its own; `serving.encoding.encoder` runs this file by its path and may kill it.
 
 It reads messages from standard input, each a length and that many bytes: first a tokenizer as JSON, then texts in
 UTF-8. It answers each on standard output: a count and that many ids (none for the tokenizer). It ends with its input.

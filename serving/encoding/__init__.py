@@ -1,0 +1,1 @@
+"""Prompts to token ids and tokens to bytes: the tokenizer of one checkpoint."""
