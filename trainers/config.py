@@ -28,7 +28,7 @@ class _Model(BaseModel):
 
 
 class OptimizerConfig(_Model):
-    """AdamW, the learning rate's course, and how DeepSpeed lays the states out."""
+    """AdamW, the schedule of the learning rate, and how DeepSpeed splits the states."""
 
     learning_rate: float = Field(gt=0, description="the peak")
     final_learning_rate: float = Field(default=0.0, ge=0, description="cosine: where it ends")
@@ -164,7 +164,7 @@ class LearningConfig(_Model):
 
 @dataclass(frozen=True, slots=True)
 class LearnerConfig:
-    """What a learner is made with; `total_steps` is what the learning rate's course is laid out for.
+    """What a learner is made with; `total_steps` is the length of the learning rate's schedule.
 
     Without `learning` it trains on documents (next-token cross-entropy). Log-probabilities are those at the sampling
     `temperature`; `engine_dtype` is what the engines compute in.

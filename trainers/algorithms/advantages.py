@@ -1,6 +1,6 @@
 """How much better than its siblings a completion was, as one number per completion and then per token.
 
-Pure functions on rewards and step credits, the pieces that algorithms are put together from. A group whose rewards are
+Pure functions on rewards and step credits, from which algorithms are put together. A group whose rewards are
 all equal has no advantage in any of them, and nothing is ever divided by zero.
 """
 

@@ -18,7 +18,7 @@ from trainers.config import CorrectionConfig
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The factor of each token's loss [N]; `weight` is that before the mask, `capped` which weights met a bound."""
+    """The factor of each token's loss [N], the weight before the mask, and which tokens were capped or masked."""
 
     factor: Tensor
     weight: Tensor

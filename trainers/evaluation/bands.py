@@ -1,4 +1,4 @@
-"""Bands: parts of a task by name, said on the family's own axes, and the one that training is meant to move."""
+"""Bands: named parts of a task, given by values on its axes, and the one that training is to improve."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Bands(BaseModel, frozen=True, extra="forbid"):
         return all(_fits(value, dict(stratum.axes).get(axis)) for axis, value in axes.items())
 
     def say(self, band: str) -> str:
-        """A band's values in words: "op 2-3"."""
+        """The values of a band as text: "op 2-3"."""
         return ", ".join(f"{axis} {value}" for axis, value in self.ranges[band].items())
 
 

@@ -127,7 +127,7 @@ async def evaluate(
     seed: int,
     progress: Callable[[int, int], None],
 ) -> Evaluation:
-    """Sample and judge every item with the weights that `sample` draws with; `checkpoint` is only written down.
+    """Sample and judge every item with the weights that `sample` draws with; `checkpoint` only names it in the result.
 
     The seed of an item depends on (seed, its id) alone, so that two checkpoints are compared on the same draws.
     `cost` gives the FLOPs of drawing a group; `progress` is told (items done, items in all).
@@ -160,7 +160,7 @@ async def evaluate(
     )
 
 
-_REWARDS = (Reward("outcome"),)  # evaluation counts judgements; a pool pays for what it judges all the same
+_REWARDS = (Reward("outcome"),)  # evaluation counts judgements, but a request for judging names a reward
 
 
 def _sample(item: Item, rollout: Rollout) -> TextSample:

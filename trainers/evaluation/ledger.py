@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from actors.records import RolloutGroup
 
-_RL_PASSES = 5 / 3  # training passes per token that the paper books for RL: draw 2, score 2, update 6, of 6 units
+_RL_PASSES = 5 / 3  # training passes per token that the paper counts for RL: draw 2, score 2, update 6, of 6 units
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class StageRecord:
 
 
 def paper_tokens(completions: int, longest: int) -> float:
-    """RL in equivalent training tokens as the paper books it: (5/3) N r L, of N prompts drawn r times each.
+    """RL in equivalent training tokens as the paper counts it: (5/3) N r L, of N prompts drawn r times each.
 
     `longest` (L) is the run's own longest sequence, prompt and completion, in tokens.
     """

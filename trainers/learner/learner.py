@@ -66,7 +66,7 @@ class GuardedAdamW(torch.optim.AdamW):
 class Learner:
     """One rank. Needs an initialised process group (`trainers.learner_group.rank` or `form_group_of_one` makes one).
 
-    `policy` is taken over; `reference` is only read and only needed with a KL penalty.
+    It changes `policy`; `reference` is only read, and only needed with a KL penalty.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Learner:
             return on_all(lambda: publish(version, self._tensors(), parity) if self.rank == 0 else None)
 
     def gathered(self) -> AbstractContextManager[Any]:
-        """Within it rank 0 can read all parameters whole, and nobody may run the model; free except under ZeRO-3."""
+        """Inside it rank 0 reads all parameters whole, and no rank may run the model. Costs time under ZeRO-3 only."""
         return deepspeed.zero.GatheredParameters(
             list(self.policy.parameters()), enabled=self.config.optimizer.zero_stage == 3
         )
@@ -149,7 +149,7 @@ class Learner:
     def save(self, directory: Path) -> None:
         """Write the transformers files (rank 0) and `resume/` (every rank its own optimiser part).
 
-        Raises OSError on every rank when the disk refuses any of them.
+        Raises OSError on every rank when a file cannot be written.
         """
         with self.gathered():
             on_first(lambda: _on_disk(lambda: save(self.policy, self.tokenizer, directory)))
@@ -182,7 +182,7 @@ class Learner:
 
     @property
     def _skipped(self) -> int:
-        """Updates left out so far: DeepSpeed looks at the gradients under ZeRO in float32, the guard otherwise."""
+        """Updates skipped so far: counted by DeepSpeed under ZeRO in float32, by the optimiser otherwise."""
         return self.engine.skipped_steps + self.optimizer.skipped
 
     def _old_logprobs(self, batch: Batch) -> list[list[Tensor]]:
@@ -195,7 +195,7 @@ class Learner:
         return olds
 
     def _share(self, streams: Sequence[Stream]) -> list[Stream]:
-        """This rank's streams; where it is one short, two tokens without weight, since all ranks must take part."""
+        """This rank's streams; one that is a stream short gets an idle one, since all ranks must take part."""
         rounds = -(-len(streams) // self.world_size)
         own = list(streams[self.rank :: self.world_size])
         return own + [_IDLE] * (rounds - len(own))
@@ -261,7 +261,7 @@ class Learner:
         return losses.loss
 
     def _correction(self, learning: LearningConfig, stream: Stream, log_ratio: Tensor, lag: Tensor) -> Correction:
-        """None for tokens of the learner's own version when engine and learner compute alike; see the config."""
+        """The correction: 1 for tokens of the learner's own version where engine and learner compute alike."""
         differs = torch.ones_like(lag, dtype=torch.bool) if self.config.engine_differs else lag > 0
         if learning.correction.weights == learning.correction.mask == "none":
             return no_correction(log_ratio)
@@ -298,7 +298,7 @@ class Learner:
         )
 
     def _flops(self, batch: Batch) -> float:
-        """Three passes' worth for training, one more for each of old and reference log-probabilities."""
+        """Three forward passes for training, one more each for old and reference log-probabilities."""
         passes = 3 + (len(batch.minibatches) > 1) + bool(self.config.kl)
         config = self.policy.config
         head = 2.0 * config.vocab_size * config.hidden_size
@@ -325,7 +325,7 @@ _SUMS: Final = (
 
 
 class _Sums:
-    """Sums over the tokens of this rank's streams."""
+    """Sums over the tokens of the streams of this rank."""
 
     def __init__(self) -> None:
         self.gradient_norm = math.nan
@@ -352,7 +352,7 @@ class _Sums:
 
 
 def _on_disk(write: Callable[[], None]) -> None:
-    """Write, with OSError for whatever the disk refuses."""
+    """Write; raises OSError for every error of the disk."""
     try:
         write()
     except SafetensorError as error:  # safetensors' own name for it
@@ -364,7 +364,7 @@ def _tensor(array: Any, device: torch.device) -> Tensor:
 
 
 def _idle_stream() -> Stream:
-    """The shortest stream there is, without weight in the loss."""
+    """The shortest possible stream, without weight in the loss."""
     (stream,) = pack_documents([Document((0, 0), 1)], 2).streams
     return replace(stream, weight=stream.weight * 0)
 

@@ -116,7 +116,7 @@ class _Stored:
             raise ResumeError(f"{self._name}: {path.name} holds no optimiser that this version reads") from error
 
     def fill(self, part: Part, kind: str, target: Tensor) -> None:
-        """Copy what is stored of a part's values into `target`. Raises ResumeError unless all of it is there."""
+        """Copy the stored values of a part into `target`. Raises ResumeError unless all are there."""
         filled = 0
         for start, file, key in self._pieces.get((part.name, kind), ()):
             piece = file.get_slice(key)
@@ -131,7 +131,7 @@ class _Stored:
 
 def _part(optimizer: Any, name: str, parameter: Any, rank: int, zero_stage: int) -> Part | None:
     """Where DeepSpeed keeps this rank's part of a parameter; None if it is wholly on other ranks."""
-    if zero_stage == 0:  # every rank updates everything: the first one's word is enough
+    if zero_stage == 0:  # every rank updates everything: one copy is enough
         return Part(name, 0, parameter.numel(), parameter, 0)
     if zero_stage == 3:
         group, offset, length = optimizer.grad_position[optimizer.get_param_id(parameter)]

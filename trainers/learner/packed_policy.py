@@ -21,7 +21,7 @@ _PROOF_TOKENS: Final = 24
 class PackedPolicy(nn.Module):
     """The policy as the engine runs it: a stream in, log-probabilities and entropies of its targets out.
 
-    Takes the model over. Dropout is turned off: the policy that learns is the one that drew the tokens.
+    It changes the model. Dropout is turned off: the policy that learns is the one that drew the tokens.
     """
 
     def __init__(self, policy: PreTrainedModel) -> None:
@@ -39,7 +39,7 @@ class PackedPolicy(nn.Module):
         hidden = self.policy.base_model(
             input_ids=_tensor(stream.input_ids, device)[None],
             position_ids=_tensor(stream.positions, device)[None],
-            # transformers hands a mask of four dimensions on as it is; packed attention reads the layout instead.
+            # transformers passes a mask of four dimensions on unchanged; packed attention reads the layout instead.
             attention_mask=torch.empty(1, 1, 0, 0, device=device),
             use_cache=False,
             layout=layout_of(stream, device),

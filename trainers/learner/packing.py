@@ -1,7 +1,7 @@
 """Packed token streams: what the learner computes on, made of rollout groups or of training documents.
 
-A stream lays tokens end to end without padding. Attention is the only place where sequences matter: each *segment* asks
-with its own tokens and sees its own earlier ones, and a completion also sees its group's prompt, which is stored once
+A stream lays tokens end to end without padding. Only attention knows of sequences: the tokens of a *segment* see the
+earlier ones of the same segment, and those of a completion also see the prompt of its group, which is stored once
 however many completions share it. The result equals the plain padded batch
 (tests/unit/trainers/learner/test_packing.py). Pure: records in, a record out.
 """
@@ -61,7 +61,7 @@ def pack(groups: Sequence[RolloutGroup], config: LearningConfig, max_tokens: int
     """The batch of one RL step. Groups are taken in id order, so the order of arrival changes nothing.
 
     `max_tokens` is the longest completion that was allowed, which some averages and the overlong penalty need. Every
-    rollout needs a reward and at least one token; whoever calls has dropped those the verifier failed on.
+    rollout needs a reward and at least one token; the caller has dropped those on which the verifier failed.
     """
     ordered = sorted(groups, key=lambda group: group.group_id)
     rewards = [_rewards(group, config, max_tokens) for group in ordered]

@@ -1,7 +1,7 @@
 """DeepSpeed as this project imports it, and the process group of a learner that runs outside Ray Train.
 
-Inside Ray Train the workers' group is Ray's own affair. DeepSpeed looks at the environment while it is imported, so it
-is imported here only, after what it looks for is in place.
+Inside Ray Train, Ray makes the group of the workers. DeepSpeed reads the environment while it is imported, so it is
+imported here only, after the variables are set.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def on_first(act: Callable[[], T]) -> T:
-    """What `act` gives on rank 0, on every rank; an error of it is raised on every rank. All ranks call it."""
+    """Run `act` on rank 0 and return its result on every rank; its error is raised on every rank. All ranks call it."""
     value, error = _tried(act) if dist.get_rank() == 0 else (None, None)
     if dist.get_world_size() > 1:
         box: list[Any] = [(value, _portable(error))]
@@ -29,7 +29,7 @@ def on_first(act: Callable[[], T]) -> T:
 
 
 def on_all(act: Callable[[], T]) -> T:
-    """What `act` gives on this rank, once it has ended on all; if one rank failed, every rank raises. All call it."""
+    """Run `act` on every rank and return this rank's result; if it failed on one, every rank raises. All call it."""
     value, error = _tried(act)
     errors: list[Exception | None] = [error]
     if dist.get_world_size() > 1:
@@ -52,7 +52,7 @@ def _tried(act: Callable[[], T]) -> tuple[T | None, Exception | None]:
 
 
 def _portable(error: Exception | None) -> Exception | None:
-    """The error as another process can have it."""
+    """The error in a form that can be sent to another process."""
     try:
         return pickle.loads(pickle.dumps(error))  # noqa: S301 - our own object, between our own ranks
     except Exception:

@@ -1,6 +1,7 @@
 """When to stop a stage whose steps are skipped because loss or gradient is not finite.
 
-The learner leaves such an update out and counts it; one is bad luck, many in a row are a policy past saving.
+The learner skips such an update and counts it. One may be chance; after many in a row the stage ends, since the policy
+does not recover.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ class NotFinite(Failure):
 
 
 class SkipLimit:
-    """Counts the steps in a row that left an update out."""
+    """Counts the steps in a row that skipped an update."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
 
     def see(self, report: StepReport) -> None:
-        """Take note of a step. Raises NotFinite when it is one too many."""
+        """Count a step. Raises NotFinite when there are too many in a row."""
         self._in_a_row = self._in_a_row + 1 if report.skipped else 0
         if self._in_a_row > MAX_SKIPPED:
             raise NotFinite(f"{self._in_a_row} steps in a row had no finite gradient; lower the learning rate")

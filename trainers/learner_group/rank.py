@@ -1,4 +1,4 @@
-"""A worker of the learner's group: one rank, in a process of Ray Train, which does the verbs that the queue holds.
+"""A worker of the learner's group: one rank, in a process of Ray Train, which runs the commands of the queue.
 
 The process group exists when `work` is called. No arithmetic here; that is `trainers.learner.learner`. Who asks, and
 what happens when a worker dies, is `trainers.learner_group.handle`.
@@ -63,7 +63,7 @@ def _obey_all(learner: Learner, queue: Any) -> None:
             return
         try:
             answer = _obey(verb, learner, queue)
-        except (ResumeError, NotFinite, CheckpointError, OSError) as error:  # a restart would meet them again: told
+        except (ResumeError, NotFinite, CheckpointError, OSError) as error:  # a restart would raise them again
             answer = error
         except Exception as error:
             ray.get(queue.failed.remote(learner.rank, f"{type(error).__name__}: {error}"))
@@ -134,7 +134,7 @@ def run_pretrain(
 
 
 class _Saving:
-    """Checkpoints of a pre-training stage. A disk that refuses costs checkpoints, not the stage, unless it goes on."""
+    """Checkpoints of a pre-training stage. A failed write is logged; the third in a row ends the stage."""
 
     def __init__(self, store: CheckpointStore, job: PretrainJob, learner: Learner) -> None:
         self._store = store
