@@ -107,7 +107,7 @@ def test_lines_that_are_no_json_and_files_that_are_broken_or_missing_are_named(t
         config(packed)
     columns = tmp_path / "no.parquet"
     columns.write_text("no columns")
-    with pytest.raises(ValidationError, match="no readable Parquet file"):
+    with pytest.raises(ValidationError, match="not a readable Parquet file"):
         config(columns)
     with pytest.raises(ValidationError, match="there is no file"):
         config(tmp_path / "nowhere.jsonl")

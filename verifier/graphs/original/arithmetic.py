@@ -2,7 +2,7 @@
 
 The original hands the text to the language's own evaluator; here it is computed with two stacks, in one pass, and
 whatever would be an error there has no value here. Whole numbers beyond MAX_BITS have no value either: the original
-would go on computing them, for ever if need be.
+would go on computing them, perhaps without end.
 """
 
 from __future__ import annotations

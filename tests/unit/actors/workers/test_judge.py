@@ -59,7 +59,7 @@ def test_a_completion_that_the_engine_gave_up_has_an_error_and_no_reward(tokeniz
     completion = dataclasses.replace(completion_of(tokenizer, by.item.gold), finish_reason="abort")
     rollout = judge(tokenizer, by, completion)
     assert rollout.reward is None
-    assert rollout.error == "the engine gave the completion up"
+    assert rollout.error == "the engine aborted the completion"
 
 
 def test_ids_beyond_the_tokenizer_are_judged_as_no_text(tokenizer, by: JudgeRequest) -> None:
