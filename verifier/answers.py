@@ -116,7 +116,7 @@ class AnswersTask:
             found.setdefault(item.id, item)
             if len(found) == count:
                 return tuple(found.values())
-        raise AssertionError("every row is drawn sooner or later")
+        raise AssertionError("every row is drawn at some index")
 
     def _of(self, stratum: Stratum, split: Split) -> tuple[Row, ...]:
         rows = self.groups.get((stratum, split))
@@ -160,7 +160,7 @@ def read_rows(file: Path) -> tuple[Row, ...]:
 
 
 def _raw(file: Path) -> Iterator[tuple[int, object]]:
-    """(line number from 1, its data) of every row; blank lines are left out."""
+    """(line number from 1, its data) of every row; empty lines are skipped."""
     if file.suffix == ".parquet":
         yield from _raw_parquet(file)
         return
@@ -184,7 +184,7 @@ def _raw_parquet(file: Path) -> Iterator[tuple[int, object]]:
         rows = (row for batch in parquet.ParquetFile(file).iter_batches() for row in batch.to_pylist())
         yield from enumerate(map(_present, rows), 1)
     except (arrow.ArrowException, OSError) as error:
-        raise BadTask(f"{file} is no readable Parquet file: {error}") from error
+        raise BadTask(f"{file} is not a readable Parquet file: {error}") from error
 
 
 def _present(row: Mapping[str, object]) -> dict[str, object]:

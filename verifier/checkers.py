@@ -2,7 +2,7 @@
 
 Pure functions of a text and the right answer. `math` is the library math-verify (extra [math]): it reads LaTeX and
 plain formulas and compares them with SymPy. Its own time limit needs signals, which only a main thread has, and is
-switched off: whoever calls a judge ends one that hangs.
+switched off: the caller ends a judge that hangs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Checking:
 
 
 def exact(text: str, against: Checking) -> Judgement:
-    """Equal texts, whatever the blanks and the case of letters."""
+    """Equal texts, whatever the spaces and the case of letters."""
     answer = final_answer(text)
     return Judgement(right=answer is not None and _plain(answer) == _plain(against.right), answer=answer)
 
@@ -45,7 +45,7 @@ def choice(text: str, against: Checking) -> Judgement:
 
 
 def number(text: str, against: Checking) -> Judgement:
-    """The last number of the answer, within the tolerance; commas between thousands are read over."""
+    """The last number of the answer, within the tolerance; commas between thousands are ignored."""
     answer = final_answer(text)
     numbers = _NUMBER.findall(answer or "")
     found = numbers[-1] if numbers else None

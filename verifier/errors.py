@@ -1,4 +1,4 @@
-"""The errors of this system: one root for each way that an error can end. What a person can cause carries its fix.
+"""The errors of this system: one root for each way that an error can end. An error that a person can cause has a fix.
 
     UserError        exit code 2: the person has something to put right; `fix` says how
       ImpossibleSpec BadMixture UnknownPreset MalformedProblem TooFewItems                                 verifier
@@ -39,7 +39,7 @@ class UserError(ValueError):
 
 
 class Failure(RuntimeError):
-    """The work cannot go on, and nothing that the person typed is at fault. `fix`, if any, says what helps."""
+    """The work cannot go on, and not because of what the person typed. `fix`, if any, says what helps."""
 
     fix: str = ""
 
@@ -87,7 +87,7 @@ class TooFewItems(UserError):
 
 
 class BadJudgement(UserError):
-    """A judge or a reward returned what is none: it counts as the verifier's error, never as a reward."""
+    """A judge or a reward returned something else: this counts as an error of the verifier, never as a reward."""
 
     fix = "Return what `verifier.judgement` describes."
 
@@ -99,12 +99,12 @@ class BadReward(UserError):
 
 
 class BadTask(UserError):
-    """A task that cannot be: no such family, settings that make no sense, or an object that is no task."""
+    """A task that cannot be opened: an unknown family, wrong settings, or an object that is not a task."""
 
     fix = "Correct the `task` of the recipe."
 
 
 class BadImportPath(UserError):
-    """An import path of the user's that leads nowhere; the message says which part fails."""
+    """An import path that names nothing; the message says which part fails."""
 
     fix = "Write package.module:name, importable from the folder of the command."

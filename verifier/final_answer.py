@@ -14,7 +14,7 @@ _BOXED = r"\boxed{"
 
 
 def final_answer(text: str) -> str | None:
-    """The answer without surrounding blanks; None where the text gives none."""
+    """The answer without surrounding spaces; None where the text gives none."""
     answer = _marked(_after_thinking(text)).strip()
     return answer or None
 

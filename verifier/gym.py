@@ -108,7 +108,7 @@ class GymConfig(TaskConfig, frozen=True):
 class GymTask:
     """Items of Reasoning Gym. The payload of an item is the generator's entry: question, answer and metadata.
 
-    Some generators tell no answer and only score one; with one of them, `has_gold` is false.
+    Some generators give no answer and only score one; with such a generator, `has_gold` is false.
     """
 
     sources: Mapping[Stratum, _Source]
@@ -176,7 +176,7 @@ def _source(generator: Generator) -> _Source:
 
 
 def _stratum(generator: Generator, among: tuple[Generator, ...]) -> Stratum:
-    """The dataset, and those of its settings that another config of the same dataset has otherwise or not at all."""
+    """The dataset, and those of its settings that differ or are absent in another config of the same dataset."""
     others = [dict(other.config) for other in among if other.dataset == generator.dataset]
     told = {name: _value(value) for name, value in generator.config if any(o.get(name) != value for o in others)}
     return Stratum((("dataset", generator.dataset), *told.items()))
@@ -191,7 +191,7 @@ def _anything(answer: str) -> bool:
 
 
 def is_literal(text: str) -> bool:
-    """Whether the text is a Python literal, which evaluating it does not go beyond."""
+    """Whether the text is a Python literal, so that evaluating it runs nothing."""
     try:
         ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -221,4 +221,4 @@ EVALUATED: dict[str, Callable[[str], bool]] = {
     "puzzle24": is_formula,
     "simple_integration": is_formula,
 }
-"""The datasets whose scorers evaluate an answer, and what an answer must be to get there."""
+"""The datasets whose scorers evaluate an answer, and the check that an answer must pass first."""

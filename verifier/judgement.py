@@ -1,4 +1,4 @@
-"""The judgement of a text: whether its answer is right and, where the family can tell, what became of each step.
+"""The judgement of a text: whether its answer is right and, where the family judges steps, the status of each.
 
 A judgement is data. A task makes it, `verifier.rewards` turns it into numbers, and it never holds an exception: a judge
 that fails raises, so that its failure cannot pass for a wrong answer.
@@ -20,7 +20,7 @@ WRONG_CREDIT = -1.0
 
 
 class StepStatus(StrEnum):
-    """What became of one step, or of one needed step that the text leaves out."""
+    """The status of a step of the text, or of a needed step that the text leaves out."""
 
     RIGHT = "right"
     WRONG_VALUE = "wrong value"
@@ -32,7 +32,7 @@ class StepStatus(StrEnum):
 
 
 class AnswerStatus(StrEnum):
-    """What became of the final answer."""
+    """The status of the final answer."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -44,7 +44,7 @@ class StepJudgement:
     """One step: what it establishes, its status, the reason in words, its span in characters [start, end).
 
     A MISSING step has no text: start == end == length of the text judged. `inherited` says that the step reads,
-    directly or not, the result of a wrong step: what it got wrong may not be its own doing.
+    directly or not, the result of a wrong step: its error may not be its own.
     """
 
     name: str
@@ -58,9 +58,9 @@ class StepJudgement:
     def credit(self) -> float:
         """What the step earns or costs by itself: RIGHT_CREDIT, WRONG_CREDIT, or 0.
 
-        On every path through a trace the first wrong step takes the blame; what reads its result earns and costs
-        nothing, because it is not that step's doing. Nothing either for repetitions and for facts that the answer does
-        not need (or stating them would pay), and for missing steps, which have no text.
+        On every path through a trace only the first wrong step costs something; a step that reads its result gets 0,
+        because the error is not its own. So do repetitions, facts that the answer does not need (else stating them
+        would pay), and missing steps, which have no text.
         """
         if self.inherited or self.status in (StepStatus.DUPLICATE, StepStatus.MISSING):
             return 0.0

@@ -39,7 +39,7 @@ class Mixture:
 
 
 def place_at(shares: Sequence[float], seed: int, index: int) -> int:
-    """Which of the shares the item `index` of the stream `seed` falls to."""
+    """The place of the share that item `index` of the stream `seed` is drawn for."""
     bounds = tuple(accumulate(shares))
     return min(bisect_right(bounds, mix(seed, index, _STRATUM_DRAW) / (1 << 63)), len(bounds) - 1)
 

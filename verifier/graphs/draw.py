@@ -14,7 +14,7 @@ from verifier.graphs.judge.gold import Gold
 from verifier.graphs.problem import Graph
 from verifier.judgement import StepStatus, TraceJudgement
 
-MAX_NODES = 40  # beyond, a drawing is a thicket; the needed quantities come first
+MAX_NODES = 40  # a larger drawing cannot be read; the needed quantities come first
 _BOX_WIDTH, _BOX_HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 216, 58, 22, 46, 12
 _LINE = 30  # characters of a name on one line of a box
 
@@ -80,7 +80,7 @@ def problem_svg(graph: Graph) -> str:
 
 
 def verdict_svg(graph: Gold, verdict: TraceJudgement) -> str:
-    """The gold graph with every quantity marked by what the trace made of it, and what the trace invented."""
+    """The gold graph with every quantity marked by its status in the trace, and what the trace invented."""
     boxes: dict[str, _Box] = {}
     for name, status, reason in _statuses(graph, verdict)[:MAX_NODES]:
         parents = graph.steps[name].parents if name in graph.steps else ()
@@ -183,5 +183,5 @@ def _cut(line: str) -> str:
 
 
 def _text(raw: str) -> str:
-    """Text that may stand in SVG: escaped, and without the characters that XML does not know."""
+    """Text that may stand in SVG: escaped, and without the characters that XML does not allow."""
     return escape("".join(character if character.isprintable() else " " for character in raw[:300]))

@@ -158,7 +158,7 @@ def _stratum(cell: Cell) -> Stratum:
 
 
 def item_of(problem: Problem, address: Address) -> Item:
-    """A problem as an item: asked as training asks it, its gold trace parted from the prompt by a blank."""
+    """A problem as an item: asked as training asks it, its gold trace separated from the prompt by a space."""
     prompt = prompt_text(problem.problem, problem.question)
     return Item(problem.id, address, prompt, f" {completion_text(problem.solution)}", problem)
 

@@ -94,7 +94,7 @@ class Graph:
 class Problem:
     """A problem as it is told, with its gold trace.
 
-    `solution` ends in "Answer: N."; the texts carry no leading or trailing blanks.
+    `solution` ends in "Answer: N."; the texts have no leading or trailing spaces.
     """
 
     spec: ProblemSpec

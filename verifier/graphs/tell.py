@@ -18,8 +18,8 @@ from verifier.graphs.templates import vocabulary
 
 LETTERS = string.ascii_letters
 UNKNOWN_LETTER = "x"
-# Letters that no word of a reverse trace's closing passage leaks to the reference's parser (paper.md b.3), then those
-# that do: gold traces use the second kind only when the first has run out.
+# Letters that the reference's parser does not read out of a word of a reverse trace's closing passage (paper.md b.3),
+# then those that it does: gold traces use the second kind only when the first has run out.
 SAFE_LETTERS = "ABCDEFGHIJKLMNOPQRTUVWYZbcjkz"
 LEAKY_LETTERS = "Sadefghilmnopqrstuvwy"
 
@@ -34,13 +34,13 @@ def prompt_text(problem: str, question: str) -> str:
 
 
 def completion_text(solution: str) -> str:
-    """What the model should write after the prompt and a blank, from a solution that ends in "Answer: N."."""
+    """What the model should write after the prompt and a space, from a solution that ends in "Answer: N."."""
     body, _, answer = solution.strip().rpartition("Answer:")
     return f"{body.strip()} </solution> <answer> {answer.strip().rstrip('.')} </answer>"
 
 
 def training_text(problem: str, question: str, solution: str) -> str:
-    """Prompt and completion, one blank between: the conformance set's `sha_train_text` is of this text."""
+    """Prompt and completion, separated by a space: the conformance set's `sha_train_text` is of this text."""
     return f"{prompt_text(problem, question)} {completion_text(solution)}"
 
 

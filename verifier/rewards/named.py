@@ -32,7 +32,7 @@ def mix(judgement: TraceJudgement, alpha: float) -> float:
 
 
 def dense(judgement: TraceJudgement, alpha: float) -> float:
-    """As mix without the gate: right steps earn their share under a wrong answer too."""
+    """As mix, but right steps earn their share under a wrong answer too."""
     return alpha * float(judgement.right) + (1.0 - alpha) * judgement.process_accuracy
 
 

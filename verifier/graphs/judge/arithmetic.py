@@ -78,7 +78,7 @@ class UndefinedLetter(Unreadable):
 
 
 def read_expression(text: str) -> Expression:
-    """Read the expression that `text` starts with, blanks around it aside.
+    """Read the expression that `text` starts with, spaces around it aside.
 
     Raises:
         Unreadable: no expression there, a text, number or product too long, brackets too deep, a division by a letter.

@@ -1,4 +1,4 @@
-"""One problem, prepared for judging any number of traces: what each gold step reads and is worth, and the facts.
+"""One problem, prepared for judging any number of traces: what each gold step reads, its value, and the facts.
 
 Made from the three texts alone, so that it serves problems from anywhere. It does not ask whether the gold trace
 follows from the problem; `verifier.graphs.solver.solve` does.

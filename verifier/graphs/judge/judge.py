@@ -21,7 +21,7 @@ from verifier.judgement import AnswerStatus, StepJudgement, StepStatus, TraceJud
 __all__ = ["Gold", "prepare", "verify"]
 
 OPENING = "The question is difficult, so we use equations to solve it"
-MAX_FAULTS = 16  # a text with more is not worth reading on
+MAX_FAULTS = 16  # a text with more is not read further
 
 MAX_LINE = 200  # characters of a line of the equation solving
 _DIVIDE = "Divide both sides by "

@@ -105,6 +105,6 @@ def _guessed_name(words: list[str]) -> str:
 
 
 def read_number(text: str) -> str | None:
-    """The number that is the whole of `text`, but for blanks and one final full stop; None when it is anything else."""
+    """The number that `text` is, apart from spaces and one final full stop; None when it is anything else."""
     bare = text.strip().removesuffix(".").rstrip()
     return bare if _NUMBER.fullmatch(bare) else None

@@ -100,7 +100,7 @@ def _headers(text: str) -> Iterator[_Header]:
         name_start = match.end()
         index = bisect_right(tokens, name_start)
         if index and tokens[index - 1] == name_start and text[name_start - 2].isspace() and index == len(tokens):
-            index -= 1  # "Define  as x;": two blanks leave room for an empty name, and nothing later will do
+            index -= 1  # "Define  as x;": two spaces leave room for an empty name, and nothing later fits
         if index == len(tokens):
             return
         semicolon = semicolons[index]
@@ -126,7 +126,7 @@ def _header_ends(text: str) -> tuple[list[int], list[int]]:
 
 
 def _name(raw: str) -> str:
-    """A name with blanks collapsed; of several "Define" before one semicolon the last one counts."""
+    """A name with runs of spaces made one; of several "Define" before one semicolon the last one counts."""
     name = " ".join(raw.split()).replace("\N{REPLACEMENT CHARACTER}", "").strip(" .;")
     starts = [0, *(match.end() for match in _LAST_DEFINE.finditer(name))]
     return name[starts[-1] :].strip(" .;")

@@ -4,7 +4,7 @@ It reads what a problem says and works nothing out; `verifier.graphs.solver.solv
 vocabulary with the modules that write problems: places and kinds are whatever stands where the grammar expects them, so
 it is a second opinion on every text. Reading takes time linear in the length of the text and never raises.
 
-The grammar, over text with runs of white space counted as one blank:
+The grammar, over text with runs of white space counted as one space:
 
     statement  The QUANTITY equals EXPRESSION. | The QUANTITY exists, and its number is greater than 0.
                | The QUANTITY is greater than 0.
