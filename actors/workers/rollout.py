@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -44,20 +44,29 @@ class WorkerHealth:
 
 
 class RolloutWorker:
-    """A Ray actor (asyncio). `start` must return before any other method is called."""
+    """A Ray actor (asyncio). `start` must return before any other method is called; `open_engine` is for tests."""
 
-    def __init__(self, name: str, model_dir: Path, config: EngineConfig) -> None:
+    def __init__(
+        self,
+        name: str,
+        model_dir: Path,
+        config: EngineConfig,
+        open_engine: Callable[[Path, EngineConfig], Awaitable[Engine]] = start_engine,
+    ) -> None:
         self._name = name
         self._model_dir = model_dir
         self._config = config
+        self._open_engine = open_engine
         self._engine: Engine | None = None
 
     async def start(self) -> int:
         """Start the engine; returns the process id. Raises EngineDead with the reason."""
-        self._engine = await start_engine(self._model_dir, self._config)
+        self._engine = await self._open_engine(self._model_dir, self._config)
         return os.getpid()
 
-    async def generate(self, request: GroupRequest, indices: Sequence[int]) -> AsyncIterator[tuple[Completion, ...]]:
+    async def generate(
+        self, request: GroupRequest, indices: Sequence[int]
+    ) -> AsyncGenerator[tuple[Completion, ...], None]:
         """Samples `indices` of a group, in the order they finish; those that finish together are returned together."""
         tasks = [asyncio.create_task(self._sample(request, index)) for index in indices]
         waiting = set(tasks)
