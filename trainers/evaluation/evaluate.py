@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,7 +51,9 @@ class EvalConfig(BaseModel):
 class ProblemScore:
     """What `samples` completions of one item scored: counts of right answers and of verified traces.
 
-    `strict` and `process_accuracy` are None where the family judges no steps.
+    `strict`, `process_accuracy` and `traces` are None where the family judges no steps. `errors` counts all steps that
+    are not right, by status; `first_errors` the first one of each completion, by status and then by its place among the
+    steps. `traces` is how many completions differ in their steps and what became of them; letters do not count.
     """
 
     problem_id: str
@@ -61,6 +63,8 @@ class ProblemScore:
     strict: int | None
     process_accuracy: float | None
     errors: dict[str, int]
+    first_errors: dict[str, list[int]] = field(default_factory=dict)
+    traces: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,17 @@ def score(group: RolloutGroup) -> ProblemScore:
         strict=sum(j.verified for j in traces) if traces else None,
         process_accuracy=sum(j.process_accuracy for j in traces) / len(traces) if traces else None,
         errors=dict(sorted(errors.items())),
+        first_errors=_first_errors(traces),
+        traces=len({tuple((s.name, s.status) for s in j.steps) for j in traces}) if traces else None,
     )
+
+
+def _first_errors(traces: Sequence[TraceJudgement]) -> dict[str, list[int]]:
+    places = Counter((j.steps[j.first_error].status.value, j.first_error) for j in traces if j.first_error is not None)
+    return {
+        status: [places[status, place] for place in range(1 + max(p for s, p in places if s == status))]
+        for status in sorted({status for status, _ in places})
+    }
 
 
 def kinds(scores: Sequence[ProblemScore]) -> tuple[Kind, ...]:

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
-from tests.judgements import verified
+from tests.judgements import trace, verified
 from tests.tasks import ITEM
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import (
@@ -24,7 +24,7 @@ from trainers.evaluation.evaluate import (
     powers,
     score,
 )
-from verifier.judgement import Judgement
+from verifier.judgement import Judgement, StepStatus
 from verifier.task import Stratum
 
 CONFIG = EvalConfig.model_validate(
@@ -104,3 +104,21 @@ def test_scores_of_a_family_without_steps_are_read_by_the_answer_alone():
     assert (judged.samples, judged.outcome, judged.strict, judged.process_accuracy) == (2, 1, None, None)
     assert kinds([judged]) == ("outcome",)
     assert kinds(scores(1)) == ("strict", "outcome")
+
+
+def test_a_score_counts_first_errors_by_status_and_place_and_traces_apart():
+    right, value, early = StepStatus.RIGHT, StepStatus.WRONG_VALUE, StepStatus.TOO_EARLY
+    judgements = [
+        trace(right, right),
+        trace(right, value),
+        trace(right, value, early),
+        trace(early),
+        trace(right, right),
+    ]
+    rollouts = tuple(
+        Rollout(Completion(i, (5, 3), (-1.0, -1.0), "stop", 0, 0), "text", judgement, 0.0)
+        for i, judgement in enumerate(judgements)
+    )
+    judged = score(RolloutGroup(0, ITEM, (1,), rollouts))
+    assert judged.first_errors == {"too early": [1], "wrong value": [0, 2]}
+    assert judged.traces == 4

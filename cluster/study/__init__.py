@@ -1,0 +1,1 @@
+"""A study: arms and seeds from shared stages at equal compute, with claims that are decided before the first run."""

@@ -1,0 +1,81 @@
+"""What a study file says: a base recipe, arms as changes to it, seeds, budgets, and claims with their rules.
+
+A study is YAML, read like a recipe. An arm is a map of key path to value, as on the command line of `interplay run`;
+a whole stage may be replaced (`stages.rl: {kind: sft, ...}`). A scale is one more map of changes, laid under every
+arm's own: the same study at another size. Nothing here resolves a recipe; that is `cluster.study.plan`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cluster.study.claims import BASE, Claim
+
+Changes = dict[str, Any]
+"""Key path -> value, laid over a recipe in order."""
+
+ARM_NAME = r"^[a-z0-9][a-z0-9.-]{0,31}$"
+COMPUTE_TOLERANCE = 0.01
+
+
+class Scale(BaseModel):
+    """A size at which the study can be run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str = Field(description="the recipe that every arm changes: a shipped name or a YAML file")
+    changes: Changes = Field(default={}, description="laid over the recipe before an arm's own changes")
+
+
+class Arm(BaseModel):
+    """One condition of a study: what it changes, and why it is there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    says: str = Field(min_length=1, description="the arm in a few words, for tables and figures")
+    changes: Changes = Field(min_length=1, description="laid over the scale's recipe")
+    control: bool = Field(default=False, description="an arm that the paper lacks, held against one that it has")
+
+
+class Study(BaseModel):
+    """A comparison: every arm for every seed, and the claims that the outcome decides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    question: str = Field(min_length=1)
+    scales: dict[str, Scale] = Field(min_length=1, description="sizes by name; `interplay study --scale` picks one")
+    arms: dict[str, Arm] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    before: str = Field(default="before", description="the recipe's evaluation of what every arm starts from")
+    after: str = Field(default="after", description="the recipe's evaluation of what an arm ends with")
+    equal: Literal["flops", "paper_tokens", "samples"] = Field(
+        default="flops",
+        description=f"what the arms of a claim may differ in by {COMPUTE_TOLERANCE:.0%} at most, by the ledger",
+    )
+    claims: tuple[Claim, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_make_sense(self) -> Self:
+        _refuse_repeats("seeds", [str(seed) for seed in self.seeds])
+        _refuse_repeats("claims", [claim.name for claim in self.claims])
+        if BASE in self.arms:
+            raise ValueError(f"arms.{BASE}: that name is the evaluation before any arm; call the arm otherwise")
+        for name, arm in self.arms.items():
+            twins = [other for other, a in self.arms.items() if other < name and a.changes == arm.changes]
+            if twins:
+                raise ValueError(f"arms.{name}: changes the same as arms.{twins[0]}; leave one out")
+        known = {BASE, *self.arms}
+        for claim in self.claims:
+            if strange := [arm for arm in claim.arms if arm not in known]:
+                raise ValueError(f"claims.{claim.name}: no arm {strange[0]!r}; the arms are {', '.join(sorted(known))}")
+        return self
+
+
+def _refuse_repeats(what: str, names: list[str]) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{what}: {repeated[0]!r} stands twice")

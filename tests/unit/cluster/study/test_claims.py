@@ -1,0 +1,79 @@
+"""Claims are decided by their written rule, and by nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from cluster.study.claims import Decision, Greater, Unchanged, decide
+from trainers.evaluation.comparison import Estimate, Table
+
+
+def greater(**fields: object) -> Greater:
+    given = {"name": "c", "says": "a beats b", "arm": "a", "against": ["b"], "band": "edge", **fields}
+    return Greater.model_validate(given)
+
+
+def unchanged(margin: float) -> Unchanged:
+    return Unchanged(name="c", says="a is as b", arm="a", against=("b",), band="edge", margin=margin)
+
+
+def tables(**means: list[float]) -> dict[str, Table]:
+    """Arms with a mean for each seed, over 200 problems that all differ."""
+    problems = np.linspace(-0.3, 0.3, 200)
+    return {name: Table({"op=4": np.asarray(m)[:, None] + problems}) for name, m in means.items()}
+
+
+@pytest.mark.parametrize(
+    ("difference", "decision"),
+    [
+        (Estimate(0.10, 0.05, 0.15, (0.09, 0.10, 0.11)), Decision.SUPPORTED),
+        (Estimate(0.10, -0.01, 0.21, (0.09, 0.10, 0.11)), Decision.NOT_RESOLVED),
+        (Estimate(0.10, 0.05, 0.15, (0.20, 0.11, -0.01)), Decision.NOT_RESOLVED),
+        (Estimate(0.10, 0.02, 0.18, (0.02, 0.10, 0.18)), Decision.NOT_RESOLVED),  # less than twice the spread
+        (Estimate(-0.10, -0.15, -0.05, (-0.09, -0.10, -0.11)), Decision.REFUTED),
+        (Estimate(0.0, 0.0, 0.0, (0.0, 0.0, 0.0)), Decision.NOT_RESOLVED),
+    ],
+)
+def test_greater_needs_the_sign_of_every_seed_the_interval_and_more_than_the_spread(
+    difference: Estimate, decision: Decision
+):
+    assert greater().decide(difference) is decision
+
+
+@pytest.mark.parametrize(
+    ("lo", "hi", "decision"),
+    [
+        (-0.02, 0.03, Decision.SUPPORTED),
+        (-0.02, 0.04, Decision.NOT_RESOLVED),
+        (0.02, 0.05, Decision.NOT_RESOLVED),
+        (0.04, 0.06, Decision.REFUTED),
+        (-0.09, -0.04, Decision.REFUTED),
+    ],
+)
+def test_unchanged_needs_the_whole_interval_within_the_margin(lo: float, hi: float, decision: Decision):
+    assert unchanged(0.03).decide(Estimate((lo + hi) / 2, lo, hi, (0.0,))) is decision
+
+
+def test_a_claim_against_several_arms_holds_against_each():
+    arms = tables(a=[0.5, 0.51, 0.49], b=[0.3, 0.31, 0.29], c=[0.3, 0.3, 0.31], d=[0.7, 0.7, 0.71])
+    assert decide(greater(against=["b", "c"]), arms).decision is Decision.SUPPORTED
+    assert decide(greater(against=["b", "d"]), arms).decision is Decision.REFUTED
+    assert [c.against for c in decide(greater(against=["b", "d"]), arms).comparisons] == ["b", "d"]
+    arms["c"] = tables(c=[0.5, 0.52, 0.48])["c"]
+    assert decide(greater(against=["b", "c"]), arms).decision is Decision.NOT_RESOLVED
+
+
+def test_a_claim_without_one_of_its_arms_is_not_resolved_and_says_which():
+    verdict = decide(greater(), tables(a=[0.5]))
+    assert (verdict.decision, verdict.missing, verdict.comparisons) == (Decision.NOT_RESOLVED, ("b",), ())
+
+
+def test_a_claim_about_one_arm_twice_or_with_a_k_that_means_nothing_is_refused():
+    with pytest.raises(ValidationError, match="names an arm twice"):
+        greater(against=["a"])
+    with pytest.raises(ValidationError, match="names an arm twice"):
+        greater(against=["b", "b"])
+    with pytest.raises(ValidationError, match="has no k"):
+        greater(metric="process", k=4)
