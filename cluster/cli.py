@@ -22,6 +22,7 @@ from verifier.errors import Failure, UserError
 COMMANDS = MappingProxyType(
     {
         "run": "Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.",
+        "study": "Run every arm of a study for every seed, and decide its claims.",
         "generate": "Write problems with their questions and gold solutions.",
         "verify": "Judge solutions step by step.",
         "solve": "Solve problems by their text alone.",

@@ -1,18 +1,28 @@
-"""`interplay status`: shows what a live run is doing."""
+"""`interplay status`: shows what a live run is doing, or where a study stands."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def main(
-    run: Annotated[str, typer.Option(help="Name or folder of the run.")],
+    run: Annotated[str, typer.Option(help="Name or folder of the run or study.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Show what a live run is doing: its stage, its workers and their states, its last numbers."""
-    from cluster.run.client import live_run, show
+    """Show what a live run is doing: its stage, its workers and their states, its last numbers.
 
+    Of a study: where each arm and seed stands.
+    """
+    from cluster.run.client import live_run, show
+    from cluster.study.command import show_standings
+    from cluster.study.folder import StudyFolder
+
+    for path in (Path(run), Path("studies") / run):
+        if (study := StudyFolder(path.resolve())).exists():
+            show_standings(study, as_json=json)
+            return
     with live_run(run) as controller:
         show(controller.status(), as_json=json)

@@ -71,12 +71,16 @@ def running(
     Without a `run_dir` nobody else needs to find it. Without `address` (and outside a Ray job, which sets RAY_ADDRESS)
     a local Ray of this machine's cores is started, and stopped with all its processes however the block ends. With
     `address` that cluster is joined and outlives the block; `wait_s` is how long an autoscaler gets to bring up what is
-    missing, and `own` the folder of the user's code, which travels there with our packages (a local Ray finds it).
+    missing, and `own` the folder of the user's code, which travels there with our packages (a local Ray finds it). In a
+    process of Ray (a run of a study) it is that Ray.
 
     Raises NotEnough, ClusterUnreachable, UnsafeCluster or TooMuchToShip. SIGTERM ends the block as Ctrl-C does.
     """
     target = address or os.environ.get("RAY_ADDRESS")
-    context = _joined(target, asked, insecure, wait_s, own) if target else _local(asked)
+    if address is None and ray.is_initialized():
+        context = _within(asked)
+    else:
+        context = _joined(target, asked, insecure, wait_s, own) if target else _local(asked)
     # Ray sets a SIGTERM handler of its own when it starts: ours has to come before it, and again after it.
     with sigterm_as_interrupt(), context as record, sigterm_as_interrupt(), _recorded(run_dir, record):
         yield record
@@ -156,6 +160,14 @@ def _local(asked: Resources) -> Generator[ClusterRecord]:
 
 
 @contextmanager
+def _within(asked: Resources) -> Generator[ClusterRecord]:
+    """The Ray that this process is part of; whoever started or joined it ends it."""
+    record = _this_cluster()
+    resources.require(asked, resources.of_ray(ray.cluster_resources()), f"the cluster at {record.address}")
+    yield record
+
+
+@contextmanager
 def _joined(
     address: str, asked: Resources, insecure: bool, wait_s: float, own: Path | None
 ) -> Generator[ClusterRecord]:
@@ -171,17 +183,18 @@ def _joined(
             _connect(address, {"working_dir": folder, "env_vars": environment})
     try:
         _await_resources(asked, f"the cluster at {address}", wait_s)
-        yield ClusterRecord(
-            ray.get_runtime_context().gcs_address,
-            os.environ.get("RAY_AUTH_TOKEN_PATH"),
-            NAMESPACE,
-            socket.gethostname(),
-            os.getpid(),
-        )
+        yield _this_cluster()
     finally:
         if wait_s:
             _tell_autoscaler(Resources(0))  # it may let its nodes go
         ray.shutdown()
+
+
+def _this_cluster() -> ClusterRecord:
+    """The Ray that this process is part of."""
+    token_path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    address = ray.get_runtime_context().gcs_address
+    return ClusterRecord(address, token_path, NAMESPACE, socket.gethostname(), os.getpid())
 
 
 def _connect(address: str, runtime_env: Mapping[str, object]) -> None:

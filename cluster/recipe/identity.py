@@ -1,12 +1,14 @@
-"""What of a recipe decides a run's results, and what may change while the run goes on.
+"""What of a recipe decides a run's results, what may change while the run goes on, and which stages two runs share.
 
 Keys are written as on the command line: `stages.rl.rl.steps`. Pure functions of recipes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from cluster.recipe.config import PretrainStage, Recipe, RlStage, Stage
@@ -15,6 +17,18 @@ FREE_KEYS: Final = frozenset({"description", "fleet", "learner", "trackers"})
 """Where a run's processes are and what it is called: the results are the same."""
 FREE_STAGE_KEYS: Final = frozenset({"checkpoint_every", "keep_last", "report_every"})
 """How often a stage saves and tells, and what it keeps."""
+DECIDED_BY: Final = MappingProxyType(
+    {
+        "base": (),
+        "tokenizer": ("seed",),
+        "pretrain": ("seed", "policy"),
+        "midtrain": ("seed",),
+        "eval": ("engine", "bands"),  # the held-out problems and their draws are the same for every seed
+        "report": (),
+    }
+)
+"""The keys of a recipe that decide what a stage of a kind makes, besides the stage's own."""
+USUALLY: Final = ("seed", "engine")
 
 
 class Change(NamedTuple):
@@ -32,17 +46,45 @@ def refused(old: Recipe, new: Recipe, done: Collection[str]) -> list[str]:
     """What keeps a run of `old`, whose stages `done` are done, from going on as `new`: one line for each key."""
     before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
     stages_before, stages_after = before.pop("stages"), after.pop("stages")
-    changes = _changes("", before, after)
-    lines = [str(change) for change in changes if change.key.partition(".")[0] not in FREE_KEYS]
+    lines = [str(change) for change in changes(before, after) if change.key.partition(".")[0] not in FREE_KEYS]
     names, new_names = ([stage.name for stage in recipe.stages] for recipe in (old, new))
     if names != new_names:
         return [*lines, f"stages: {', '.join(names)} -> {', '.join(new_names)}"]
-    for stage, *pair in zip(old.stages, stages_before, stages_after, strict=True):
-        for change in _changes(f"stages.{stage.name}", *pair):
+    for stage, was, now in zip(old.stages, stages_before, stages_after, strict=True):
+        for change in changes(was, now, f"stages.{stage.name}"):
             why = "the stage is done" if stage.name in done else _objection(stage, change)
             if why is not None:
                 lines.append(f"{change} ({why})" if why else str(change))
     return lines
+
+
+def identities(recipe: Recipe) -> dict[str, str]:
+    """What each stage makes, by the stage's name, as a hash: two stages with the same one need to be run only once.
+
+    It is made of the stage's own keys and those of DECIDED_BY, without the free ones, and of the identity of the stage
+    before. A base that is named by its path counts as the path, whatever lies there.
+    """
+    tree = recipe.model_dump(mode="json")
+    found: dict[str, str] = {}
+    before = ""
+    for stage, own in zip(recipe.stages, tree["stages"], strict=True):
+        decided = {key: tree[key] for key in DECIDED_BY.get(stage.kind, USUALLY)}
+        if stage.kind == "tokenizer":  # it is trained on the texts of the pre-training that follows
+            decided["task"] = next(s["train"]["task"] for s in tree["stages"] if s["kind"] == "pretrain")
+        before = found[stage.name] = _digest([before, _bound(own), decided])
+    return found
+
+
+def _bound(stage: dict[str, Any]) -> dict[str, Any]:
+    """A stage's keys without the free ones."""
+    return {
+        key: {k: v for k, v in value.items() if k not in FREE_STAGE_KEYS} if isinstance(value, dict) else value
+        for key, value in stage.items()
+    }
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _objection(stage: Stage, change: Change) -> str | None:
@@ -67,11 +109,11 @@ def _schedule(stage: Stage) -> str | None:
             return None
 
 
-def _changes(path: str, old: Any, new: Any) -> Iterator[Change]:
-    """The leaves in which two trees differ; a list is a leaf."""
+def changes(old: Any, new: Any, path: str = "") -> Iterator[Change]:
+    """The leaves in which two trees below `path` differ; a list is a leaf."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys((*old, *new)):
-            yield from _changes(f"{path}.{key}" if path else key, old.get(key), new.get(key))
+            yield from changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
         yield Change(path, old, new)
 

@@ -7,19 +7,17 @@ refuted against one. Nothing here reads files: arms come as `trainers.evaluation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trainers.evaluation.comparison import Estimate, Table, estimate
+from trainers.evaluation.comparison import Estimate, Metric, Table, estimate
 
 BASE = "base"
 """The arm that every study has: the evaluation before any arm's training."""
-
-Metric = Literal["verified", "outcome", "gap", "process"]
 
 
 class Decision(StrEnum):
@@ -121,20 +119,23 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A claim decided. Without comparisons an arm is missing, and `missing` names it."""
+    """A claim decided. While runs are `missing` it is not resolved, whatever the comparisons of the others say."""
 
     decision: Decision
     comparisons: tuple[Comparison, ...]
     missing: tuple[str, ...] = ()
 
 
-def decide(claim: Greater | Unchanged, tables: Mapping[str, Table]) -> Verdict:
-    """Decide a claim from the tables of its arms, all of the claim's band, metric and k, and of the same seeds."""
-    missing = tuple(arm for arm in claim.arms if arm not in tables)
-    if missing:
-        return Verdict(Decision.NOT_RESOLVED, (), missing)
+def decide(claim: Greater | Unchanged, tables: Mapping[str, Table], missing: Sequence[str] = ()) -> Verdict:
+    """Decide a claim from the tables of its arms, all of the claim's band, metric and k, and of the same seeds.
+
+    `missing` names the runs that the tables lack; without any common seed there are no tables.
+    """
+    if not tables:
+        return Verdict(Decision.NOT_RESOLVED, (), tuple(missing))
     comparisons = tuple(_compared(claim, tables[claim.arm], other, tables[other]) for other in claim.against)
-    return Verdict(_all_of([c.decision for c in comparisons]), comparisons)
+    decision = Decision.NOT_RESOLVED if missing else _all_of([c.decision for c in comparisons])
+    return Verdict(decision, comparisons, tuple(missing))
 
 
 def _compared(claim: Greater | Unchanged, arm: Table, name: str, other: Table) -> Comparison:

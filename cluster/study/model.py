@@ -8,7 +8,7 @@ arm's own: the same study at another size. Nothing here resolves a recipe; that 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,8 +17,12 @@ from cluster.study.claims import BASE, Claim
 Changes = dict[str, Any]
 """Key path -> value, laid over a recipe in order."""
 
-ARM_NAME = r"^[a-z0-9][a-z0-9.-]{0,31}$"
+NAME = r"^[a-z][a-z0-9-]{0,23}$"
 COMPUTE_TOLERANCE = 0.01
+BEFORE, AFTER = "before", "after"
+"""The evaluations of a study's recipe: of what an arm starts from, and of what it ends with."""
+Unit = Literal["flops", "paper_tokens", "samples"]
+"""What can be equal between arms: FLOPs of training, tokens as the paper books them, completions drawn in RL."""
 
 
 class Scale(BaseModel):
@@ -45,17 +49,12 @@ class Study(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    name: str = Field(pattern=NAME)
     question: str = Field(min_length=1)
     scales: dict[str, Scale] = Field(min_length=1, description="sizes by name; `interplay study --scale` picks one")
-    arms: dict[str, Arm] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
-    before: str = Field(default="before", description="the recipe's evaluation of what every arm starts from")
-    after: str = Field(default="after", description="the recipe's evaluation of what an arm ends with")
-    equal: Literal["flops", "paper_tokens", "samples"] = Field(
-        default="flops",
-        description=f"what the arms of a claim may differ in by {COMPUTE_TOLERANCE:.0%} at most, by the ledger",
-    )
+    arms: dict[Annotated[str, Field(pattern=NAME)], Arm] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, le=9999)], ...] = Field(default=(0, 1, 2), min_length=1)
+    equal: Unit = Field(description=f"what the arms of a claim may differ in by {COMPUTE_TOLERANCE:.0%} at most")
     claims: tuple[Claim, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -64,10 +63,6 @@ class Study(BaseModel):
         _refuse_repeats("claims", [claim.name for claim in self.claims])
         if BASE in self.arms:
             raise ValueError(f"arms.{BASE}: that name is the evaluation before any arm; call the arm otherwise")
-        for name, arm in self.arms.items():
-            twins = [other for other, a in self.arms.items() if other < name and a.changes == arm.changes]
-            if twins:
-                raise ValueError(f"arms.{name}: changes the same as arms.{twins[0]}; leave one out")
         known = {BASE, *self.arms}
         for claim in self.claims:
             if strange := [arm for arm in claim.arms if arm not in known]:

@@ -1,6 +1,6 @@
-"""How much two arms differ: paired by problem, over several seeds, with an interval.
+"""How much two arms of a study differ: paired by problem, over several seeds, with an interval.
 
-An arm is a `Table`: one value per (seed, problem) for each stratum, of the same held-out problems for every arm and
+An arm's `Table` has one value per (seed, problem) for each stratum, of the same held-out problems for every arm and
 seed. A band is the mean of its strata, so that a stratum with more problems weighs no more. Intervals are percentile
 bootstraps over both factors of the crossed design: seeds and, within each stratum, problems are drawn anew, and each
 drawn seed meets each drawn problem. Pure arithmetic on arrays; which arms are compared, and what follows, is
@@ -9,18 +9,25 @@ drawn seed meets each drawn problem. Pure arithmetic on arrays; which arms are c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Final
+from functools import cached_property, lru_cache
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trainers.evaluation.bands import Bands
+from trainers.evaluation.evaluate import Evaluation, ProblemScore
+from verifier.estimators import pass_at_k
 
 RESAMPLES: Final = 2000
 LEVEL: Final = 0.95
 
 Values = NDArray[np.float64]
+
+Metric = Literal["verified", "outcome", "gap", "process"]
+"""pass@k by verified traces, or by answers alone; the second less the first; the mean process accuracy (k is 1)."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +68,43 @@ class Estimate:
         return float(np.std(self.per_seed, ddof=1)) if len(self.per_seed) > 1 else 0.0
 
 
-def estimate(table: Table, seed: int = 0) -> Estimate:
+def table(evaluations: Sequence[Evaluation], bands: Bands, band: str, metric: Metric, k: int) -> Table:
+    """What an arm scored in a band, by the evaluation of each seed. Raises ValueError where their problems differ."""
+    chosen = [[s for s in e.scores if bands.holds(band, s.stratum)] for e in evaluations]
+    if any([s.problem_id for s in scores] != [s.problem_id for s in chosen[0]] for scores in chosen):
+        raise ValueError("a table needs the same problems, in the same order, for every seed")
+    strata: dict[str, list[list[float]]] = {}
+    for number, scores in enumerate(chosen):
+        for score in scores:
+            rows = strata.setdefault(score.stratum.name, [[] for _ in chosen])
+            rows[number].append(value(score, metric, k))
+    return Table({name: np.asarray(rows) for name, rows in strata.items()})
+
+
+def value(score: ProblemScore, metric: Metric, k: int) -> float:
+    """One problem's score by a metric. Raises ValueError for a k beyond its samples."""
+    if metric == "process":
+        return score.process_accuracy or 0.0
+    outcome = _pass_at_k(score.samples, score.outcome, k) if metric != "verified" else 0.0
+    verified = _pass_at_k(score.samples, score.strict or 0, k) if metric != "outcome" else 0.0
+    return {"verified": verified, "outcome": outcome, "gap": outcome - verified}[metric]
+
+
+_pass_at_k = lru_cache(pass_at_k)
+
+
+def estimate(of: Table, seed: int = 0) -> Estimate:
     """The mean of a table and its interval; the same seed gives the same interval."""
-    drawn = _resampled_means(table, np.random.default_rng(seed))
+    seed_weights = _weights(len(of.per_seed), seed, 0)
+    drawn = np.zeros(RESAMPLES)
+    for number, values in enumerate(of.strata.values(), start=1):
+        drawn += np.einsum("rs,rs->r", seed_weights, _weights(values.shape[1], seed, number) @ values.T)
     tail = (1 - LEVEL) / 2
-    lo, hi = np.quantile(drawn, [tail, 1 - tail])
-    return Estimate(float(np.mean(table.per_seed)), float(lo), float(hi), table.per_seed)
+    lo, hi = np.quantile(drawn / len(of.strata), [tail, 1 - tail])
+    return Estimate(float(np.mean(of.per_seed)), float(lo), float(hi), of.per_seed)
 
 
-def _resampled_means(table: Table, rng: np.random.Generator) -> Values:
-    """The mean of each of RESAMPLES tables with seeds and problems drawn anew, [RESAMPLES]."""
-    seeds = len(table.per_seed)
-    seed_weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=RESAMPLES) / seeds
-    total = np.zeros(RESAMPLES)
-    for values in table.strata.values():
-        problems = values.shape[1]
-        weights = rng.multinomial(problems, np.full(problems, 1 / problems), size=RESAMPLES) / problems
-        total += np.einsum("rs,sp,rp->r", seed_weights, values, weights, optimize=True)
-    return total / len(table.strata)
+@lru_cache(maxsize=64)
+def _weights(size: int, *seed: int) -> Values:
+    """How often each of `size` things is drawn when as many are drawn anew, as a share; [RESAMPLES, size]."""
+    return np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=RESAMPLES) / size

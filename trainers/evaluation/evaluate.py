@@ -176,9 +176,15 @@ def _sample(item: Item, rollout: Rollout) -> TextSample:
 def held_out(config: EvalConfig, bands: Bands, seed: int) -> list[Item]:
     """The fixed items of an evaluation, by stratum: distinct ones of the test split."""
     task = open_task(config.task)
-    target = [bands.target is not None and bands.holds(bands.target, s) for s in task.strata()]
-    counts = zip(task.strata(), target, strict=True)
-    return [item for s, is_target in counts for item in task.held_out(s, config.per_stratum(is_target), seed)]
+    return [item for s, count in held_out_counts(config, bands).items() for item in task.held_out(s, count, seed)]
+
+
+def held_out_counts(config: EvalConfig, bands: Bands) -> dict[Stratum, int]:
+    """How many items of each stratum are held out."""
+    target = bands.target
+    return {
+        s: config.per_stratum(target is not None and bands.holds(target, s)) for s in open_task(config.task).strata()
+    }
 
 
 def score(group: RolloutGroup) -> ProblemScore:

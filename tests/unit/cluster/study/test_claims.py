@@ -65,9 +65,13 @@ def test_a_claim_against_several_arms_holds_against_each():
     assert decide(greater(against=["b", "c"]), arms).decision is Decision.NOT_RESOLVED
 
 
-def test_a_claim_without_one_of_its_arms_is_not_resolved_and_says_which():
-    verdict = decide(greater(), tables(a=[0.5]))
-    assert (verdict.decision, verdict.missing, verdict.comparisons) == (Decision.NOT_RESOLVED, ("b",), ())
+def test_a_claim_whose_runs_are_not_all_there_is_not_resolved_and_says_which():
+    arms = tables(a=[0.5, 0.51], b=[0.3, 0.31])
+    assert decide(greater(), arms).decision is Decision.SUPPORTED
+    verdict = decide(greater(), arms, missing=["b/2"])
+    assert (verdict.decision, verdict.missing) == (Decision.NOT_RESOLVED, ("b/2",))
+    assert verdict.comparisons[0].difference.mean == pytest.approx(0.2), "what there is, is shown"
+    assert decide(greater(), {}, missing=["a/0", "b/0"]).comparisons == ()
 
 
 def test_a_claim_about_one_arm_twice_or_with_a_k_that_means_nothing_is_refused():

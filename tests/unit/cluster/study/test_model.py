@@ -15,6 +15,7 @@ def given(**fields: Any) -> dict[str, Any]:
     return {
         "name": "which-data",
         "question": "Which problems should RL draw?",
+        "equal": "samples",
         "scales": {"tiny": {"recipe": "tiny-cpu"}},
         "arms": {
             "id": {"says": "what the base knows", "changes": {"stages.rl.rl.steps": 1}},
@@ -44,7 +45,6 @@ def test_a_claim_may_be_against_the_base():
         ({"claims": given()["claims"] * 2}, "claims: 'c' stands twice"),
         ({"seeds": [0, 1, 0]}, "seeds: '0' stands twice"),
         ({"arms": {**given()["arms"], "base": {"says": ".", "changes": {"seed": 1}}}}, "call the arm otherwise"),
-        ({"arms": {**given()["arms"], "twin": given()["arms"]["id"]}}, "changes the same as arms.id"),
         ({"arms": {"id": {"says": ".", "changes": {}}, "edge": given()["arms"]["edge"]}}, "at least 1 item"),
     ],
 )

@@ -1,0 +1,54 @@
+"""`interplay study`: runs every arm of a study for every seed, and decides its claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def main(
+    study: Annotated[str, typer.Argument(help="Name of a shipped study, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe of every arm.")
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Folder of the studies and of the stages that they share.")
+    ] = Path("studies"),
+    scale: Annotated[
+        str | None, typer.Option(help="A scale of the study, or a YAML file with one.  [default: its first]")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and end.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in that folder.")] = False,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="ARM", help="Run this arm; repeatable.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Run these of the study's seeds: 0,1,2.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join.  [default: a new one on this machine]")
+    ] = None,
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, help="Seconds that a cluster's autoscaler gets to add missing nodes.")
+    ] = 0,
+    insecure: Annotated[
+        bool,
+        typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", help="Join a head without authentication."),
+    ] = False,
+) -> None:
+    """Run every arm of a study for every seed, and decide the claims that it registered before.
+
+    Stages that arms share are run once. Exit code 0 only if every run finished, whatever became of the claims. Ctrl-C
+    saves and stops; the same command with --resume goes on.
+    """
+    from cluster.study.command import conduct, show_plan
+    from cluster.study.folder import Registration, StudyFolder
+    from cluster.study.load import load, scale_of
+
+    chosen = load(study)
+    given = Registration(study=chosen, scale=scale_of(chosen, scale), overrides=tuple(overrides or ()))
+    folder = StudyFolder((directory / chosen.name).resolve())
+    made = given.plan()
+    runs = made.needed(made.chosen(only, seeds))
+    if plan:
+        show_plan(folder, runs, local=address is None)
+    elif not conduct(folder, given, runs, resume=resume, address=address, insecure=insecure, wait_s=wait_s):
+        raise typer.Exit(1)

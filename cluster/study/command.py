@@ -1,0 +1,131 @@
+"""What `interplay study` does with a plan: print it, or run it and say what became of the claims."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cluster.run.lock import held
+from cluster.study.costs import costs
+from cluster.study.folder import FAILURE_FILE, Registration, State, StudyFolder
+from cluster.study.load import StudyError
+from cluster.study.page import write_study
+from cluster.study.plan import Run
+from cluster.study.schedule import perform, require_room
+from trainers.evaluation.ledger import StageRecord
+
+PLAN_WIDTH: Final = 120
+
+
+def show_plan(folder: StudyFolder, runs: Sequence[Run], local: bool) -> None:
+    """Print every stage that has to be run once, who shares it, its size, and what is there already.
+
+    Raises NotEnough where a study without a cluster does not fit on this machine, StudyError for a changed folder.
+    """
+    if local:
+        require_room(runs)
+    folder.refuse_changed(runs)
+    stages = costs(folder, runs)
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "stage", "shared by", "texts", "tokens", "FLOPs", "minutes", ""):
+        table.add_column(column, justify="left" if column in ("run", "stage", "") else "right")
+    for cost in stages:
+        users = str(len(cost.run.members)) if cost.run.shared else ""
+        tokens, flops, seconds = cost.spent or (None, None, None)
+        table.add_row(
+            cost.run.name,
+            cost.stage.name,
+            users,
+            f"{cost.texts:,}",
+            "?" if tokens is None else f"{tokens:,.0f}",
+            "?" if flops is None else f"{flops:.2e}",
+            "?" if seconds is None else f"{seconds / 60:.1f}",
+            "done" if cost.done else "",
+        )
+    Console(file=sys.stdout, highlight=False, width=PLAN_WIDTH).print(table)
+    left = [cost for cost in stages if not cost.done]
+    minutes = sum(cost.spent[2] for cost in left if cost.spent) / 60
+    unknown = ", and what nothing was measured of (?)" if any(cost.spent is None for cost in left) else ""
+    print(f"{len(left)} of {len(stages)} stages are left; one run at a time: {minutes:.0f} minutes{unknown}")
+
+
+def conduct(
+    folder: StudyFolder,
+    given: Registration,
+    runs: Sequence[Run],
+    *,
+    resume: bool,
+    address: str | None,
+    insecure: bool,
+    wait_s: float,
+) -> bool:
+    """Register the study, run what is not done, write the report, print the claims; whether every run is done.
+
+    Raises StudyError where the folder holds a study and `resume` is not said, or another study.
+    """
+    console = Console(file=sys.stderr, highlight=False)
+    if folder.exists() and not resume:
+        raise StudyError(f"{folder.path} holds a study already.", "Add --resume to go on, or name another --dir.")
+    with held(folder.path):
+        folder.register(given)
+        folder.refuse_changed(runs)
+        for line in folder.amendments():
+            console.print(f"changed since the first run: {escape(line)}", soft_wrap=True)
+        done = {run.name for run in runs if folder.standing(run).state is State.DONE}
+        console.print(f"[bold]{given.study.name}[/bold]  {len(runs)} runs, {len(done)} done before")
+
+        def tell(run: Run, what: StageRecord | str) -> None:
+            said = what if isinstance(what, str) else f"{what.name:<12} {what.seconds:8.1f} s"
+            console.print(f"  {run.name:<28} {escape(said)}", soft_wrap=True)
+
+        try:
+            perform(folder, runs, tell, address, insecure, wait_s)
+        finally:
+            report(folder)
+    return all(folder.standing(run).state is State.DONE for run in runs)
+
+
+def show_standings(folder: StudyFolder, as_json: bool) -> None:
+    """Print where each arm stands at each seed, and the shared runs, for a person or a program."""
+    plan = folder.current().plan()
+    standings = {run.name: _standing(folder, run) for run in plan.runs}
+    if as_json:
+        print(json.dumps(standings))
+        return
+    seeds = [str(seed) for seed in plan.study.seeds]
+    table = Table("arm", *(f"seed {seed}" for seed in seeds), box=None, pad_edge=False)
+    for name in (run.name for run in plan.runs if run.shared):
+        table.add_row(name, standings[name])
+    for arm in plan.study.arms:
+        table.add_row(arm, *(standings[f"{arm}/{seed}"] for seed in seeds))
+    Console(file=sys.stdout, highlight=False).print(table)
+
+
+def _standing(folder: StudyFolder, run: Run) -> str:
+    """The state of a run; of one that goes on, its stage as well."""
+    standing = folder.standing(run)
+    done = {record.name for record in standing.stages}
+    if standing.state is not State.RUNNING:
+        return standing.state.value
+    return next(name for name in run.own if name not in done)
+
+
+def report(folder: StudyFolder) -> None:
+    """Write study.json and study.html from what is there, and print what became of each claim."""
+    console = Console(file=sys.stdout, highlight=False)
+    content = write_study(folder)
+    for claim in content["claims"]:
+        missing = f" ({len(claim['missing'])} runs missing)" if claim["missing"] else ""
+        console.print(f"  {claim['verdict']:<13}{claim['name']}: {escape(claim['says'])}{missing}", soft_wrap=True)
+    for arm, of in content["arms"].items():
+        for seed, run in of["runs"].items():
+            if run["failure"]:
+                where = folder.path / arm / seed / FAILURE_FILE
+                console.print(f"  failed       {arm}/{seed}: {where}", soft_wrap=True)
+    console.print(f"report: {folder.path / 'study.html'}", soft_wrap=True)

@@ -1,0 +1,69 @@
+"""What the stages of a plan will cost, by what finished stages of the same kind did cost.
+
+Work is counted in texts: documents of pre-training, completions of RL and of evaluation. What a text costs is measured
+on the runs of the plan that are there; of a kind that was never run, nothing is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cluster.recipe.config import EvalStage, PretrainStage, Recipe, RlStage, Stage
+from cluster.study.folder import StudyFolder
+from cluster.study.plan import Run
+from trainers.evaluation.evaluate import held_out_counts
+from trainers.evaluation.ledger import StageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One stage of a plan: its texts, and the tokens, FLOPs and seconds that it costs, None where nobody knows."""
+
+    run: Run
+    stage: Stage
+    texts: int
+    done: bool
+    spent: tuple[float, float, float] | None
+
+
+def costs(folder: StudyFolder, runs: Sequence[Run]) -> list[Cost]:
+    """The costs of the runs' own stages, in the plan's order."""
+    own = [(run, stage) for run in runs for stage in run.recipe.stages if stage.name in run.own]
+    records = {(run.name, record.name): record for run in runs for record in folder.standing(run).stages}
+    rates: dict[str, tuple[float, float, float]] = {}
+    for kind in {stage.kind for _, stage in own}:
+        done = [(texts(run.recipe, s), records[run.name, s.name]) for run, s in own if (run.name, s.name) in records]
+        rates |= _rate(kind, [(count, record) for count, record in done if record.kind == kind])
+    return [_cost(run, stage, records.get((run.name, stage.name)), rates.get(stage.kind)) for run, stage in own]
+
+
+def texts(recipe: Recipe, stage: Stage) -> int:
+    """The texts that a stage reads or writes; 0 for one that does neither."""
+    match stage:
+        case PretrainStage():
+            return stage.train.steps * stage.train.documents_per_step
+        case RlStage():
+            return stage.rl.steps * stage.rl.prompts_per_step * stage.rl.group_size
+        case EvalStage():
+            return sum(held_out_counts(stage.eval, recipe.bands).values()) * stage.eval.samples
+        case _:
+            return 0
+
+
+def _rate(kind: str, done: Sequence[tuple[int, StageRecord]]) -> dict[str, tuple[float, float, float]]:
+    """What a text of a kind costs in tokens, FLOPs and seconds; nothing where none was measured."""
+    count = sum(texts for texts, _ in done)
+    if not count:
+        return {}
+    totals = [sum(getattr(record, name) for _, record in done) for name in ("tokens", "flops", "seconds")]
+    return {kind: (totals[0] / count, totals[1] / count, totals[2] / count)}
+
+
+def _cost(run: Run, stage: Stage, record: StageRecord | None, rate: tuple[float, float, float] | None) -> Cost:
+    count = texts(run.recipe, stage)
+    if record is not None:
+        return Cost(run, stage, count, True, (record.tokens, record.flops, record.seconds))
+    if not count:
+        return Cost(run, stage, 0, False, (0.0, 0.0, 0.0))
+    return Cost(run, stage, count, False, (count * rate[0], count * rate[1], count * rate[2]) if rate else None)

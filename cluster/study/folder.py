@@ -1,0 +1,203 @@
+"""The folder of a study, and where each of its runs stands.
+
+    DIR/NAME/study.yaml  amended.yaml  study.json  study.html  figures/  ARM/SEED/     DIR/shared/STAGE-IDENTITY/
+
+`study.yaml` is the study as it was before its first run, the claims with it; it is never written again. A study that
+was changed afterwards stands beside it as `amended.yaml`. Below, every folder is that of a run (`cluster.run.folder`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from actors.files import replace_text
+from cluster.recipe import plain_yaml
+from cluster.recipe.config import Recipe, dump
+from cluster.recipe.identity import changes, refused
+from cluster.run.folder import MAX_NAMED, RunFolder
+from cluster.run.lock import holder
+from cluster.study.load import StudyError
+from cluster.study.model import Scale, Study
+from cluster.study.plan import SHARED, Plan, Run, make_plan
+from trainers.evaluation.ledger import StageRecord
+
+STUDY_FILE: Final = "study.yaml"
+AMENDED_FILE: Final = "amended.yaml"
+FAILURE_FILE: Final = "failure.txt"
+RECIPE_FILE: Final = "recipe.yaml"
+TAKEN_OVER: Final = ("tokenizer", "evals", "metrics.jsonl", "stages.json")
+
+
+class State(StrEnum):
+    """Where a run stands."""
+
+    DONE = "done"
+    RUNNING = "running"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The state of a run, the stages that are done, and what it failed of."""
+
+    state: State
+    stages: tuple[StageRecord, ...]
+    failure: str | None = None
+
+
+class Registration(BaseModel):
+    """What `study.yaml` holds: the study, the scale that was chosen, and the overrides of the command."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: Study
+    scale: Scale
+    overrides: tuple[str, ...] = ()
+
+    def plan(self) -> Plan:
+        """What it has to run. Raises what `make_plan` raises."""
+        return make_plan(self.study, self.scale, self.overrides)
+
+
+class StudyFolder:
+    """Paths, the registered study, and the states of its runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def exists(self) -> bool:
+        """Whether a study was registered here."""
+        return (self.path / STUDY_FILE).exists()
+
+    def register(self, given: Registration) -> None:
+        """Write the study down before its first run, or hold a later one against it.
+
+        Raises StudyError where the folder holds another study, or this one at another scale.
+        """
+        if not self.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            replace_text(self.path / STUDY_FILE, _text(given))
+            return
+        first = self.registered()
+        if differences := _other_study(first, given):
+            raise StudyError(f"{self.path} holds another study: {'; '.join(differences)}.", "Name another --dir.")
+        if given == first:
+            (self.path / AMENDED_FILE).unlink(missing_ok=True)
+        else:
+            replace_text(self.path / AMENDED_FILE, _text(given))
+
+    def registered(self) -> Registration:
+        """The study as it was before the first run. Raises StudyError."""
+        if not self.exists():
+            raise StudyError(f"{self.path} is no study folder: it has no {STUDY_FILE}.", "Name the folder of a study.")
+        return _read(self.path / STUDY_FILE)
+
+    def current(self) -> Registration:
+        """The study as it was last run."""
+        amended = self.path / AMENDED_FILE
+        return _read(amended) if amended.exists() else self.registered()
+
+    def amendments(self) -> list[str]:
+        """What was changed since the first run, a key a line."""
+        first, now = _claims_by_name(self.registered()), _claims_by_name(self.current())
+        return [str(change) for change in changes(first, now)]
+
+    def path_of(self, run: str) -> Path:
+        """The folder of a run by its name."""
+        return (self.path.parent if run.startswith(f"{SHARED}/") else self.path) / run
+
+    def run(self, run: Run) -> RunFolder:
+        """The folder of a run."""
+        return RunFolder(self.path_of(run.name))
+
+    def standing(self, run: Run) -> Standing:
+        """Where a run stands."""
+        folder = self.run(run)
+        stages = tuple(folder.stages())
+        failure = folder.path / FAILURE_FILE
+        if set(run.own) <= {record.name for record in stages}:
+            return Standing(State.DONE, stages)
+        if holder(folder.path) is not None:
+            return Standing(State.RUNNING, stages)
+        if failure.exists():
+            return Standing(State.FAILED, stages, failure.read_text(encoding="utf-8").strip())
+        return Standing(State.STOPPED if (folder.path / RECIPE_FILE).exists() else State.WAITING, stages)
+
+    def recipe(self, run: Run) -> Recipe:
+        """The recipe to run it with. A shared run that is there keeps its own: its name says that it makes the same."""
+        folder = self.run(run)
+        if not (run.shared and (folder.path / RECIPE_FILE).exists()):
+            return run.recipe
+        placed = {key: getattr(run.recipe, key) for key in ("fleet", "learner", "trackers")}
+        return folder.recipe().model_copy(update=placed)
+
+    def refuse_changed(self, runs: Sequence[Run]) -> None:
+        """Raises StudyError for a folder that holds something else than the plan says, with what differs."""
+        for run in runs:
+            folder = self.run(run)
+            if not (folder.path / RECIPE_FILE).exists():
+                continue
+            if lines := refused(folder.recipe(), self.recipe(run), {record.name for record in folder.stages()}):
+                raise StudyError(
+                    f"{folder.path} was run with another recipe: {'; '.join(lines[:MAX_NAMED])}.",
+                    "Undo the change, name another --dir, or remove that folder to run it again.",
+                )
+
+
+def take_over(folder: RunFolder, recipe: Recipe, before: RunFolder | None) -> None:
+    """Begin a run's folder with what the run `before` it made: its newest checkpoint, tokenizer, scores and records.
+
+    A folder with a recipe has begun already. What an interrupted call left is replaced.
+    """
+    if (folder.path / RECIPE_FILE).exists():
+        return
+    for name in ("checkpoints", *TAKEN_OVER):
+        _remove(folder.path / name)
+    if before is not None:
+        for name in TAKEN_OVER:
+            _copy(before.path / name, folder.path / name)
+        if (newest := before.store.latest()) is not None:
+            folder.store.adopt(before.store, newest.id)
+    replace_text(folder.path / RECIPE_FILE, dump(recipe))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _copy(path: Path, to: Path) -> None:
+    if path.is_dir():
+        shutil.copytree(path, to)
+    elif path.exists():
+        shutil.copyfile(path, to)
+
+
+def _text(registration: Registration) -> str:
+    return plain_yaml.write(registration.model_dump(mode="json"))
+
+
+def _read(path: Path) -> Registration:
+    return Registration.model_validate(plain_yaml.parse(path.read_bytes()))
+
+
+def _other_study(first: Registration, given: Registration) -> list[str]:
+    """What makes it another study: its name, its scale, or overrides of the whole of it."""
+    old, new = ({"name": r.study.name, **r.model_dump(mode="json", exclude={"study"})} for r in (first, given))
+    return [str(change) for change in changes(old, new)]
+
+
+def _claims_by_name(registration: Registration) -> dict[str, Any]:
+    tree = registration.study.model_dump(mode="json")
+    return {**tree, "claims": {claim["name"]: claim for claim in tree["claims"]}}

@@ -1,0 +1,86 @@
+"""From the name or the file of a study to a checked study and the scale that it is run at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from cluster.recipe import plain_yaml
+from cluster.study.model import Scale, Study
+from verifier.errors import UserError
+
+M = TypeVar("M", bound=BaseModel)
+MAX_STUDY_BYTES = 64 * 1024
+
+
+class StudyError(UserError):
+    """A study that is not one, or that does not fit its recipe: the message names the file and the key at fault."""
+
+
+def shipped() -> list[str]:
+    """The names of the studies that come with the package."""
+    folder = resources.files("cluster") / "studies"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load(name_or_file: str) -> Study:
+    """The study of a shipped name or a YAML file. Raises StudyError."""
+    if is_file(name_or_file):
+        path = Path(name_or_file)
+        study = _checked(Study, _read(path), name_or_file)
+        scales = {name: _placed(scale, path.parent) for name, scale in study.scales.items()}
+        return study.model_copy(update={"scales": scales})
+    if name_or_file not in shipped():
+        raise StudyError(f"there is no study {name_or_file!r}.", f"Shipped: {', '.join(shipped())}; or name a file.")
+    text = (resources.files("cluster") / "studies" / f"{name_or_file}.yaml").read_bytes()
+    return _checked(Study, text, name_or_file)
+
+
+def scale_of(study: Study, name_or_file: str | None) -> Scale:
+    """One of the study's own scales (by default its first), or that of a YAML file. Raises StudyError."""
+    if name_or_file is not None and is_file(name_or_file):
+        path = Path(name_or_file)
+        return _placed(_checked(Scale, _read(path), name_or_file), path.parent)
+    name = name_or_file or next(iter(study.scales))
+    if name not in study.scales:
+        raise StudyError(f"{study.name} has no scale {name!r}.", f"It has {', '.join(study.scales)}; or name a file.")
+    return study.scales[name]
+
+
+def _placed(scale: Scale, folder: Path) -> Scale:
+    """A recipe file that a study names lies beside the study."""
+    recipe = str((folder / scale.recipe).resolve()) if is_file(scale.recipe) else scale.recipe
+    return scale.model_copy(update={"recipe": recipe})
+
+
+def is_file(name_or_file: str) -> bool:
+    """Whether a word names a file, as for recipes."""
+    return name_or_file.endswith((".yaml", ".yml"))
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise StudyError(f"there is no file {path}.", "Check the path.")
+    return path.read_bytes()
+
+
+def _checked(model: type[M], data: bytes, name: str) -> M:
+    if len(data) > MAX_STUDY_BYTES:
+        raise StudyError(f"{name} has {len(data)} bytes.", f"A study has at most {MAX_STUDY_BYTES}.")
+    try:
+        return model.model_validate(plain_yaml.parse(data))
+    except ValidationError as error:
+        lines = [_line(e["loc"], e["msg"]) for e in error.errors(include_url=False)[:5]]
+        raise StudyError(f"{name}: {'; '.join(lines)}.", "Correct the keys named above (docs/studies.md).") from error
+    except plain_yaml.NOT_PLAIN as error:
+        raise StudyError(f"{name} is not plain YAML: {error}", "Correct the file.") from error
+
+
+def _line(location: Sequence[Any], message: str) -> str:
+    path = ".".join(str(part) for part in location)
+    said = message.removeprefix("Value error, ")
+    return f"{path}: {said}" if path else said

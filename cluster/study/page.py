@@ -1,0 +1,38 @@
+"""The report of a study: `study.json`, one static `study.html` and its figures as SVG files beside it.
+
+Only how it looks; every number comes from `cluster.study.results`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from actors.files import replace_text
+from cluster.study.figures import figures
+from cluster.study.folder import StudyFolder
+from cluster.study.results import content
+
+FIGURES = "figures"
+
+
+def write_study(folder: StudyFolder) -> dict[str, Any]:
+    """Write the report from what the study's folder holds; the content of `study.json`."""
+    found = content(folder)
+    drawn = figures(found)
+    replace_text(folder.path / "study.json", json.dumps(found, indent=1) + "\n")
+    (folder.path / FIGURES).mkdir(exist_ok=True)
+    for name, svg in drawn.items():
+        replace_text(folder.path / FIGURES / f"{name}.svg", svg)
+    replace_text(folder.path / "study.html", page(found, drawn))
+    return found
+
+
+def page(found: dict[str, Any], drawn: dict[str, str]) -> str:
+    """The whole page. All text of studies and recipes is escaped by the template."""
+    environment = Environment(loader=PackageLoader("cluster.study", "."), autoescape=True, undefined=StrictUndefined)
+    inline = {name: Markup(svg[svg.index("<svg") :]) for name, svg in drawn.items()}  # noqa: S704  # matplotlib's own
+    return environment.get_template("study.html.j2").render(study=found, figures=inline, folder=FIGURES)

@@ -1,0 +1,180 @@
+"""Runs what a plan says on one Ray: as many runs at a time as it has room for, each by what `interplay run` calls.
+
+A run is a Ray task that holds no resources itself; the actors that it starts do. Where a run stands is read from its
+folder alone, so that a study that was killed goes on from there. A run that fails is written down and does not stop the
+others; a run whose process is lost is started again.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import ray
+import ray.exceptions
+
+from actors.files import replace_text
+from cluster.errors import StageFailed
+from cluster.ray.local import NAMESPACE
+from cluster.ray.resources import Resources, of_ray, of_this_machine, require
+from cluster.ray.runtime import running
+from cluster.recipe.config import Recipe
+from cluster.run.folder import RunFolder
+from cluster.run.lock import held
+from cluster.run.stages import asked, run_stages
+from cluster.study.folder import FAILURE_FILE, State, StudyFolder, take_over
+from cluster.study.plan import Run
+from trainers.controller import controller_name
+from trainers.evaluation.ledger import StageRecord
+from verifier.errors import Failure, UserError
+
+POLL_S: Final = 1.0
+SAVE_S: Final = 90.0
+"""What an interrupted run gets to save."""
+FREE_S: Final = 60.0
+"""Until the actors of a lost run are gone."""
+MAX_LOSSES: Final = 3
+"""Lost processes of a run without a stage getting done between them."""
+
+Tell = Callable[[Run, StageRecord | str], None]
+"""Hears of every stage that a run finishes, and in words of its failure."""
+
+
+def needed(runs: Sequence[Run]) -> Resources:
+    """What the largest of some runs asks for."""
+    each = [asked(run.recipe) for run in runs]
+    return Resources(*(max(getattr(r, name) for r in each) for name in ("cpus", "gpus", "memory_gib")))
+
+
+def require_room(runs: Sequence[Run]) -> None:
+    """Raises NotEnough where this machine cannot hold the largest of the runs."""
+    require(needed(runs), of_this_machine(), "this machine")
+
+
+def perform(
+    folder: StudyFolder, runs: Sequence[Run], tell: Tell, address: str | None, insecure: bool, wait_s: float
+) -> None:
+    """Run what is not done. Returns when every run is done, or has failed, or waits for one that has.
+
+    `address`, `insecure` and `wait_s` are those of `cluster.ray.runtime.running`. On Ctrl-C the runs save first.
+    """
+    left = [run for run in runs if folder.standing(run).state is not State.DONE]
+    if not left:
+        return
+    room = needed(left)
+    with running(folder.path, room, address=address, insecure=insecure, wait_s=wait_s):
+        _Schedule(folder, left, tell, _width(room, of_ray(ray.cluster_resources()))).work()
+
+
+def _width(each: Resources, there: Resources) -> int:
+    """How many runs there is room for at a time; at least one."""
+    shares = [there.cpus / each.cpus, *([there.gpus / each.gpus] if each.gpus else [])]
+    return max(1, int(min(shares) + 1e-9))
+
+
+class _Schedule:
+    def __init__(self, folder: StudyFolder, runs: Sequence[Run], tell: Tell, width: int) -> None:
+        self.folder = folder
+        self.waiting = list(runs)
+        self.open: dict[Any, Run] = {}
+        self._width = width
+        self._tell = tell
+        self._told = {run.name: len(folder.standing(run).stages) for run in runs}
+        self._losses: Counter[str] = Counter()
+        self._failed: set[str] = set()
+
+    def work(self) -> None:
+        """Start what may start and wait, until nothing is left."""
+        try:
+            while self.waiting or self.open:
+                self._start()
+                ended, _ = ray.wait(list(self.open), timeout=POLL_S) if self.open else ([], [])
+                for run in self.open.values():
+                    self._tell_stages(run)
+                for reference in ended:
+                    self._end(reference, self.open.pop(reference))
+        except KeyboardInterrupt:
+            self._interrupt()
+            raise
+
+    def _start(self) -> None:
+        busy = {run.name for run in (*self.waiting, *self.open.values())}
+        for run in tuple(self.waiting):
+            if run.before in self._failed:
+                self.waiting.remove(run)
+                self._fail(run, f"{run.before}, which it starts from, failed")
+            elif run.before not in busy and len(self.open) < self._width:
+                self.waiting.remove(run)
+                self.open[self._task(run)] = run
+
+    def _task(self, run: Run) -> Any:
+        before = self.folder.path_of(run.before) if run.before else None
+        task = ray.remote(_run).options(num_cpus=0, max_retries=0, name=run.name)
+        return task.remote(self.folder.path_of(run.name), before, self.folder.recipe(run))
+
+    def _end(self, reference: Any, run: Run) -> None:
+        try:
+            failure: Any = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            self._losses[run.name] += 1
+            if self._losses[run.name] < MAX_LOSSES:
+                self._tell(run, "its process was lost; it goes on from what it had saved")
+                self.waiting.insert(0, run)
+            else:
+                self._fail(run, f"its process was lost {MAX_LOSSES} times: {error}")
+        else:
+            if failure is not None:
+                self._fail(run, failure)
+
+    def _fail(self, run: Run, failure: str) -> None:
+        self._failed.add(run.name)
+        path = self.folder.path_of(run.name)
+        path.mkdir(parents=True, exist_ok=True)
+        replace_text(path / FAILURE_FILE, failure + "\n")
+        self._tell(run, f"failed: {failure}")
+
+    def _tell_stages(self, run: Run) -> None:
+        done = self.folder.standing(run).stages
+        for record in done[self._told[run.name] :]:
+            self._losses[run.name] = 0
+            if record.name in run.own:
+                self._tell(run, record)
+        self._told[run.name] = len(done)
+
+    def _interrupt(self) -> None:
+        for reference in self.open:
+            ray.cancel(reference, recursive=False)  # the run's own actors are asked to save, not ended
+        ray.wait(list(self.open), num_returns=len(self.open), timeout=SAVE_S)
+
+
+def _run(path: Path, before: Path | None, recipe: Recipe) -> str | None:
+    """In a process of Ray: what `interplay run --resume` does. What it failed of in words, None if it did not."""
+    (path / FAILURE_FILE).unlink(missing_ok=True)
+    folder = RunFolder(path)
+    try:
+        _await_end_of(controller_name(recipe.name))
+        with held(path):
+            take_over(folder, recipe, RunFolder(before) if before else None)
+            folder.open(recipe, resume=True)
+            run_stages(recipe, folder, None, False, 0)
+    except (UserError, Failure) as error:
+        return " ".join(f"{error} {error.fix}".split())
+    except Exception:  # nobody foresaw it; the others go on, and the report names it
+        return traceback.format_exc()
+    return None
+
+
+def _await_end_of(actor: str) -> None:
+    """Wait until an actor of this name, whose run was lost, is gone. Raises StageFailed if it stays."""
+    deadline = time.monotonic() + FREE_S
+    while time.monotonic() < deadline:
+        try:
+            ray.get_actor(actor, namespace=NAMESPACE)
+        except ValueError:
+            return
+        time.sleep(POLL_S / 5)
+    raise StageFailed(f"another run of this cluster has the name {actor}")

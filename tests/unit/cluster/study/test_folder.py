@@ -1,0 +1,95 @@
+"""The folder of a study: what is registered, where its runs stand, and what a run takes over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cluster.recipe.config import dump
+from cluster.run.folder import RunFolder
+from cluster.run.lock import held
+from cluster.study.folder import FAILURE_FILE, Registration, State, StudyFolder, take_over
+from cluster.study.load import StudyError
+from cluster.study.plan import Member
+from tests.studies import leave, little
+from trainers.evaluation.ledger import StageRecord
+
+
+def registered(path: Path) -> tuple[StudyFolder, Registration]:
+    folder, given = StudyFolder(path), little(seeds=1)
+    folder.register(given)
+    return folder, given
+
+
+def test_a_folder_of_another_study_or_scale_is_refused_with_what_differs(tmp_path: Path):
+    folder, given = registered(tmp_path / "s")
+    other = given.model_copy(update={"overrides": ("policy.layers=3",)})
+    with pytest.raises(StudyError, match=r'holds another study: overrides: \[\] -> \["policy.layers=3"\]'):
+        folder.register(other)
+    renamed = given.model_copy(update={"study": given.study.model_copy(update={"name": "other"})})
+    with pytest.raises(StudyError, match="name: little -> other"):
+        folder.register(renamed)
+    with pytest.raises(StudyError, match="is no study folder"):
+        StudyFolder(tmp_path).registered()
+
+
+def test_the_states_of_a_run(tmp_path: Path):
+    folder, given = registered(tmp_path / "s")
+    plan = given.plan()
+    run = plan.run(Member("arm0", 0))
+    path = folder.path_of(run.name)
+    assert folder.standing(run).state is State.WAITING
+    path.mkdir(parents=True)
+    (path / "recipe.yaml").write_text(dump(run.recipe))
+    assert folder.standing(run).state is State.STOPPED
+    with held(path):
+        assert folder.standing(run).state is State.RUNNING
+    (path / FAILURE_FILE).write_text("no room\n")
+    assert (folder.standing(run).state, folder.standing(run).failure) == (State.FAILED, "no room")
+    leave(folder, plan, Member("arm1", 0), 0.5)
+    assert folder.standing(plan.run(Member("arm1", 0))).state is State.DONE
+
+
+def test_a_run_that_was_made_with_another_recipe_is_refused_with_what_differs(tmp_path: Path):
+    folder, given = registered(tmp_path / "s")
+    plan = given.plan()
+    leave(folder, plan, Member("arm0", 0), 0.5)
+    folder.refuse_changed(plan.runs)
+    run = plan.run(Member("arm0", 0))
+    other = run.recipe.model_copy(update={"seed": 7})
+    (folder.path_of(run.name) / "recipe.yaml").write_text(dump(other))
+    with pytest.raises(StudyError, match="was run with another recipe: seed: 7 -> 0"):
+        folder.refuse_changed(plan.runs)
+
+
+def test_a_shared_run_that_is_there_keeps_its_recipe_but_for_its_placement(tmp_path: Path):
+    folder, given = registered(tmp_path / "s")
+    shared = next(run for run in given.plan().runs if run.shared)
+    path = folder.path_of(shared.name)
+    assert path.parent == tmp_path / "shared"
+    path.mkdir(parents=True)
+    (path / "recipe.yaml").write_text(dump(shared.recipe.model_copy(update={"name": "elsewhere"})))
+    moved = given.model_copy(update={"overrides": ("fleet.rollout_workers=2",)}).plan()
+    recipe = folder.recipe(next(run for run in moved.runs if run.shared))
+    assert (recipe.name, recipe.fleet.rollout_workers) == ("elsewhere", 2)
+
+
+def test_a_run_begins_with_what_the_run_before_it_made_and_begins_once(tmp_path: Path):
+    _, given = registered(tmp_path / "s")
+    run = given.plan().run(Member("arm0", 0))
+    before, folder = RunFolder(tmp_path / "before"), RunFolder(tmp_path / "run")
+    for made in (before, folder):
+        made.path.mkdir()
+    before.finish(StageRecord("tokenizer", "tokenizer", 1.0))
+    (before.path / "tokenizer").mkdir()
+    (before.path / "tokenizer" / "tokenizer.json").write_text("{}")
+    (folder.path / "evals").mkdir()  # half of an interrupted call
+    take_over(folder, run.recipe, before)
+    assert [record.name for record in folder.stages()] == ["tokenizer"]
+    assert (folder.path / "tokenizer" / "tokenizer.json").exists()
+    assert not (folder.path / "evals").exists()
+    assert folder.recipe() == run.recipe
+    folder.finish(StageRecord("rl", "rl", 1.0))
+    take_over(folder, run.recipe, before)
+    assert [record.name for record in folder.stages()] == ["tokenizer", "rl"], "what was begun is left alone"

@@ -1,0 +1,42 @@
+"""The report of a study: one page that needs nothing else, and its figures beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from cluster.study.folder import StudyFolder
+from cluster.study.page import write_study
+from tests.studies import left, little
+
+
+def test_the_page_leads_with_the_claims_and_escapes_what_people_wrote(tmp_path: Path):
+    folder = left(tmp_path / "s", little(), {"arm0": 0.6, "arm1": 0.3})
+    found = write_study(folder)
+    page = (folder.path / "study.html").read_text()
+    assert json.loads((folder.path / "study.json").read_text()) == found
+    assert page.index("supported") < page.index("The first arm is better") < page.index("<svg")
+    assert "Which &lt;b&gt;arm&lt;/b&gt; is better?" in page
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="https?:', page.replace('xlink:href="http', ""))
+    for name in ("arms", "curves", "strata", "answers", "first-errors"):
+        assert (folder.path / "figures" / f"{name}.svg").read_text().endswith("</svg>\n")
+        assert f'href="figures/{name}.svg"' in page
+    assert 'href="arm0/0/report.html"' in page
+
+
+def test_a_study_of_which_nothing_is_done_has_a_report_all_the_same(tmp_path: Path):
+    folder = StudyFolder(tmp_path / "s")
+    folder.register(little())
+    found = write_study(folder)
+    assert found["claims"][0]["verdict"] == "not resolved"
+    assert "6 runs are not done" in (folder.path / "study.html").read_text()
+
+
+def test_the_same_runs_give_the_same_page_and_figures(tmp_path: Path):
+    folder = left(tmp_path / "s", little(), {"arm0": 0.6, "arm1": 0.3})
+    write_study(folder)
+    first = {p.name: p.read_bytes() for p in (*folder.path.glob("figures/*"), folder.path / "study.html")}
+    write_study(folder)
+    assert first == {p.name: p.read_bytes() for p in (*folder.path.glob("figures/*"), folder.path / "study.html")}

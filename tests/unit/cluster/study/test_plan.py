@@ -1,0 +1,139 @@
+"""A plan shares what is the same and nothing else, and refuses what the recipe cannot answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cluster.recipe.config import RecipeError
+from cluster.study.load import StudyError, load, scale_of
+from cluster.study.model import Study
+from cluster.study.plan import Member, Plan, make_plan
+
+REWARD = {"stages.rl.rl.reward": {"name": "outcome"}}
+DATA = {"stages.pretrain.train.task": {"ops": [2], "max_facts": 4}}
+
+
+def study(arms: dict[str, dict[str, Any]], seeds: tuple[int, ...] = (0, 1), **claim: Any) -> Study:
+    names = list(arms)
+    said = {"rule": "greater", "name": "c", "says": ".", "arm": names[0], "against": names[1:2], "band": "edge"}
+    return Study.model_validate(
+        {
+            "name": "little",
+            "question": "?",
+            "equal": "samples",
+            "scales": {"tiny": {"recipe": "smoke"}},
+            "seeds": seeds,
+            "arms": {name: {"says": ".", "changes": changes} for name, changes in arms.items()},
+            "claims": [said | claim],
+        }
+    )
+
+
+def plan(arms: dict[str, dict[str, Any]], *overrides: str, **given: Any) -> Plan:
+    made = study(arms, **given)
+    return make_plan(made, scale_of(made, None), overrides)
+
+
+TWO = {"strict": {"stages.rl.rl.reward": {"name": "strict"}}, "outcome": REWARD}
+
+
+def test_arms_that_differ_in_rl_share_what_comes_before_it_by_seed():
+    runs = plan(TWO).runs
+    assert [run.name.partition("-")[0] for run in runs] == [
+        "shared/before", "strict/0", "outcome/0", "shared/before", "strict/1", "outcome/1",
+    ]  # fmt: skip
+    assert runs[0].own == ("tokenizer", "pretrain", "midtrain", "before")
+    assert runs[1].own == ("rl", "after", "report")
+    assert (runs[1].before, runs[4].before) == (runs[0].name, runs[3].name)
+    assert runs[0].members == (Member("strict", 0), Member("outcome", 0))
+
+
+def test_what_no_seed_decides_is_shared_by_all_seeds():
+    made = load("process-reward")
+    runs = make_plan(made, scale_of(made, "tiny")).runs
+    (first,) = [run for run in runs if run.shared]
+    assert first.own == ("base", "before")
+    assert len(first.members) == len(runs) - 1 == 18
+
+
+def test_arms_that_differ_in_pretraining_share_nothing():
+    runs = plan(
+        {"plain": {"fleet.max_restarts": 2, "stages.rl.rl.steps": 4}, "other": DATA | {"stages.rl.rl.steps": 4}}
+    )
+    assert not any(run.shared for run in runs.runs)
+
+
+def test_placement_is_no_identity_and_the_task_is():
+    first = plan(TWO).runs[0].identity
+    assert plan(TWO, "fleet.rollout_workers=2", "trackers=[tensorboard]", "learner.threads=2").runs[0].identity == first
+    assert plan(TWO, "stages.pretrain.train.checkpoint_every=7").runs[0].identity == first
+    assert plan(TWO, "stages.pretrain.train.task.ops=[2]").runs[0].identity != first
+    assert plan(TWO, "policy.layers=3").runs[0].identity != first
+
+
+def test_runs_have_names_that_no_other_arm_or_seed_has_on_a_cluster():
+    names = [run.recipe.name for run in plan(TWO).runs]
+    assert len(set(names)) == len(names)
+    assert "strict-0" in names
+
+
+def test_some_arms_and_seeds_need_some_runs():
+    made = plan(TWO)
+    needed = made.needed(made.chosen(["outcome"], "1"))
+    assert [run.name.partition("-")[0] for run in needed] == ["shared/before", "outcome/1"]
+    assert needed[0].members[0].seed == 1
+    with pytest.raises(StudyError, match="no arm 'outcom'"):
+        made.chosen(["outcom"])
+    with pytest.raises(StudyError, match="no seed '7'"):
+        made.chosen(seeds="0,7")
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"band": "egde"}, "claims.c.band: no band 'egde'"),
+        ({"k": 4}, "claims.c.k: pass@4 needs 8 samples a problem, not 4"),
+    ],
+)
+def test_a_claim_that_nothing_measures_is_refused_with_its_key(claim: dict[str, Any], message: str):
+    with pytest.raises(StudyError, match=message):
+        plan(TWO, **claim)
+
+
+def test_a_band_that_is_not_evaluated_is_refused():
+    with pytest.raises(StudyError, match="measures nothing in 'edge'"):
+        plan(TWO, "stages.after.eval.task.ops=[2]")
+
+
+def test_two_arms_that_are_the_same_run_are_refused():
+    with pytest.raises(StudyError, match=r"arms.twin: is the same run as arms.outcome"):
+        plan({"outcome": REWARD, "twin": REWARD | {"fleet.max_restarts": 2}})
+
+
+def test_arms_of_a_claim_with_unequal_budgets_are_refused_with_the_amounts():
+    with pytest.raises(StudyError, match="different numbers of samples: strict 160, outcome 320"):
+        plan({"strict": TWO["strict"], "outcome": REWARD | {"stages.rl.rl.steps": 10}})
+
+
+def test_a_claim_against_a_base_that_its_arms_do_not_share_is_refused():
+    arms = {"plain": REWARD, "other": REWARD | DATA, "third": {"seed": 9}}
+    with pytest.raises(StudyError, match="start from different bases"):
+        plan(arms, against=["other", "base"])
+
+
+def test_a_recipe_without_the_two_evaluations_is_refused():
+    made = study(TWO)
+    scale = made.scales["tiny"].model_copy(update={"recipe": "tiny-base", "changes": {}})
+    with pytest.raises((StudyError, RecipeError)):
+        make_plan(made, scale)
+
+
+def test_every_shipped_study_has_a_plan_at_each_of_its_scales():
+    from cluster.study.load import shipped
+
+    for name in shipped():
+        made = load(name)
+        for scale in made.scales:
+            assert len(make_plan(made, scale_of(made, scale)).runs) > len(made.arms) * len(made.seeds)
