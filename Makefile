@@ -90,10 +90,10 @@ format: setup-dev
 	$(BIN)/ruff format
 
 serve: setup
-	$(BIN)/interplay serve --run-dir $(RUN)
+	$(BIN)/interplay serve $(RUN)
 
 attack: setup
-	$(BIN)/python -m benchmarks.attack --run-dir $(RUN)
+	$(BIN)/python -m benchmarks.attack $(RUN)
 
 clean:
 	rm -rf $(VENV) site .cache runs .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage mutants

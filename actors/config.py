@@ -1,7 +1,7 @@
 """Configuration of the acting side: one engine, and the fleet of workers around it.
 
-Units stand in the field names. The defaults run the tiny CPU job. This module reads no environment: `engine_env` says
-what an engine's process needs, and whoever starts that process applies it.
+A unit stands in brackets at the end of a description. The defaults run the tiny CPU job. This module reads no
+environment: `engine_env` says what an engine's process needs, and whoever starts that process applies it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ class EngineConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backend: Literal["vllm", "torch"] = Field(default="vllm", description="torch is the slow oracle of the tests")
-    device: Literal["cpu", "cuda"] = "cpu"
+    backend: Literal["vllm", "torch"] = Field(
+        default="vllm", description="what writes completions; torch is slow, for tests"
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="what the engine computes on")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="float32 is the right type on a CPU"
+        default="float32", description="what weights and activations are computed in; float32 on a CPU"
     )
     threads: int = Field(
-        default=1, ge=1, description="OpenMP threads; more than the process has cores is 20 times slower"
+        default=1, ge=1, description="OpenMP threads; more than the process has cores is 20 times slower [threads]"
     )
-    max_open_requests: int = Field(default=64, ge=1, description="sequences decoded together; the rest wait")
-    kv_cache_mib: int = Field(default=256, ge=8, description="memory for keys and values")
+    max_open_requests: int = Field(default=64, ge=1, description="decoded together; the rest wait [sequences]")
+    kv_cache_mib: int = Field(default=256, ge=8, description="memory for keys and values [MiB]")
     compiled: bool = Field(default=False, description="compile the model (GPU); costs half a minute at start")
 
 
@@ -36,23 +38,33 @@ class FleetConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rollout_workers: int = Field(default=1, ge=1)
-    reward_workers: int = Field(default=1, ge=1)
-    rollout_cpus: float = Field(default=0.5, gt=0, description="what Ray reserves for a rollout worker")
-    rollout_gpus: float = Field(default=0, ge=0)
-    reward_cpus: float = Field(default=0.1, gt=0)
-    max_restarts: int = Field(default=3, ge=0, description="replacements of one worker before it is retired")
-    restart_backoff_s: float = Field(default=0.5, ge=0, description="before the first replacement; doubles each time")
-    start_timeout_s: float = Field(default=600, gt=0, description="from asking for a worker to its engine being ready")
-    fetch_timeout_s: float = Field(default=30, gt=0, description="weight sync: until the bytes are here and checked")
-    load_timeout_s: float = Field(default=30, gt=0, description="weight sync: until the engine holds them")
-    drain_timeout_s: float = Field(default=60, gt=0, description="for the open groups of a worker that leaves")
-    stall_timeout_s: float = Field(
-        default=60, gt=0, description="a busy engine without a new token for so long is hung"
+    rollout_workers: int = Field(
+        default=1, ge=1, description="processes that write completions, an engine each [workers]"
     )
-    health_interval_s: float = Field(default=2, gt=0)
-    judge_timeout_s: float = Field(default=30, gt=0, description="for one completion")
-    parity_tolerance: float = Field(default=1e-4, gt=0, description="nats per token between learner and engine")
+    reward_workers: int = Field(default=1, ge=1, description="processes that judge completions [workers]")
+    rollout_cpus: float = Field(default=0.5, gt=0, description="what Ray reserves for a rollout worker [cores]")
+    rollout_gpus: float = Field(default=0, ge=0, description="what Ray reserves for a rollout worker [GPUs]")
+    reward_cpus: float = Field(default=0.1, gt=0, description="what Ray reserves for a reward worker [cores]")
+    max_restarts: int = Field(default=3, ge=0, description="before a worker is retired [replacements of one worker]")
+    restart_backoff_s: float = Field(
+        default=0.5, ge=0, description="before the first replacement of a worker; doubles each time [seconds]"
+    )
+    fetch_timeout_s: float = Field(
+        default=30, gt=0, description="weight sync: until the bytes have come and are checked [seconds]"
+    )
+    load_timeout_s: float = Field(default=30, gt=0, description="weight sync: until the engine holds them [seconds]")
+    stall_timeout_s: float = Field(
+        default=60, gt=0, description="a busy engine without a new token for so long counts as hung [seconds]"
+    )
+    health_interval_s: float = Field(default=2, gt=0, description="between two looks at a worker's health [seconds]")
+    judge_timeout_s: float = Field(
+        default=30, gt=0, description="for one completion; a judge that takes longer is ended [seconds]"
+    )
+    parity_tolerance: float = Field(
+        default=1e-4,
+        gt=0,
+        description="how far an engine may be from the learner, weights being the same [nats per token]",
+    )
 
 
 def engine_env(config: EngineConfig) -> dict[str, str]:
@@ -82,12 +94,15 @@ class TokenizerConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["quantity", "phrase", "byte-pair"] = "phrase"
+    kind: Literal["quantity", "phrase", "byte-pair"] = Field(
+        default="phrase",
+        description="a token for each quantity, or for each phrase of the templates, or byte pairs of the gold texts",
+    )
     templates: tuple[Template, ...] = Field(
-        default=TEMPLATES, min_length=1, description="quantity, phrase: whose words"
+        default=TEMPLATES, min_length=1, description="quantity, phrase: the templates whose words it knows"
     )
     vocab_size: int = Field(
-        default=2200, ge=266, description="byte-pair: most tokens; the others give their own number"
+        default=2200, ge=266, description="byte-pair: at most so many; the other kinds have their own number [tokens]"
     )
 
 
@@ -99,13 +114,15 @@ class PolicyConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: Architecture = Field(default="qwen2", description="of transformers; the paper's is qwen2")
-    layers: int = Field(default=4, ge=1)
-    hidden: int = Field(default=128, ge=8, description="width of the residual stream")
-    ffn: int = Field(default=512, ge=8, description="width of the gated feed-forward layer")
-    heads: int = Field(default=4, ge=1)
-    kv_heads: int = Field(default=4, ge=1, description="key/value heads; fewer than heads is grouped-query attention")
-    max_positions: int = Field(default=1024, ge=16, description="longest sequence in tokens")
+    architecture: Architecture = Field(default="qwen2", description="of transformers; arXiv 2512.07783 has qwen2")
+    layers: int = Field(default=4, ge=1, description="depth [layers]")
+    hidden: int = Field(default=128, ge=8, description="width of the residual stream [numbers]")
+    ffn: int = Field(default=512, ge=8, description="width of the gated feed-forward layer [numbers]")
+    heads: int = Field(default=4, ge=1, description="of attention [heads]")
+    kv_heads: int = Field(
+        default=4, ge=1, description="of keys and values; fewer than heads is grouped-query attention [heads]"
+    )
+    max_positions: int = Field(default=1024, ge=16, description="longest sequence [tokens]")
 
     @model_validator(mode="after")
     def _divides(self) -> PolicyConfig:

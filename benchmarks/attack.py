@@ -3,7 +3,7 @@
 The server is `interplay serve` on a copy of a run folder, on loopback; the attackers run in processes of their own and
 come from 127.0.0.2. About five minutes; ends with 1 when a wait is over its bar or the polite client met an error:
 
-    python -m benchmarks.attack --run-dir runs/demo [--seconds 8] [--only NAME]
+    python -m benchmarks.attack runs/demo [--seconds 8] [--only NAME]
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -48,7 +49,7 @@ class Target:
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-Attack = Callable[[Target], Awaitable[None]]
+Attack = Callable[[Target], Coroutine[Any, Any, None]]
 
 
 async def send(target: Target, data: bytes, again: bytes = b"", read: bool = True) -> None:
@@ -178,7 +179,7 @@ def serving(run_dir: Path, folder: Path) -> Iterator[tuple[int, dict[str, str]]]
         trial.bind(("127.0.0.1", 0))
         port = trial.getsockname()[1]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen([*command, "--run-dir", str(copy), "--port", str(port)], stdout=log, stderr=log)
+        server = subprocess.Popen([*command, str(copy), "--port", str(port)], stdout=log, stderr=log)
     try:
         _await_ready(port, keys["polite"], folder / "log")
         yield port, keys
@@ -238,7 +239,7 @@ def report(run_dir: Path, seconds: float, only: str) -> bool:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run-dir", type=Path, help="a run folder with a checkpoint; it is copied, not touched")
+    parser.add_argument("run", type=Path, nargs="?", help="a run folder with a checkpoint; it is copied, not touched")
     parser.add_argument(
         "--seconds", type=float, default=8.0, help="of the polite client, at rest and under each attack"
     )
@@ -249,9 +250,9 @@ def main() -> None:
     if given.attack:
         asyncio.run(ATTACKS[given.attack](Target(given.port, os.environ["ATTACKER_KEY"])))
         return
-    if given.run_dir is None:
-        parser.error("give --run-dir, the folder that `interplay run` wrote")
-    sys.exit(0 if report(given.run_dir, given.seconds, given.only) else 1)
+    if given.run is None:
+        parser.error("name the folder that `interplay run` wrote")
+    sys.exit(0 if report(given.run, given.seconds, given.only) else 1)
 
 
 if __name__ == "__main__":

@@ -115,12 +115,12 @@ def make_inputs(folder: Path) -> None:
     from actors.policy.model import build, save
     from actors.policy.tokenizer import build_tokenizer
     from trainers.pretrain.pretrain import corpus
-    from verifier.families import config_of
+    from verifier.graphs.family import GraphsConfig
     from verifier.graphs.splits import stream
     from verifier.graphs.tell import prompt_text
 
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = config_of("graphs").model_validate({"ops": (2, 3, 4), "max_facts": 4})
+    tasks = GraphsConfig(ops=(2, 3, 4), max_facts=4)
     tokenizer = build_tokenizer(TokenizerConfig(kind="byte-pair"), corpus(tasks, 0))
     size = PolicyConfig(layers=4, hidden=256, ffn=512, heads=4, kv_heads=2, max_positions=512)
     save(build(size, 2200, 0), tokenizer, folder / "A")
@@ -128,7 +128,7 @@ def make_inputs(folder: Path) -> None:
     base = store.latest()
     assert base is not None
     CheckpointStore(folder / "B").adopt(store, base.id)
-    problems = stream(tasks.mixture(), 1, "train")
+    problems = stream(tasks.grid(), 1, "train")
     with (folder / "prompts.jsonl").open("w") as out:
         for problem, _ in zip(problems, range(PROMPTS), strict=False):
             record = {"problem": problem.problem, "question": problem.question, "solution": problem.solution}
@@ -151,9 +151,9 @@ def run_trl(folder: Path, run: str, steps: int) -> Figures:
     sys.path.insert(0, str(ROOT))  # for the verifier, which needs nothing of our environment
     started = time.monotonic()
     import torch
-    from datasets import Dataset
+    from datasets import Dataset  # pyright: ignore[reportMissingImports]  # of the other environment
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import GRPOTrainer
+    from trl import GRPOTrainer  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(2)
     path = model_dir(folder, run)
@@ -197,7 +197,7 @@ def trl_reward(rows: list[dict[str, str]]) -> Callable[..., list[float]]:
 
 def trl_config(folder: Path, run: str, steps: int, end: int) -> Any:
     """The specification in TRL's words."""
-    from trl import GRPOConfig
+    from trl import GRPOConfig  # pyright: ignore[reportMissingImports]
 
     return GRPOConfig(
         output_dir=str(folder / "trl-output"),
@@ -228,7 +228,7 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     from cluster.ray.environment import actor_env, cache_folder, process_env
     from cluster.ray.resources import Resources
     from cluster.ray.runtime import running
-    from cluster.recipe.config import load
+    from cluster.recipe.load import load
     from trainers.learner_group.handle import LearnerGroup, Placement
     from trainers.learner_group.rank import LearnerPlan
 

@@ -1,7 +1,7 @@
 """The `interplay` command: names of the sub-commands, and how errors reach the person. No work is done here.
 
-A sub-command lives in `cluster/commands/<name>.py` as a function `main` with typer's annotations. Its module is
-imported only when that sub-command is called, so `interplay --help` pays for none of them.
+A sub-command lives in `cluster/commands/<name>.py` as a function `main` with typer's annotations, or as a group of
+several. Its module is imported only when that sub-command is called, so `interplay --help` pays for none of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ COMMANDS = MappingProxyType(
     {
         "run": "Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.",
         "study": "Run every arm of a study for every seed, and decide its claims.",
+        "recipe": "Say what a recipe may hold, show one, or check one.",
         "generate": "Write problems with their questions and gold solutions.",
         "verify": "Judge solutions step by step.",
         "solve": "Solve problems by their text alone.",
@@ -30,7 +31,7 @@ COMMANDS = MappingProxyType(
         "serve": "Serve the checkpoints of a run over HTTP.",
         "export": "Copy a checkpoint out of a run, as a transformers directory.",
         "submit": "Send a recipe to a Ray cluster as a job and follow its log.",
-        "stop": "Stop a job on a Ray cluster.",
+        "stop": "Stop a live run, or a job on a Ray cluster.",
         "status": "Show what a live run is doing.",
         "scale": "Change the number of rollout or reward workers of a live run.",
         "report": "Write the report of a run again from its metrics.",
@@ -51,6 +52,8 @@ class LazyGroup(TyperGroup):
 
 def _load(name: str):
     module = importlib.import_module(f"cluster.commands.{name}")
+    if isinstance(module.main, typer.Typer):
+        return typer.main.get_command(module.main)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name, help=COMMANDS[name] if not module.main.__doc__ else None)(module.main)
     return typer.main.get_command(app)

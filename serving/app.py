@@ -178,7 +178,7 @@ def _card(service: Service, name: str, entry: Entry) -> ModelCard:
         id=name,
         created=created_at(manifest),
         alias_of=None if name == entry.id else entry.id,
-        run=manifest.run,
+        run=entry.run,
         stage=manifest.stage,
         step=manifest.step,
         checkpoint=manifest.id,

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from actors.config import EngineConfig
 from serving.http.keys import KeyRecord
 from serving.schemas import DEADLINE_S
+from verifier.errors import UserError
+
+RUN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class SameRun(UserError):
+    """Runs that are served together cannot be told apart, or a run's name cannot stand in a model id."""
+
+
+def require_run_names(run_dirs: Sequence[Path]) -> None:
+    """Raises SameRun unless every run folder has a name of its own that can begin a model id, such as `demo@20`."""
+    folders: dict[str, Path] = {}
+    for folder in (path.resolve() for path in run_dirs):
+        if not RUN_NAME.fullmatch(folder.name):
+            raise SameRun(
+                f"a run is called by its folder, and {folder.name!r} cannot stand in a model id.",
+                "Rename the folder: letters, digits and ._- only.",
+            )
+        other = folders.setdefault(folder.name, folder)
+        if other is not folder:
+            raise SameRun(
+                f"{other} and {folder} are both called {folder.name!r}, and so would their models be.",
+                "Rename one of the folders, or serve them apart.",
+            )
 
 
 class Listen(BaseModel):
@@ -40,6 +67,12 @@ class ServingConfig(BaseModel):
     deadline_s: float = Field(default=DEADLINE_S, gt=0, le=DEADLINE_S, description="for every answer and every stream")
     listen: Listen | None = Field(default=None, description="for the one replica; without it, Serve's proxy listens")
     grace_s: float = Field(default=20.0, gt=0, description="for what runs when the server is told to stop")
+
+    @field_validator("run_dirs")
+    @classmethod
+    def _names_differ(cls, run_dirs: tuple[Path, ...]) -> tuple[Path, ...]:
+        require_run_names(run_dirs)
+        return run_dirs
 
 
 class ReplicaConfig(BaseModel):

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from cluster.recipe.config import dump
+from cluster.recipe.load import dump
 from cluster.run.folder import RunFolder
 from cluster.study.folder import Registration, StudyFolder
 from cluster.study.model import AFTER, BEFORE, Scale, Study

@@ -30,12 +30,16 @@ class _Model(BaseModel):
 class OptimizerConfig(_Model):
     """AdamW, the schedule of the learning rate, and how DeepSpeed splits the states."""
 
-    learning_rate: float = Field(gt=0, description="the peak")
-    final_learning_rate: float = Field(default=0.0, ge=0, description="cosine: where it ends")
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = Field(default=0, ge=0, description="steps of linear growth from 0")
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(default=0.0, ge=0, description="on matrices; norms and biases are never decayed")
+    learning_rate: float = Field(gt=0, description="the peak of the learning rate")
+    final_learning_rate: float = Field(default=0.0, ge=0, description="cosine: the learning rate of the last step")
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="the course of the learning rate after its warm-up"
+    )
+    warmup_steps: int = Field(default=0, ge=0, description="linear growth of the learning rate from 0 [steps]")
+    betas: tuple[float, float] = Field(
+        default=(0.9, 0.95), description="AdamW: decay of the means of gradients and of their squares"
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="AdamW, on matrices; norms and biases are never decayed")
     gradient_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
     zero_stage: Literal[0, 1, 2, 3] = Field(default=1, description="what DeepSpeed splits over the ranks")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -102,34 +106,45 @@ class LearningConfig(_Model):
     is refused.
     """
 
-    algorithm: AlgorithmName = Field(default="dapo", description="docs/algorithms.md says when to use which")
+    algorithm: AlgorithmName = Field(
+        default="dapo", description="how completions become a gradient; docs/algorithms.md says when to use which"
+    )
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-4, betas=(0.9, 0.999))
     clip_low: float | None = Field(
-        default=None, gt=0, lt=1, description="ratio below 1 - clip_low has no gradient (advantage < 0)"
+        default=None,
+        gt=0,
+        lt=1,
+        description="ratio below 1 - clip_low has no gradient (advantage < 0)",
     )
     clip_high: float | None = Field(
-        default=None, gt=0, description="ratio above 1 + clip_high has no gradient (advantage > 0); cispo: is capped"
+        default=None,
+        gt=0,
+        description="ratio above 1 + this has no gradient (advantage > 0), cispo: is capped",
     )
     dual_clip: float | None = Field(
         default=None, gt=1, description="bound on the ratio of a token with advantage < 0; 3 is usual, none is off"
     )
-    advantage_scale: Scale | None = Field(default=None, description="divide by whose reward deviation")
+    advantage_scale: Scale | None = Field(default=None, description="divide advantages by whose reward deviation")
     average: Average | None = Field(
         default=None, description="over tokens, over each completion first, or over the longest completion allowed"
     )
     overlong_tokens: int | None = Field(
-        default=None, ge=0, description="tokens before max_tokens over which the reward falls by up to 1; 0 is off"
+        default=None,
+        ge=0,
+        description="length before max_tokens over which the reward falls by up to 1; 0 is off [tokens]",
     )
-    pass_k: int | None = Field(default=None, ge=1, description="draws of which the best counts")
+    pass_k: int | None = Field(default=None, ge=1, description="draws of which the best counts [completions]")
     kl: float = Field(default=0.0, ge=0, description="weight of the KL to the policy that the stage started from")
-    kl_estimator: Literal["k2", "k3"] = "k3"
+    kl_estimator: Literal["k2", "k3"] = Field(
+        default="k3", description="of that KL: k3 is never negative, k2 has the unbiased gradient"
+    )
     token_credit: float = Field(
         default=0.0, ge=0, description="weight of a step's own verdict on the tokens of that step"
     )
     correction: CorrectionConfig = CorrectionConfig()
-    minibatches: int = Field(default=1, ge=1, description="optimiser updates per step")
+    minibatches: int = Field(default=1, ge=1, description="of one step, an update each [minibatches]")
     microbatch_tokens: int = Field(
-        default=8192, ge=64, description="tokens per forward pass; bounds memory, not the result"
+        default=8192, ge=64, description="in one forward pass; bounds memory, not the result [tokens]"
     )
 
     @model_validator(mode="before")
@@ -193,18 +208,18 @@ class LearnerConfig:
 class PretrainConfig(_Model):
     """A pre- or mid-training stage."""
 
-    task: AnyTask
-    steps: int = Field(ge=1, description="optimiser updates")
-    documents_per_step: int = Field(ge=1, description="training texts per update")
+    task: AnyTask = Field(description="the problems whose gold texts are learned")
+    steps: int = Field(ge=1, description="length of the stage [updates]")
+    documents_per_step: int = Field(ge=1, description="in one update [texts]")
     loss_on: Literal["all", "solution"] = Field(
-        default="all", description="the paper's: all; solution spares noise and the head"
+        default="all", description="which tokens of a text are learned: all, as in arXiv 2512.07783, or the solution's"
     )
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-4, schedule="cosine", weight_decay=0.1)
-    checkpoint_every: int = Field(ge=1, description="updates")
-    keep_last: int = Field(default=20, ge=1, description="checkpoints of this stage to keep")
-    report_every: int = Field(default=20, ge=1, description="updates between two lines of progress")
+    checkpoint_every: int = Field(ge=1, description="between two checkpoints [updates]")
+    keep_last: int = Field(default=20, ge=1, description="of this stage, the newest [checkpoints]")
+    report_every: int = Field(default=20, ge=1, description="between two lines of progress [updates]")
     microbatch_tokens: int = Field(
-        default=4096, ge=64, description="tokens per forward pass; bounds memory, not the result"
+        default=4096, ge=64, description="in one forward pass; bounds memory, not the result [tokens]"
     )
 
     @field_validator("task")
@@ -222,25 +237,27 @@ class PretrainConfig(_Model):
 class RlConfig(_Model):
     """Hyperparameters of an RL stage (defaults: `docs/decisions`, rl table of the paper where it gives one)."""
 
-    task: AnyTask
+    task: AnyTask = Field(description="the problems to learn from")
     curriculum: Literal["mixture", "frontier"] = Field(
         default="mixture", description="strata by their shares, or mostly those that are neither solved nor hopeless"
     )
-    steps: int = Field(ge=1, description="learner steps")
-    prompts_per_step: int = Field(ge=1)
-    group_size: int = Field(default=8, ge=2, description="completions per prompt; one alone has no advantage")
-    max_tokens: int = Field(ge=1)
-    temperature: float = Field(default=1.0, gt=0)
+    steps: int = Field(ge=1, description="length of the stage [learner steps]")
+    prompts_per_step: int = Field(ge=1, description="groups that one learner step learns from [prompts]")
+    group_size: int = Field(default=8, ge=2, description="for one prompt; one alone has no advantage [completions]")
+    max_tokens: int = Field(ge=1, description="longest completion; what is cut off there earns nothing [tokens]")
+    temperature: float = Field(default=1.0, gt=0, description="of sampling, and of the learner's log-probabilities")
     reward: Rewards = Field(
         default_factory=lambda fields: _usual_rewards(fields.get("task")),
         validate_default=True,
-        description="strict where the task has judged steps, else outcome",
+        description="by name or import path (docs/rewards.md); strict where the task has judged steps, else outcome",
     )
-    refills: int = Field(default=0, ge=0, description="replacements tried for a group whose rewards are all equal")
-    max_staleness: int = Field(default=0, ge=0, le=8, description="versions; 0 is synchronous")
-    checkpoint_every: int = Field(ge=1, description="learner steps")
-    keep_last: int = Field(default=20, ge=1, description="checkpoints of this stage to keep, besides the best")
-    learning: LearningConfig
+    refills: int = Field(default=0, ge=0, description="tried for a group whose rewards are all equal [replacements]")
+    max_staleness: int = Field(
+        default=0, ge=0, le=8, description="oldest weights that a group may be drawn with; 0 is synchronous [versions]"
+    )
+    checkpoint_every: int = Field(ge=1, description="between two checkpoints [learner steps]")
+    keep_last: int = Field(default=20, ge=1, description="of this stage, the newest, besides the best [checkpoints]")
+    learning: LearningConfig = Field(default=LearningConfig(), description="how a step learns from its groups")
 
     @model_validator(mode="after")
     def _bypass_is_asynchronous(self) -> RlConfig:

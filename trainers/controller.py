@@ -21,7 +21,7 @@ from actors.policy.text_format import read_text_format
 from actors.telemetry import EventLog
 from actors.weights.version import WeightVersion
 from actors.workers.drivers import ray_fleet
-from actors.workers.fleet import Fleet, FleetStatus
+from actors.workers.fleet import Fleet
 from trainers.config import RlConfig
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_out
@@ -30,6 +30,7 @@ from trainers.learner_group.handle import LearnerGroup, Placement
 from trainers.learner_group.rank import LearnerPlan
 from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner, StageLearner
+from trainers.status import RunStatus
 from verifier.errors import UserError
 
 WARNINGS: Final = {
@@ -53,30 +54,10 @@ class ControllerPlan:
     env: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
-    """Where a live run stands: its stage, how far it is, the last numbers it told, and its workers if it has any.
-
-    `warnings` is what went wrong in the stage so far and did not stop it.
-    """
-
-    stage: str
-    done: int
-    total: int
-    numbers: dict[str, float]
-    warnings: tuple[str, ...]
-    fleet: FleetStatus | None
-
-
 class NothingToScale(UserError):
     """The run has no workers at the moment; the message says when it will."""
 
     fix = "Ask again when `interplay status` shows workers."
-
-
-def controller_name(run: str) -> str:
-    """The name of a run's controller among Ray's named actors."""
-    return f"controller:{run}"
 
 
 class Controller:

@@ -40,8 +40,12 @@ class TaskConfig(BaseModel, frozen=True, extra="forbid"):
     Frozen and hashable: processes are sent the settings, and each opens the task for itself (`open_task`).
     """
 
-    family: str
-    shares: tuple[float, ...] = Field(default=(), description="one per stratum, in order; equal where left out")
+    family: str = Field(
+        default=DEFAULT_FAMILY, description="kind of problems: graphs, answers, gym or python (docs/problems.md)"
+    )
+    shares: tuple[float, ...] = Field(
+        default=(), description="how often each stratum is asked, in order, with the sum 1; equal where left out"
+    )
 
     @abstractmethod
     def task(self) -> Task:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from actors.config import FleetConfig
@@ -21,6 +20,7 @@ from actors.telemetry import Meters
 from actors.weights.version import WeightsRefused, WeightVersion
 from actors.workers.rollout import SyncReport
 from actors.workers.states import RestartPolicy, State
+from actors.workers.status import FleetStatus
 from actors.workers.supervisor import (
     WORKER_ERRORS,
     Changes,
@@ -28,11 +28,14 @@ from actors.workers.supervisor import (
     Supervisor,
     Timeouts,
     WorkerDriver,
-    WorkerStatus,
     in_a_line,
 )
 
 _JUDGE_TRIES: Final = 3
+START_TIMEOUT_S: Final = 600.0
+"""From asking for a worker to its engine being ready: the first start on a machine reads gigabytes of libraries."""
+DRAIN_TIMEOUT_S: Final = 60.0
+"""For the open groups of a worker that leaves; then they are asked of another."""
 
 
 class RolloutDriver(WorkerDriver[Any], Protocol):
@@ -63,20 +66,6 @@ class RewardDriver(WorkerDriver[Any], Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FleetStatus:
-    """The workers, and what the fleet has counted since it began."""
-
-    workers: tuple[WorkerStatus, ...]
-    weight_version: int | None
-    rollout_restarts: int
-    reward_restarts: int
-    resent_groups: int
-    verifier_errors: int
-    refused_weights: int
-    parity_max_abs_diff: float
-
-
 class Fleet:
     """See the module. `start()` first, `await close()` last."""
 
@@ -85,8 +74,8 @@ class Fleet:
         self._meters = meters
         self._rollout_driver = rollout
         self._reward_driver = reward
-        policy = RestartPolicy(config.max_restarts, config.restart_backoff_s, config.drain_timeout_s)
-        timeouts = Timeouts(config.start_timeout_s, config.health_interval_s, config.stall_timeout_s)
+        policy = RestartPolicy(config.max_restarts, config.restart_backoff_s, DRAIN_TIMEOUT_S)
+        timeouts = Timeouts(START_TIMEOUT_S, config.health_interval_s, config.stall_timeout_s)
         self._changes = Changes()
         self._rollout = Supervisor("rollout", rollout, policy, timeouts, self._changes, meters)
         self._reward = Supervisor("reward", reward, policy, timeouts, self._changes, meters)
@@ -239,7 +228,7 @@ class Fleet:
     def _deadline_s(self) -> float:
         """Longer than all restarts together, so that an error names the first cause and not this wait."""
         backoff = self._config.restart_backoff_s * 2**self._config.max_restarts
-        return (self._config.start_timeout_s + self._config.load_timeout_s) * (self._config.max_restarts + 1) + backoff
+        return (START_TIMEOUT_S + self._config.load_timeout_s) * (self._config.max_restarts + 1) + backoff
 
     def _count(self, rollouts: tuple[Rollout, ...]) -> tuple[Rollout, ...]:
         errors = sum(r.error is not None for r in rollouts)

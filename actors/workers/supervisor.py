@@ -19,6 +19,7 @@ from actors.engines.protocol import EngineError
 from actors.telemetry import Meters
 from actors.weights.version import WeightsRefused
 from actors.workers.states import ALIVE, Action, HeldWeights, Member, RestartPolicy, State, WorkerTable
+from actors.workers.status import WorkerStatus
 from verifier.errors import Failure
 
 H = TypeVar("H")
@@ -120,20 +121,6 @@ class Lease(Generic[H]):
     slot: int
     incarnation: int
     held: HeldWeights | None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatus:
-    """One worker as `status` shows it. `failures` counts the recent losses of its slot, `cause` names the last one."""
-
-    kind: str
-    name: str
-    state: State
-    pid: int | None
-    weight_version: int | None
-    open: int
-    failures: int
-    cause: str | None
 
 
 class Supervisor(Generic[H]):

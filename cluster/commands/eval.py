@@ -10,12 +10,12 @@ import typer
 
 def main(
     model: Annotated[
-        Path | None, typer.Option(help="A transformers directory with its own tokenizer; safetensors only.")
-    ] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Instead: the folder of a run.")] = None,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="With --run-dir: a checkpoint's id.  [default: newest]")
-    ] = None,
+        str,
+        typer.Argument(
+            metavar="RUN|DIR", help="A run, by name or folder, or any transformers directory with safetensors."
+        ),
+    ],
+    checkpoint: Annotated[str | None, typer.Option(help="Of a run: a checkpoint's id.  [default: newest]")] = None,
     task: Annotated[
         str | None,
         typer.Option(
@@ -39,8 +39,8 @@ def main(
     from cluster.run.evaluation import Target, evaluate_directory, print_grid, read_settings
     from trainers.evaluation.evaluate import EvalConfig
 
-    target = Target.choose(model, run_dir, checkpoint)
-    chosen = read_settings(task, run_dir, settings or [])
+    target = Target.choose(model, checkpoint)
+    chosen = read_settings(task, target.run, settings or [])
     config = EvalConfig(
         task=chosen.task,
         problems=problems,

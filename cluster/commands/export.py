@@ -9,7 +9,7 @@ import typer
 
 
 def main(
-    run_dir: Annotated[Path, typer.Option(help="Folder of the run.")],
+    run: Annotated[str, typer.Argument(help="Name or folder of the run.")],
     to: Annotated[Path, typer.Option(help="Folder to copy into; the checkpoint gets a folder of its own id there.")],
     checkpoint: Annotated[str | None, typer.Option(help="Id of the checkpoint.  [default: the newest]")] = None,
 ) -> None:
@@ -18,12 +18,12 @@ def main(
     Weights, config, tokenizer and manifest are copied and checked; the optimiser's state stays behind.
     """
     from actors.policy.checkpoint import CheckpointStore
-    from cluster.run.folder import RunFolder
+    from cluster.run.folder import find_run
     from verifier.errors import UserError
 
-    store = RunFolder(run_dir.resolve()).store
+    store = find_run(run).store
     newest = store.latest()
     if newest is None:
-        raise UserError(f"{run_dir} holds no good checkpoint.", "Name the folder of a run that got as far as one.")
+        raise UserError(f"{run} holds no good checkpoint.", "Name a run that got as far as one.")
     manifest = CheckpointStore(to.resolve()).adopt(store, checkpoint or newest.id)
     typer.echo(f"{to / manifest.id}  {manifest.weight_hash[:12]}")

@@ -32,18 +32,16 @@ def main(
 
     Exit code 0 only if every stage finished. Ctrl-C saves and stops; the same command with --resume goes on.
     """
-    from cluster.recipe.base import check
-    from cluster.recipe.config import load
+    from cluster.recipe.base import missing_bases
+    from cluster.recipe.load import load, refusal
     from cluster.run.folder import RunFolder
     from cluster.run.lock import held
     from cluster.run.stages import run_stages
 
     resolved = load(recipe, overrides or ())
     folder = RunFolder((run_dir or Path("runs") / resolved.name).resolve())
-    done = {record.name for record in folder.stages()}
-    for stage in resolved.stages:
-        if stage.kind == "base" and stage.name not in done:
-            check(stage.base)
+    if lines := missing_bases(resolved.model_dump()["stages"], {record.name for record in folder.stages()}):
+        raise refusal(f"recipe {recipe}", lines)
     with held(folder.path):
         folder.open(resolved, resume)
         run_stages(resolved, folder, address, insecure, wait_s)

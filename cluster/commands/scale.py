@@ -8,7 +8,7 @@ import typer
 
 
 def main(
-    run: Annotated[str, typer.Option(help="Name or folder of the run.")],
+    run: Annotated[str, typer.Argument(help="Name or folder of the run.")],
     rollout_workers: Annotated[int | None, typer.Option(min=1, help="How many rollout workers to have.")] = None,
     reward_workers: Annotated[int | None, typer.Option(min=1, help="How many reward workers to have.")] = None,
 ) -> None:

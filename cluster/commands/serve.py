@@ -1,4 +1,4 @@
-"""`interplay serve`: the checkpoints of a run over HTTP. `cluster.serve.server` does the work."""
+"""`interplay serve`: the checkpoints of runs over HTTP. `cluster.serve.server` does the work."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import typer
 
 
 def main(
-    run_dir: Annotated[
-        list[Path] | None, typer.Option(help="A run's folder; repeat it for several. Plain aliases mean the first.")
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN...", help="Names or folders of runs. Plain aliases mean the first."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; other than loopback needs --api-key-file.")] = (
         "127.0.0.1"
@@ -36,19 +37,21 @@ def main(
     ] = None,
     insecure: Annotated[bool, typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", hidden=True)] = False,
 ) -> None:
-    """Serve the checkpoints of a run over HTTP, with a page to look at what they learned.
+    """Serve the checkpoints of runs over HTTP, with a page to look at what they learned.
 
-    New checkpoints of a run that trains appear without a restart. Ctrl-C or SIGTERM drains, then stops.
+    A run is called by its folder, and its models too: `demo@20`. New checkpoints of a run that trains appear without
+    a restart. Ctrl-C or SIGTERM drains, then stops.
     """
+    from cluster.run.folder import find_run
     from cluster.serve import keys, server
 
     if list_keys or add_key is not None or revoke_key is not None:
         typer.echo(keys.handle(api_key_file, add_key, revoke_key))
         return
-    if not run_dir:
-        raise server.ServeError("there is no run to serve.", "Give --run-dir, the folder that `interplay run` wrote.")
+    if not runs:
+        raise server.ServeError("there is no run to serve.", "Name the folder that `interplay run` wrote.")
     plan = server.plan(
-        run_dirs=tuple(run_dir),
+        run_dirs=tuple(find_run(run).path for run in runs),
         host=host,
         port=port,
         key_file=api_key_file,

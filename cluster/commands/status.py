@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def main(
-    run: Annotated[str, typer.Option(help="Name or folder of the run or study.")],
+    run: Annotated[str, typer.Argument(help="Name or folder of the run or study.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Show what a live run is doing: its stage, its workers and their states, its last numbers.
@@ -17,12 +16,12 @@ def main(
     Of a study: where each arm and seed stands.
     """
     from cluster.run.client import live_run, show
-    from cluster.study.command import show_standings
-    from cluster.study.folder import StudyFolder
+    from cluster.study.folder import find_study
 
-    for path in (Path(run), Path("studies") / run):
-        if (study := StudyFolder(path.resolve())).exists():
-            show_standings(study, as_json=json)
-            return
+    if (study := find_study(run)) is not None:
+        from cluster.study.command import show_standings
+
+        show_standings(study, as_json=json)
+        return
     with live_run(run) as controller:
         show(controller.status(), as_json=json)

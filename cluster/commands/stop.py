@@ -1,4 +1,4 @@
-"""`interplay stop`: stops a job on a Ray cluster."""
+"""`interplay stop`: stops a run of this machine, or a job on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import typer
 
 
 def main(
-    job: Annotated[str, typer.Argument(help="Id of the job, as `interplay submit` printed it.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN|JOB", help="Name or folder of a run; with --address the id of a job.")
+    ],
     address: Annotated[
-        str, typer.Option(help="Job server of the cluster: HOST, HOST:PORT or a URL.")
-    ] = "127.0.0.1:8265",
+        str | None, typer.Option(help="Stop a job: the job server of its cluster, HOST, HOST:PORT or a URL.")
+    ] = None,
     insecure: Annotated[
         bool,
         typer.Option(
@@ -20,8 +22,16 @@ def main(
         ),
     ] = False,
 ) -> None:
-    """Stop a job on a Ray cluster and wait until it has ended. A run saves before it ends."""
+    """Stop a run, or a job on a Ray cluster, and wait until it has ended. A run saves before it ends."""
+    if address is None:
+        from cluster.run.folder import find_run
+        from cluster.run.stop import stop
+
+        folder = find_run(run)
+        stop(folder)
+        typer.echo(f"{folder.name}: stopped; interplay run with the same recipe and --resume goes on")
+        return
     from cluster.ray import jobs
 
-    status = jobs.stop(jobs.reach(address, os.environ, insecure=insecure), job)
-    print(f"job {job}: {status}")
+    status = jobs.stop(jobs.reach(address, os.environ, insecure=insecure), run)
+    typer.echo(f"job {run}: {status}")

@@ -46,9 +46,9 @@ def main(
     """
     from cluster.ray import jobs
     from cluster.ray.packaging import own_folder
-    from cluster.recipe.config import settings
+    from cluster.recipe.load import tree_of
 
-    own = own_folder(settings(recipe, overrides or ()), Path.cwd())
+    own = own_folder(tree_of(recipe, overrides or ()), Path.cwd())
     server = jobs.reach(address, os.environ, insecure=insecure)
     flags = ["--resume"] * resume + ([f"--wait={wait_s:g}"] if wait_s else [])
     job_id = jobs.submit_recipe(server, recipe, [*(overrides or ()), *flags], run_dir, python, own)

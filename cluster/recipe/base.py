@@ -5,11 +5,16 @@ Whatever it is becomes a checkpoint of the run's own, so that the run serves and
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator
 from importlib import resources
 from pathlib import Path
+from typing import Any, Final
 
 from actors.policy.checkpoint import MANIFEST, CheckpointStore, Lineage
 from verifier.errors import UserError
+
+HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class NoModel(UserError):
@@ -21,6 +26,11 @@ def require_model(directory: Path, to_train: bool = False) -> None:
 
     A model `to_train` must also be of an architecture that the learner computes rightly.
     """
+    if not directory.exists() and HUB_ID.fullmatch(str(directory)):
+        raise NoModel(
+            f"there is no folder {directory} here, and nothing is downloaded.",
+            f"If it is a model of a hub, download it first: hf download {directory} --local-dir {directory}",
+        )
     for name, why in (("config.json", "its architecture"), ("tokenizer.json", "its fast tokenizer")):
         if not (directory / name).is_file():
             raise NoModel(f"{directory} has no {name}.", f"Name a transformers directory with {why}.")
@@ -38,6 +48,25 @@ def check(base: str) -> None:
             raise NoModel(f"no base named {base!r} ships with the package.", f"Name one of {names}, or a folder.")
     elif not (path / MANIFEST).is_file():
         require_model(path, to_train=True)
+
+
+def missing_bases(stages: Any, done: Collection[str] = ()) -> list[str]:
+    """What keeps the base stages that are not done from starting: a line for each. `stages` are those of a tree."""
+    lines: list[str] = []
+    for name, base in _bases(stages):
+        try:
+            if name not in done:
+                check(base)
+        except NoModel as error:
+            lines.append(f"stages.{name}.base: {error} {error.fix}")
+    return lines
+
+
+def _bases(stages: Any) -> Iterator[tuple[str, str]]:
+    """Name and base of the base stages; of a tree that was not checked yet, what looks like one."""
+    for stage in stages if isinstance(stages, list) else ():
+        if isinstance(stage, dict) and stage.get("kind") == "base" and isinstance(stage.get("base"), str):
+            yield str(stage.get("name")), stage["base"]
 
 
 def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:

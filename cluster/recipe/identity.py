@@ -44,7 +44,7 @@ class Change(NamedTuple):
 
 def refused(old: Recipe, new: Recipe, done: Collection[str]) -> list[str]:
     """What keeps a run of `old`, whose stages `done` are done, from going on as `new`: one line for each key."""
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    before, after = (_deciding(recipe) for recipe in (old, new))
     stages_before, stages_after = before.pop("stages"), after.pop("stages")
     lines = [str(change) for change in changes(before, after) if change.key.partition(".")[0] not in FREE_KEYS]
     names, new_names = ([stage.name for stage in recipe.stages] for recipe in (old, new))
@@ -85,6 +85,15 @@ def _bound(stage: dict[str, Any]) -> dict[str, Any]:
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _deciding(recipe: Recipe) -> dict[str, Any]:
+    """The keys of a recipe as plain data, without a `policy` of which nothing is built: a base has its own."""
+    tree = recipe.model_dump(mode="json")
+    first = next((stage.kind for stage in recipe.stages if stage.kind in ("base", "pretrain")), "base")
+    if first == "base":
+        del tree["policy"]
+    return tree
 
 
 def _objection(stage: Stage, change: Change) -> str | None:

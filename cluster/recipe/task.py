@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster.recipe.config import RecipeError, explain, settings
+from cluster.recipe.faults import faults
+from cluster.recipe.load import refusal, tree_of
 from verifier.errors import UserError
 from verifier.families import AnyTask, TaskConfig
 
@@ -35,7 +36,7 @@ def named_task(name: str) -> dict[str, Any]:
     """
     if ":" in name:
         return {"family": CODE, "object": name}
-    tree = settings(name)
+    tree = tree_of(name)
     task = tree if "stages" not in tree else task_settings(tree)
     if task is None:
         raise NoTask(f"no stage of {name} has a task.", "Name a recipe with a task, or package.module:factory.")
@@ -45,7 +46,7 @@ def named_task(name: str) -> dict[str, Any]:
 def task_of_run(folder: Path) -> dict[str, Any]:
     """The settings of the run's own task, unchecked. Raises NoTask where there is none, or where it is code."""
     file = folder / "recipe.yaml"
-    task = task_settings(settings(str(file))) if file.is_file() else None
+    task = task_settings(tree_of(str(file))) if file.is_file() else None
     if task is None:
         raise NoTask(f"{folder} has no recipe with a task.", "Name the problems: --task RECIPE.")
     if task.get("family") == CODE:
@@ -74,4 +75,4 @@ def opened(task: Mapping[str, Any]) -> TaskConfig:
     try:
         return _Named.model_validate({"task": task}).task
     except ValidationError as error:
-        raise RecipeError(explain(error), "Correct the task, or name another: --task.") from error
+        raise refusal("the problems", faults(error, _Named, {"task": task})) from error

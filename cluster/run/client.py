@@ -10,7 +10,6 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 import ray
@@ -19,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.errors import ClusterUnreachable
+from cluster.ray.local import NAMESPACE
 from cluster.ray.runtime import NotLive, connected
-from cluster.run.folder import RunFolder
+from cluster.run.folder import RunFolder, find_run
 from cluster.run.lock import holder
-from trainers.controller import RunStatus, controller_name
+from trainers.status import RunStatus, controller_name
 from verifier.errors import UserError
 
 ANSWER_S: Final = 30.0
@@ -47,29 +47,29 @@ class LiveRun:
 
 
 @contextmanager
-def live_run(name: str) -> Generator[LiveRun]:
-    """The live run of a name (its folder is `runs/NAME`) or of a folder. Raises ClusterUnreachable."""
-    path = Path(name) if Path(name).is_dir() else Path("runs") / name
-    recipe = RunFolder(path.resolve()).recipe()
-    with _ray_of(path):
+def live_run(run: str) -> Generator[LiveRun]:
+    """The live run of a name or a folder. Raises RunFolderError and ClusterUnreachable."""
+    folder = find_run(run)
+    folder.recipe()  # raises where it is no run's folder
+    with _ray_of(folder):
         try:
-            actor = ray.get_actor(controller_name(recipe.name), namespace="interplay")
+            actor = ray.get_actor(controller_name(folder.path), namespace=NAMESPACE)
         except ValueError as error:
             raise ClusterUnreachable(
-                f"{path} runs, but is not at an evaluation or RL stage yet.", "Ask again in a moment."
+                f"{folder.path} runs, but is not at an evaluation or RL stage yet.", "Ask again in a moment."
             ) from error
         yield LiveRun(actor)
 
 
 @contextmanager
-def _ray_of(path: Path) -> Generator[None]:
+def _ray_of(folder: RunFolder) -> Generator[None]:
     try:
-        with connected(path.resolve()):
+        with connected(folder.path):
             yield
     except NotLive as error:
-        if (command := holder(path)) is None:
+        if (command := holder(folder.path)) is None:
             raise
-        raise NotLive(f"{path} is starting or ending ({command}).", "Ask again in a few seconds.") from error
+        raise NotLive(f"{folder.path} is starting or ending ({command}).", "Ask again in a few seconds.") from error
 
 
 def show(progress: RunStatus, as_json: bool) -> None:

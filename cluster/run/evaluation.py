@@ -27,9 +27,9 @@ from cluster.ray.packaging import own_folder
 from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
 from cluster.recipe.base import require_model
-from cluster.recipe.config import validated
+from cluster.recipe.load import validated
 from cluster.recipe.task import NoTask, named_task, task_of_run
-from cluster.run.folder import RunFolder
+from cluster.run.folder import RunFolder, find_run, is_run
 from cluster.run.progress import Reporter
 from cluster.run.stages import follow
 from trainers.controller import Controller, ControllerPlan
@@ -54,33 +54,39 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model directory and the number its weights answer under."""
+    """A model directory, the number its weights answer under, and the folder of the run that it is of."""
 
     directory: Path
     version: int
+    run: Path | None = None
 
     @classmethod
-    def choose(cls, model: Path | None, run_dir: Path | None, checkpoint: str | None) -> Self:
-        """The directory a person named, checked as far as that takes no time. Raises UserError."""
-        if (model is None) == (run_dir is None):
-            raise UserError("There is no model to evaluate.", "Give --model DIR or --run-dir DIR, one of the two.")
-        if run_dir is not None:
-            store = RunFolder(run_dir.resolve()).store
-            manifest = store.get(checkpoint) if checkpoint else store.latest()
-            if manifest is None:
-                raise UserError(f"{run_dir} holds no good checkpoint.", "Name a run that got as far as one.")
-            return cls(store.path(manifest.id), manifest.step)
-        assert model is not None
-        require_model(model)
-        return cls(model.resolve(), 0)
+    def choose(cls, model: str, checkpoint: str | None) -> Self:
+        """The run or the transformers directory a person named, checked as far as that takes no time.
+
+        Raises UserError.
+        """
+        if not (Path(model) / "config.json").is_file() and is_run(model):
+            return cls._of_run(find_run(model), checkpoint)
+        if checkpoint is not None:
+            raise UserError(f"{model} is not a run.", "Leave --checkpoint out, or name a run's folder.")
+        require_model(Path(model))
+        return cls(Path(model).resolve(), 0)
+
+    @classmethod
+    def _of_run(cls, folder: RunFolder, checkpoint: str | None) -> Self:
+        manifest = folder.store.get(checkpoint) if checkpoint else folder.store.latest()
+        if manifest is None:
+            raise UserError(f"{folder.path} holds no good checkpoint.", "Name a run that got as far as one.")
+        return cls(folder.store.path(manifest.id), manifest.step, folder.path)
 
 
-def read_settings(task: str | None, run_dir: Path | None, overrides: Sequence[str]) -> Settings:
+def read_settings(task: str | None, run: Path | None, overrides: Sequence[str]) -> Settings:
     """The problems and the machinery: what `--task` names, else the run's own task, both changed by the overrides.
 
     Raises RecipeError and NoTask.
     """
-    named = named_task(task) if task is not None else {} if run_dir is None else task_of_run(run_dir)
+    named = named_task(task) if task is not None else {} if run is None else task_of_run(run)
     if not named and not any(override.startswith("task.") for override in overrides):
         raise NoTask("there are no problems to ask.", "Name them: --task RECIPE, or task.ops=[2,3] for op-graph ones.")
     return validated(Settings, overrides, {"task": named})

@@ -7,6 +7,7 @@ Small files are replaced whole (written aside, synced, renamed), so a killed run
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Final
 
 from actors.files import replace_text
 from actors.policy.checkpoint import CheckpointStore
-from cluster.recipe.config import Recipe, dump, load
+from cluster.recipe.config import Recipe
 from cluster.recipe.identity import refused
+from cluster.recipe.load import dump, load
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
 from verifier.errors import UserError
 
+RUNS: Final = Path("runs")
+"""Where a run is put that is given no folder, and looked for by its name."""
 MAX_NAMED: Final = 8
 """Changed keys that a message names."""
 
@@ -28,11 +32,28 @@ class RunFolderError(UserError):
     """The run folder is not what the command needs."""
 
 
+def is_run(name: str) -> bool:
+    """Whether there is a run of this folder or name."""
+    return any((path / "checkpoints").is_dir() for path in (Path(name), RUNS / name))
+
+
+def find_run(run: str) -> RunFolder:
+    """The run that a person means: by its folder, or by its name where that is in `runs`. Raises RunFolderError."""
+    path = next((path for path in (Path(run), RUNS / run) if path.is_dir()), None)
+    if path is None:
+        names = sorted(path.name for path in RUNS.glob("*/"))
+        near = difflib.get_close_matches(run, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"in {RUNS} are {', '.join(names) or 'none'}."
+        raise RunFolderError(f"there is no run {run}.", f"Name a run's folder, or its name in {RUNS}: {hint}")
+    return RunFolder(path.resolve())
+
+
 class RunFolder:
-    """Paths and small records of one run."""
+    """Paths and small records of one run, which is called by the name of its folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.name = path.name
         self.store = CheckpointStore(path / "checkpoints")
         self.metrics = path / "metrics.jsonl"
 

@@ -11,13 +11,29 @@ import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import psutil
 
 from verifier.errors import UserError
 
 LOCK_FILE: Final = "lock"
+CLOCK_GRAIN_S: Final = 1.0
+
+
+class Holder(NamedTuple):
+    """A command that works in a run folder."""
+
+    pid: int
+    host: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is on this machine."""
+        return self.host == socket.gethostname()
 
 
 class RunHeld(UserError):
@@ -45,12 +61,20 @@ def held(run_dir: Path) -> Generator[None]:
             file.truncate(0)
 
 
-def holder(run_dir: Path) -> str | None:
-    """The command that works in the folder, in words; None if there is none (on this machine: none alive)."""
+def holder(run_dir: Path) -> Holder | None:
+    """The command that works in the folder; None if there is none (on this machine: none alive)."""
     try:
         pid, _, host = (run_dir / LOCK_FILE).read_text().partition(" ")
+        written = (run_dir / LOCK_FILE).stat().st_mtime
     except FileNotFoundError:
         return None
-    if not pid or (host == socket.gethostname() and not psutil.pid_exists(int(pid))):
-        return None
-    return f"process {pid} on {host}"
+    found = Holder(int(pid), host) if pid else None
+    return None if found and found.is_here and not _wrote(found.pid, written) else found
+
+
+def _wrote(pid: int, at: float) -> bool:
+    """Whether a process lives that can have written at that time: a later one may have got the number of a dead one."""
+    try:
+        return psutil.Process(pid).create_time() <= at + CLOCK_GRAIN_S
+    except psutil.NoSuchProcess:
+        return False

@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from trainers.controller import RunStatus
 from trainers.evaluation.ledger import StageRecord
 from trainers.pretrain.pretrain import TrainingProgress
+from trainers.status import RunStatus
 
 PLAIN_EVERY_S = 10.0  # between two lines where there is no terminal
 
@@ -66,7 +66,7 @@ class Reporter:
         """Every stage is done."""
         if (folder / "report.html").is_file():
             self._console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
-        self._console.print(f"serve:  interplay serve --run-dir {folder}", soft_wrap=True)
+        self._console.print(f"serve:  interplay serve {folder}", soft_wrap=True)
 
     def pretraining(self, at: TrainingProgress) -> None:
         """Progress of a pre-training stage."""

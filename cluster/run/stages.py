@@ -28,17 +28,18 @@ from cluster.ray.packaging import own_folder
 from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
 from cluster.recipe.base import adopt
-from cluster.recipe.config import BaseStage, EvalStage, PretrainStage, Recipe, RlStage, Stage, TokenizerStage, dump
+from cluster.recipe.config import BaseStage, EvalStage, PretrainStage, Recipe, RlStage, Stage, TokenizerStage
 from cluster.run.folder import RunFolder
 from cluster.run.progress import Reporter
+from cluster.run.report import write_report
 from cluster.run.trackers import Dashboards
-from trainers.controller import Controller, ControllerPlan, RunStatus, controller_name
+from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
-from trainers.evaluation.report import RunRecord, events_of
 from trainers.learner_group.handle import Placement
 from trainers.pretrain.pretrain import TrainingProgress
 from trainers.rl.loop import LoopState
+from trainers.status import RunStatus, controller_name
 from verifier.errors import Failure, UserError
 from verifier.seeds import derive
 
@@ -56,8 +57,8 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
     """
     done = {record.name for record in folder.stages()}
     left = [stage for stage in recipe.stages if stage.name not in done]
-    dashboards = Dashboards(recipe.name, folder.path, recipe.trackers)
-    report = Reporter(recipe.name, dashboards.catch_up)
+    dashboards = Dashboards(folder.name, folder.path, recipe.trackers)
+    report = Reporter(folder.name, dashboards.catch_up)
     report.skipped(done)
     with closing(dashboards), _cluster(recipe, folder, address, insecure, wait_s, left) as workplace:
         for stage in left:
@@ -92,29 +93,6 @@ def _naming_failures() -> Iterator[None]:
         raise
 
 
-def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
-    """Write both reports from what the run folder holds; the content of `report.json`."""
-    from trainers.evaluation.page import write  # matplotlib takes a second to import, and only this needs it
-
-    evaluations = [folder.evaluation(s.name) for s in recipe.stages if s.kind == "eval"]
-    present = [e for e in evaluations if e is not None]
-    before, after = (present[0], present[-1]) if len(present) > 1 else (present[0] if present else None, None)
-    return write(
-        folder.path,
-        RunRecord(
-            name=recipe.name,
-            recipe=recipe.model_dump(mode="json"),
-            recipe_text=dump(recipe),
-            task=next((s.eval.task for s in recipe.stages if isinstance(s, EvalStage)), None),
-            bands=recipe.bands,
-            stages=tuple(folder.stages()),
-            before=before,
-            after=after,
-            events=events_of(folder.path),
-        ),
-    )
-
-
 class Workplace:
     """The run's actors; the controller is made at its first use."""
 
@@ -129,7 +107,7 @@ class Workplace:
         if self._controller is None:
             recipe = self.recipe
             plan = ControllerPlan(
-                run=recipe.name,
+                run=self.folder.name,
                 run_dir=self.folder.path,
                 seed=recipe.seed,
                 bands=recipe.bands,
@@ -139,7 +117,7 @@ class Workplace:
                 env=actor_env(cache_folder(os.environ), recipe.engine.threads),
             )
             actor = ray.remote(Controller).options(
-                name=controller_name(recipe.name), num_cpus=0, max_concurrency=1000, max_restarts=0
+                name=controller_name(self.folder.path), num_cpus=0, max_concurrency=1000, max_restarts=0
             )
             self._controller = actor.remote(plan)
         return self._controller
@@ -208,7 +186,7 @@ def _run_stage(stage: Stage, recipe: Recipe, folder: RunFolder, workplace: Workp
         case TokenizerStage():
             return _make_tokenizer(stage, recipe, folder)
         case BaseStage():
-            origin = Lineage(run=recipe.name, stage=stage.name, step=0, parent=None, seed=recipe.seed)
+            origin = Lineage(run=folder.name, stage=stage.name, step=0, parent=None, seed=recipe.seed)
             adopt(stage.base, folder.store, origin)
             return 0, 0.0
         case PretrainStage():
@@ -246,7 +224,7 @@ def _pretrain(stage: PretrainStage, recipe: Recipe, folder: RunFolder, workplace
         policy=recipe.policy,
         seed=recipe.seed,
     )
-    lineage = Lineage(run=recipe.name, stage=stage.name, step=0, parent=parent.id if parent else None, seed=recipe.seed)
+    lineage = Lineage(run=folder.name, stage=stage.name, step=0, parent=parent.id if parent else None, seed=recipe.seed)
     data_seed = derive(recipe.seed, "documents", stage.name)  # no stage sees the problems of another
     job = PretrainJob(stage.train, lineage, folder.store.root, data_seed)
 

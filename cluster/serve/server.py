@@ -79,11 +79,12 @@ def plan(
 ) -> Plan:
     """Check what a person typed. ServeError or KeyFileError say what to put right; nothing has started then."""
     from actors.config import EngineConfig
-    from serving.config import Listen, ReplicaConfig, ServingConfig
+    from serving.config import Listen, ReplicaConfig, ServingConfig, require_run_names
 
     for folder in run_dirs:
         if not folder.is_dir():
             raise ServeError(f"there is no run folder {folder}.", "Give the folder that `interplay run` wrote.")
+    require_run_names(run_dirs)
     keys, shown = _keys(key_file, host)
     _require_free(host, port)
     device, dtype = ("cuda", "bfloat16") if gpus else ("cpu", "float32")

@@ -17,7 +17,6 @@ from cluster.study.folder import FAILURE_FILE, Registration, State, StudyFolder
 from cluster.study.load import StudyError
 from cluster.study.page import write_study
 from cluster.study.plan import Run
-from cluster.study.schedule import perform, require_room
 from trainers.evaluation.ledger import StageRecord
 
 PLAN_WIDTH: Final = 120
@@ -28,6 +27,8 @@ def show_plan(folder: StudyFolder, runs: Sequence[Run], local: bool) -> None:
 
     Raises NotEnough where a study without a cluster does not fit on this machine, StudyError for a changed folder.
     """
+    from cluster.study.schedule import require_room  # loads model code
+
     if local:
         require_room(runs)
     folder.refuse_changed(runs)
@@ -69,6 +70,8 @@ def conduct(
 
     Raises StudyError where the folder holds a study and `resume` is not said, or another study.
     """
+    from cluster.study.schedule import perform  # loads model code
+
     console = Console(file=sys.stderr, highlight=False)
     if folder.exists() and not resume:
         raise StudyError(f"{folder.path} holds a study already.", "Add --resume to go on, or name another --dir.")

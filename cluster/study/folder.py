@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 from actors.files import replace_text
 from cluster.recipe import plain_yaml
-from cluster.recipe.config import Recipe, dump
+from cluster.recipe.config import Recipe
 from cluster.recipe.identity import changes, refused
+from cluster.recipe.load import dump
 from cluster.run.folder import MAX_NAMED, RunFolder
 from cluster.run.lock import holder
 from cluster.study.load import StudyError
@@ -28,6 +29,8 @@ from cluster.study.model import Scale, Study
 from cluster.study.plan import SHARED, Plan, Run, make_plan
 from trainers.evaluation.ledger import StageRecord
 
+STUDIES: Final = Path("studies")
+"""Where studies are put, and looked for by their names."""
 STUDY_FILE: Final = "study.yaml"
 AMENDED_FILE: Final = "amended.yaml"
 FAILURE_FILE: Final = "failure.txt"
@@ -151,6 +154,12 @@ class StudyFolder:
                     f"{folder.path} was run with another recipe: {'; '.join(lines[:MAX_NAMED])}.",
                     "Undo the change, name another --dir, or remove that folder to run it again.",
                 )
+
+
+def find_study(name: str) -> StudyFolder | None:
+    """The study of a folder, or of a name in `studies`; None where there is none."""
+    folders = (StudyFolder(path.resolve()) for path in (Path(name), STUDIES / name))
+    return next((folder for folder in folders if folder.exists()), None)
 
 
 def take_over(folder: RunFolder, recipe: Recipe, before: RunFolder | None) -> None:

@@ -28,8 +28,8 @@ from cluster.run.lock import held
 from cluster.run.stages import asked, run_stages
 from cluster.study.folder import FAILURE_FILE, State, StudyFolder, take_over
 from cluster.study.plan import Run
-from trainers.controller import controller_name
 from trainers.evaluation.ledger import StageRecord
+from trainers.status import controller_name
 from verifier.errors import Failure, UserError
 
 POLL_S: Final = 1.0
@@ -156,7 +156,7 @@ def _run(path: Path, before: Path | None, recipe: Recipe) -> str | None:
     (path / FAILURE_FILE).unlink(missing_ok=True)
     folder = RunFolder(path)
     try:
-        _await_end_of(controller_name(recipe.name))
+        _await_end_of(controller_name(path))
         with held(path):
             take_over(folder, recipe, RunFolder(before) if before else None)
             folder.open(recipe, resume=True)

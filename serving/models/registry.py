@@ -1,9 +1,9 @@
 """Which models exist and what their names mean: a cached listing of the runs' checkpoints, aliases and canary.
 
-Ids look like `run@step` for the RL stage and `run.stage@step` for the others. Names are only ever looked up in the
-listing; no path is made from a caller's text. A manifest that cannot be shown costs its own checkpoint only: it is left
-out, and named in the log once. What admins change (aliases, pins, the canary) is kept in one small file beside the
-checkpoints, so that it survives a restart and every replica sees it. Loads no model.
+Ids look like `run@step` for the RL stage and `run.stage@step` for the others; a run is called by its folder. Names are
+only ever looked up in the listing; no path is made from a caller's text. A manifest that cannot be shown costs its own
+checkpoint only: it is left out, and named in the log once. What admins change (aliases, pins, the canary) is kept in
+one small file beside the checkpoints, so that it survives a restart and every replica sees it. Loads no model.
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ class State(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One servable checkpoint: its public id, its manifest, and the store that holds it."""
+    """One servable checkpoint: its public id, the name of its run, its manifest, and the store that holds it."""
 
     id: str
+    run: str
     manifest: Manifest
     store: CheckpointStore
 
@@ -95,7 +96,9 @@ class Registry:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`refused` tells which checkpoints do not load at the moment; the run's own aliases pass over them."""
-        self._stores = tuple(CheckpointStore(path.resolve() / "checkpoints") for path in run_dirs)
+        self._stores = {
+            path.name: CheckpointStore(path / "checkpoints") for path in (folder.resolve() for folder in run_dirs)
+        }
         self._state_path = run_dirs[0].resolve() / STATE_FILE
         self._refused = refused
         self._clock = clock
@@ -107,16 +110,18 @@ class Registry:
 
     def entries(self) -> dict[str, Entry]:
         """Every complete checkpoint by id, in the order of training. Cheap while no directory has changed."""
-        stamps = tuple(_mtime(store.root) for store in self._stores)
+        stamps = tuple(_mtime(store.root) for store in self._stores.values())
         now = self._clock()
         if self._listed_at is None or self._listed_at[0] != stamps or now - self._listed_at[1] > _LISTING_TTL_S:
-            listed = [Entry(model_id(m), m, store) for store in self._stores for m in store.list()]
+            listed = [
+                Entry(model_id(run, m), run, m, store) for run, store in self._stores.items() for m in store.list()
+            ]
             self._listing = {entry.id: entry for entry in listed if self._showable(entry)}
             self._listed_at = (stamps, now)
         return self._listing
 
     def _showable(self, entry: Entry) -> bool:
-        fault = manifest_fault(entry.manifest)
+        fault = fault_of(entry)
         place = entry.store.root, entry.manifest.id
         if fault and place not in self._passed_over:
             self._passed_over.add(place)
@@ -128,10 +133,11 @@ class Registry:
         entries = self.entries()
         good = [entry for entry in entries.values() if not self._refused(entry)]
         found: dict[str, Entry] = {}
-        for store in reversed(self._stores):
-            own = _followed(good, store) or _followed(list(entries.values()), store)
-            found |= {f"{entry.manifest.run}@{alias}": entry for alias, entry in own}
-            if store is self._stores[0]:
+        first, *_ = self._stores
+        for run in reversed(self._stores):
+            own = _followed(good, run) or _followed(list(entries.values()), run)
+            found |= {f"{run}@{alias}": entry for alias, entry in own}
+            if run == first:
                 found |= dict(own)
         found |= {name: entries[target] for name, target in self.state().aliases.items() if target in entries}
         return found
@@ -216,10 +222,11 @@ def _without_alias(state: State, alias: str) -> State:
     return state.model_copy(update={"aliases": others}).noting(f"alias {alias} follows the run")
 
 
-def manifest_fault(manifest: Manifest) -> str | None:
-    """Why a manifest cannot be shown to clients; None when it can."""
-    if not _ID.fullmatch(model_id(manifest)):
-        return f"its id {_shown(model_id(manifest))} is not NAME@STEP of at most 128 letters, digits and ._-"
+def fault_of(entry: Entry) -> str | None:
+    """Why a checkpoint cannot be shown to clients; None when it can."""
+    manifest = entry.manifest
+    if not _ID.fullmatch(entry.id):
+        return f"its id {_shown(entry.id)} is not NAME@STEP of at most 128 letters, digits and ._-"
     try:
         created_at(manifest)
     except (ValueError, OverflowError):
@@ -241,15 +248,15 @@ def created_at(manifest: Manifest) -> int:
     return seconds
 
 
-def model_id(manifest: Manifest) -> str:
-    """The public id of a checkpoint."""
-    family = manifest.run if manifest.stage == RL_STAGE else f"{manifest.run}.{manifest.stage}"
+def model_id(run: str, manifest: Manifest) -> str:
+    """The public id of a checkpoint in the folder of a run of this name."""
+    family = run if manifest.stage == RL_STAGE else f"{run}.{manifest.stage}"
     return f"{family}@{manifest.step}"
 
 
-def _followed(entries: list[Entry], store: CheckpointStore) -> list[tuple[str, Entry]]:
+def _followed(entries: list[Entry], run: str) -> list[tuple[str, Entry]]:
     """The built-in aliases of one run: `latest` RL step, `best` by score, `base` what RL started from."""
-    own = [entry for entry in entries if entry.store is store]
+    own = [entry for entry in entries if entry.run == run]
     if not own:
         return []
     learned = [entry for entry in own if entry.manifest.stage == RL_STAGE]

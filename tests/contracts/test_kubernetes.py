@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from cluster.commands import run
-from cluster.recipe.config import shipped
+from cluster.recipe.load import shipped
 from serving.config import ReplicaConfig, ServingConfig
 from serving.http.keys import new_key
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from actors.policy.checkpoint import CheckpointStore
+from serving.config import SameRun, require_run_names
 from serving.models.registry import Registry
 from serving.models.traffic_split import radius
 from tests.http.conftest import Server, publish
@@ -300,3 +301,29 @@ def test_a_listing_costs_nothing_while_nothing_changes(run_dir: Path):
     publish(CheckpointStore(run_dir / "checkpoints"), "rl", 8, seed=1)
     now[0] += 3.0
     assert "demo@8" in registry.entries()
+
+
+def test_runs_of_one_recipe_answer_for_themselves_by_their_folders(run_dir: Path, tmp_path: Path):
+    other = Path(shutil.copytree(run_dir, tmp_path / "second"))
+    publish(CheckpointStore(other / "checkpoints"), "rl", 9, seed=7)  # its manifest says demo
+    registry = Registry((run_dir, other))
+    entries, aliases = registry.entries(), registry.aliases()
+    assert {"demo@1", "second@1", "second@9", "demo.pretrain@10", "second.pretrain@10"} <= entries.keys()
+    assert "demo@9" not in entries
+    assert (aliases["latest"].id, aliases["demo@latest"].id, aliases["second@latest"].id) == (
+        "demo@3",
+        "demo@3",
+        "second@9",
+    )
+    assert entries["demo@1"].store.root.parent.name == "demo"
+    assert entries["second@1"].store.root.parent.name == "second"
+
+
+def test_runs_that_could_not_be_told_apart_are_not_served_together(tmp_path: Path):
+    folders = [tmp_path / "a" / "demo", tmp_path / "b" / "demo"]
+    with pytest.raises(SameRun, match="are both called 'demo'") as refused:
+        require_run_names(folders)
+    assert "Rename one of the folders" in refused.value.fix
+    require_run_names([tmp_path / "a" / "demo", tmp_path / "b" / "other"])
+    with pytest.raises(SameRun, match="'my run' cannot stand in a model id"):
+        require_run_names([tmp_path / "my run"])

@@ -34,7 +34,7 @@ def free_port() -> int:
 @contextmanager
 def serving(run_dir: Path, log: Path) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
     """The command on one checkpoint, and a client with the key that it printed, once it is ready."""
-    command = [sys.executable, "-m", "cluster", "serve", "--run-dir", str(run_dir), "--port", str(free_port())]
+    command = [sys.executable, "-m", "cluster", "serve", str(run_dir), "--port", str(free_port())]
     environ = {k: v for k, v in os.environ.items() if k not in ("RAY_AUTH_TOKEN", "RAY_AUTH_MODE")}
     with log.open("w") as errors:
         process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True)

@@ -70,7 +70,7 @@ def when(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 def status_of(run_dir: Path) -> dict:
     """What `interplay status` says of a live run; asked again while its controller is not there or not at work."""
     while True:
-        with interplay("status", "--run", str(run_dir), "--json") as asking:
+        with interplay("status", str(run_dir), "--json") as asking:
             answer, _ = asking.communicate(timeout=60)
         if asking.returncode == 0 and (status := json.loads(answer.splitlines()[-1]))["stage"] != "idle":
             return status
@@ -177,12 +177,12 @@ def test_a_full_disk_costs_checkpoints_then_the_run_and_never_the_last_good_one(
 def test_a_live_run_is_watched_and_scaled_and_ctrl_c_saves_and_leaves_no_process(tmp_path):
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path), "stages.rl.rl.steps=200") as process:
         when(lambda: len(learner_steps(tmp_path)) >= 1, process)
-        with interplay("scale", "--run", str(tmp_path), "--rollout-workers", "2") as scaling:
+        with interplay("scale", str(tmp_path), "--rollout-workers", "2") as scaling:
             output, _ = scaling.communicate(timeout=60)
         assert scaling.returncode == 0, output
         two = lambda: {e["worker"].partition(".")[0] for e in _syncs(tmp_path)} == {"rollout-0", "rollout-1"}  # noqa: E731
         when(two, process)
-        with interplay("scale", "--run", str(tmp_path), "--rollout-workers", "1") as scaling:
+        with interplay("scale", str(tmp_path), "--rollout-workers", "1") as scaling:
             output, _ = scaling.communicate(timeout=60)
         assert scaling.returncode == 0, output
         assert status_of(tmp_path)["stage"] == "rl"
@@ -202,13 +202,13 @@ def _syncs(run_dir: Path) -> list[dict]:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["run", "smoke", "sed=1"], r"sed: unknown key; did you mean seed\?"),
+        (["run", "smoke", "sed=1"], r"sed: there is no such key; did you mean seed\?"),
         (["run", str(SHORT), "fleet.rollout_workers=64"], r"cpus +32\.20 +[\d.]+ +[\d.]+"),
         (["run", str(SHORT), "stages.base.base=./nowhere"], r"nowhere has no config\.json.*fix: "),
         (["run", "tiny-cpo"], r"there is no recipe 'tiny-cpo'.*did you mean tiny-cpu\?"),
         (["run", str(SHORT), "--address", "127.0.0.1:9"], r"nothing answers at 127\.0\.0\.1:9"),
-        (["status", "--run", "no-such-run"], r"no-such-run is not a run folder"),
-        (["eval"], r"There is no model to evaluate"),
+        (["status", "no-such-run"], r"there is no run no-such-run\..*fix: "),
+        (["eval", "no-such-run"], r"no-such-run has no config\.json"),
     ],
 )
 def test_what_a_person_can_get_wrong_ends_at_once_with_the_fix(tmp_path, arguments, told):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.policy.checkpoint import CheckpointStore
-from cluster.recipe.config import dump
+from cluster.recipe.load import dump
 from cluster.study.folder import Registration, StudyFolder
 from cluster.study.load import load, scale_of
 from cluster.study.plan import Member

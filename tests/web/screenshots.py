@@ -1,6 +1,6 @@
 """Takes the pictures of docs/probe.md from a running server over a finished run of `tiny-cpu`. Not a test.
 
-By hand, with the key that `interplay serve --run-dir runs/demo` printed:
+By hand, with the key that `interplay serve demo` printed:
 `INTERPLAY_KEY=... python -m tests.web.screenshots http://127.0.0.1:8000/ docs/images`.
 """
 

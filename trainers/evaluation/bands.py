@@ -15,8 +15,12 @@ _RANGE = re.compile(r"(-?[0-9]+)-(-?[0-9]+)")
 class Bands(BaseModel, frozen=True, extra="forbid"):
     """Axis values by band: `{op: 2-3}` is a range with both its ends, `{op: 4, mode: reverse}` asks for both."""
 
-    ranges: dict[str, dict[str, Value]] = Field(default={}, description="per band, its values by axis")
-    target: str | None = Field(default=None, description="the band that the report leads with")
+    ranges: dict[str, dict[str, Value]] = Field(
+        default={}, description="for each band, its values by axis: {id: {op: 2-3}, edge: {op: 4-5}}"
+    )
+    target: str | None = Field(
+        default=None, description="the band that the report leads with, and of which more problems are evaluated"
+    )
 
     @field_validator("ranges")
     @classmethod

@@ -35,12 +35,14 @@ class EvalConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: AnyTask
-    problems: int = Field(default=40, ge=1, description="held-out items per stratum outside the target band")
-    target_problems: int = Field(default=150, ge=1, description="held-out items per stratum of the target band")
-    samples: int = Field(default=8, ge=1, description="completions per problem; pass@k is given for k up to this")
-    temperature: float = Field(default=1.0, gt=0)
-    max_tokens: int = Field(default=160, ge=1)
+    task: AnyTask = Field(description="the problems to measure on")
+    problems: int = Field(default=40, ge=1, description="held out, of each stratum outside the target band [problems]")
+    target_problems: int = Field(
+        default=150, ge=1, description="held out, of each stratum of the target band [problems]"
+    )
+    samples: int = Field(default=8, ge=1, description="of each problem; pass@k is given for k up to this [completions]")
+    temperature: float = Field(default=1.0, gt=0, description="of sampling; arXiv 2512.07783 evaluates at 0.7")
+    max_tokens: int = Field(default=160, ge=1, description="longest completion [tokens]")
 
     def per_stratum(self, target: bool) -> int:
         """Items of one stratum."""

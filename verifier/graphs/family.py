@@ -49,14 +49,20 @@ class GraphsConfig(TaskConfig, frozen=True):
     """Op-graph problems. `preset` excludes `ops` and all that shapes them."""
 
     family: Literal["graphs"] = "graphs"
-    preset: str | None = Field(default=None, description="a mixture of the paper by name")
-    ops: tuple[int, ...] = Field(default=(), description="how many edges the solution has; a stratum each")
-    mode: Mode = MODES[0]
-    template: Template = TEMPLATES[0]
-    depth: int = Field(default=2, ge=2, le=3)
-    max_facts: int | None = Field(default=None, ge=1, description="most sentences of a problem; distractors give way")
-    max_answer: int = Field(default=DEFAULT_MAX_ANSWER, ge=1, description="largest answer of a reverse problem")
-    max_constant: int = Field(default=DEFAULT_MAX_CONSTANT, ge=1, description="number range: constants are 1 to this")
+    preset: str | None = Field(default=None, description="a mixture of arXiv 2512.07783 by name, instead of ops")
+    ops: tuple[int, ...] = Field(
+        default=(), description="arithmetic operations that a solution needs; a stratum each [operations]"
+    )
+    mode: Mode = Field(default=MODES[0], description="ask for a result, or for an unknown at the start")
+    template: Template = Field(default=TEMPLATES[0], description="the words of the story")
+    depth: int = Field(default=2, ge=2, le=3, description="3 has averages as well [levels of the graph]")
+    max_facts: int | None = Field(default=None, ge=1, description="longest problem; distractors give way [sentences]")
+    max_answer: int = Field(
+        default=DEFAULT_MAX_ANSWER, ge=1, description="largest answer of a reverse problem [no unit]"
+    )
+    max_constant: int = Field(
+        default=DEFAULT_MAX_CONSTANT, ge=1, description="number range: constants are 1 to this [no unit]"
+    )
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from verifier.errors import BadReward
 from verifier.import_path import load_object
@@ -30,9 +30,9 @@ class Reward:
     `alpha` is the weight of the answer within the blends (mix, published, dense), and nothing to the others.
     """
 
-    name: str = "outcome"
-    alpha: float = 0.2
-    weight: float = 1.0
+    name: Annotated[str, Field(description="a named reward, or package.module:function")] = "outcome"
+    alpha: Annotated[float, Field(description="mix, published, dense: weight of the answer, from 0 to 1")] = 0.2
+    weight: Annotated[float, Field(description="among several rewards, of which the weighted mean counts")] = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.alpha <= 1.0:

@@ -8,7 +8,7 @@ import pytest
 
 from cluster.ray import packaging
 from cluster.ray.packaging import PACKAGES, TooMuchToShip, own_folder, stage
-from cluster.recipe.config import settings
+from cluster.recipe.load import tree_of
 
 
 @pytest.fixture
@@ -35,11 +35,11 @@ def test_a_recipe_that_names_code_of_the_folder_takes_it_along(own: Path, path: 
 def test_a_recipe_of_installed_code_and_one_without_code_take_no_folder_along(own: Path) -> None:
     installed = {"task": {"family": "python", "object": "json:loads"}, "seed": 1, "base": "runs/a:b"}
     assert own_folder(installed, own) is None
-    assert own_folder(settings("smoke"), own) is None
+    assert own_folder(tree_of("smoke"), own) is None
 
 
 def test_an_override_that_names_code_is_seen(own: Path) -> None:
-    named = settings("smoke", ["stages.rl.rl.reward.name=my_problems:short"])
+    named = tree_of("smoke", ["stages.rl.rl.reward.name=my_problems:short"])
     assert own_folder(named, own) == own
 
 

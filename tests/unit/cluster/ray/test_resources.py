@@ -6,7 +6,7 @@ import pytest
 
 from cluster.errors import NotEnough
 from cluster.ray.resources import GIB, Resources, of_ray, of_this_machine, require, table
-from cluster.recipe.config import load
+from cluster.recipe.load import load
 from cluster.run.stages import asked
 
 

@@ -13,7 +13,7 @@ from actors.config import PolicyConfig, TokenizerConfig
 from actors.policy.checkpoint import CheckpointError, CheckpointStore, Lineage
 from actors.policy.model import build, load, save
 from actors.policy.tokenizer import build_tokenizer, load_tokenizer
-from cluster.recipe.base import NoModel, adopt
+from cluster.recipe.base import NoModel, adopt, missing_bases
 from verifier.errors import UserError
 
 ORIGIN = Lineage(run="mine", stage="base", step=0, parent=None, seed=3)
@@ -87,3 +87,16 @@ def test_what_is_no_base_is_named_with_the_fix(store: CheckpointStore, plain: Pa
     with pytest.raises(NoModel, match="no safetensors"):
         adopt(str(plain), store, ORIGIN)
     assert store.list() == []
+
+
+def test_a_model_of_a_hub_is_to_be_downloaded_first(store: CheckpointStore) -> None:
+    with pytest.raises(NoModel, match=r"there is no folder Qwen/Qwen3-0\.6B here") as refused:
+        adopt("Qwen/Qwen3-0.6B", store, ORIGIN)
+    assert "hf download Qwen/Qwen3-0.6B --local-dir Qwen/Qwen3-0.6B" in refused.value.fix
+
+
+def test_bases_that_cannot_be_taken_are_named_by_their_keys_but_for_the_stages_that_are_done() -> None:
+    stages = [{"name": name, "kind": "base", "base": base} for name, base in (("a", "a/b"), ("b", "x"), ("c", "c/d"))]
+    lines = missing_bases([*stages, 3, {"kind": "base"}, {"name": "rl", "kind": "rl"}], done=("c",))
+    assert [line.partition(": ")[0] for line in lines] == ["stages.a.base", "stages.b.base"]
+    assert missing_bases(3) == []

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cluster.recipe.config import load
 from cluster.recipe.identity import refused
+from cluster.recipe.load import load
 
 RECIPE = load("smoke")
 STEPS = next(s.rl.steps for s in RECIPE.stages if s.kind == "rl")
@@ -42,6 +42,11 @@ def test_anything_else_is_refused_with_its_key_as_one_types_it_and_both_values(o
     (said,) = refused(RECIPE, load("smoke", [override]), done=())
     assert said.endswith(line)
     assert override.startswith(said.partition(":")[0] + "=")
+
+
+def test_the_policy_bears_identity_only_where_a_model_is_built_from_it() -> None:
+    assert refused(load("tiny-cpu"), load("tiny-cpu", ["policy.layers=9"]), done=()) == []
+    assert refused(RECIPE, load("smoke", ["policy.layers=9"]), done=()) == ["policy.layers: 2 -> 9"]
 
 
 def test_a_stage_whose_learning_rate_follows_a_course_over_its_steps_cannot_be_lengthened() -> None:

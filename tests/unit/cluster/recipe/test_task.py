@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cluster.recipe.config import RecipeError, dump, load
+from cluster.recipe.load import RecipeError, dump, load
 from cluster.recipe.task import NoTask, named_task, opened, task_of_run, task_settings
 from cluster.run.evaluation import read_settings
 from cluster.run.folder import RunFolder

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.recipe.config import load
-from cluster.run.folder import RunFolder, RunFolderError
+from cluster.recipe.load import load
+from cluster.run.folder import RunFolder, RunFolderError, find_run, is_run
 from trainers.evaluation.ledger import StageRecord
 
 RECIPE = load("smoke")
@@ -49,3 +49,16 @@ def test_a_stage_that_is_done_is_not_lengthened(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"steps: \d+ -> 99 \(the stage is done\)"):
         folder.open(load("smoke", ["stages.rl.rl.steps=99"]), resume=True)
     assert folder.recipe() == RECIPE
+
+
+def test_a_run_is_found_by_its_folder_or_by_its_name_in_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "first" / "checkpoints").mkdir(parents=True)
+    found = find_run("first")
+    assert (found.name, found.path) == ("first", tmp_path / "runs" / "first")
+    assert find_run("runs/first").path == find_run(str(found.path)).path == found.path
+    assert is_run("first")
+    assert not is_run("runs")
+    with pytest.raises(RunFolderError, match="there is no run frist") as refused:
+        find_run("frist")
+    assert "did you mean first?" in refused.value.fix

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.ray.runtime import NotLive
-from cluster.recipe.config import load
+from cluster.recipe.load import load
 from cluster.run.client import live_run
 from cluster.run.folder import RunFolder
 from cluster.run.lock import LOCK_FILE, RunHeld, held, holder
@@ -35,6 +35,14 @@ def test_a_killed_command_holds_nothing(tmp_path: Path) -> None:
     assert holder(tmp_path) is None
     with held(tmp_path):
         pass
+
+
+def test_a_process_that_got_the_number_of_a_dead_command_holds_nothing(tmp_path: Path) -> None:
+    file = tmp_path / LOCK_FILE
+    file.write_text(f"{os.getpid()} {socket.gethostname()}")
+    assert holder(tmp_path) is not None
+    os.utime(file, (0, 0))  # written before this process began
+    assert holder(tmp_path) is None
 
 
 def test_a_run_without_its_ray_yet_is_starting(tmp_path: Path) -> None:

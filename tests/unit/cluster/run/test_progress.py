@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cluster.run.progress import Reporter
-from trainers.controller import RunStatus
 from trainers.evaluation.ledger import StageRecord
+from trainers.status import RunStatus
 
 
 def test_a_warning_is_printed_once_and_what_it_says_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

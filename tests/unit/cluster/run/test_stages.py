@@ -15,7 +15,7 @@ from cluster.errors import StageFailed
 from cluster.run import stages
 from cluster.run.progress import Reporter
 from cluster.run.stages import MAX_CONTROLLER_LOSSES, Workplace
-from trainers.controller import RunStatus
+from trainers.status import RunStatus
 
 drive: Callable[..., Any] = stages._drive
 

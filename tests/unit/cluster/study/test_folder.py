@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.recipe.config import dump
+from cluster.recipe.load import dump
 from cluster.run.folder import RunFolder
 from cluster.run.lock import held
 from cluster.study.folder import FAILURE_FILE, Registration, State, StudyFolder, take_over

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster.recipe.config import RecipeError
+from cluster.recipe.load import RecipeError
 from cluster.study.load import StudyError, load, scale_of
 from cluster.study.model import Study
 from cluster.study.plan import Member, Plan, make_plan

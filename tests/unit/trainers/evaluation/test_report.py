@@ -40,7 +40,7 @@ def evaluation(strict: int) -> Evaluation:
 def record(events=(), before: Evaluation | None = None, after: Evaluation | None = None) -> RunRecord:
     return RunRecord(
         name="r",
-        recipe={"seed": 3, "description": "d"},
+        recipe={"name": "n", "seed": 3, "description": "d"},
         recipe_text="name: r\n",
         task=TASK,
         bands=Bands(ranges={"id": {"op": 2}, "edge": {"op": "3-3"}, "hard": {"op": 4}}, target="edge"),

@@ -1,0 +1,59 @@
+"""`interplay recipe`: what a recipe may hold, what one holds, and what is wrong with one. Nothing is started."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+main = typer.Typer(
+    help="Say what a recipe may hold, show one, or check one.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe.")]
+
+
+@main.command()
+def keys(
+    text: Annotated[str, typer.Argument(help="Only keys whose path or choices hold this: engine, clip, cispo.")] = "",
+) -> None:
+    """List the keys of a recipe: what each may be, its default, its unit and its meaning.
+
+    A stage stands by its kind (`stages.rl`), which is also its name where a recipe gives it none.
+    """
+    from cluster.recipe.keys import holding
+    from verifier.errors import UserError
+
+    found = holding(text)
+    if not found:
+        raise UserError(f"no key holds {text!r}.", "Leave it out, to see all of them.")
+    for key in found:
+        typer.echo(key.text())
+
+
+@main.command()
+def show(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
+    overrides: Overrides = None,
+) -> None:
+    """Print a recipe as a run would take it: every key, with the defaults filled in."""
+    from cluster.recipe.load import dump, load
+
+    typer.echo(dump(load(recipe, overrides or ())), nl=False)
+
+
+@main.command()
+def check(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
+    overrides: Overrides = None,
+) -> None:
+    """Name everything that is wrong with a recipe, each by its key; exit code 2 if anything is."""
+    from cluster.recipe.base import missing_bases
+    from cluster.recipe.load import faults_in, refusal, tree_of
+
+    tree = tree_of(recipe, overrides or ())
+    if lines := [*faults_in(tree), *missing_bases(tree["stages"])]:
+        raise refusal(f"recipe {recipe}", lines)
+    typer.echo(f"{recipe}: no errors; its stages are {', '.join(stage['name'] for stage in tree['stages'])}")

@@ -1,0 +1,159 @@
+"""What is wrong with a recipe: a line for each key, the key written as a person would type it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from cluster.recipe.config import Recipe, order_faults
+from cluster.recipe.keys import all_keys, inside, settings
+
+UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+SHAPES = {
+    "model_type": "must be a map of keys",
+    "model_attributes_type": "must be a map of keys",
+    "dataclass_type": "must be a map of keys",
+    "dict_type": "must be a map of keys",
+    "tuple_type": "must be a list",
+}
+SHOULD = re.compile(r"^\w+ should ")
+A_TYPE = re.compile(r"must be an? (?:valid )?([^,]*), not (.*)", re.DOTALL)
+NAMED_KEY = re.compile(r"([a-z_]+(?:\.[a-z0-9_-]+)*): (.+)", re.DOTALL)
+SHOWN = 60
+"""Characters of a wrong value that a line repeats."""
+
+Keys = tuple[str, ...]
+
+
+class Place(NamedTuple):
+    """Where an error is: the keys as typed, the model that the last one is a field of, and the model that it holds."""
+
+    keys: Keys
+    owner: type[Any] | None
+    holds: type[Any] | None
+
+
+def faults(error: ValidationError, model: type[BaseModel], tree: dict[str, Any]) -> list[str]:
+    """A line for each key at fault. `tree` is what was validated, its stages named."""
+    found: dict[Keys, list[str]] = {}
+    for each in error.errors(include_url=False):
+        if each["type"] == "too_short" and each["input"]:
+            continue  # an item of the list was refused, which has its own line
+        for keys, said in _said(each, _place(model, tree, each["loc"]), tree):
+            found.setdefault(keys, []).append(said)
+    lines = [f"{'.'.join(keys) or 'recipe'}: {_joined(said)}" for keys, said in found.items()]
+    # Pydantic looks at the order of the stages only once each of them is good.
+    order = order_faults(_named_kinds(tree)) if model is Recipe else []
+    return [*lines, *(line for line in order if line not in lines)]
+
+
+def _place(model: type[BaseModel], tree: Any, location: Sequence[int | str]) -> Place:
+    """Follow pydantic's location through the tree; what nobody typed (the name of a union's branch) is left out."""
+    if model is Recipe and location[:1] == ("stages",):
+        location = (*location[:2], *location[3:])  # the third is the stage's kind
+    keys: list[str] = []
+    annotation, node, owner = model, tree, None
+    for part in location:
+        if isinstance(node, list) and isinstance(part, int) and part < len(node):
+            node = node[part]
+            keys.append(str(node.get("name", part)) if isinstance(node, dict) else str(part))
+        elif isinstance(node, dict) and isinstance(part, str) and (part in node or inside(annotation, node)):
+            owner = inside(annotation, node)
+            field = settings(owner).get(part) if owner else None
+            annotation = field.annotation if field else None
+            node = node.get(part)
+            keys.append(part)
+    return Place(tuple(keys), owner, inside(annotation, node))
+
+
+def _said(error: Any, place: Place, tree: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
+    """What one of pydantic's errors says, line by line, each with the keys that it is about."""
+    kind, keys = error["type"], place.keys
+    if kind in UNKNOWN:
+        yield keys, _unknown(place, tree)
+    elif kind == "missing":
+        yield keys, "is required"
+    elif kind == "union_tag_not_found":
+        yield (*keys, "kind"), "is required"
+    elif kind == "union_tag_invalid":
+        yield (*keys, "kind"), _no_choice(error["ctx"]["expected_tags"], error["ctx"]["tag"])
+    elif kind == "literal_error":
+        yield keys, _no_choice(error["ctx"]["expected"], error["input"])
+    elif kind == "value_error":
+        for line in error["msg"].removeprefix("Value error, ").splitlines():
+            yield _at_its_key(line, place)
+    else:
+        yield keys, _plain(SHAPES[kind] if kind in SHAPES else error["msg"], error["input"])
+
+
+def _unknown(place: Place, tree: dict[str, Any]) -> str:
+    """The nearest key of this level, else the same key elsewhere, else what there is."""
+    *above, key = place.keys
+    here = list(settings(place.owner)) if place.owner else []
+    near = difflib.get_close_matches(key, here, n=1) or _elsewhere(key, above, tree)
+    hint = f"did you mean {near[0]}?" if near else f"here may stand {', '.join(here)}"
+    return f"there is no such key; {hint}"
+
+
+def _elsewhere(key: str, above: Sequence[str], tree: dict[str, Any]) -> list[str]:
+    """The paths of keys of this name in other places: in the same stage and outside of stages, else in any stage."""
+    paths = [
+        path for k in all_keys() for path in _typed(k.path.split("."), tree) if key in path[2:] or path[1:] == [key]
+    ]
+    same = [path for path in paths if path[0] != "stages" or path[:2] == list(above[:2])]
+    found = same or ([] if above else paths)
+    return [".".join(path[: len(path) - path[::-1].index(key)]) for path in found]
+
+
+def _typed(path: list[str], tree: dict[str, Any]) -> Iterator[list[str]]:
+    """A known key as one types it in this recipe: once for every stage of the kind that has it."""
+    if path[0] != "stages":
+        yield path
+    for name, kind in _named_kinds(tree):
+        if path[:2] == ["stages", kind]:
+            yield ["stages", name, *path[2:]]
+
+
+def _no_choice(choices: str, given: object) -> str:
+    """`choices` as pydantic lists them: 'a', 'b' or 'c'."""
+    near = difflib.get_close_matches(str(given), re.findall(r"'([^']*)'", choices), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"must be {choices.replace(chr(39), '')}, not {_short(given)}{hint}"
+
+
+def _at_its_key(line: str, place: Place) -> tuple[Keys, str]:
+    """A validator of a whole model begins its message with the key that it is about."""
+    named = NAMED_KEY.fullmatch(line)
+    if named and place.holds and named[1].partition(".")[0] in settings(place.holds):
+        return (*place.keys, *named[1].split(".")), named[2]
+    return place.keys, line
+
+
+def _plain(message: str, given: object) -> str:
+    said = SHOULD.sub("must ", message.partition(", unable to parse")[0])
+    return f"{said}, not {_short(given)}"
+
+
+def _joined(said: Sequence[str]) -> str:
+    """One line of several about one key, which are those of the types that it may have."""
+    typed = [match for match in map(A_TYPE.fullmatch, said) if match]
+    if len(typed) < max(2, len(said)):
+        return "; ".join(dict.fromkeys(said))
+    return f"must be {' or '.join(match[1] for match in typed)}, not {typed[0][2]}"
+
+
+def _short(given: object) -> str:
+    text = repr(given)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _named_kinds(tree: dict[str, Any]) -> list[tuple[str, str]]:
+    """(name, kind) of the stages of a tree that have both as text."""
+    stages = tree.get("stages")
+    maps = [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
+    pairs = [(stage.get("name"), stage.get("kind")) for stage in maps]
+    return [(name, kind) for name, kind in pairs if isinstance(name, str) and isinstance(kind, str)]

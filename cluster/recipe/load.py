@@ -1,0 +1,134 @@
+"""From a name or a file to a checked recipe, and back to YAML."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from cluster.recipe import plain_yaml
+from cluster.recipe.config import Recipe
+from cluster.recipe.faults import faults
+from cluster.recipe.overrides import RecipeError, override
+from verifier.families import UNOPENED
+
+M = TypeVar("M", bound=BaseModel)
+MAX_RECIPE_BYTES = 64 * 1024
+
+
+def shipped() -> list[str]:
+    """The names of the recipes that come with the package."""
+    folder = resources.files("cluster") / "recipes"
+    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+
+
+def load(name_or_path: str, overrides: Sequence[str] = (), open_tasks: bool = True) -> Recipe:
+    """The recipe of a shipped name or a file, with `key.path=value` overrides applied.
+
+    Without `open_tasks` nothing that its tasks name is read or imported (`verifier.families.UNOPENED`).
+
+    Raises:
+        RecipeError: names every key at fault, each as one would type it.
+    """
+    tree = tree_of(name_or_path, overrides)
+    try:
+        return Recipe.model_validate(tree, context=None if open_tasks else UNOPENED)
+    except ValidationError as error:
+        raise refusal(f"recipe {name_or_path}", faults(error, Recipe, tree)) from error
+
+
+def tree_of(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The keys of a recipe as they were written, every stage with a name. Raises RecipeError."""
+    tree = _parse(_read(name_or_path), name_or_path)
+    _name_stages(tree.get("stages"))
+    _apply(overrides, tree)
+    return tree
+
+
+def faults_in(tree: dict[str, Any]) -> list[str]:
+    """What is wrong with the keys of a recipe: a line each; empty where it is good."""
+    try:
+        Recipe.model_validate(tree)
+    except ValidationError as error:
+        return faults(error, Recipe, tree)
+    return []
+
+
+def validated(model: type[M], overrides: Sequence[str], base: Mapping[str, Any] | None = None) -> M:
+    """A settings model from overrides of `base`. Raises RecipeError."""
+    tree: dict[str, Any] = copy.deepcopy(dict(base or {}))
+    _apply(overrides, tree)
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise refusal("settings", faults(error, model, tree)) from error
+
+
+def _apply(overrides: Sequence[str], tree: dict[str, Any]) -> None:
+    refused: list[RecipeError] = []
+    for text in overrides:
+        try:
+            override(tree, text)
+        except RecipeError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        raise refusal("the command line", [f"{error}; {error.fix}" for error in refused])
+
+
+def refusal(what: str, lines: Sequence[str]) -> RecipeError:
+    """The error that names all faults of a recipe: one on the same line, several on a line each."""
+    if len(lines) == 1:
+        return RecipeError(f"{what}: {lines[0]}", "correct this key; `interplay recipe keys` lists all there are")
+    listed = "".join(f"\n  {line}" for line in lines)
+    return RecipeError(f"{what} has {len(lines)} errors:{listed}", "`interplay recipe keys` lists all keys there are")
+
+
+def dump(recipe: Recipe) -> str:
+    """The resolved recipe as YAML; `load` of it gives the same recipe."""
+    return plain_yaml.write(recipe.model_dump(mode="json"))
+
+
+def _read(name_or_path: str) -> bytes:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise RecipeError(f"there is no recipe file {name_or_path}", "check the path")
+        data = path.read_bytes()
+    else:
+        if name_or_path not in shipped():
+            near = difflib.get_close_matches(name_or_path, shipped(), n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            raise RecipeError(f"there is no recipe {name_or_path!r}", f"{hint}shipped: {', '.join(shipped())}")
+        data = (resources.files("cluster") / "recipes" / f"{name_or_path}.yaml").read_bytes()
+    if len(data) > MAX_RECIPE_BYTES:
+        raise RecipeError(f"recipe {name_or_path} has {len(data)} bytes", f"a recipe has at most {MAX_RECIPE_BYTES}")
+    return data
+
+
+def _parse(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        tree = plain_yaml.parse(data)
+    except plain_yaml.NOT_PLAIN as error:
+        raise RecipeError(f"recipe {name} is not plain YAML: {error}", "correct the file") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"recipe {name} is not a map of keys", "begin with name and stages")
+    return tree
+
+
+def _name_stages(stages: Any) -> None:
+    """Give every stage without a name that of its kind; the second of a kind gets `-2`, and so on."""
+    maps = [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
+    taken = {stage["name"] for stage in maps if isinstance(stage.get("name"), str)}
+    for stage in maps:
+        kind = stage.get("kind")
+        if "name" not in stage and isinstance(kind, str):
+            names = (kind, *(f"{kind}-{number}" for number in range(2, len(maps) + 2)))
+            stage["name"] = next(name for name in names if name not in taken)
+            taken.add(stage["name"])

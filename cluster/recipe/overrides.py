@@ -1,0 +1,46 @@
+"""`key.path=value` on the command line: what it changes in the tree of a recipe before the recipe is checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cluster.recipe import plain_yaml
+from verifier.errors import UserError
+
+SHOWN = 200
+"""Characters of an override that a message repeats."""
+
+
+class RecipeError(UserError):
+    """A recipe that is not one: the message names the file or the keys at fault."""
+
+
+def override(tree: dict[str, Any], text: str) -> None:
+    """Set `key.path=value` in the tree: a list item by its number, a stage also by its name. Raises RecipeError."""
+    path, sign, value = text.partition("=")
+    if not sign or not path:
+        raise RecipeError(f"{text!r} is not an override", "write key.path=value, for example seed=3")
+    *parents, last = path.split(".")
+    node: Any = tree
+    for key in parents:
+        node = node.setdefault(key, {}) if isinstance(node, dict) else node[_index(node, key, path)]
+    node[last if isinstance(node, dict) else _index(node, last, path)] = _parse(value, text)
+
+
+def _parse(value: str, text: str) -> Any:
+    try:
+        return plain_yaml.parse(value)
+    except plain_yaml.NOT_PLAIN as error:
+        raise RecipeError(f"{text[:SHOWN]!r}: the value is not YAML", "quote it, or write a number") from error
+
+
+def _index(node: Any, key: str, path: str) -> int:
+    if not isinstance(node, list):
+        raise RecipeError(f"{path}: {key!r} is below a plain value", "name an existing key")
+    names = [item.get("name") if isinstance(item, dict) else None for item in node]
+    if key in names:
+        return names.index(key)
+    if key.isdigit() and int(key) < len(node):
+        return int(key)
+    choices = [name for name in names if name] or [f"0 to {len(node) - 1}"]
+    raise RecipeError(f"{path}: there is no item {key!r}", f"take one of {', '.join(choices)}")

@@ -1,0 +1,26 @@
+"""Commands that only ask or stop something load no model code: each import of torch or transformers costs seconds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "vllm", "deepspeed")
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "cluster.run.client, cluster.study.folder, cluster.study.command",  # status, scale
+        "cluster.run.stop, cluster.ray.jobs",  # stop, submit
+        "cluster.recipe.base, cluster.recipe.keys, cluster.recipe.load",  # recipe
+        "cluster.run.report, trainers.evaluation.page",  # report
+        "cluster.serve.keys",  # serve --add-key
+    ],
+)
+def test_what_a_light_command_imports_has_no_model_code(modules: str) -> None:
+    code = f"import sys, {modules}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=400, check=True)
+    assert done.stdout.strip() == "[]"

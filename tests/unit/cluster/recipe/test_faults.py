@@ -1,0 +1,90 @@
+"""All that is wrong with a recipe is said at once, each mistake by its key as one types it, with the nearest one."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.recipe.load import RecipeError, faults_in, load, tree_of
+
+
+def faults(*overrides: str) -> list[str]:
+    return faults_in(tree_of("smoke", overrides))
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("sed=3", "sed: there is no such key; did you mean seed?"),
+        ("stages.rl.rl.stepz=3", "stages.rl.rl.stepz: there is no such key; did you mean steps?"),
+        ("stages.rl.rl.task.opps=[3]", "stages.rl.rl.task.opps: there is no such key; did you mean ops?"),
+        ("stages.rl.rl.reward.alhpa=1", "stages.rl.rl.reward.alhpa: there is no such key; did you mean alpha?"),
+        ("rl={steps: 3}", "rl: there is no such key; did you mean stages.rl.rl?"),
+        (
+            "stages.rl.rl.clip_low=0.1",
+            "stages.rl.rl.clip_low: there is no such key; did you mean stages.rl.rl.learning.clip_low?",
+        ),
+        (
+            "stages.rl.judge_timeout_s=1",
+            "stages.rl.judge_timeout_s: there is no such key; did you mean fleet.judge_timeout_s?",
+        ),
+        ("stages.report.x=1", "stages.report.x: there is no such key; here may stand name, kind"),
+        ("stages.rl.rl.steps=many", "stages.rl.rl.steps: must be a valid integer, not 'many'"),
+        ("stages.after.eval=3", "stages.after.eval: must be a map of keys, not 3"),
+        ("stages=3", "stages: must be a list, not 3"),
+        ("stages=[3]", "stages.0: must be a map of keys, not 3"),
+        ("fleet.rollout_workers=0", "fleet.rollout_workers: must be greater than or equal to 1, not 0"),
+        ("trackers=[wandbx]", "trackers.0: must be tensorboard or wandb, not 'wandbx'; did you mean wandb?"),
+        ("bands.ranges.id.op=[1]", "bands.ranges.id.op: must be integer or number or string, not [1]"),
+        (
+            "stages.before={kind: evil, name: before}",
+            "stages.before.kind: must be tokenizer, base, pretrain, midtrain, rl, eval, report, not 'evil'; "
+            "did you mean eval?",
+        ),
+        ("stages.before={name: before}", "stages.before.kind: is required"),
+        ("stages.rl.rl={}", "stages.rl.rl.task: is required"),
+        ("stages.rl.rl.task.ops=[41]", "stages.rl.rl.task: op is 2 to 40 at depth 2, not 41"),
+        ("bands.target=middle", "bands: target 'middle' is not one of the bands ['edge', 'id']"),
+        ("stages.after.name=before", "stages.before: stage names must differ"),
+        ("policy.heads=3", "policy: hidden (64) must be heads (3) times an even head width"),
+        (
+            "stages.rl.rl.learning={algorithm: pass_at_k, pass_k: 9}",
+            "stages.rl.rl.learning.pass_k: 9 draws out of a group of 4; make group_size larger",
+        ),
+        (
+            "stages.rl.rl.learning.algorithm=cipso",
+            "stages.rl.rl.learning.algorithm: must be grpo, dr_grpo, dapo, gspo, cispo, rloo, reinforce, "
+            "reinforce_plus_plus, maxrl or pass_at_k, not 'cipso'; did you mean cispo?",
+        ),
+    ],
+)
+def test_a_mistake_is_named_by_its_key_with_the_nearest_good_one(override, told):
+    assert told in faults(override)
+
+
+def test_all_mistakes_are_named_at_once():
+    wrong = [f"stages.rl.rl.x{number}={number}" for number in range(12)]
+    assert len(faults(*wrong, "sed=1", "policy.heads=3")) == 14
+
+
+def test_the_order_of_stages_is_looked_at_though_a_key_is_wrong():
+    order = ["stages.midtrain: needs a base or pretrain stage before it"]
+    tree = tree_of("smoke", ["sed=1"])
+    tree["stages"] = [stage for stage in tree["stages"] if stage["kind"] in ("tokenizer", "midtrain")]
+    assert faults_in(tree)[1:] == order
+    del tree["sed"]
+    assert faults_in(tree) == order
+
+
+def test_a_task_is_refused_for_what_its_own_family_lacks(tmp_path):
+    assert faults("stages.rl.rl.task={family: answers}") == ["stages.rl.rl.task.file: is required"]
+    (said,) = faults("stages.rl.rl.task={family: grphs}")
+    assert said.startswith("stages.rl.rl.task: there is no family 'grphs'; did you mean graphs?")
+
+
+def test_one_mistake_is_one_line_and_several_are_a_line_each():
+    with pytest.raises(RecipeError, match=r"^recipe smoke: sed: there is no such key") as one:
+        load("smoke", ["sed=1"])
+    with pytest.raises(RecipeError, match=r"^recipe smoke has 2 errors:\n  sed: .*\n  sid: ") as two:
+        load("smoke", ["sed=1", "sid=2"])
+    assert one.value.fix
+    assert two.value.fix

@@ -1,0 +1,59 @@
+"""A run is stopped from another process by a signal to the command that works in its folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.errors import StageFailed
+from cluster.ray.runtime import NotLive
+from cluster.run.folder import RunFolder
+from cluster.run.lock import LOCK_FILE, holder
+from cluster.run.stop import stop
+
+COMMAND = """
+import pathlib, signal, sys, threading
+from cluster.run.lock import held
+if sys.argv[2] == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+with held(pathlib.Path(sys.argv[1])):
+    print("working", flush=True)
+    threading.Event().wait(300)
+"""
+
+
+def command(folder: Path, ears: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(folder), ears], stdout=subprocess.PIPE, text=True, bufsize=1
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "working\n"
+    return process
+
+
+def test_the_command_of_a_run_is_told_to_end_and_waited_for(tmp_path: Path) -> None:
+    with command(tmp_path, "hears") as process:
+        stop(RunFolder(tmp_path))
+        assert holder(tmp_path) is None
+        assert process.wait(30) is not None
+    with pytest.raises(NotLive, match="is not a live run"):
+        stop(RunFolder(tmp_path))
+
+
+def test_a_command_that_does_not_end_in_time_is_named(tmp_path: Path) -> None:
+    with command(tmp_path, "deaf") as process:
+        try:
+            with pytest.raises(StageFailed, match=f"process {process.pid} on .* has not ended"):
+                stop(RunFolder(tmp_path), timeout_s=0.2)
+        finally:
+            process.kill()
+
+
+def test_a_run_of_another_machine_is_not_stopped_from_here(tmp_path: Path) -> None:
+    (tmp_path / LOCK_FILE).write_text("1 elsewhere")
+    with pytest.raises(NotLive, match="runs on another machine") as refused:
+        stop(RunFolder(tmp_path))
+    assert "interplay stop JOB --address URL" in refused.value.fix
