@@ -8,7 +8,9 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
            GET  /v1/models                -> schemas.ModelList        GET /v1/models/{id} -> schemas.ModelCard
     probe  POST /v1/completions           openai_schemas.CompletionRequest -> CompletionAnswer | SSE
            POST /v1/chat/completions      openai_schemas.ChatRequest -> ChatAnswer | SSE
-           POST /v1/probe/problems        probe_schemas.ProblemRequest -> ProblemAnswer (graph with layer and order)
+           GET  /v1/probe/task            -> probe_schemas.TaskAnswer (the served task and its strata)
+           POST /v1/probe/items           ItemRequest -> ItemAnswer (a held-out item of the served task)
+           POST /v1/probe/problems        ProblemRequest -> ProblemAnswer (an op-graph problem, laid out)
            POST /v1/probe/verify          VerifyRequest -> VerifyAnswer
            POST /v1/probe/draw            DrawRequest -> SVG
            POST /v1/probe/solve           SolveRequest -> SSE | SolveAnswer
@@ -56,14 +58,18 @@ from serving.models.registry import Entry, created_at
 from serving.openai import routes as openai
 from serving.probe import compare, pass_at_k
 from serving.probe import routes as probe
+from serving.probe.items import ServedTask
+from serving.probe.posed import ProblemBank
 from serving.probe.schemas import EVENTS
 from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
 
 PAGE = pathlib.Path(__file__).parent / "web"
 
 
-def create_app(service: Service, keys: KeyRing, rate_per_minute: int, burst: int, behind_serve: bool) -> Guard:
-    """The whole application over `service`, behind its guard."""
+def create_app(
+    service: Service, task: ServedTask | None, keys: KeyRing, rate_per_minute: int, burst: int, behind_serve: bool
+) -> Guard:
+    """The whole application over `service` and the served task, behind its guard."""
     limits = Limits(
         rate_per_minute=rate_per_minute,
         burst=burst,
@@ -73,10 +79,10 @@ def create_app(service: Service, keys: KeyRing, rate_per_minute: int, burst: int
         queued=service.gate.queued,
     )
     rate = Budget("request", rate_per_minute, burst)
-    return Guard(build_routes(service, limits), keys, rate, service.metrics, service.gate, behind_serve)
+    return Guard(build_routes(service, limits, task), keys, rate, service.metrics, service.gate, behind_serve)
 
 
-def build_routes(service: Service, limits: Limits) -> FastAPI:
+def build_routes(service: Service, limits: Limits, task: ServedTask | None = None) -> FastAPI:
     """The routes alone: what the OpenAPI file describes."""
     app = FastAPI(
         title="Interplay",
@@ -89,8 +95,10 @@ def build_routes(service: Service, limits: Limits) -> FastAPI:
     )
     install_error_shape(app)
     app.include_router(_operations(service, limits, app))
-    for module in (openai, probe, compare, pass_at_k, admin):
+    for module in (openai, admin):
         app.include_router(module.routes(service))
+    for module in (probe, compare, pass_at_k):
+        app.include_router(module.routes(service, ProblemBank(task)))
     _add_page(app)
     return app
 

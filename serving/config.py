@@ -13,6 +13,7 @@ from actors.config import EngineConfig
 from serving.http.keys import KeyRecord
 from serving.schemas import DEADLINE_S
 from verifier.errors import UserError
+from verifier.families import AnyTask
 
 RUN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -66,6 +67,7 @@ class ServingConfig(BaseModel):
     )
     deadline_s: float = Field(default=DEADLINE_S, gt=0, le=DEADLINE_S, description="for every answer and every stream")
     listen: Listen | None = Field(default=None, description="for the one replica; without it, Serve's proxy listens")
+    task: AnyTask | None = Field(default=None, description="problems for the probe besides op-graph ones")
     grace_s: float = Field(default=20.0, gt=0, description="for what runs when the server is told to stop")
 
     @field_validator("run_dirs")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from starlette.concurrency import run_in_threadpool
 from transformers import AutoConfig
 
 from actors.config import EngineConfig
@@ -25,6 +26,7 @@ from serving.models.cache import EnginePool, Factory
 from serving.models.registry import Entry, Registry
 from serving.models.router import Router
 from serving.models.traffic_split import Canary
+from serving.probe.items import ServedTask
 
 
 class CheckpointFactory:
@@ -60,10 +62,11 @@ class Replica:
         )
         gate = Gate(config.running, config.queued)
         tokens = Budget("token", config.tokens_per_minute, config.tokens_per_minute)
+        self.task = None if config.task is None else ServedTask(config.task)
         self.service = Service(Router(registry, pool), gate, tokens, Canary(registry), metrics, config.deadline_s)
         keys = KeyRing(config.keys, config.key_file)
         self.app = create_app(
-            self.service, keys, config.rate_per_minute, config.burst, behind_serve=config.listen is None
+            self.service, self.task, keys, config.rate_per_minute, config.burst, behind_serve=config.listen is None
         )
         self._listener = Listener(self.app)
 
@@ -78,8 +81,10 @@ class Replica:
         await self.service.drain(self._config.grace_s)
 
     async def stop(self) -> None:
-        """Close the port and free the engines."""
+        """Close the port, free the engines, and end the judge of the task."""
         await self._listener.stop()
+        if self.task is not None:
+            await run_in_threadpool(self.task.close)
         await self.service.stop()
 
 

@@ -36,7 +36,7 @@ class TextFormat:
         Raises ModelRefused where the model has no chat template for messages, or its template fails on them.
         """
         if not isinstance(prompt, str):
-            return self._ids(self._rendered(prompt))
+            return self._ids(self.rendered(prompt))
         return self.begun(self._ids(prompt))
 
     def begun(self, ids: tuple[int, ...]) -> tuple[int, ...]:
@@ -48,7 +48,8 @@ class TextFormat:
         """The ids of a text that the model is to write after a prompt, ended."""
         return (*self._ids(text), self.end_ids[0])
 
-    def _rendered(self, messages: Prompt) -> str:
+    def rendered(self, messages: Prompt) -> str:
+        """The text that the model's chat template makes of messages. Raises ModelRefused."""
         if not self.tokenizer.chat_template:
             raise ModelRefused("the model's tokenizer has no chat template: give it prompts of text, not messages")
         chat = [{"role": m.role, "content": m.content} for m in messages if not isinstance(m, str)]

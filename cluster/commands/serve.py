@@ -27,6 +27,13 @@ def main(
     revoke_key: Annotated[
         str | None, typer.Option(metavar="NAME", help="Take a key out of the file, and exit.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Problems for the page: those of a recipe (name or YAML file), or package.module:factory.  "
+            "[default: the first run's, unless they are code]"
+        ),
+    ] = None,
     engines: Annotated[int, typer.Option(min=1, help="Checkpoints in memory at once, per replica.")] = 3,
     replicas: Annotated[int, typer.Option(min=1, help="At most so many replicas; Serve starts them under load.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of one replica; 0 serves on the CPU.")] = 0,
@@ -61,5 +68,6 @@ def main(
         running=running,
         queued=queued,
         address=address,
+        task=task,
     )
     server.serve(plan, typer.echo, address=address, insecure=insecure)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
     from serving.config import ReplicaConfig, ServingConfig
+    from verifier.families import TaskConfig
 
 APPLICATION: Final = "interplay"
 READY_TIMEOUT_S: Final = 180.0
@@ -51,6 +52,8 @@ class Plan:
     config: ServingConfig
     replicas: ReplicaConfig
     shown_key: str | None
+    no_task: str | None
+    """Why the probe has no problems of the run's own, if it has none."""
 
     @property
     def direct(self) -> bool:
@@ -76,8 +79,11 @@ def plan(
     running: int,
     queued: int,
     address: str | None,
+    task: str | None = None,
 ) -> Plan:
-    """Check what a person typed. ServeError or KeyFileError say what to put right; nothing has started then."""
+    """Check what a person typed. ServeError, KeyFileError, NoTask or RecipeError say what to put right; nothing has
+    started then. `task` names the problems of the probe; without it they are those of the first run.
+    """
     from actors.config import EngineConfig
     from serving.config import Listen, ReplicaConfig, ServingConfig, require_run_names
 
@@ -85,6 +91,7 @@ def plan(
         if not folder.is_dir():
             raise ServeError(f"there is no run folder {folder}.", "Give the folder that `interplay run` wrote.")
     require_run_names(run_dirs)
+    problems, no_task = _task(task, run_dirs[0])
     keys, shown = _keys(key_file, host)
     _require_free(host, port)
     device, dtype = ("cuda", "bfloat16") if gpus else ("cpu", "float32")
@@ -99,20 +106,23 @@ def plan(
         running=running,
         queued=queued,
         listen=Listen(host=host, port=port) if direct else None,
+        task=problems,
     )
     place = ReplicaConfig(max_replicas=replicas, cpus=1.0, gpus=gpus)
-    return Plan(host, port, config, place, shown)
+    return Plan(host, port, config, place, shown, no_task)
 
 
 def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None, insecure: bool = False) -> None:
     """Serve until Ctrl-C or SIGTERM, then drain and stop."""
+    from cluster.ray.packaging import own_folder
     from cluster.ray.resources import Resources
     from cluster.ray.runtime import running
 
     prepare_environment()
     asked = Resources(plan.replicas.cpus * plan.replicas.min_replicas, plan.replicas.gpus)
     # Without a record: the run may be training, and others may serve it too; nobody looks for this Ray.
-    with running(None, asked, address=address, insecure=insecure):
+    own = own_folder(plan.config.model_dump(mode="json"), Path.cwd())
+    with running(None, asked, address=address, insecure=insecure, own=own):
         start(plan)
         try:
             say(_greeting(plan))
@@ -184,6 +194,18 @@ def build(args: Mapping[str, Any]) -> Application:
     )
 
 
+def _task(named: str | None, run_dir: Path) -> tuple[TaskConfig | None, str | None]:
+    """What `--task` names, else the run's own task, or why it is not at hand. Raises only for what was named."""
+    from cluster.recipe.task import named_task, opened, task_of_run
+
+    if named is not None:
+        return opened(named_task(named)), None
+    try:
+        return opened(task_of_run(run_dir)), None
+    except UserError as error:
+        return None, f"{error} {error.fix}"
+
+
 def _keys(key_file: Path | None, host: str) -> tuple[tuple[KeyRecord, ...], str | None]:
     if key_file is not None:
         return read_keys(key_file), None
@@ -219,5 +241,7 @@ def _greeting(plan: Plan) -> str:
     lines = [f"serving {', '.join(map(str, plan.config.run_dirs))} at {plan.url}"]
     if plan.shown_key:
         lines.append(f"key for this start (admin): {plan.shown_key}")
+    if plan.no_task:
+        lines.append(f"no problems of the run's own: {plan.no_task}")
     lines.append(f"page: {plan.url}/    models: curl -H 'Authorization: Bearer KEY' {plan.url}/v1/models")
     return "\n".join(lines)

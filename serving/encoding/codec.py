@@ -5,6 +5,7 @@ from __future__ import annotations
 from actors.policy.text_format import TextFormat
 from actors.policy.tokenizer import token_bytes
 from serving.encoding.encoder import encoder_of
+from verifier.task import Prompt
 
 
 class Codec:
@@ -24,12 +25,14 @@ class Codec:
         """How many token ids there are."""
         return len(self._bytes)
 
-    async def encode(self, text: str) -> tuple[int, ...]:
+    async def encode(self, prompt: Prompt) -> tuple[int, ...]:
         """The ids of a prompt, as in training; tags like `<question>` are their single tokens.
 
-        Raises EncodingFailed.
+        Raises EncodingFailed, and ModelRefused for messages that the model has no chat template for.
         """
-        return self._text.begun(await self._encoder.ids(text))
+        if not isinstance(prompt, str):
+            return await self._encoder.ids(self._text.rendered(prompt))
+        return self._text.begun(await self._encoder.ids(prompt))
 
     async def stop(self) -> None:
         """Free the encoder; the next prompt starts it again."""

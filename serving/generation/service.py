@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from actors.engines.protocol import EngineDead, EngineTimeout, RequestRefused
+from actors.policy.architecture import ModelRefused
 from actors.records import Sampling
 from serving.encoding.encoder import EncodingFailed
 from serving.generation.completion import Piece, Written, pieces, whole
@@ -26,8 +27,9 @@ from serving.models.cache import Loaded
 from serving.models.router import Route, Router
 from serving.models.traffic_split import Canary
 from serving.schemas import MAX_SEED, MAX_TOTAL_TOKENS, Policy, SamplingUsed
-from verifier.judgement import TraceJudgement
+from verifier.judgement import Judgement, TraceJudgement
 from verifier.seeds import derive
+from verifier.task import Prompt
 
 T = TypeVar("T")
 _PIECES_AHEAD = 1024  # of a stream of several samples, before its reader has them
@@ -56,12 +58,14 @@ class Session:
     ticket: Ticket
     blind: bool  # nobody could choose or see which side of a canary this is before the answer was done
 
-    async def encode(self, text: str, param: str) -> tuple[int, ...]:
-        """A prompt's ids; BadRequest when the text cannot be encoded."""
+    async def encode(self, prompt: Prompt, param: str) -> tuple[int, ...]:
+        """A prompt's ids, as in training; BadRequest when it cannot be encoded."""
         try:
-            ids = await self.route.loaded.codec.encode(text)
+            ids = await self.route.loaded.codec.encode(prompt)
         except EncodingFailed as error:
             raise BadRequest(f"{param} {error}", param=param, code="not_encoded") from error
+        except ModelRefused as error:
+            raise BadRequest(str(error), param=param) from error
         return self.checked(ids, param)
 
     def checked(self, prompt_ids: Sequence[int], param: str) -> tuple[int, ...]:
@@ -184,12 +188,13 @@ class Service:
             async with self.router.lease(model, _side_of(caller)) as route:
                 yield Session(route, draw, seed, self.metrics, ticket, blind=caller.user is None and not streamed)
 
-    def judged(self, session: Session, verdict: TraceJudgement) -> None:
+    def judged(self, session: Session, verdict: Judgement) -> None:
         """Count a verdict, and tell the canary those on answers that no caller could steer to one side."""
-        kind = "verified" if verdict.verified else "answer_only" if verdict.right else "wrong"
+        kind = "verified" if verdict.solved else "answer_only" if verdict.right else "wrong"
         self.metrics.verdicts.labels(verdict=kind).inc()
         if session.blind:
-            self.canary.observe(session.route.resolved, verdict.process_accuracy)
+            share = verdict.process_accuracy if isinstance(verdict, TraceJudgement) else verdict.score
+            self.canary.observe(session.route.resolved, share)
 
     async def drain(self, grace_s: float) -> None:
         """Refuse newcomers, let what runs finish for `grace_s`, then end the rest with an error."""

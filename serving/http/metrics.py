@@ -20,7 +20,8 @@ class Metrics:
         self.first_token = self._histogram("first_token_seconds", "From the request to its first token, in streams.")
         self.inter_token = self._histogram("inter_token_seconds", "Between two deliveries of tokens, in streams.")
         self.tokens = self._counter("tokens", "Tokens by kind: prompt or completion.", "kind")
-        self.verdicts = self._counter("verdicts", "Judged traces: verified, answer_only or wrong.", "verdict")
+        kinds = "Judged texts: verified (where no steps are judged: right), answer_only or wrong."
+        self.verdicts = self._counter("verdicts", kinds, "verdict")
         self.swaps = self._counter("model_loads", "Checkpoint loads by result.", "result")
         self.aborted = self._counter("aborted", "Generations ended early: disconnect, deadline or drain.", "cause")
         self.loaded = Gauge("interplay_models_loaded", "Checkpoints in memory.", registry=self.registry)

@@ -18,6 +18,7 @@ from serving.generation.completion import Piece, Token, Written
 from serving.generation.service import Draw, Service, Session, merged, together
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, unnamed
+from serving.openai.chat import chat_prompt
 from serving.openai.schemas import (
     ChatAnswer,
     ChatChoice,
@@ -35,8 +36,6 @@ from serving.openai.schemas import (
     Usage,
 )
 from serving.schemas import DEFAULT_MAX_TOKENS, Policy, stop_strings
-from verifier.graphs.solver.reading import split_text
-from verifier.graphs.tell import prompt_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ class _Chat:
         self._service = service
         self._body = body
         self._request = request
-        self._prompt = _chat_prompt(body)
+        self._prompt = chat_prompt(body)
         max_tokens = body.max_completion_tokens or body.max_tokens or DEFAULT_MAX_TOKENS
         self._draw = Draw(
             max_tokens, body.temperature, body.top_p, body.seed, stop_strings(body.stop), body.top_logprobs or 0
@@ -268,15 +267,6 @@ def _prompts(body: CompletionRequest) -> list[str] | list[list[int]]:
     if isinstance(prompt[0], int):
         return [cast("list[int]", prompt)]
     return cast("list[str] | list[list[int]]", prompt)
-
-
-def _chat_prompt(body: ChatRequest) -> str:
-    """The user's text as a problem (unless it is a whole prompt already), and the trace to continue."""
-    content = body.messages[0].content.strip()
-    prompt = content if content.startswith("<question>") else prompt_text(*split_text(content))
-    if len(body.messages) == 1:
-        return prompt
-    return f"{prompt} {body.messages[1].content.strip()}"
 
 
 def _legacy_logprobs(tokens: Sequence[Token], codec: Codec) -> CompletionLogprobs:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from serving.generation.service import Draw, Service, together
 from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, json_answer
-from serving.probe.problems import Posed, posed
+from serving.probe.posed import Posed, ProblemBank
 from serving.probe.schemas import (
     CompareAnswer,
     CompareCell,
@@ -28,25 +28,25 @@ from serving.probe.traces import JudgedTrace
 from serving.schemas import MAX_SEED
 
 
-def routes(service: Service) -> APIRouter:
-    """The route over `service`."""
+def routes(service: Service, bank: ProblemBank) -> APIRouter:
+    """The route over `service` and `bank`."""
     router = APIRouter(tags=["Probe"])
 
     @router.post("/v1/probe/compare", response_model=CompareAnswer, responses=documented())
     async def compare(request: Request, body: CompareRequest) -> Response:
         """Ask several checkpoints the same and lay their traces side by side, node by node."""
-        return json_answer(await service.work.whole(request, _compare(service, request, body)))
+        return json_answer(await service.work.whole(request, _compare(service, bank, request, body)))
 
     return router
 
 
-async def _compare(service: Service, request: Request, body: CompareRequest) -> CompareAnswer:
-    problem = await run_in_threadpool(posed, body.problem, body.texts)
+async def _compare(service: Service, bank: ProblemBank, request: Request, body: CompareRequest) -> CompareAnswer:
+    problem = await run_in_threadpool(bank.find, body)
     seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, seed, (), body.logprobs)
     caller = caller_of(request, None)
     answers = await together(_ask(service, model, caller, draw, problem) for model in body.models)
-    rows = aligned(list(problem.gold.steps), answers)
+    rows = aligned(problem.nodes, answers)
     return CompareAnswer(
         problem_id=problem.id, seed=seed, answers=answers, rows=rows, parting=parting(body.models, answers, rows)
     )
@@ -58,7 +58,7 @@ async def _ask(service: Service, model: str, caller: Caller, draw: Draw, problem
         prompt_ids = await session.encode(problem.prompt, "problem")
         trace = JudgedTrace(problem, "", session.route.loaded.codec)
         trace.written = await session.write(prompt_ids, 0, 0)
-        verdict = trace.verdict()
+        verdict = await trace.verdict()
         service.judged(session, verdict)
         return trace.answer(verdict, session.policy(service.engine), len(prompt_ids), arrived)
 
@@ -97,7 +97,8 @@ def parting(models: Sequence[str], answers: Sequence[SolveAnswer], rows: Sequenc
         return None
     row = next((row for row in rows if not row.same), None)
     if row is None:
-        return Parting(node=None, token=token, sentence=f"The steps agree; the texts differ from token {token} on.")
+        agreed = "The steps agree; the texts differ" if rows else "They differ"
+        return Parting(node=None, token=token, sentence=f"{agreed} from token {token} on.")
     said = "; ".join(
         f"{model}: {cell.status if cell else 'nothing'}" for model, cell in zip(models, row.cells, strict=True)
     )

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from serving.generation.service import Draw, Service, Session
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, named
-from serving.probe.problems import Posed, posed
+from serving.probe.posed import Posed, ProblemBank
 from serving.probe.routes import error_event
 from serving.probe.schemas import (
     Estimate,
@@ -35,7 +35,7 @@ from serving.probe.schemas import (
 from serving.probe.traces import timing
 from serving.schemas import MAX_SEED
 from verifier.estimators import bootstrap_interval, pass_at_k
-from verifier.graphs.judge.judge import verify
+from verifier.judgement import TraceJudgement
 from verifier.seeds import derive
 
 _Z_95: Final = 1.959964
@@ -49,14 +49,14 @@ _NAMES = {
 _Event = PassStart | SampleEvent | EstimateEvent | PassAtKAnswer
 
 
-def routes(service: Service) -> APIRouter:
-    """The route over `service`."""
+def routes(service: Service, bank: ProblemBank) -> APIRouter:
+    """The route over `service` and `bank`."""
     router = APIRouter(tags=["Probe"])
 
     @router.post("/v1/probe/pass-at-k", response_model=PassAtKAnswer, responses=documented(stream=True))
     async def measure(request: Request, body: PassAtKRequest) -> Response:
         """Estimate pass@k, by the answer alone and by the verified trace, with narrowing intervals."""
-        run = _measure(service, request, body)
+        run = _measure(service, bank, request, body)
         if body.stream:
             return service.work.stream(_as_events(run), error_event)
         return json_answer(await service.work.whole(request, _last(run)))
@@ -71,6 +71,7 @@ class Tally:
     counts: list[int] = field(default_factory=list)
     outcome: list[int] = field(default_factory=list)
     strict: list[int] = field(default_factory=list)
+    judges_steps: bool = True
 
     @classmethod
     def of(cls, problems: int) -> Tally:
@@ -81,7 +82,8 @@ class Tally:
         """Count a sample."""
         self.counts[sample.problem] += 1
         self.outcome[sample.problem] += sample.outcome
-        self.strict[sample.problem] += sample.verified
+        self.strict[sample.problem] += bool(sample.verified)
+        self.judges_steps = sample.verified is not None
 
     @property
     def total(self) -> int:
@@ -96,9 +98,8 @@ class Tally:
 
     def event(self, ks: tuple[int, ...]) -> EstimateEvent:
         """Both readings now."""
-        return EstimateEvent(
-            n=self.total, outcome=self.estimates(self.outcome, ks), strict=self.estimates(self.strict, ks)
-        )
+        strict = self.estimates(self.strict, ks) if self.judges_steps else []
+        return EstimateEvent(n=self.total, outcome=self.estimates(self.outcome, ks), strict=strict)
 
 
 def _estimate(pairs: list[tuple[int, int]], k: int) -> Estimate:
@@ -122,7 +123,7 @@ def _narrow(event: EstimateEvent, width: float | None, samples: int) -> bool:
     """Whether the widest interval at the largest k is narrow enough; needs half the samples, or luck decides."""
     if width is None or event.n * 2 < samples or not event.outcome:
         return False
-    return max(e.hi - e.lo for e in (event.outcome[-1], event.strict[-1])) <= width
+    return max(found[-1].hi - found[-1].lo for found in (event.outcome, event.strict) if found) <= width
 
 
 async def _as_events(run: AsyncGenerator[_Event, None]) -> AsyncGenerator[bytes, None]:
@@ -141,17 +142,24 @@ async def _last(run: AsyncGenerator[_Event, None]) -> PassAtKAnswer:
     return answer
 
 
-def _posed_all(body: PassAtKRequest) -> list[Posed]:
-    if body.problem is None:
-        return [posed(None, body.texts)]
-    cells = [body.problem.model_copy(update={"seed": body.problem.seed + i}) for i in range(body.problems)]
-    return [posed(cell, None) for cell in cells]
+def _posed_all(bank: ProblemBank, body: PassAtKRequest) -> list[Posed]:
+    return [bank.find(_ahead(body, i)) for i in range(body.problems)]
 
 
-async def _measure(service: Service, request: Request, body: PassAtKRequest) -> AsyncGenerator[_Event, None]:
+def _ahead(body: PassAtKRequest, problems: int) -> PassAtKRequest:
+    """The same request so many seeds on."""
+    name, seeded = ("problem", body.problem) if body.problem is not None else ("item", body.item)
+    if seeded is None or not problems:
+        return body
+    return body.model_copy(update={name: seeded.model_copy(update={"seed": seeded.seed + problems})})
+
+
+async def _measure(
+    service: Service, bank: ProblemBank, request: Request, body: PassAtKRequest
+) -> AsyncGenerator[_Event, None]:
     """One measurement: what happens, in order. The samples of one problem are drawn together."""
     arrived = time.monotonic()
-    problems = await run_in_threadpool(_posed_all, body)
+    problems = await run_in_threadpool(_posed_all, bank, body)
     seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, seed)
     tally, wanted, early = Tally.of(len(problems)), len(problems) * body.samples, False
@@ -211,15 +219,16 @@ async def _sample(
 ) -> SampleEvent:
     seed = derive(session.seed, place, index) % (MAX_SEED + 1)
     written = await session.reseeded(seed).write(prompt_ids, 0, 0)
-    verdict = verify(written.text, problem.gold)
+    verdict = await problem.judge(written.text)
+    steps = verdict if isinstance(verdict, TraceJudgement) else None
     service.judged(session, verdict)
     return SampleEvent(
         problem=place,
         sample=index,
         seed=seed,
         outcome=verdict.right,
-        verified=verdict.verified,
-        process_accuracy=verdict.process_accuracy,
+        verified=steps and steps.verified,
+        process_accuracy=steps and steps.process_accuracy,
         answer=verdict.answer,
         text=written.text,
     )

@@ -1,7 +1,7 @@
-"""The problem behind a probe: made from its cell and seed or read from its texts, with the gold trace prepared.
+"""The op-graph problem behind a probe: made from its cell and seed or read from its texts, and drawn.
 
-Bridges the verifier's records and the wire's bodies. Making and preparing are cached: a page asks for the same problem
-many times. No HTTP, no model.
+Only this module and the bodies in `schemas` know the family of the op-graph problems. Making one and preparing its gold
+trace are cached: a page asks for the same problem many times. No HTTP, no model.
 """
 
 from __future__ import annotations
@@ -10,47 +10,79 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from starlette.concurrency import run_in_threadpool
+
 from serving.http.errors import BadRequest
 from serving.probe.schemas import (
+    DrawRequest,
     GraphEdge,
     GraphNode,
     ProblemAnswer,
     ProblemGraph,
     ProblemRequest,
     ProblemTexts,
-    StepBody,
-    VerdictBody,
 )
 from verifier.errors import ImpossibleSpec, MalformedProblem
+from verifier.graphs.draw import problem_svg, verdict_svg
 from verifier.graphs.generate import generate
 from verifier.graphs.graph import canonical_hash, layout
-from verifier.graphs.judge.judge import Gold, prepare
+from verifier.graphs.judge.judge import Gold, prepare, verify
 from verifier.graphs.problem import Graph, Problem, ProblemSpec
 from verifier.graphs.tell import prompt_text
-from verifier.judgement import StepJudgement, TraceJudgement
-from verifier.rewards.named import ANSWER_REWARDS, STEP_REWARDS
-from verifier.rewards.registry import Reward
+from verifier.judgement import Judgement, StepJudgement, StepStatus, TraceJudgement
 
 
 @dataclass(frozen=True, slots=True)
-class Posed:
+class PosedProblem:
     """A problem as a probe needs it: its key, what the policy is shown, and what its answer is judged against."""
 
     id: str
     prompt: str
     gold: Gold
 
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The needed quantities, in the order of the gold trace."""
+        return tuple(self.gold.steps)
 
-def posed(problem: ProblemRequest | None, texts: ProblemTexts | None) -> Posed:
-    """The problem of a request that has exactly one of the two. BadRequest names the field at fault."""
-    if problem is not None:
-        made = make(problem)
-        return Posed(
-            made.id, prompt_text(made.problem, made.question), _gold(made.problem, made.question, made.solution)
-        )
-    assert texts is not None
+    def stated(self, text: str) -> list[StepJudgement]:
+        """The steps that stand in a text."""
+        return [step for step in self.verdict(text).steps if step.status is not StepStatus.MISSING]
+
+    def verdict(self, text: str) -> TraceJudgement:
+        """The judgement of a text."""
+        return verify(text, self.gold)
+
+    async def judge(self, text: str) -> Judgement:
+        """As `verdict`, in a thread: a long text takes many milliseconds."""
+        return await run_in_threadpool(self.verdict, text)
+
+
+def posed_cell(request: ProblemRequest) -> PosedProblem:
+    """The problem of a cell and a seed. BadRequest names the field at fault."""
+    made = make(request)
+    prompt = prompt_text(made.problem, made.question)
+    return PosedProblem(made.id, prompt, _gold(made.problem, made.question, made.solution))
+
+
+def posed_texts(texts: ProblemTexts) -> PosedProblem:
+    """The problem of the texts. BadRequest names the field at fault."""
     gold = _gold(texts.problem, texts.question, texts.solution)
-    return Posed("texts", prompt_text(texts.problem, texts.question), gold)
+    return PosedProblem("texts", prompt_text(texts.problem, texts.question), gold)
+
+
+def picture(request: DrawRequest) -> str:
+    """The SVG of a problem's graph, or of a text's verdict on it."""
+    if request.problem is not None and request.text is None:
+        return problem_svg(make(request.problem).graph)
+    text = request.text
+    assert text is not None
+    if request.problem is not None:
+        problem = posed_cell(request.problem)
+    else:
+        assert request.texts is not None
+        problem = posed_texts(request.texts)
+    return verdict_svg(problem.gold, problem.verdict(text))
 
 
 def make(request: ProblemRequest) -> Problem:
@@ -81,40 +113,6 @@ def problem_answer(request: ProblemRequest) -> ProblemAnswer:
         answer=made.answer,
         graph=_drawn(made.graph),
     )
-
-
-def verdict_body(verdict: TraceJudgement) -> VerdictBody:
-    """A verdict on the wire."""
-    return VerdictBody(
-        verified=verdict.verified,
-        outcome=verdict.right,
-        process_accuracy=verdict.process_accuracy,
-        answer=verdict.answer,
-        answer_status=verdict.answer_status.value,
-        steps=[step_body(i, step) for i, step in enumerate(verdict.steps)],
-        first_error=verdict.first_error,
-        faults=list(verdict.faults),
-    )
-
-
-def step_body(index: int, step: StepJudgement) -> StepBody:
-    """A step's verdict on the wire."""
-    return StepBody(
-        index=index,
-        node=step.name,
-        status=step.status.value,
-        reason=step.reason,
-        start=step.start,
-        end=step.end,
-        inherited=step.inherited,
-    )
-
-
-def rewards(verdict: TraceJudgement) -> dict[str, float]:
-    """What each scheme pays for a verdict, with the paper's default weight of the outcome."""
-    alpha = Reward().alpha
-    named = {name: function(verdict, alpha) for name, function in ANSWER_REWARDS.items()}
-    return named | {name: function(verdict, alpha) for name, function in STEP_REWARDS.items()}
 
 
 @lru_cache(maxsize=512)

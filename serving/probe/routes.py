@@ -16,37 +16,42 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.generation.service import Draw, Service, Session
-from serving.http.answers import caller_of, documented, json_answer
+from serving.http.answers import caller_of, documented, documented_get, json_answer
 from serving.http.sse import DONE, named
-from serving.probe.problems import make, posed, problem_answer, rewards, verdict_body
+from serving.probe.items import item_answer, shown
+from serving.probe.posed import ProblemBank
+from serving.probe.problems import picture, problem_answer
 from serving.probe.schemas import (
     ContinueRequest,
     DrawRequest,
+    ItemAnswer,
+    ItemRequest,
     ProblemAnswer,
     ProblemRequest,
     SolveAnswer,
     SolveRequest,
     StartEvent,
     StepEvent,
+    TaskAnswer,
     TokenEvent,
     VerifyAnswer,
     VerifyRequest,
 )
 from serving.probe.traces import JudgedTrace, prompt_with, settled
+from serving.probe.verdicts import rewards, verdict_body
 from serving.schemas import Policy, stop_strings
-from verifier.graphs.draw import problem_svg, verdict_svg
-from verifier.graphs.judge.judge import verify
 
 error_event = named("error")
 _NAMES = {StartEvent: named("start"), TokenEvent: named("token"), StepEvent: named("step"), SolveAnswer: named("done")}
 _SVG: dict[int | str, dict[str, Any]] = {
     200: {"description": "The picture.", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}
 }
+_NO_TASK = TaskAnswer(family=None, has_steps=False, strata=[])
 _Event = StartEvent | TokenEvent | StepEvent | SolveAnswer
 
 
-def routes(service: Service) -> APIRouter:
-    """The routes over `service`."""
+def routes(service: Service, bank: ProblemBank) -> APIRouter:
+    """The routes over `service` and `bank`."""
     router = APIRouter(tags=["Probe"])
 
     @router.post("/v1/probe/problems", response_model=ProblemAnswer, responses=documented())
@@ -54,46 +59,45 @@ def routes(service: Service) -> APIRouter:
         """Make one problem with its graph, laid out for drawing."""
         return json_answer(await run_in_threadpool(problem_answer, body))
 
+    @router.get("/v1/probe/task", response_model=TaskAnswer, responses=documented_get())
+    async def task() -> Response:
+        """The task that is served, and the strata that its items are named by."""
+        return json_answer(bank.task.answer() if bank.task else _NO_TASK)
+
+    @router.post("/v1/probe/items", response_model=ItemAnswer, responses=documented())
+    async def items(body: ItemRequest) -> Response:
+        """Show one held-out item of the served task."""
+        return json_answer(item_answer(body, await run_in_threadpool(bank.item, body)))
+
     @router.post("/v1/probe/verify", response_model=VerifyAnswer, responses=documented())
     async def judge(body: VerifyRequest) -> Response:
         """Judge a text against a problem, step by step."""
-        return json_answer(await run_in_threadpool(_judge, body))
+        problem = await run_in_threadpool(bank.find, body)
+        verdict = await problem.judge(body.text)
+        return json_answer(VerifyAnswer(verdict=verdict_body(verdict), rewards=rewards(verdict)))
 
     @router.post("/v1/probe/draw", response_class=Response, responses=documented() | _SVG)
     async def draw(body: DrawRequest) -> Response:
         """Draw a problem's dependency graph, or a text's verdict on it, as an SVG file without scripts."""
-        return Response(await run_in_threadpool(_draw, body), media_type="image/svg+xml")
+        return Response(await run_in_threadpool(picture, body), media_type="image/svg+xml")
 
     @router.post("/v1/probe/solve", response_model=SolveAnswer, responses=documented(stream=True))
     async def solve(request: Request, body: SolveRequest) -> Response:
         """Let a policy solve a problem; every step is judged as soon as it is complete."""
-        return await _respond(service, request, body, "")
+        return await _respond(service, bank, request, body, "")
 
     @router.post("/v1/probe/continue", response_model=SolveAnswer, responses=documented(stream=True))
     async def go_on(request: Request, body: ContinueRequest) -> Response:
         """As solve, from a given beginning of the trace: edit a step and see whether the policy recovers."""
-        return await _respond(service, request, body, settled(body.prefix))
+        return await _respond(service, bank, request, body, settled(body.prefix))
 
     return router
 
 
-def _judge(body: VerifyRequest) -> VerifyAnswer:
-    verdict = verify(body.text, posed(body.problem, body.texts).gold)
-    return VerifyAnswer(verdict=verdict_body(verdict), rewards=rewards(verdict))
-
-
-def _draw(body: DrawRequest) -> str:
-    if body.text is None:
-        assert body.problem is not None
-        return problem_svg(make(body.problem).graph)
-    gold = posed(body.problem, body.texts).gold
-    return verdict_svg(gold, verify(body.text, gold))
-
-
-async def _respond(service: Service, request: Request, body: SolveRequest, prefix: str) -> Response:
+async def _respond(service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str) -> Response:
     if body.stream:
-        return service.work.stream(_as_events(_events(service, request, body, prefix)), error_event)
-    return json_answer(await service.work.whole(request, _whole(service, request, body, prefix)))
+        return service.work.stream(_as_events(_events(service, bank, request, body, prefix)), error_event)
+    return json_answer(await service.work.whole(request, _whole(service, bank, request, body, prefix)))
 
 
 async def _as_events(run: AsyncGenerator[_Event, None]) -> AsyncGenerator[bytes, None]:
@@ -114,17 +118,19 @@ class _Solving:
     prompt_ids: tuple[int, ...]
     arrived: float
 
-    def answer(self) -> SolveAnswer:
+    async def answer(self) -> SolveAnswer:
         """The finished trace with its verdict, which is counted."""
-        verdict = self.trace.verdict()
+        verdict = await self.trace.verdict()
         self.service.judged(self.session, verdict)
         return self.trace.answer(verdict, self.policy, len(self.prompt_ids), self.arrived)
 
 
 @asynccontextmanager
-async def _begun(service: Service, request: Request, body: SolveRequest, prefix: str) -> AsyncIterator[_Solving]:
+async def _begun(
+    service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str
+) -> AsyncIterator[_Solving]:
     arrived = time.monotonic()
-    problem = await run_in_threadpool(posed, body.problem, body.texts)
+    problem = await run_in_threadpool(bank.find, body)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, body.seed, stop_strings(body.stop), body.logprobs)
     async with service.session(body.model, caller_of(request, body.user), draw, streamed=body.stream) as session:
         prompt_ids = await session.encode(prompt_with(problem.prompt, prefix), "problem")
@@ -132,21 +138,23 @@ async def _begun(service: Service, request: Request, body: SolveRequest, prefix:
         yield _Solving(service, session, session.policy(service.engine), trace, prompt_ids, arrived)
 
 
-async def _whole(service: Service, request: Request, body: SolveRequest, prefix: str) -> SolveAnswer:
-    async with _begun(service, request, body, prefix) as solving:
+async def _whole(service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str) -> SolveAnswer:
+    async with _begun(service, bank, request, body, prefix) as solving:
         solving.trace.written = await solving.session.write(solving.prompt_ids, 0, 0)
-        return solving.answer()
+        return await solving.answer()
 
 
-async def _events(service: Service, request: Request, body: SolveRequest, prefix: str) -> AsyncGenerator[_Event, None]:
+async def _events(
+    service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str
+) -> AsyncGenerator[_Event, None]:
     """One trace of one policy: what happens, in order."""
-    async with _begun(service, request, body, prefix) as solving:
+    async with _begun(service, bank, request, body, prefix) as solving:
         trace = solving.trace
         yield StartEvent(
             request_id=request.state.request_id,
             policy=solving.policy,
             problem_id=trace.problem.id,
-            prompt=trace.problem.prompt,
+            prompt=shown(trace.problem.prompt),
             prefix=prefix,
             prompt_tokens=len(solving.prompt_ids),
         )
@@ -160,4 +168,4 @@ async def _events(service: Service, request: Request, body: SolveRequest, prefix
                     yield TokenEvent(tokens=trace.token_bodies(piece.tokens, before))
                 for step in trace.new_steps():
                     yield step
-        yield solving.answer()
+        yield await solving.answer()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import Field, StrictBool, StrictInt, StrictStr, model_validator
 
 from serving.schemas import (
     DEFAULT_MAX_TOKENS,
@@ -33,6 +33,8 @@ from serving.schemas import (
 )
 from verifier.graphs.generate import MAX_ANSWER
 from verifier.graphs.problem import DEFAULT_MAX_ANSWER, DEFAULT_MAX_CONSTANT, Mode, Template
+
+StratumName = Annotated[StrictStr, Field(min_length=1, max_length=400)]
 
 # --- Problems ---------------------------------------------------------------------------------------------------------
 
@@ -58,16 +60,24 @@ class ProblemTexts(Request):
     solution: PromptText
 
 
-class _About(Request):
-    """A request about one problem, given by exactly one of `problem` and `texts`."""
+class ItemRequest(Request):
+    """A held-out item of the served task, by the name of its stratum and a seed: the same two give the same item."""
+
+    stratum: StratumName
+    seed: Seed = 0
+
+
+class About(Request):
+    """A request about one problem: an op-graph problem by `problem` or `texts`, or an `item` of the served task."""
 
     problem: ProblemRequest | None = None
     texts: ProblemTexts | None = None
+    item: ItemRequest | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> _About:
-        if (self.problem is None) == (self.texts is None):
-            raise ValueError("give exactly one of problem and texts")
+    def _one(self) -> About:
+        if sum(given is not None for given in (self.problem, self.texts, self.item)) != 1:
+            raise ValueError("give exactly one of problem, texts and item")
         return self
 
 
@@ -118,6 +128,35 @@ class ProblemAnswer(Answer):
     graph: ProblemGraph
 
 
+# --- The served task --------------------------------------------------------------------------------------------------
+
+
+class StratumBody(Answer):
+    """One kind of item: its name, and its value on each of the family's axes."""
+
+    name: str
+    axes: dict[str, int | float | str]
+
+
+class TaskAnswer(Answer):
+    """`GET /v1/probe/task`: the task that the operator serves; without one, `family` is null."""
+
+    family: str | None
+    has_steps: bool
+    strata: list[StratumBody]
+
+
+class ItemAnswer(Answer):
+    """`POST /v1/probe/items`. `prompt` is what a policy is shown (the contents of its messages, where it is asked in
+    chat); `gold` is a right answer's text where the family knows one.
+    """
+
+    id: str
+    item: ItemRequest
+    prompt: str
+    gold: str | None
+
+
 # --- Verdicts ---------------------------------------------------------------------------------------------------------
 
 StepStatusName = Literal["right", "wrong value", "wrong operand", "too early", "duplicate", "invented", "missing"]
@@ -139,11 +178,14 @@ class StepBody(Answer):
 
 
 class VerdictBody(Answer):
-    """The judgement of one text; `first_error` indexes `steps`. `outcome` is the final answer alone."""
+    """The judgement of one text; `first_error` indexes `steps`. `outcome` is the final answer alone, `score` its grade
+    in [0, 1] where the task gives partial credit. `verified` and `process_accuracy` are null where it judges no steps.
+    """
 
-    verified: bool
+    verified: bool | None
     outcome: bool
-    process_accuracy: float
+    score: float
+    process_accuracy: float | None
     answer: str | None
     answer_status: Literal["right", "wrong", "missing"]
     steps: list[StepBody]
@@ -151,7 +193,7 @@ class VerdictBody(Answer):
     faults: list[str]
 
 
-class VerifyRequest(_About):
+class VerifyRequest(About):
     """`POST /v1/probe/verify`: judges `text`, what follows the prompt."""
 
     text: PromptText
@@ -164,13 +206,15 @@ class VerifyAnswer(Answer):
     rewards: dict[str, float]
 
 
-class DrawRequest(_About):
+class DrawRequest(About):
     """`POST /v1/probe/draw`: a problem as a picture, or a `text` on it with every step marked."""
 
     text: PromptText | None = None
 
     @model_validator(mode="after")
     def _drawable(self) -> DrawRequest:
+        if self.item is not None:
+            raise ValueError("an item of the task has no graph to draw: give problem or texts")
         if self.texts is not None and self.text is None:
             raise ValueError("a problem given by its texts is drawn with a text to judge: give text")
         return self
@@ -179,7 +223,7 @@ class DrawRequest(_About):
 # --- Solve and continue -----------------------------------------------------------------------------------------------
 
 
-class SolveRequest(_About):
+class SolveRequest(About):
     """`POST /v1/probe/solve`: one model, one problem, one trace. `logprobs` adds that many alternatives per token."""
 
     model: ModelId
@@ -286,7 +330,7 @@ class ErrorEvent(Answer):
 # --- Compare ----------------------------------------------------------------------------------------------------------
 
 
-class CompareRequest(_About):
+class CompareRequest(About):
     """`POST /v1/probe/compare`: the same problem and seed, asked of each model."""
 
     models: Annotated[list[ModelId], Field(min_length=2, max_length=MAX_COMPARED)]
@@ -307,7 +351,7 @@ class CompareCell(Answer):
 
 
 class CompareRow(Answer):
-    """One graph node across the models, in the order of `models`; null where a model says nothing of the node.
+    """One step across the models, in the order of `models`; null where a model says nothing of the node.
 
     Rows come in the order of the gold trace, then invented quantities as they appear. `same` compares the texts.
     """
@@ -342,10 +386,10 @@ class CompareAnswer(Answer):
 SampleCount = Annotated[StrictInt, Field(ge=1, le=MAX_N)]
 
 
-class PassAtKRequest(_About):
+class PassAtKRequest(About):
     """`POST /v1/probe/pass-at-k`: draws `samples` traces for each of `problems` problems and estimates as they come.
 
-    With `problem`, problem i has seed `problem.seed + i`; with `texts` there is one. Ends early when the widest
+    With `problem` or `item`, problem i has the seed given plus i; with `texts` there is one. Ends early when the widest
     interval of the largest k is at most `stop_width`.
     """
 
@@ -366,8 +410,9 @@ class PassAtKRequest(_About):
             raise ValueError(f"ks must not exceed samples ({self.samples})")
         if self.texts is not None and self.problems != 1:
             raise ValueError("texts names one problem: problems must be 1")
-        if self.problem is not None and self.problem.seed + self.problems - 1 > MAX_SEED:
-            raise ValueError("problem.seed + problems exceeds the largest seed")
+        seeded = self.problem or self.item
+        if seeded is not None and seeded.seed + self.problems - 1 > MAX_SEED:
+            raise ValueError("seed + problems exceeds the largest seed")
         return self
 
 
@@ -387,8 +432,8 @@ class SampleEvent(Answer):
     sample: int
     seed: int
     outcome: bool
-    verified: bool
-    process_accuracy: float
+    verified: bool | None
+    process_accuracy: float | None
     answer: str | None
     text: str
 
@@ -406,7 +451,7 @@ class EstimateEvent(Answer):
     """Event `estimate`: after each sample, with both readings of "right"; `n` traces judged so far.
 
     `strict` counts verified traces, `outcome` right answers: the gap is "right for the wrong reason". A k larger
-    than the samples at hand is left out.
+    than the samples at hand is left out, and `strict` is empty where the task judges no steps.
     """
 
     n: int

@@ -12,11 +12,13 @@ from typing import Final
 from actors.spans import tokens_of
 from serving.encoding.codec import Codec
 from serving.generation.completion import Token, Written
-from serving.probe.problems import Posed, rewards, step_body, verdict_body
+from serving.http.errors import BadRequest
+from serving.probe.posed import Posed
 from serving.probe.schemas import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
+from serving.probe.verdicts import rewards, step_body, steps_of, verdict_body
 from serving.schemas import Policy
-from verifier.graphs.judge.judge import verify
-from verifier.judgement import StepJudgement, StepStatus, TraceJudgement
+from verifier.judgement import Judgement, StepJudgement, StepStatus
+from verifier.task import Prompt
 
 _STEP_MARK: Final = "efine "  # every step begins with "Define NAME as"
 _END_MARK: Final = "</solution>"
@@ -28,9 +30,13 @@ def settled(prefix: str) -> str:
     return prefix[:-1] if prefix.endswith(".") else prefix
 
 
-def prompt_with(prompt: str, prefix: str) -> str:
-    """The prompt and a settled prefix as one text."""
-    return prompt if not prefix else prompt + prefix if prefix.startswith(" ") else f"{prompt} {prefix}"
+def prompt_with(prompt: Prompt, prefix: str) -> Prompt:
+    """The prompt and a settled prefix as one text. BadRequest for a prefix of a prompt in chat."""
+    if not prefix:
+        return prompt
+    if not isinstance(prompt, str):
+        raise BadRequest("an item that is asked in chat cannot be continued: use solve", param="prefix")
+    return prompt + prefix if prefix.startswith(" ") else f"{prompt} {prefix}"
 
 
 class JudgedTrace:
@@ -44,7 +50,7 @@ class JudgedTrace:
         self.prefix = prefix
         self.written = Written()
         self._codec = codec
-        self._given_steps = _stated(verify(prefix, problem.gold)) if prefix else []
+        self._given_steps = problem.stated(prefix) if prefix else []
         self._marks = 0
         self._sent = 0
 
@@ -61,7 +67,7 @@ class JudgedTrace:
         if marks == self._marks:
             return []
         self._marks = marks
-        stated = _stated(verify(text, self.problem.gold))
+        stated = self.problem.stated(text)
         complete = stated if ended else stated[:-1]
         fresh = [self.step_event(i, step) for i, step in enumerate(complete)][self._sent :]
         self._sent = max(self._sent, len(complete))
@@ -97,11 +103,11 @@ class JudgedTrace:
             ],
         )
 
-    def verdict(self) -> TraceJudgement:
+    async def verdict(self) -> Judgement:
         """The judgement of the whole trace."""
-        return verify(self.text, self.problem.gold)
+        return await self.problem.judge(self.text)
 
-    def answer(self, verdict: TraceJudgement, policy: Policy, prompt_tokens: int, arrived: float) -> SolveAnswer:
+    def answer(self, verdict: Judgement, policy: Policy, prompt_tokens: int, arrived: float) -> SolveAnswer:
         """The finished trace as an answer. `arrived` is when the request came, on the monotonic clock."""
         written = self.written
         assert written.finish_reason is not None
@@ -111,7 +117,7 @@ class JudgedTrace:
             problem_id=self.problem.id,
             text=self.text,
             tokens=self.token_bodies(written.tokens, 0),
-            steps=[self.step_event(i, step) for i, step in enumerate(verdict.steps)],
+            steps=[self.step_event(i, step) for i, step in enumerate(steps_of(verdict))],
             verdict=verdict_body(verdict),
             rewards=rewards(verdict),
             finish_reason=written.finish_reason,
@@ -126,8 +132,3 @@ def timing(arrived: float, first_token_at: float | None) -> Timing:
     """Milliseconds since `arrived`, a time of the monotonic clock."""
     first = None if first_token_at is None else round((first_token_at - arrived) * 1000, 2)
     return Timing(first_token_ms=first, total_ms=round((time.monotonic() - arrived) * 1000, 2))
-
-
-def _stated(verdict: TraceJudgement) -> list[StepJudgement]:
-    """The steps that stand in the text."""
-    return [step for step in verdict.steps if step.status is not StepStatus.MISSING]

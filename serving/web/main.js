@@ -9,14 +9,14 @@ import { listen } from "./settings/keyboard.js";
 import { fillModels } from "./settings/models.js";
 import { empty, failure } from "./elements/notices.js";
 import { PassView } from "./views/pass.js";
-import { showProblem, specOf } from "./settings/problem.js";
+import { fetchProblem, fillTask, showProblem } from "./settings/problem.js";
 import { SolveView } from "./views/solve.js";
 import { TrainingView } from "./views/training.js";
 
 const VIEW = { solve: SolveView, compare: CompareView, training: TrainingView, pass: PassView };
 const VERB = { solve: "Solve", compare: "Compare", training: "Ask all checkpoints", pass: "Estimate" };
 const REFRESH_MS = 30_000;
-const OF_PROBLEM = ["op", "facts", "template", "mode", "seed"];
+const OF_PROBLEM = ["op", "facts", "template", "mode", "seed", "stratum"];
 
 class App {
   client = new Client();
@@ -24,6 +24,7 @@ class App {
   problem = null;
   models = [];
   limits = null;
+  task = null;
   view = null;
   #running = null;
   #asked = 0;
@@ -36,8 +37,9 @@ class App {
   async start() {
     this.#fields();
     try {
-      const [limits, models] = await Promise.all([this.client.get("v1/limits"), this.client.get("v1/models")]);
-      [this.limits, this.models] = [limits, models.data];
+      const paths = ["v1/limits", "v1/models", "v1/probe/task"];
+      const [limits, models, task] = await Promise.all(paths.map((path) => this.client.get(path)));
+      [this.limits, this.models, this.task] = [limits, models.data, task];
     } catch (error) {
       return this.trouble(error, () => this.start());
     }
@@ -51,6 +53,7 @@ class App {
     const { view } = this.settings;
     this.view = null;
     if (!fillModels(this)) return this.#fields();
+    fillTask(this);
     this.change({});
     this.#fields();
     this.view = new VIEW[view](byId("stage"), this);
@@ -75,7 +78,7 @@ class App {
     const ticket = (this.#asked += 1);
     byId("problem").classList.add("loading");
     try {
-      const problem = await this.client.post("v1/probe/problems", specOf(this.settings));
+      const problem = await fetchProblem(this.client, this.settings);
       if (ticket !== this.#asked) return false;
       this.problem = problem;
     } catch (error) {
@@ -182,6 +185,7 @@ class App {
     }
     for (const element of document.querySelectorAll("[data-for]"))
       element.hidden = !element.dataset.for.split(" ").includes(settings.view);
+    if (settings.stratum) byId("save-svg").hidden = true;
     byId("go").textContent = VERB[settings.view];
     const name = document.querySelector("nav [aria-current]").textContent;
     document.title = `${name} - Interplay probe`;

@@ -203,6 +203,7 @@ def script_of(step: int, nodes: dict[str, probe.GraphNode], recovered: bool = Fa
     verdict = probe.VerdictBody(
         verified=outcome and not wrong,
         outcome=outcome,
+        score=float(outcome),
         process_accuracy=len(right) / 7,
         answer=str(answer),
         answer_status="right" if outcome else "wrong",
@@ -359,6 +360,10 @@ def make_app(knobs: Knobs) -> FastAPI:
             return schemas.ModelList(data=[])
         aliases = [card(a, f"demo@{_step_of(a)}") for a in ("latest", "best", "base")]
         return schemas.ModelList(data=[*aliases, *(card(f"demo@{step}") for step in knobs.steps)])
+
+    @app.get("/v1/probe/task")
+    async def task() -> probe.TaskAnswer:
+        return probe.TaskAnswer(family=None, has_steps=False, strata=[])
 
     @app.post("/v1/probe/problems")
     async def problems(spec: probe.ProblemRequest) -> probe.ProblemAnswer:

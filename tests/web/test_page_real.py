@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -38,17 +40,16 @@ def _trace(model: str, _seed: int) -> str:
     return f" {' '.join(steps)} </solution> <answer> {answer.rstrip('.')} </answer>"
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """The address of the application and a key with the scope `probe`."""
-    folder = tmp_path_factory.mktemp("runs") / "demo"
+@contextmanager
+def page_over(folder: Path, write: Callable[[str, int], str], **settings: Any) -> Iterator[tuple[str, str]]:
+    """The address of the application on a run of three checkpoints, and a key with the scope `probe`."""
     store = CheckpointStore(folder / "checkpoints")
     for seed, (stage, step) in enumerate([("pretrain", 10), ("rl", 1), ("rl", 3)]):
         publish(store, stage, step, seed=seed, score=seed / 4)
     key, record = new_key("page", "probe")
     listen = {"port": 8000}  # without it the application expects Ray Serve before it, which names requests
-    config = ServingConfig.model_validate({"run_dirs": [folder], "keys": (record,), "listen": listen})
-    replica = Replica(config, FakeFactory(Script(write=_trace), Codec(text_format(phrase_tokenizer([])), 1024)))
+    config = ServingConfig.model_validate({"run_dirs": [folder], "keys": (record,), "listen": listen, **settings})
+    replica = Replica(config, FakeFactory(Script(write=write), Codec(text_format(phrase_tokenizer([])), 1024)))
     server = uvicorn.Server(uvicorn.Config(replica.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -57,6 +58,14 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/", key
     server.should_exit = True
     thread.join(5)
+    if replica.task is not None:
+        replica.task.close()
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    with page_over(tmp_path_factory.mktemp("runs") / "demo", _trace) as page:
+        yield page
 
 
 @pytest.fixture

@@ -57,6 +57,11 @@ export class Answer {
     this.state = "done";
   }
 
+  /** Whether the problem has a graph to draw. */
+  get hasGraph() {
+    return this.problem.graph.nodes.length > 0;
+  }
+
   get busy() {
     return this.state === "waiting" || this.state === "streaming";
   }

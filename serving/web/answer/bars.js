@@ -5,18 +5,18 @@ import { percent, svg } from "../elements/dom.js";
 const [HEIGHT, LEFT, BOTTOM, TOP] = [260, 40, 34, 22];
 const y = (share) => HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP);
 
-/** An SVG, `total` pixels wide, of the estimates {outcome, strict}, each a list of {k, mean, lo, hi}. */
+/** An SVG, `total` pixels wide, of the estimates {outcome, strict}, each a list of {k, mean, lo, hi}; strict may be empty. */
 export function bars({ outcome, strict }, total) {
   const slot = (total - LEFT) / outcome.length;
   const width = Math.min(46, slot * 0.38);
   const label = outcome
-    .map((e, i) => `pass@${e.k}: ${percent(e.mean)} right, ${percent(strict[i].mean)} verified`)
+    .map((e, i) => `pass@${e.k}: ${percent(e.mean)} right${strict[i] ? `, ${percent(strict[i].mean)} verified` : ""}`)
     .join("; ");
   const groups = outcome.flatMap((e, i) => {
     const middle = LEFT + slot * (i + 0.5);
     return [
-      bar(middle - width - 2, width, e, "outcome"),
-      bar(middle + 2, width, strict[i], "strict"),
+      bar(strict[i] ? middle - width - 2 : middle - width / 2, width, e, "outcome"),
+      strict[i] && bar(middle + 2, width, strict[i], "strict"),
       svg("text", { class: "tick", x: middle, y: HEIGHT - 12, "text-anchor": "middle" }, `k = ${e.k}`),
     ];
   });
@@ -26,7 +26,7 @@ export function bars({ outcome, strict }, total) {
     hatch(),
     grid(total),
     ...groups,
-    key(),
+    key(strict.length > 0),
   );
 }
 
@@ -65,14 +65,14 @@ function hatch() {
   return svg("defs", {}, svg("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse" }, lines));
 }
 
-function key() {
+function key(steps) {
   const row = HEIGHT + 8;
   return svg(
     "g",
     { class: "key" },
     svg("g", { class: "outcome" }, svg("rect", { x: LEFT, y: row, width: 14, height: 14, rx: 2 })),
     svg("text", { x: LEFT + 20, y: row + 12 }, "Right answer"),
-    svg("g", { class: "strict" }, svg("rect", { x: LEFT + 115, y: row, width: 14, height: 14, rx: 2 })),
-    svg("text", { x: LEFT + 135, y: row + 12 }, "Verified step by step"),
+    steps && svg("g", { class: "strict" }, svg("rect", { x: LEFT + 115, y: row, width: 14, height: 14, rx: 2 })),
+    steps && svg("text", { x: LEFT + 135, y: row + 12 }, "Verified step by step"),
   );
 }

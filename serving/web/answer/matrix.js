@@ -13,7 +13,7 @@ export class Matrix {
     const rows = [
       ...this.nodes.map((node) => [labelOf(node.name).filter(Boolean).join(", "), node.name]),
       ["Answer"],
-      ["Share of the graph"],
+      ...(this.nodes.length ? [["Share of the graph"]] : []),
     ];
     this.#columns = cards.map((card, i) => {
       const pick = h(
@@ -47,7 +47,7 @@ export class Matrix {
     const body = rows.map(([label, name], y) =>
       h(
         "tr",
-        { class: y === rows.length - 1 ? "share" : null },
+        { class: this.nodes.length && y === rows.length - 1 ? "share" : null },
         h("th", { scope: "row", title: name }, label),
         this.#columns.map((column) => column.cells[y]),
       ),
@@ -73,7 +73,7 @@ export class Matrix {
     const wanted = [
       ...this.nodes.map((node) => answer?.steps[answer.stepOf(node.name)]?.status ?? null),
       answer?.done ?? null,
-      answer?.done ?? null,
+      ...(this.nodes.length ? [answer?.done ?? null] : []),
     ];
     wanted.forEach((value, y) => {
       const print = value ?? (answer?.busy && y < this.nodes.length ? "busy" : "");

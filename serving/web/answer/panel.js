@@ -22,17 +22,18 @@ export class AnswerPanel {
     this.notice = h("div", {});
     this.graphHead = h("div", { class: "card-head" });
     this.traceCard = h("section", { class: "card trace-card", "aria-label": "Trace" }, this.trace.element, this.foot);
+    this.graphCard = h(
+      "section",
+      { class: "card graph-card", "aria-label": "Dependency graph" },
+      this.graphHead,
+      this.graph.element,
+      legend(),
+    );
     this.element = h(
       "div",
       { class: "panel" },
       h("section", { class: "band", "aria-label": "Verdict" }, this.head, this.notice),
-      h(
-        "section",
-        { class: "card graph-card", "aria-label": "Dependency graph" },
-        this.graphHead,
-        this.graph.element,
-        legend(),
-      ),
+      this.graphCard,
       this.traceCard,
     );
     this.#watchWidth();
@@ -53,6 +54,8 @@ export class AnswerPanel {
     const { answer } = this;
     if (!answer) return;
     this.invented = answer.invented;
+    this.graphCard.hidden = !answer.hasGraph;
+    if (!answer.hasGraph) return;
     this.graph.draw(answer.problem.graph, { distractors: this.distractors, invented: this.invented });
     this.#graphTitle();
     this.#marks();
@@ -113,6 +116,7 @@ export class AnswerPanel {
 
   #marks() {
     const { answer } = this;
+    if (!answer.hasGraph) return;
     const first = answer.steps[answer.firstWrong]?.node;
     for (const name of new Set(answer.steps.map((step) => step.node))) {
       this.graph.mark(name, answer.steps[answer.stepOf(name)].status, name === first);
@@ -175,17 +179,24 @@ export function verdictWords(answer) {
   const first = answer.steps[verdict.first_error ?? -1];
   const where = first ? `First wrong step: ${first.node} (${first.status})` : (verdict.faults[0] ?? "");
   if (verdict.verified) return ["Right, and every step holds"];
-  if (verdict.outcome) return ["Right answer, for the wrong reason", where].filter(Boolean);
+  if (verdict.outcome) return verdict.verified === null ? ["Right answer"] : ["Right answer, for the wrong reason", where].filter(Boolean);
   if (verdict.answer_status === "missing")
     return [answer.done.finish_reason === "length" ? "Cut off before an answer" : "No answer", where].filter(Boolean);
-  return [`Wrong answer: ${verdict.answer}, not ${answer.problem.answer}`, where].filter(Boolean);
+  const right = answer.problem.answer;
+  return [`Wrong answer: ${verdict.answer}${right === null ? "" : `, not ${right}`}`, where].filter(Boolean);
 }
 
 function verdictHead(answer, jump) {
   if (answer.state === "empty")
     return [
       h("h2", {}, "No answer yet"),
-      h("p", { class: "quiet" }, "Ask the checkpoint: the graph lights up while it reasons."),
+      h(
+        "p",
+        { class: "quiet" },
+        answer.hasGraph
+          ? "Ask the checkpoint: the graph lights up while it reasons."
+          : "Ask the checkpoint: its text is judged once it is complete.",
+      ),
     ];
   if (answer.state === "waiting")
     return [
@@ -199,7 +210,8 @@ function verdictHead(answer, jump) {
   if (!answer.done) {
     const title = { streaming: "Reasoning", stopped: "Stopped", failed: "Broken off" }[answer.state];
     const right = answer.steps.filter((step) => step.status === "right").length;
-    const count = h("span", { class: "quiet figures" }, `${right} of ${answer.steps.length} steps right so far`);
+    const said = answer.hasGraph ? `${right} of ${answer.steps.length} steps right so far` : "";
+    const count = h("span", { class: "quiet figures" }, said);
     return [h("h2", { class: answer.busy ? "waiting" : "" }, title), h("p", { class: "facts" }, count, link)];
   }
   return [
@@ -229,12 +241,7 @@ function otherFaults({ faults }) {
 function wholeVerdict({ verdict, recovered, timing }, tokens, title, link) {
   const grade = gradeOf(verdict);
   const facts = [
-    h(
-      "span",
-      { class: "meter", vars: { "--share": verdict.process_accuracy } },
-      h("i", {}),
-      `${percent(verdict.process_accuracy)} of the graph derived rightly`,
-    ),
+    meter(verdict),
     recovered === null
       ? null
       : h("span", {}, recovered ? "Recovered from the wrong step" : "Did not recover from the wrong step"),
@@ -242,6 +249,13 @@ function wholeVerdict({ verdict, recovered, timing }, tokens, title, link) {
     timing && h("span", { class: "quiet" }, `${tokens} tokens in ${(timing.total_ms / 1000).toFixed(1)} s`),
   ];
   return [h("h2", { "data-tone": grade.tone }, icon(grade, 22), title), h("p", { class: "facts figures" }, facts)];
+}
+
+// The share of the steps, or of the answer where the task gives partial credit and judges no steps.
+function meter({ process_accuracy: share, score }) {
+  if (share === null && (score === 0 || score === 1)) return null;
+  const words = share === null ? `${percent(score)} of the credit` : `${percent(share)} of the graph derived rightly`;
+  return h("span", { class: "meter", vars: { "--share": share ?? score } }, h("i", {}), words);
 }
 
 function policyFoot(answer) {

@@ -45,13 +45,15 @@ const LUCKY = {
   words: "right for the wrong reason",
   path: "M2.500 9c1.800-3 3.600-3 5.500-1s3.700 2 5.500-1",
 };
+const RIGHT = { ...VERIFIED, words: "right" }; // where no steps are judged
 const FALSE = { tone: "wrong", words: "wrong", path: "M4 4l8 8M12 4l-8 8" };
 
 /** Tone, words and icon of a whole answer. */
-export const gradeOf = ({ verified, outcome }) => (verified ? VERIFIED : outcome ? LUCKY : FALSE);
+export const gradeOf = ({ verified, outcome }) =>
+  verified ? VERIFIED : !outcome ? FALSE : verified === null ? RIGHT : LUCKY;
 
-/** The three grades, for legends. */
-export const GRADES = [VERIFIED, LUCKY, FALSE];
+/** The grades that answers get, with `steps` judged or without, for legends. */
+export const gradesOf = (steps) => (steps ? [VERIFIED, LUCKY, FALSE] : [RIGHT, FALSE]);
 
 /** A 16 x 16 icon of a status or grade, for HTML (hidden from assistive technology: its text stands beside it). */
 export function icon(kind, size = 16) {

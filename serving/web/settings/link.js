@@ -10,6 +10,7 @@ export const DEFAULTS = Object.freeze({
   template: "zoo",
   mode: "forward",
   seed: 1,
+  stratum: "", // the kind of item of the served task; "" asks an op-graph problem
   model: "latest",
   other: "base", // several are joined by commas
   run: "",

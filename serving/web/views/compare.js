@@ -73,7 +73,7 @@ export class CompareView {
         { class: "sides" },
         this.sides.map((side) => side.element),
       ),
-      h("div", { class: "aligned-frame" }, this.table),
+      ...(comparison.rows.length ? [h("div", { class: "aligned-frame" }, this.table)] : []),
     );
     this.app.announce(parting ? parting.sentence : "All wrote the same trace.");
     this.sides.forEach((side) => side.draw());
@@ -91,10 +91,12 @@ export class CompareView {
       { class: "card", "aria-label": model },
       h("p", { class: "label" }, named),
       h("h3", { "data-tone": grade.tone }, icon(grade, 18), title),
-      h("p", { class: "quiet" }, where ?? "No wrong step"),
+      answer.hasGraph ? h("p", { class: "quiet" }, where ?? "No wrong step") : h("p", { class: "sentence" }, answer.text.trim()),
       graph.element,
     );
+    graph.element.hidden = !answer.hasGraph;
     const draw = () => {
+      if (!answer.hasGraph) return;
       graph.clear();
       graph.draw(answer.problem.graph, { invented: answer.invented, label: `Dependency graph, ${model}` });
       const first = answer.steps[answer.firstWrong]?.node;

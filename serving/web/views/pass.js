@@ -6,9 +6,9 @@ import { h, percent } from "../elements/dom.js";
 import { write } from "../settings/link.js";
 import { empty, failure } from "../elements/notices.js";
 import { AnswerPanel } from "../answer/panel.js";
-import { specOf } from "../settings/problem.js";
+import { aboutOf, fetchProblem } from "../settings/problem.js";
 import { framed, question } from "./solve.js";
-import { GRADES, gradeOf, icon } from "../elements/status.js";
+import { gradeOf, gradesOf, icon } from "../elements/status.js";
 
 const KS = [1, 2, 4, 8, 16, 32, 64];
 
@@ -88,7 +88,7 @@ export class PassView {
         estimate?.outcome.length ? bars(estimate, this.element.clientWidth < 600 ? 320 : 560) : null,
         estimate?.outcome.length ? table(estimate) : null,
       ),
-      h("section", { class: "card", "aria-label": "Samples" }, h("h2", {}, "Samples"), key(), this.#grid(samples)),
+      h("section", { class: "card", "aria-label": "Samples" }, h("h2", {}, "Samples"), key(samples), this.#grid(samples)),
     );
   }
 
@@ -121,7 +121,7 @@ export class PassView {
         type: "button",
         class: "sample",
         "data-tone": grade.tone,
-        title: `${grade.words}, ${percent(sample.process_accuracy)} of the graph`,
+        title: sample.verified === null ? grade.words : `${grade.words}, ${percent(sample.process_accuracy)} of the graph`,
         "aria-label": `Sample ${sample.sample + 1}: ${grade.words}`,
         onclick: () => this.#look(sample),
       },
@@ -137,11 +137,10 @@ export class PassView {
 
   async #look(sample) {
     const { client, settings } = this.app;
-    const spec = specOf(settings, sample.problem);
     try {
       const [problem, judged] = await Promise.all([
-        client.post("v1/probe/problems", spec),
-        client.post("v1/probe/verify", { problem: spec, text: sample.text }),
+        fetchProblem(client, settings, sample.problem),
+        client.post("v1/probe/verify", { ...aboutOf(settings, sample.problem), text: sample.text }),
       ]);
       this.one.replaceChildren(
         h("h2", { class: "one" }, `Sample ${sample.sample + 1}: ${problem.question}`),
@@ -164,7 +163,8 @@ export class PassView {
 /** The estimate in one sentence, at the largest k. */
 export function gap({ outcome, strict }) {
   const [a, b] = [outcome.at(-1), strict.at(-1)];
-  if (!a || !b) return "Too few samples for an estimate";
+  if (!a) return "Too few samples for an estimate";
+  if (!b) return `At k = ${a.k}, ${percent(a.mean)} right answers`;
   const points = Math.round((a.mean - b.mean) * 100);
   const tail = points > 0 ? `; ${points} points are right for the wrong reason` : "";
   return `At k = ${a.k}, ${percent(a.mean)} right answers, ${percent(b.mean)} verified${tail}`;
@@ -173,7 +173,8 @@ export function gap({ outcome, strict }) {
 function table({ outcome, strict }) {
   const figure = (e) => `${percent(e.mean)} (${percent(e.lo)} to ${percent(e.hi)})`;
   const row = (e, i) =>
-    h("tr", {}, h("th", { scope: "row" }, e.k), h("td", {}, figure(e)), h("td", {}, figure(strict[i])));
+    h("tr", {}, h("th", { scope: "row" }, e.k), h("td", {}, figure(e)), strict[i] && h("td", {}, figure(strict[i])));
+  const names = ["k", "Right answer (95% interval)", ...(strict.length ? ["Verified (95% interval)"] : [])];
   return h(
     "details",
     {},
@@ -187,9 +188,7 @@ function table({ outcome, strict }) {
         h(
           "tr",
           {},
-          ["k", "Right answer (95% interval)", "Verified (95% interval)"].map((name) =>
-            h("th", { scope: "col" }, name),
-          ),
+          names.map((name) => h("th", { scope: "col" }, name)),
         ),
       ),
       h("tbody", {}, outcome.map(row)),
@@ -197,10 +196,10 @@ function table({ outcome, strict }) {
   );
 }
 
-function key() {
+function key(samples) {
   return h(
     "ul",
     { class: "legend" },
-    GRADES.map((grade) => h("li", { "data-tone": grade.tone }, icon(grade, 14), grade.words)),
+    gradesOf(samples.some((sample) => sample.verified !== null)).map((grade) => h("li", { "data-tone": grade.tone }, icon(grade, 14), grade.words)),
   );
 }

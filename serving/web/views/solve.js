@@ -2,14 +2,14 @@
 
 import { Answer } from "../answer/answer.js";
 import { AnswerPanel } from "../answer/panel.js";
-import { specOf } from "../settings/problem.js";
+import { aboutOf, specOf } from "../settings/problem.js";
 
 const MAX_TOKENS = 1024; // more than any trace takes; the server stops at the model's own end
 
 /** The body that asks a model this problem; every view builds on it. */
 export function question(settings, model) {
   const { temperature, draw } = settings;
-  return { model, problem: specOf(settings), temperature, seed: draw, logprobs: 5, max_tokens: MAX_TOKENS };
+  return { model, ...aboutOf(settings), temperature, seed: draw, logprobs: 5, max_tokens: MAX_TOKENS };
 }
 
 /** Streams one answer into `answer`, calling `changed` after each event. Stopping is not an error. */

@@ -5,6 +5,7 @@ import { h, percent } from "../elements/dom.js";
 import { Matrix } from "../answer/matrix.js";
 import { training } from "../settings/models.js";
 import { AnswerPanel } from "../answer/panel.js";
+import { gradeOf } from "../elements/status.js";
 import { framed, question, stream } from "./solve.js";
 
 const cache = new Map(); // weights, problem and sampling -> Answer; a permanent checkpoint answers the same for ever
@@ -151,7 +152,7 @@ export class TrainingView {
     );
     this.slider.setAttribute(
       "aria-valuetext",
-      `${card.id}${answer.done ? `, ${percent(answer.done.verdict.process_accuracy)} of the graph right` : ""}`,
+      [card.id, answer.done && inWords(answer.done.verdict)].filter(Boolean).join(", "),
     );
     this.#draw();
   }
@@ -168,6 +169,12 @@ export class TrainingView {
     this.#slide();
     this.#ask();
   }
+}
+
+function inWords(verdict) {
+  return verdict.verified === null
+    ? gradeOf(verdict).words
+    : `${percent(verdict.process_accuracy)} of the graph right`;
 }
 
 function pause(milliseconds, signal) {

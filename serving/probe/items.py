@@ -1,0 +1,85 @@
+"""The items of the served task: problems of any family, named by stratum and seed.
+
+Which task it is the operator says, on the command line or by the run's recipe; no request can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serving.http.errors import BadRequest
+from serving.probe.judging import JudgeProcess, TaskFailed
+from serving.probe.schemas import ItemAnswer, ItemRequest, StratumBody, TaskAnswer
+from verifier.errors import UserError
+from verifier.families import TaskConfig, open_task
+from verifier.judgement import Judgement, StepJudgement
+from verifier.task import Item, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class PosedItem:
+    """An item as a probe needs it. Its text is judged once it is complete, since a task's judge may take its time."""
+
+    item: Item
+    process: JudgeProcess
+    nodes: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The item's id within the task."""
+        return self.item.id
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the policy is shown."""
+        return self.item.prompt
+
+    def stated(self, text: str) -> list[StepJudgement]:
+        """No step of an unfinished text is judged."""
+        return []
+
+    async def judge(self, text: str) -> Judgement:
+        """The judgement of a text. Raises TaskFailed."""
+        return await self.process.judge(self.item, text)
+
+
+class ServedTask:
+    """The task that the operator named."""
+
+    def __init__(self, config: TaskConfig) -> None:
+        self._config = config
+        self._task = open_task(config)
+        self._strata = {stratum.name: stratum for stratum in self._task.strata()}
+        self._process = JudgeProcess(config)
+
+    def posed(self, request: ItemRequest) -> PosedItem:
+        """The held-out item of a stratum and a seed. Raises BadRequest and TaskFailed."""
+        if request.stratum not in self._strata:
+            raise BadRequest("there is no such stratum; GET /v1/probe/task lists them", param="item.stratum")
+        try:
+            item = self._task.item(self._strata[request.stratum], request.seed, 0, "test")
+        except UserError as error:
+            raise BadRequest(str(error), param="item") from error
+        except Exception as error:  # the task may be the user's own code
+            raise TaskFailed(f"the task gave no item: {type(error).__name__}: {error}"[:500]) from error
+        return PosedItem(item, self._process)
+
+    def answer(self) -> TaskAnswer:
+        """The task on the wire."""
+        strata = [StratumBody(name=name, axes=dict(stratum.axes)) for name, stratum in self._strata.items()]
+        return TaskAnswer(family=self._config.family, has_steps=self._task.has_steps, strata=strata)
+
+    def close(self) -> None:
+        """End the judge's process."""
+        self._process.close()
+
+
+def item_answer(request: ItemRequest, posed: PosedItem) -> ItemAnswer:
+    """An item on the wire."""
+    item = posed.item
+    return ItemAnswer(id=item.id, item=request, prompt=shown(item.prompt), gold=item.gold)
+
+
+def shown(prompt: Prompt) -> str:
+    """A prompt for a person: of a chat, the contents of its messages."""
+    return prompt if isinstance(prompt, str) else "\n\n".join(message.content for message in prompt)

@@ -1,0 +1,99 @@
+"""Judges what was written on the items of the served task, in a process of its own.
+
+The judge of a task may be the user's code, or a symbolic checker that hangs on some texts, and a thread cannot be
+ended. The process can: it is killed when a judgement takes too long, and the next one starts another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from serving.http.errors import ApiError
+from verifier.families import TaskConfig, open_task
+from verifier.judgement import Judgement, checked
+from verifier.task import Item, Task
+
+START_S: Final = 60.0
+JUDGE_S: Final = 10.0
+_MAX_SAID = 500  # characters of what a judge's exception says
+
+
+class TaskFailed(ApiError):
+    """The served task's own code raised, hung, or returned what is no judgement."""
+
+    status, type, code = 500, "server_error", "task_failed"
+
+
+class JudgeProcess:
+    """One judgement at a time; the process starts at the first."""
+
+    def __init__(self, config: TaskConfig, judge_s: float = JUDGE_S) -> None:
+        self._config = config
+        self._judge_s = judge_s
+        self._turn = asyncio.Lock()
+        self._child: tuple[BaseProcess, Connection] | None = None
+
+    async def judge(self, item: Item, text: str) -> Judgement:
+        """The judgement of a text. Raises TaskFailed where the judge gives none."""
+        async with self._turn:
+            return await run_in_threadpool(self._ask, item, text)
+
+    def close(self) -> None:
+        """End the process; safe to call twice."""
+        if self._child is not None:
+            process, connection = self._child
+            self._child = None
+            process.kill()
+            process.join()
+            connection.close()
+
+    def _ask(self, item: Item, text: str) -> Judgement:
+        connection = self._started()
+        connection.send((item, text))
+        answer = self._received(connection, self._judge_s)
+        if isinstance(answer, Judgement):
+            return answer
+        raise TaskFailed(f"the judge of the task failed: {answer}")
+
+    def _started(self) -> Connection:
+        if self._child is None:
+            context = multiprocessing.get_context("spawn")  # a fork would copy the engine's threads
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, self._config), daemon=True)
+            process.start()
+            theirs.close()
+            self._child = process, ours
+            self._received(ours, START_S)
+        return self._child[1]
+
+    def _received(self, connection: Connection, within_s: float) -> object:
+        if connection.poll(within_s):
+            with suppress(EOFError, ConnectionError):
+                return connection.recv()  # from our own process
+            self.close()
+            raise TaskFailed("the process of the task's judge died")
+        self.close()
+        raise TaskFailed(f"the judge of the task gave no judgement within {within_s:g} s and was ended")
+
+
+def _serve(connection: Connection, config: TaskConfig) -> None:
+    """The process: judge what comes until the server has gone."""
+    task = open_task(config)
+    connection.send(None)
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
+            connection.send(_judged(task, *connection.recv()))
+
+
+def _judged(task: Task, item: Item, text: str) -> Judgement | str:
+    try:
+        return checked(task.judge(item, text))
+    except (Exception, SystemExit) as error:
+        return f"{type(error).__name__}: {error}"[:_MAX_SAID]

@@ -1,0 +1,64 @@
+"""What a probe asks: an op-graph problem by cell and seed or by its texts, or an item of the served task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from serving.http.errors import BadRequest
+from serving.probe.items import PosedItem, ServedTask
+from serving.probe.problems import posed_cell, posed_texts
+from serving.probe.schemas import About, ItemRequest
+from verifier.judgement import Judgement, StepJudgement
+from verifier.task import Prompt
+
+
+class Posed(Protocol):
+    """A problem as the routes need it, whatever its family."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the policy is shown."""
+        ...
+
+    @property
+    def nodes(self) -> Sequence[str]:
+        """The names of the needed steps, in the order of the gold trace; none where no steps are judged."""
+        ...
+
+    def stated(self, text: str) -> list[StepJudgement]:
+        """The steps that stand in an unfinished text, as far as they can be judged at once."""
+        ...
+
+    async def judge(self, text: str) -> Judgement:
+        """The judgement of a text."""
+        ...
+
+
+class ProblemBank:
+    """What can be asked of this server: any op-graph problem, and the items of its task if it has one."""
+
+    def __init__(self, task: ServedTask | None) -> None:
+        self.task = task
+
+    def find(self, about: About) -> Posed:
+        """The problem that a request is about. BadRequest names the field at fault."""
+        if about.item is not None:
+            return self.item(about.item)
+        if about.problem is not None:
+            return posed_cell(about.problem)
+        assert about.texts is not None
+        return posed_texts(about.texts)
+
+    def item(self, request: ItemRequest) -> PosedItem:
+        """An item of the served task. Raises BadRequest and TaskFailed."""
+        if self.task is None:
+            raise BadRequest(
+                "this server was started without a task; give problem or texts", param="item", code="no_task"
+            )
+        return self.task.posed(request)
