@@ -9,6 +9,7 @@ Ray.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol
@@ -79,6 +80,7 @@ class Fleet:
         self._changes = Changes()
         self._rollout = Supervisor("rollout", rollout, policy, timeouts, self._changes, meters)
         self._reward = Supervisor("reward", reward, policy, timeouts, self._changes, meters)
+        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # of reward workers, by incarnation
         self._resent = 0
         self._verifier_errors = 0
 
@@ -183,17 +185,24 @@ class Fleet:
         return self._count(rollouts or tuple(self._hung(c) for c in completions))
 
     async def _judged(self, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...] | None:
-        """The judged completions; None if the judge took too long."""
-        cause = ""
-        for _ in range(_JUDGE_TRIES):
+        """The judged completions; None if the judge took too long.
+
+        The time of a judgement begins when its worker turns to it: a call that waits for a worker, or behind another
+        one that hangs, is neither late nor a try.
+        """
+        cause, tries = "", 0
+        while tries < _JUDGE_TRIES:
             lease: Lease[Any] | None = None
-            timeout = asyncio.timeout(self._config.judge_timeout_s)
+            limit = asyncio.timeout(None)
             try:
-                async with self._reward.lease(self._deadline_s) as lease, timeout:
+                async with self._reward.lease(self._deadline_s) as lease, self._turns[lease.incarnation], limit:
+                    tries += 1
+                    limit.reschedule(asyncio.get_running_loop().time() + self._config.judge_timeout_s)
                     return await self._reward_driver.judge(lease.worker, by, completions)
             except WORKER_ERRORS as error:
                 assert lease is not None
-                if timeout.expired():
+                self._turns.pop(lease.incarnation, None)
+                if limit.expired():
                     cause = f"no judgement in {self._config.judge_timeout_s:g} s"
                     self._reward.replace(lease.slot, lease.incarnation, cause)
                     return None

@@ -36,7 +36,8 @@ from tests.fleets import (
     publish_seed,
     save_policy,
 )
-from tests.sleepy import Sleepy
+from tests.misbehaving import FAULTS, Misbehaving
+from tests.tasks import ITEM
 from verifier.graphs.family import problem_of
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
@@ -95,23 +96,27 @@ async def test_a_problem_the_verifier_cannot_read_is_counted_and_never_rewarded(
     assert fleet.status().verifier_errors == GROUP_SIZE
 
 
-async def test_a_judge_that_hangs_is_ended_with_its_process_and_the_run_goes_on(
+async def test_a_judge_that_hangs_raises_or_lies_costs_its_own_completions_and_the_run_goes_on(
     model_dir: Path, ray_session: Path, asks: list[Ask]
 ) -> None:
-    config = FleetConfig(judge_timeout_s=2.0, max_restarts=1, restart_backoff_s=0.0)
+    config = FleetConfig(judge_timeout_s=10.0, max_restarts=0, restart_backoff_s=0.0)
     fleet = ray_fleet(model_dir, ENGINE, config, {})
     try:
         fleet.start()
         await fleet.sync(publish_seed(model_dir, 1, seed=0))
         await fleet.settled(SETTLE_S)
         (before,) = pids(fleet, "reward")
-        hung = await fleet.rollout(asks[0].request, dataclasses.replace(asks[0].by, task=Sleepy()))
-        assert [r.reward for r in hung.rollouts] == [None] * GROUP_SIZE
-        assert all("was ended" in (r.error or "") for r in hung.rollouts)
-        assert fleet.status().verifier_errors == GROUP_SIZE
+        one = dataclasses.replace(asks[0].request, group_size=1)
+        for name, (_, told) in FAULTS.items():
+            by = dataclasses.replace(asks[0].by, task=Misbehaving(), item=dataclasses.replace(ITEM, id=name))
+            (rollout,) = (await fleet.rollout(one, by)).rollouts
+            assert (rollout.reward, rollout.judgement) == (None, None), name
+            assert told in (rollout.error or ""), name
+        assert fleet.status().verifier_errors == len(FAULTS)
         after = await fleet.rollout(asks[1].request, asks[1].by)
         assert None not in [r.reward for r in after.rollouts]
-        assert pids(fleet, "reward") != [before]
+        assert pids(fleet, "reward") != [before], "the process of the judge that hangs was ended"
+        assert fleet.status().reward_restarts == 1
     finally:
         await fleet.close()
 

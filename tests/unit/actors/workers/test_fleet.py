@@ -40,6 +40,7 @@ class Worker:
     name: str
     held: int | None = None
     alive: bool = True
+    stuck: bool = False
 
 
 @dataclass
@@ -118,11 +119,19 @@ class FakeRollout(FakeDriver):
 
 @dataclass
 class FakeReward(FakeDriver):
-    """Rewards a completion by its index; the first `faults` calls lose their worker."""
+    """Rewards a completion by its index; the first `faults` calls lose their worker.
+
+    As with a real one, a call that hangs leaves no other call of its worker a chance.
+    """
 
     faults: int = 0
     hangs_on: int | None = None
+    starts_in_s: float = 0.0
     calls: int = 0
+
+    async def ready(self, worker: Worker) -> int:
+        await asyncio.sleep(self.starts_in_s)
+        return await super().ready(worker)
 
     async def prove(self, worker: Worker, name: str) -> HeldWeights | None:
         return None
@@ -132,7 +141,9 @@ class FakeReward(FakeDriver):
 
     async def judge(self, worker: Worker, by: JudgeRequest, completions: Sequence[Completion]) -> tuple[Rollout, ...]:
         self.calls += 1
-        if self.hangs_on in [c.index for c in completions]:
+        await asyncio.sleep(0)  # a real one is never there at once
+        if worker.stuck or self.hangs_on in [c.index for c in completions]:
+            worker.stuck = True
             await asyncio.Event().wait()
         if self.calls <= self.faults:
             raise WorkerFault("out of memory")
@@ -208,6 +219,13 @@ async def test_a_judge_that_hangs_costs_its_own_completion_alone_and_the_worker_
         assert fleet.status().verifier_errors == 3
     assert len(reward.created) > 3, "a worker that hangs is replaced"
     assert not all(worker.alive for worker in reward.created)
+
+
+async def test_the_time_for_a_judgement_does_not_run_while_it_waits_for_a_worker() -> None:
+    config = CONFIG.model_copy(update={"judge_timeout_s": 0.1})
+    async with fleet_of(FakeRollout(), FakeReward(starts_in_s=0.3), config=config) as fleet:
+        (rollout,) = await fleet.judge(BY, [Completion(0, (1,), (0.0,), "stop", 1, 1)])
+    assert (rollout.reward, rollout.error) == (0.0, None)
 
 
 async def test_completions_that_no_reward_worker_survives_have_an_error_and_no_reward() -> None:
