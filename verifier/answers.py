@@ -118,6 +118,10 @@ class AnswersTask:
                 return tuple(found.values())
         raise AssertionError("every row is drawn at some index")
 
+    def prompts(self) -> Iterator[tuple[str, Prompt]]:
+        """Every row, by group."""
+        return ((str(row.id), row.asked) for rows in self.groups.values() for row in rows)
+
     def _of(self, stratum: Stratum, split: Split) -> tuple[Row, ...]:
         rows = self.groups.get((stratum, split))
         if not rows:

@@ -1,17 +1,17 @@
 """The errors of this system: one root for each way that an error can end. An error that a person can cause has a fix.
 
     UserError        exit code 2: the person has something to put right; `fix` says how
-      ImpossibleSpec BadMixture UnknownPreset MalformedProblem TooFewItems                                 verifier
-      BadJudgement BadReward BadTask BadImportPath                                                         verifier
-      CheckpointError EventLogError ModelRefused                          actors
-      ResumeError NothingToScale                                     trainers
-      KeyFileError                                                   serving
-      NotEnough ClusterUnreachable UnsafeCluster RecipeError NoModel RunFolderError JobError ServeError    cluster
-      KeyWishError RunHeld                                                                                       cluster
+      ImpossibleSpec BadMixture UnknownPreset MalformedProblem TooFewItems                           verifier
+      BadJudgement BadReward BadTask BadImportPath                                                   verifier
+      CheckpointError EventLogError ModelRefused                                                     actors
+      ResumeError NothingToScale PromptTooLong                                                       trainers
+      KeyFileError                                                                                   serving
+      NotEnough ClusterUnreachable UnsafeCluster RecipeError NoModel RunFolderError JobError         cluster
+      ServeError TooMuchToShip NoTask KeyWishError RunHeld                                           cluster
     Failure          exit code 1: the work stopped; what is saved stays
-      CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime             actors
-      LearnerLost NotFinite StaleGroupError VerifierBroken                                                 trainers
-      StageFailed RayNotStarted                                                                            cluster
+      CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime       actors
+      LearnerLost NotFinite StaleGroupError VerifierBroken NotJudged                                 trainers
+      StageFailed RayNotStarted                                                                      cluster
     Signal           raised and caught inside one package; a caller of the package never sees it
     serving.http.errors.ApiError    an HTTP answer
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from verifier.errors import TooFewItems
 from verifier.judgement import Judgement
@@ -125,6 +125,15 @@ class Task(Protocol):
 
         A longer set begins with the shorter one. Raises TooFewItems.
         """
+        ...
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """What a task can do besides if its items are so many and no more."""
+
+    def prompts(self) -> Iterator[tuple[str, Prompt]]:
+        """The id and the prompt of every item of every split."""
         ...
 
 

@@ -32,6 +32,7 @@ from cluster.recipe.config import BaseStage, EvalStage, PretrainStage, Recipe, R
 from cluster.run.folder import RunFolder
 from cluster.run.progress import Reporter
 from cluster.run.report import write_report
+from cluster.run.room import check_prompts
 from cluster.run.trackers import Dashboards
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.evaluate import Evaluation
@@ -61,11 +62,15 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
     report = Reporter(folder.name, dashboards.catch_up)
     report.skipped(done)
     with closing(dashboards), _cluster(recipe, folder, address, insecure, wait_s, left) as workplace:
-        for stage in left:
+        checked = False
+        for place, stage in enumerate(left):
             began = time.monotonic()
             report.begin(stage.name)
             try:
                 with _naming_failures():
+                    if stage.kind in NEEDS_RAY and not checked:
+                        check_prompts(recipe, folder, left[place:])
+                        checked = True
                     spent = _run_stage(stage, recipe, folder, workplace, report)
             except BaseException:
                 report.stopped("stopped; the same command with --resume goes on")

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from actors.records import GroupRequest, JudgeRequest, Rollout, RolloutGroup, Sampling
 from trainers.evaluation.bands import Bands
+from verifier.errors import Failure
 from verifier.estimators import Interval, bootstrap_interval, paired_interval, pass_at_k
 from verifier.families import AnyTask, open_task
 from verifier.judgement import Judgement, StepStatus, TraceJudgement, from_record
@@ -47,6 +48,10 @@ class EvalConfig(BaseModel):
     def per_stratum(self, target: bool) -> int:
         """Items of one stratum."""
         return self.target_problems if target else self.problems
+
+
+class NotJudged(Failure):
+    """The judge failed on every completion of an item, so that it has no score; the message has the first error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,7 @@ async def evaluate(
 
     The seed of an item depends on (seed, its id) alone, so that two checkpoints are compared on the same draws.
     `cost` gives the FLOPs of drawing a group; `progress` is told (items done, items in all).
+    Raises NotJudged.
     """
     gate = asyncio.Semaphore(GROUPS_IN_FLIGHT)
     started = time.monotonic()
@@ -153,6 +159,7 @@ async def evaluate(
         return group
 
     groups = await asyncio.gather(*(one(i, p) for i, p in enumerate(items)))
+    _require_judged(groups)
     judged = [(g.item, r) for g in groups for r in g.rollouts if r.judgement is not None]
     firsts = {item.stratum: _sample(item, rollout) for item, rollout in reversed(judged)}
     return Evaluation(
@@ -164,6 +171,12 @@ async def evaluate(
         scores=tuple(score(g) for g in groups),
         samples=tuple(firsts[s] for s in dict.fromkeys(i.stratum for i in items) if s in firsts),
     )
+
+
+def _require_judged(groups: Sequence[RolloutGroup]) -> None:
+    for group in groups:
+        if all(r.judgement is None for r in group.rollouts):
+            raise NotJudged(f"no completion of item {group.item.id} could be judged: {group.rollouts[0].error}")
 
 
 _REWARDS = (Reward("outcome"),)  # evaluation counts judgements, but a request for judging names a reward

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,9 @@ from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import (
     EvalConfig,
     Evaluation,
+    NotJudged,
     ProblemScore,
+    Sample,
     curve,
     evaluate,
     gain,
@@ -48,13 +51,25 @@ async def sample(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
     return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
 
 
-def run(seed: int = 0) -> Evaluation:
+def run(seed: int = 0, drawn_by: Sample = sample) -> Evaluation:
     problems = held_out(CONFIG, bands=BANDS, seed=1)
     return asyncio.run(
         evaluate(
-            sample, "c", problems, lambda item: (1,), CONFIG, (3,), lambda group: 2.0, seed, lambda done, total: None
+            drawn_by, "c", problems, lambda item: (1,), CONFIG, (3,), lambda group: 2.0, seed, lambda done, total: None
         )
     )
+
+
+def test_an_item_that_no_judgement_was_given_on_stops_the_evaluation_with_the_judges_words():
+    async def unjudged(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
+        group = await sample(request, by)
+        if request.group_id != 4:
+            return group
+        return replace(group, rollouts=tuple(rollout(i, None) for i in range(request.group_size)))
+
+    fifth = held_out(CONFIG, bands=BANDS, seed=1)[4].id
+    with pytest.raises(NotJudged, match=f"no completion of item {fifth} could be judged: fault"):
+        run(drawn_by=unjudged)
 
 
 def scores(*strict: int, samples: int = 4) -> list[ProblemScore]:

@@ -1,0 +1,32 @@
+"""Checks the prompts of every stage against the run's model, as soon as its tokenizer is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cluster.recipe.base import NoModel
+from cluster.recipe.config import Recipe, Stage
+from cluster.run.folder import RunFolder
+from verifier.families import TaskConfig
+
+
+def check_prompts(recipe: Recipe, folder: RunFolder, stages: Sequence[Stage]) -> None:
+    """Raises PromptTooLong, or NoModel for chat prompts without a chat template. Loads the tokenizer, no weights."""
+    from actors.policy.architecture import ModelRefused, config_of  # load torch
+    from actors.policy.text_format import read_text_format
+    from trainers.room import require_room
+
+    newest = folder.store.latest()
+    model = folder.store.path(newest.id) if newest else None
+    context = config_of(model).max_position_embeddings if model else recipe.policy.max_positions
+    try:
+        text = read_text_format(model or folder.path / "tokenizer")
+        for task in dict.fromkeys(_tasks(stages)):
+            require_room(task, text, context, recipe.seed)
+    except ModelRefused as error:
+        raise NoModel(str(error), "Take a model with a chat template, or ask in plain text.") from error
+
+
+def _tasks(stages: Sequence[Stage]) -> Iterator[TaskConfig]:
+    parts = (getattr(stage, name) for stage in stages for name in type(stage).model_fields)
+    yield from (part.task for part in parts if isinstance(getattr(part, "task", None), TaskConfig))
