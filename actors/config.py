@@ -6,11 +6,9 @@ environment: `engine_env` says what an engine's process needs, and whoever start
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-from verifier.graphs.problem import TEMPLATES, Template
 
 
 class EngineConfig(BaseModel):
@@ -89,6 +87,9 @@ def engine_env(config: EngineConfig) -> dict[str, str]:
     return env
 
 
+TemplateName = Literal["zoo", "school", "movie"]  # those of the op-graph problems
+
+
 class TokenizerConfig(BaseModel):
     """Which tokenizer to make."""
 
@@ -98,8 +99,10 @@ class TokenizerConfig(BaseModel):
         default="phrase",
         description="a token for each quantity, or for each phrase of the templates, or byte pairs of the gold texts",
     )
-    templates: tuple[Template, ...] = Field(
-        default=TEMPLATES, min_length=1, description="quantity, phrase: the templates whose words it knows"
+    templates: tuple[TemplateName, ...] = Field(
+        default=get_args(TemplateName),
+        min_length=1,
+        description="quantity, phrase: the templates whose words it knows",
     )
     vocab_size: int = Field(
         default=2200, ge=266, description="byte-pair: at most so many; the other kinds have their own number [tokens]"

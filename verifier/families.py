@@ -20,14 +20,21 @@ DEFAULT_FAMILY = "graphs"
 
 
 class Family(NamedTuple):
-    """Where a family's settings model is and, for a family that can be drawn, what draws a judged item as SVG."""
+    """Where a family's settings model is; what draws a judged item as SVG, if it can be drawn; and what gives the
+    phrases of its language that a tokenizer may take whole, if it has one.
+    """
 
     config: str
     drawing: str | None = None
+    phrases: str | None = None
 
 
 FAMILIES: dict[str, Family] = {
-    "graphs": Family("verifier.graphs.family:GraphsConfig", "verifier.graphs.family:drawing"),
+    "graphs": Family(
+        "verifier.graphs.family:GraphsConfig",
+        drawing="verifier.graphs.family:drawing",
+        phrases="verifier.graphs.templates.phrases:phrases",
+    ),
     "answers": Family("verifier.answers:AnswersConfig"),
     "gym": Family("verifier.gym:GymConfig"),
     "python": Family("verifier.python:PythonConfig"),
@@ -96,6 +103,13 @@ def drawing(family: str) -> Callable[[Item, Judgement], str] | None:
     """What draws a judged item of a family as SVG; None where the family has no drawing."""
     path = _family(family).drawing
     return None if path is None else load_object(path)
+
+
+def phrases(family: str) -> Callable[[str, bool], tuple[str, ...]]:
+    """What gives the phrases of a template of the family, called with its name and whether whole names are wanted."""
+    path = _family(family).phrases
+    assert path is not None, f"{family} has no language of its own"
+    return load_object(path)
 
 
 def _family(name: object) -> Family:

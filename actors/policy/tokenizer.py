@@ -20,7 +20,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 from actors.config import TokenizerConfig
-from verifier.graphs.templates import Vocabulary, vocabulary
+from verifier.families import phrases
 
 SPECIALS: Final = (
     "[UNK]",
@@ -114,31 +114,12 @@ def connective_phrases() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_CONNECTIVES, *joined)))
 
 
-def name_phrases(template: Vocabulary) -> tuple[str, ...]:
-    """The phrases of one template: its kinds, its places (bare and after "in"), what its totals and averages count."""
-    kinds = [f" {kind}" for group in template.kind_groups for kind in group]
-    places = [f"{link} {place}" for group in template.place_groups for place in group for link in (" in", "")]
-    counted = [template.total, template.average.removesuffix(" per"), template.grand_total]
-    things = [phrase.removeprefix("total number of").removeprefix("average number of") for phrase in counted]
-    return tuple(dict.fromkeys([*kinds, *places, *things]))
-
-
-def quantity_phrases(template: Vocabulary) -> tuple[str, ...]:
-    """The whole names of one template's quantities, each with its leading blank, and the words they are made of."""
-    words = name_phrases(template)
-    kinds = [kind for group in template.kind_groups for kind in group]
-    counted = [template.total, template.grand_total]
-    things = [phrase.removeprefix("total number of ") for phrase in counted]
-    places = [place for group in template.place_groups for place in group]
-    return tuple(dict.fromkeys([*words, *(f" {thing} in {place}" for thing in (*kinds, *things) for place in places)]))
-
-
 def build_tokenizer(config: TokenizerConfig, texts: Iterable[str] = ()) -> PreTrainedTokenizerFast:
     """The tokenizer that a recipe names. `texts` is the training corpus of the byte-pair kind; phrases need none."""
     if config.kind == "byte-pair":
         return byte_pair_tokenizer(texts, config.vocab_size)
-    phrases_of = quantity_phrases if config.kind == "quantity" else name_phrases
-    return phrase_tokenizer([p for template in config.templates for p in phrases_of(vocabulary(template))])
+    phrases_of, whole_names = phrases("graphs"), config.kind == "quantity"
+    return phrase_tokenizer([p for template in config.templates for p in phrases_of(template, whole_names)])
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
@@ -149,18 +130,18 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 def phrase_tokenizer(names: Sequence[str]) -> PreTrainedTokenizerFast:
     """A tokenizer with one token per phrase, letter and number 0..99, and one per byte for everything else.
 
-    `names` are the templates' own phrases (`name_phrases`), each with its leading blank. Ids depend on the order of
+    `names` are the templates' own phrases, each with its leading blank. Ids depend on the order of
     `names` only. A number of three digits or more is a blank and its digits, so no number's first token is another's.
     """
-    phrases = list(dict.fromkeys((*connective_phrases(), *names)))
+    known = list(dict.fromkeys((*connective_phrases(), *names)))
     numbers = [f" {n}" for n in range(_LARGEST_NUMBER_TOKEN + 1)]
     letters = [f" {letter}" for letter in _LETTERS]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    whole = dict.fromkeys(_as_bytes_text(word) for word in [*phrases, *numbers, *letters])
+    whole = dict.fromkeys(_as_bytes_text(word) for word in [*known, *numbers, *letters])
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys([*SPECIALS, *alphabet, *whole]))}
     # ignore_merges: a piece that is in the vocabulary is that token; any other piece becomes its bytes (no merges).
     model = models.BPE(vocab=vocabulary, merges=[], ignore_merges=True, unk_token=None)
-    return _finish(model, Regex(_phrase_pattern(phrases)))
+    return _finish(model, Regex(_phrase_pattern(known)))
 
 
 def byte_pair_tokenizer(texts: Iterable[str], vocab_size: int = 2200) -> PreTrainedTokenizerFast:

@@ -1,9 +1,12 @@
 import pickle
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from verifier.families import FAMILIES, AnyTask, config_of, drawing, open_task
+from actors.config import TemplateName
+from verifier.families import FAMILIES, AnyTask, config_of, drawing, open_task, phrases
+from verifier.graphs.problem import TEMPLATES
 
 
 class Settings(BaseModel, frozen=True):
@@ -47,3 +50,10 @@ def test_graph_items_are_those_of_their_addresses_and_keep_to_their_split():
             assert item.stratum == stratum
             assert task.judge(item, item.gold or "").solved
         assert all(item.address.split == "test" for item in held_out)
+
+
+def test_the_phrases_of_a_template_are_whole_names_or_the_words_in_them():
+    assert get_args(TemplateName) == TEMPLATES
+    words, names = (phrases("graphs")("zoo", whole) for whole in (False, True))
+    assert names[: len(words)] == words
+    assert all(name.split(" in ")[0] in words for name in names[len(words) :] if name.startswith(" adult"))
