@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cluster.recipe.base import check
+from cluster.recipe.config import BaseStage
 from cluster.run.lock import held
 from cluster.study.costs import costs
 from cluster.study.folder import FAILURE_FILE, Registration, State, StudyFolder
@@ -32,6 +34,7 @@ def show_plan(folder: StudyFolder, runs: Sequence[Run], local: bool) -> None:
     if local:
         require_room(runs)
     folder.refuse_changed(runs)
+    _require_bases(runs)
     stages = costs(folder, runs)
     table = Table(box=None, pad_edge=False)
     for column in ("run", "stage", "shared by", "texts", "tokens", "FLOPs", "minutes", ""):
@@ -78,6 +81,7 @@ def conduct(
     with held(folder.path):
         folder.register(given)
         folder.refuse_changed(runs)
+        _require_bases(runs)
         for line in folder.amendments():
             console.print(f"changed since the first run: {escape(line)}", soft_wrap=True)
         done = {run.name for run in runs if folder.standing(run).state is State.DONE}
@@ -92,6 +96,12 @@ def conduct(
         finally:
             report(folder)
     return all(folder.standing(run).state is State.DONE for run in runs)
+
+
+def _require_bases(runs: Sequence[Run]) -> None:
+    """Raises NoModel where a run starts from a base that is not there."""
+    for base in {stage.base for run in runs for stage in run.recipe.stages if isinstance(stage, BaseStage)}:
+        check(base)
 
 
 def show_standings(folder: StudyFolder, as_json: bool) -> None:

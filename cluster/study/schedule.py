@@ -20,6 +20,7 @@ import ray.exceptions
 from actors.files import replace_text
 from cluster.errors import StageFailed
 from cluster.ray.local import NAMESPACE
+from cluster.ray.packaging import own_folder
 from cluster.ray.resources import Resources, of_ray, of_this_machine, require
 from cluster.ray.runtime import running
 from cluster.recipe.config import Recipe
@@ -66,7 +67,8 @@ def perform(
     if not left:
         return
     room = needed(left)
-    with running(folder.path, room, address=address, insecure=insecure, wait_s=wait_s):
+    own = own_folder([run.recipe.model_dump(mode="json") for run in left], Path.cwd())
+    with running(folder.path, room, address=address, insecure=insecure, wait_s=wait_s, own=own):
         _Schedule(folder, left, tell, _width(room, of_ray(ray.cluster_resources()))).work()
 
 
@@ -135,7 +137,7 @@ class _Schedule:
         path = self.folder.path_of(run.name)
         path.mkdir(parents=True, exist_ok=True)
         replace_text(path / FAILURE_FILE, failure + "\n")
-        self._tell(run, f"failed: {failure}")
+        self._tell(run, f"failed: {failure.strip().splitlines()[-1]}")
 
     def _tell_stages(self, run: Run) -> None:
         done = self.folder.standing(run).stages

@@ -12,6 +12,7 @@ import pytest
 
 from actors.policy.checkpoint import CheckpointStore
 from cluster.recipe.load import dump
+from cluster.run.lock import held
 from cluster.study.folder import Registration, StudyFolder
 from cluster.study.load import load, scale_of
 from cluster.study.plan import Member
@@ -28,6 +29,11 @@ def study(folder: Path, *more: str) -> tuple[int, str]:
     return process.returncode, output
 
 
+def runs_of(folder: StudyFolder) -> dict[str, dict]:
+    arms = json.loads((folder.path / "study.json").read_text())["arms"]
+    return {run["folder"]: run for arm in arms.values() for run in arm["runs"].values()}
+
+
 def test_a_study_that_was_killed_goes_on_and_its_runs_are_those_of_interplay_run(tmp_path: Path):
     given = Registration(study=load(str(FILE)), scale=scale_of(load(str(FILE)), None))
     plan, folder = given.plan(), StudyFolder(tmp_path / "little")
@@ -40,12 +46,17 @@ def test_a_study_that_was_killed_goes_on_and_its_runs_are_those_of_interplay_run
         process.wait(timeout=30)
     once = (shared.path / "stages.json").read_bytes()
     assert study(tmp_path)[0] == 2, "a folder that holds a study is not gone on with unasked"
+    with held(folder.path / "outcome" / "3"):
+        code, output = study(tmp_path, "--resume")
+    assert code == 1, output
+    assert [run["done"] for run in runs_of(folder).values()] == [True, False], "one failed, and the other went on"
+    assert "another command works in" in runs_of(folder)["outcome/3"]["failure"]
     code, output = study(tmp_path, "--resume")
     assert code == 0, output
 
     assert (shared.path / "stages.json").read_bytes() == once, "what arms share was not run again"
     found = json.loads((folder.path / "study.json").read_text())
-    assert all(run["done"] for arm in found["arms"].values() for run in arm["runs"].values())
+    assert all(run["done"] for run in runs_of(folder).values())
     assert found["claims"][0]["missing"] == []
     assert {spent["samples"] for arm in found["arms"].values() for spent in arm["spent"].values()} == {64}
 
