@@ -34,14 +34,15 @@ def main(
     """
     from cluster.recipe.base import missing_bases
     from cluster.recipe.load import load, refusal
-    from cluster.run.folder import RunFolder
+    from cluster.run.folder import RUNS, RunFolder
     from cluster.run.lock import held
-    from cluster.run.stages import run_stages
 
     resolved = load(recipe, overrides or ())
-    folder = RunFolder((run_dir or Path("runs") / resolved.name).resolve())
+    folder = RunFolder((run_dir or RUNS / resolved.name).resolve())
     if lines := missing_bases(resolved.model_dump()["stages"], {record.name for record in folder.stages()}):
         raise refusal(f"recipe {recipe}", lines)
+    from cluster.run.stages import run_stages  # loads model code: seconds, for which a mistake need not wait
+
     with held(folder.path):
         folder.open(resolved, resume)
         run_stages(resolved, folder, address, insecure, wait_s)

@@ -64,7 +64,7 @@ def missing_bases(stages: Any, done: Collection[str] = ()) -> list[str]:
 
 def _bases(stages: Any) -> Iterator[tuple[str, str]]:
     """Name and base of the base stages; of a tree that was not checked yet, what looks like one."""
-    for stage in stages if isinstance(stages, list) else ():
+    for stage in stages if isinstance(stages, list | tuple) else ():
         if isinstance(stage, dict) and stage.get("kind") == "base" and isinstance(stage.get("base"), str):
             yield str(stage.get("name")), stage["base"]
 

@@ -99,4 +99,5 @@ def test_bases_that_cannot_be_taken_are_named_by_their_keys_but_for_the_stages_t
     stages = [{"name": name, "kind": "base", "base": base} for name, base in (("a", "a/b"), ("b", "x"), ("c", "c/d"))]
     lines = missing_bases([*stages, 3, {"kind": "base"}, {"name": "rl", "kind": "rl"}], done=("c",))
     assert [line.partition(": ")[0] for line in lines] == ["stages.a.base", "stages.b.base"]
+    assert missing_bases(tuple(stages), done=("b", "c")) == lines[:1]
     assert missing_bases(3) == []
