@@ -208,7 +208,7 @@ def _syncs(run_dir: Path) -> list[dict]:
         (["run", "tiny-cpo"], r"there is no recipe 'tiny-cpo'.*did you mean tiny-cpu\?"),
         (["run", str(SHORT), "--address", "127.0.0.1:9"], r"nothing answers at 127\.0\.0\.1:9"),
         (["status", "no-such-run"], r"there is no run no-such-run\..*fix: "),
-        (["eval", "no-such-run"], r"no-such-run has no config\.json"),
+        (["eval", "no-such-run"], r"there is no run no-such-run\..*fix: "),
     ],
 )
 def test_what_a_person_can_get_wrong_ends_at_once_with_the_fix(tmp_path, arguments, told):

@@ -1,0 +1,69 @@
+"""What an evaluation outside of a run measures: the model and the problems that a person named. Loads no model code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from actors.config import EngineConfig, FleetConfig
+from cluster.recipe.base import require_model
+from cluster.recipe.load import validated
+from cluster.recipe.task import NoTask, named_task, task_of_run
+from cluster.run.folder import RunFolder, find_run, is_run
+from verifier.errors import UserError
+from verifier.families import AnyTask
+
+
+class Settings(BaseModel):
+    """What a recipe says of these three, with the same keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: AnyTask
+    engine: EngineConfig = EngineConfig()
+    fleet: FleetConfig = FleetConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model directory, the number its weights answer under, and the folder of the run that it is of."""
+
+    directory: Path
+    version: int
+    run: Path | None = None
+
+    @classmethod
+    def choose(cls, model: str, checkpoint: str | None) -> Self:
+        """The run or the transformers directory a person named, checked as far as that takes no time.
+
+        Raises UserError.
+        """
+        a_name = "/" not in model and not Path(model).is_dir()
+        if a_name or (is_run(model) and not (Path(model) / "config.json").is_file()):
+            return cls._of_run(find_run(model), checkpoint)
+        if checkpoint is not None:
+            raise UserError(f"{model} is not a run.", "Leave --checkpoint out, or name a run's folder.")
+        require_model(Path(model))
+        return cls(Path(model).resolve(), 0)
+
+    @classmethod
+    def _of_run(cls, folder: RunFolder, checkpoint: str | None) -> Self:
+        manifest = folder.store.get(checkpoint) if checkpoint else folder.store.latest()
+        if manifest is None:
+            raise UserError(f"{folder.path} holds no good checkpoint.", "Name a run that got as far as one.")
+        return cls(folder.store.path(manifest.id), manifest.step, folder.path)
+
+
+def read_settings(task: str | None, run: Path | None, overrides: Sequence[str]) -> Settings:
+    """The problems and the machinery: what `--task` names, else the run's own task, both changed by the overrides.
+
+    Raises RecipeError and NoTask.
+    """
+    named = named_task(task) if task is not None else {} if run is None else task_of_run(run)
+    if not named and not any(override.startswith("task.") for override in overrides):
+        raise NoTask("there are no problems to ask.", "Name them: --task RECIPE, or task.ops=[2,3] for op-graph ones.")
+    return validated(Settings, overrides, {"task": named})

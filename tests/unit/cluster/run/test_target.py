@@ -1,0 +1,37 @@
+"""What a person names to be evaluated is found or refused before any model code is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cluster.recipe.base import NoModel
+from cluster.run.folder import RunFolderError
+from cluster.run.target import Target
+from verifier.errors import UserError
+
+
+def test_a_run_that_got_nowhere_and_a_name_of_nothing_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "early" / "checkpoints").mkdir(parents=True)
+    for name in ("early", "runs/early", str(tmp_path / "runs" / "early")):
+        with pytest.raises(UserError, match="holds no good checkpoint"):
+            Target.choose(name, None)
+    with pytest.raises(RunFolderError, match="there is no run eraly"):
+        Target.choose("eraly", None)
+    with pytest.raises(NoModel, match="nothing is downloaded"):
+        Target.choose("Qwen/Qwen3-0.6B", None)
+    with pytest.raises(UserError, match="is not a run"):
+        Target.choose(str(tmp_path), "rl-3")
+
+
+def test_the_newest_checkpoint_of_a_shipped_base_is_what_its_folder_means(tmp_path: Path) -> None:
+    from importlib import resources
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints").symlink_to(Path(str(resources.files("cluster") / "bases" / "tiny-base")))
+    found = Target.choose(str(tmp_path / "run"), None)
+    assert (found.version, found.directory.name, found.run) == (4500, "pretrain-4500", tmp_path / "run")
