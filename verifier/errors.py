@@ -5,9 +5,9 @@
       BadJudgement BadReward BadTask BadImportPath                                                   verifier
       CheckpointError EventLogError ModelRefused                                                     actors
       ResumeError NothingToScale PromptTooLong                                                       trainers
-      KeyFileError                                                                                   serving
+      KeyFileError SameRun                                                                           serving
       NotEnough ClusterUnreachable UnsafeCluster RecipeError NoModel RunFolderError JobError         cluster
-      ServeError TooMuchToShip NoTask KeyWishError RunHeld                                           cluster
+      ServeError TooMuchToShip NoTask KeyWishError RunHeld StudyError                                cluster
     Failure          exit code 1: the work stopped; what is saved stays
       CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime       actors
       LearnerLost NotFinite StaleGroupError VerifierBroken NotJudged                                 trainers

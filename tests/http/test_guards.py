@@ -18,6 +18,7 @@ READ = ["/readyz", "/version", "/metrics", "/openapi.json", "/v1/limits", "/v1/m
 PROBE = [
     "/v1/completions",
     "/v1/chat/completions",
+    "/v1/probe/items",
     "/v1/probe/problems",
     "/v1/probe/verify",
     "/v1/probe/draw",
@@ -29,6 +30,7 @@ PROBE = [
 ADMIN = ["/v1/admin/load", "/v1/admin/unload", "/v1/admin/alias", "/v1/admin/canary"]
 ROUTES = [
     *(("GET", path, 0) for path in READ),
+    ("GET", "/v1/probe/task", 1),
     *(("POST", path, 1) for path in PROBE),
     *(("POST", path, 2) for path in ADMIN),
     ("GET", "/v1/admin/canary", 2),
