@@ -35,7 +35,7 @@ FAMILIES: dict[str, Family] = {
         drawing="verifier.graphs.family:drawing",
         phrases="verifier.graphs.templates.phrases:phrases",
     ),
-    "answers": Family("verifier.answers:AnswersConfig"),
+    "answers": Family("verifier.answers.family:AnswersConfig"),
     "gym": Family("verifier.gym:GymConfig"),
     "python": Family("verifier.python:PythonConfig"),
 }

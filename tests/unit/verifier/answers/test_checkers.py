@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from verifier.checkers import CHECKERS, Checking, is_number
+from verifier.answers.checkers import CHECKERS, Checking, is_number
 from verifier.errors import BadTask
 from verifier.extras import need
 from verifier.final_answer import final_answer

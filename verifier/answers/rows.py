@@ -1,8 +1,8 @@
-"""Problems from a file of the user's: prompts with the right answers, JSONL (.gz too) or Parquet.
+"""The rows of a file of problems: read and checked, each with the line and the field that a message needs.
 
 A row has `prompt` (text) or `messages` (role and content each), `answer`, and optionally `id` (its line number where
 left out), `stratum`, `split` (train, validation or test; by a hash of the id where left out) and `gold` (the text that
-should follow the prompt; `answer` is not taken for it). The whole file is read and checked when the task is opened.
+should follow the prompt; `answer` is not taken for it).
 """
 
 from __future__ import annotations
@@ -10,49 +10,16 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import count as count_from
 from pathlib import Path
-from typing import Literal, Self, cast
+from typing import Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from verifier.checkers import CHECKERS, Checker, Checking, check_ready, is_number
-from verifier.errors import BadTask, TooFewItems
+from verifier.answers.checkers import is_number
+from verifier.errors import BadTask
 from verifier.extras import need
-from verifier.families import TaskConfig, open_task, opens
-from verifier.judgement import Judgement
-from verifier.seeds import Index, item_seed
 from verifier.splits import digest_of, split_of_hash
-from verifier.task import SPLITS, Address, Item, Message, Prompt, Split, Stratum, Task
-
-
-class AnswersConfig(TaskConfig, frozen=True):
-    """Prompts and answers from a local file."""
-
-    family: Literal["answers"] = "answers"
-    file: Path = Field(description="JSONL, JSONL.gz or Parquet, on a path that every machine of the cluster can read")
-    checker: Checker = Field(default="exact", description="how an answer is compared with the right one")
-    tolerance: float = Field(default=1e-6, ge=0, description="number: how far off, absolutely or as a share, is right")
-
-    @field_validator("file")
-    @classmethod
-    def _from_here(cls, file: Path) -> Path:
-        return file.absolute()  # a run that is resumed from another folder reads the same file
-
-    @model_validator(mode="after")
-    def _can_be_read(self, info: ValidationInfo) -> Self:
-        if opens(info):
-            check_ready(self.checker)
-            open_task(self)
-        return self
-
-    def task(self) -> Task:
-        """The file as a task. Raises BadTask."""
-        rows = read_rows(self.file)
-        if self.checker == "number":
-            _check_numbers(self.file, rows)
-        return AnswersTask(self, _grouped(rows), has_gold=all(row.gold is not None for row in rows))
+from verifier.task import SPLITS, Message, Prompt, Split
 
 
 class Row(BaseModel):
@@ -80,75 +47,9 @@ class Row(BaseModel):
         return self.messages if self.prompt is None else self.prompt  # pyright: ignore[reportReturnType]
 
 
-Groups = Mapping[tuple[Stratum, Split], tuple[Row, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class AnswersTask:
-    """The rows of a file by stratum and split. The payload of an item is its right answer, as text."""
-
-    config: AnswersConfig
-    groups: Groups = field(repr=False)
-    has_gold: bool
-    has_steps: bool = False
-
-    def strata(self) -> tuple[Stratum, ...]:
-        """The strata named in the file, in alphabetical order; one where it names none."""
-        return tuple(sorted({stratum for stratum, _ in self.groups}, key=lambda stratum: stratum.name))
-
-    def item(self, stratum: Stratum, seed: int, index: Index, split: Split) -> Item:
-        """One of the rows of the stratum and split, each as likely as any other. Raises TooFewItems."""
-        rows = self._of(stratum, split)
-        return _item(rows[item_seed(seed, index) % len(rows)], Address(stratum, seed, index, split))
-
-    def judge(self, item: Item, text: str) -> Judgement:
-        """Whether the text's final answer is the right one."""
-        return CHECKERS[self.config.checker](text, Checking(str(item.payload), self.config.tolerance))
-
-    def held_out(self, stratum: Stratum, count: int, seed: int) -> tuple[Item, ...]:
-        """`count` test rows in an order of the seed's. Raises TooFewItems."""
-        rows = self._of(stratum, "test")
-        if count > len(rows):
-            raise TooFewItems(f"{stratum.name} has {len(rows)} test rows, not {count}: ask for fewer problems")
-        found: dict[str, Item] = {}
-        for index in count_from():
-            item = self.item(stratum, seed, index, "test")
-            found.setdefault(item.id, item)
-            if len(found) == count:
-                return tuple(found.values())
-        raise AssertionError("every row is drawn at some index")
-
-    def prompts(self) -> Iterator[tuple[str, Prompt]]:
-        """Every row, by group."""
-        return ((str(row.id), row.asked) for rows in self.groups.values() for row in rows)
-
-    def _of(self, stratum: Stratum, split: Split) -> tuple[Row, ...]:
-        rows = self.groups.get((stratum, split))
-        if not rows:
-            raise TooFewItems(
-                f"{self.config.file}: {stratum.name} has no {split} rows; add some, or set their split field"
-            )
-        return rows
-
-
-def _grouped(rows: Iterable[Row]) -> Groups:
-    groups: dict[tuple[Stratum, Split], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((_stratum(row), split_of(row)), []).append(row)
-    return {key: tuple(group) for key, group in groups.items()}
-
-
 def split_of(row: Row) -> Split:
     """The split that the row names, or else the one of its id."""
     return row.split or split_of_hash(digest_of(str(row.id)))
-
-
-def _stratum(row: Row) -> Stratum:
-    return Stratum.of(stratum="all" if row.stratum is None else row.stratum)
-
-
-def _item(row: Row, address: Address) -> Item:
-    return Item(str(row.id), address, row.asked, row.gold, str(row.answer))
 
 
 def read_rows(file: Path) -> tuple[Row, ...]:
@@ -231,7 +132,8 @@ def _check_splits(file: Path, rows: tuple[Row, ...]) -> None:
             )
 
 
-def _check_numbers(file: Path, rows: tuple[Row, ...]) -> None:
+def check_numbers(file: Path, rows: tuple[Row, ...]) -> None:
+    """Raises BadTask where an answer is not a number."""
     for row in rows:
         if not is_number(str(row.answer)):
             raise BadTask(f"{file}: the answer {row.answer!r} of row {row.id!r} is no number; take the checker exact")

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from verifier.answers import AnswersConfig
+from verifier.answers.family import AnswersConfig
 from verifier.errors import TooFewItems
 from verifier.families import config_of, open_task
 from verifier.task import SPLITS, Message, Stratum
