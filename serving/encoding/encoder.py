@@ -97,7 +97,7 @@ class ProcessEncoder:
             except (OSError, asyncio.IncompleteReadError) as error:
                 await self.stop()
                 raise EncodingFailed("makes this model's tokenizer fail") from error
-            except asyncio.CancelledError:  # the answer to this text would be taken for that to the next
+            except asyncio.CancelledError:  # the next text would get the answer to this one
                 await self.stop()
                 raise
 

@@ -1,7 +1,7 @@
 """One completion as a stream of pieces: engine deltas made into text, cut at stop strings.
 
-Streams come in `pieces`; closing the iterator aborts the request in the engine. A `whole` answer crosses from the
-engine once, when it is done: waking the event loop for every token of a tiny model costs as much as drawing it.
+Streams come in `pieces`; closing the iterator aborts the request in the engine. A `whole` answer comes from the engine
+once, when it is done: to wake the event loop for every token of a tiny model costs as much as to draw it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What has become certain since the last piece. `finish_reason` is set on the last one."""
+    """The tokens that are final since the last piece. `finish_reason` is set on the last one."""
 
     tokens: tuple[Token, ...]
     finish_reason: FinishReason | None = None
@@ -74,7 +74,7 @@ class StopCutter:
         self._held: list[Token] = []
 
     def push(self, tokens: Sequence[Token]) -> tuple[list[Token], bool]:
-        """The tokens that are certain now, and whether a stop string has ended the completion."""
+        """The tokens that are final now, and whether a stop string has ended the completion."""
         if not self._stops:
             return list(tokens), False
         self._held.extend(tokens)

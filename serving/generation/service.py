@@ -1,7 +1,7 @@
 """What every generating route does: find the model, wait for a place, check the request against it, draw tokens.
 
-The routes (`openai`, `probe`) say what to ask and how to show it; this module holds the order of the steps and the
-record of who answered. No HTTP here.
+The routes (`openai`, `probe`) say what to ask and how to show it; this module has the order of the steps and the record
+of the policy that answered. No HTTP here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PIECES_AHEAD = 1024  # of a stream of several samples, before its reader has th
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """How to sample: what a request asked for, in our own terms. `seed` None lets the server choose and tell."""
+    """The sampling that a request asks for. With `seed` None the server chooses one and names it in the answer."""
 
     max_tokens: int
     temperature: float
@@ -56,7 +56,7 @@ class Session:
     seed: int
     metrics: Metrics
     ticket: Ticket
-    blind: bool  # nobody could choose or see which side of a canary this is before the answer was done
+    blind: bool  # no caller could choose or see the side of the canary before the answer was done
 
     async def encode(self, prompt: Prompt, param: str) -> tuple[int, ...]:
         """A prompt's ids, as in training; BadRequest when it cannot be encoded."""
@@ -137,7 +137,7 @@ class Session:
 
 
 class Service:
-    """The server without its HTTP face."""
+    """The server without HTTP."""
 
     def __init__(
         self, router: Router, gate: Gate, tokens: Budget, canary: Canary, metrics: Metrics, deadline_s: float
@@ -160,7 +160,7 @@ class Service:
         return bool(self.router.pool.loaded) and not self.gate.closed
 
     def prepare(self) -> None:
-        """Start to load the model that most will ask for, if the run has one yet."""
+        """Start to load the model that most requests name, if the run has one yet."""
         for alias in ("latest", "base"):
             if alias in self.router.registry.aliases():
                 self.router.prepare(alias)
@@ -170,7 +170,7 @@ class Service:
     async def session(
         self, model: str, caller: Caller, draw: Draw, *, sequences: int = 1, problems: int = 1, streamed: bool = False
     ) -> AsyncIterator[Session]:
-        """Hold a first place and the model, in this order (a load takes long; a refusal must not).
+        """Hold a first place, then the model: a refusal must not wait for a load.
 
         The key pays at once for all tokens that `sequences` of each of `problems` may draw.
         """

@@ -2,7 +2,7 @@
 
 Pure asyncio and arithmetic; no HTTP. Refusals are immediate: nothing here waits except for a place. A place is room for
 one sequence in the engines. The lines of the keys advance by start-time fair queueing (Goyal, Vin and Cheng 1996): each
-place costs its key the tokens it asks for, divided by the key's weight, and the key that has had least is next.
+place costs its key the tokens it asks for, divided by the key's weight, and the key that has had the least is next.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Budget:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # name -> (tokens, time of that count)
 
     def take(self, name: str, units: int = 1) -> None:
-        """Spend `units` of `name`, at most a whole burst; TooManyRequests tells when so many are there again."""
+        """Spend `units` of `name`, at most a whole burst; TooManyRequests tells in how many seconds it can."""
         now, cost = self._clock(), min(units, self._burst)
         left, since = self._buckets.pop(name, (float(self._burst), now))
         left = min(self._burst, left + (now - since) * self._rate)
@@ -58,7 +58,7 @@ class Budget:
 
 @dataclass(slots=True)
 class _Waiting:
-    """One who waits for a place. `request` is set while it is a whole request's first place."""
+    """A wait for a place; `request` says that it is the first place of a request."""
 
     cost: float
     turn: asyncio.Future[None]
@@ -86,7 +86,7 @@ class _Line:
 
 
 class Ticket:
-    """A request that is in. Its first place came with it; more are waited for one by one."""
+    """An admitted request. It has its first place already and waits for every further one."""
 
     def __init__(self, gate: Gate, caller: Caller, cost: int) -> None:
         self._gate = gate
@@ -96,7 +96,7 @@ class Ticket:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Hold one place, from the first one at hand, while a sequence is drawn."""
+        """Hold one place while a sequence is drawn."""
         if self._first:
             self._first = False
         else:
@@ -107,7 +107,7 @@ class Ticket:
             self._gate.free(self._caller)
 
     def leave(self) -> None:
-        """Give back the first place if nothing was drawn with it."""
+        """Give the first place back if it was not used."""
         if self._first:
             self._first = False
             self._gate.free(self._caller)
@@ -144,7 +144,7 @@ class Gate:
 
     @property
     def closed(self) -> bool:
-        """Whether the gate refuses newcomers."""
+        """Whether the gate refuses new requests."""
         return self._closed
 
     def require_room(self, caller: Caller) -> None:
@@ -187,18 +187,18 @@ class Gate:
         except asyncio.CancelledError:
             if waiting in line.waiting:
                 line.waiting.remove(waiting)
-            elif not waiting.turn.cancelled() and waiting.turn.exception() is None:  # its turn came in this moment
+            elif not waiting.turn.cancelled() and waiting.turn.exception() is None:  # it has a place already
                 self.free(caller)
             raise
 
     def free(self, caller: Caller) -> None:
-        """Give one place back; the next in line has it at once."""
+        """Give one place back; the next waiting one gets it at once."""
         self._used -= 1
         self._lines[caller.key].used -= 1
         self._advance()
 
     async def drain(self, timeout_s: float) -> bool:
-        """Refuse newcomers and wait until all that are in have left; False when some are still there."""
+        """Refuse new requests and wait until all admitted ones have left; False when some are still there."""
         self._closed = True
         try:
             await asyncio.wait_for(self._idle.wait(), timeout_s)
@@ -222,7 +222,7 @@ class Gate:
         self._used += 1
 
     def _advance(self) -> None:
-        """Hand free places to the lines, the one that has had least first."""
+        """Give free places to the lines, first to the key that has had the least."""
         while True:
             ready = [
                 key for key, line in self._lines.items() if line.waiting and self._may_take(Caller(key, line.weight))
@@ -236,7 +236,7 @@ class Gate:
                 waiting.turn.set_result(None)
 
     def _longest(self, caller: Caller) -> str:
-        """The key with the longest line for its weight, were `caller` to join; the caller's own if it is one."""
+        """The key with the longest line for its weight if `caller` joined; among equals the caller's own."""
         lengths = {key: line.requests / line.weight for key, line in self._lines.items()}
         lengths[caller.key] = lengths.get(caller.key, 0.0) + 1 / caller.weight
         return max(lengths, key=lambda key: (lengths[key], key == caller.key))

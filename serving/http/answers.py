@@ -1,4 +1,4 @@
-"""Small things that all routes share: JSON answers, documented errors, who calls, and errors in one shape."""
+"""What all routes share: JSON answers, documented errors, the caller, and one shape for every error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def documented_get(*more: int) -> dict[int | str, dict[str, Any]]:
 
 
 def json_answer(body: BaseModel) -> Response:
-    """A body as it is, without the framework's second validation."""
+    """A body as JSON, without the framework's second validation."""
     return Response(body.model_dump_json(), media_type="application/json")
 
 
@@ -95,7 +95,7 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 
 def _as_bad_request(fault: dict[str, Any]) -> BadRequest:
-    """Pydantic's first complaint, naming the field; the values that were sent are not repeated."""
+    """Pydantic's first error, naming the field; the values that were sent are not repeated."""
     kind = fault["type"]
     if kind == "json_invalid":
         return BadRequest("the body is not valid JSON", code="invalid_json")

@@ -1,7 +1,7 @@
-"""A request's body: read within its limits, and looked over before anything parses it.
+"""A request's body: read within its limits, and scanned before anything parses it.
 
-The look is a fixed number of passes of numpy and the bytes type over the whole body, so it is linear in its length
-whatever it holds; a body of more than a few kilobytes is looked over in a thread, where numpy lets other threads run.
+The scan is a fixed number of passes of numpy and the bytes type over the whole body, so it is linear in its length
+whatever it holds; a body of more than a few kilobytes is scanned in a thread, where numpy lets other threads run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who holds the server's connections: so many in all, so many from one address; those that ask nothing give way.
+"""Bounds on open connections, in all and from one address; connections without a request give way to new ones.
 
 Plain bookkeeping; a connection is anything that can be closed.
 """
@@ -33,7 +33,7 @@ class Connections:
         return sum(map(len, self._open.values()))
 
     def admit(self, connection: Closable, address: str) -> bool:
-        """Let a connection in, which waits from now on; False when all that could give way to it are at work.
+        """Admit a connection, which waits from now on; False when none can give way because all work.
 
         At its address's bound, one of the same address gives way; at the bound of all, one of the address with most.
         """
@@ -50,11 +50,11 @@ class Connections:
         return admitted
 
     def works(self, connection: Closable, address: str) -> None:
-        """A request has come whole, but for its body: the connection does not give way until it waits again."""
+        """The head of a request is complete: the connection does not give way until it waits again."""
         self._waiting.get(client_of(address), OrderedDict()).pop(connection, None)
 
     def waits(self, connection: Closable, address: str) -> None:
-        """The answer is out."""
+        """The answer is written."""
         owner = client_of(address)
         if connection in self._open.get(owner, ()):
             self._waiting[owner][connection] = None
@@ -79,7 +79,7 @@ class Connections:
 
 
 def client_of(address: str) -> str:
-    """Whom an address counts for: itself, or the /64 network of an IPv6 address, which one client holds whole."""
+    """The client that an address counts for: itself, or for IPv6 its /64 network, which belongs to one client."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What stands in front of every route: request id, key, scope, rate, body limits, one log line and one error shape.
+"""The check in front of every route: request id, key, scope, rate, body limits, one log line and one error shape.
 
 A plain ASGI wrapper, so that it also covers what the framework answers by itself (404, 405, validation) and costs
 little. It never logs a key, a prompt or a body.
@@ -104,7 +104,7 @@ class Guard:
             raise Forbidden(f"this route needs a key of scope {needed}; this one has {record.scope}")
         self._rate.take(caller.key)
         if scope["path"] in _GENERATING:
-            self._gate.require_room(caller)  # before the body is read: a refusal must cost as little as it can
+            self._gate.require_room(caller)  # before the body is read, so that a refusal costs little
 
     def _note(self, scope: Scope_, answer: _Answer) -> None:
         seconds = time.monotonic() - answer.started

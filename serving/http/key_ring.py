@@ -16,7 +16,7 @@ MAX_FILE_BYTES: Final = 1 << 20
 
 
 class KeyRing:
-    """Finds the record of a key. A look at the file costs one `stat` a second, and no more while it stays as it is."""
+    """Finds the record of a key. It checks the file with one `stat` a second and reads it when it has changed."""
 
     def __init__(
         self,
@@ -53,5 +53,5 @@ class KeyRing:
                 raise KeyFileError(f"key file: more than {MAX_FILE_BYTES} bytes")
             self._keys = parse_key_file(self._file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            # Whoever edits the file must not lock everybody out for the length of the edit.
+            # A file that is being edited must not lock everybody out meanwhile.
             logger.warning("key_file_not_read", extra={"reason": str(error), "known": len(self._keys)})

@@ -147,7 +147,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._watch_reader(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """The client reads again."""
         self._reader_caught_up()
         super().resume_writing()
 
@@ -174,7 +174,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _within(self, seconds: float, otherwise: Callable[[], object]) -> None:
-        """Start the clock unless it runs: more bytes do not buy more time."""
+        """Start the clock unless it runs: more bytes give no more time."""
         if self._deadline is None:
             self._deadline = self.loop.call_later(seconds, otherwise)
 
@@ -224,7 +224,7 @@ class Listener:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level=logging.CRITICAL,  # the guard logs every request; what is no request is nobody's news
+            log_level=logging.CRITICAL,  # the guard logs every request
             access_log=False,
             server_header=False,
             backlog=_BACKLOG,

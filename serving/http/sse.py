@@ -147,7 +147,7 @@ class _EventStream(Response):
         if not begun:
             raise error
         with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):  # a reader that stopped reading does not get to hold us
+            async with asyncio.timeout(1.0):  # a client that stopped reading must not block this task
                 await send({"type": "http.response.body", "body": self._error_event(error.answer())})
 
 
@@ -181,7 +181,7 @@ class _Unread(asyncio.Queue[bytes | None]):
 
 
 async def _pump(source: AsyncGenerator[bytes, None], queue: _Unread) -> None:
-    """The only task that touches the source, so that what the source holds is let go where it was taken."""
+    """The only task that reads the source, so that the source is closed in the task that opened it."""
     async with aclosing(source) as events:
         async for event in events:
             await queue.add(event)

@@ -2,9 +2,9 @@
 
 A new engine starts beside those in memory, from a private copy whose every byte was compared with the manifest, and
 answers a prompt; only then does another give way to it (docs/decisions/0094). So memory has to hold one engine more
-than `capacity` while one starts. A checkpoint that does not load costs nobody but those who ask for it, once a minute.
-An engine in use is never stopped; a load happens once however many ask for it. Engines and codecs come from a factory,
-so this module knows neither vLLM nor Ray.
+than `capacity` while one starts. A checkpoint that does not load fails only the requests for it, and is tried once a minute at
+most. An engine in use is never stopped; concurrent requests share one load. Engines and codecs come from a factory, so
+this module knows neither vLLM nor Ray.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 REFUSED_S: Final = 60.0
 """How long a checkpoint that did not load is refused without another try."""
 _START_DEADLINE_S: Final = 600.0
-_PROBE_DEADLINE_S: Final = 30.0
-_PROBE_PROMPT: Final = "<question> </question> <solution>"
+_FIRST_TOKEN_DEADLINE_S: Final = 30.0
+_FIRST_PROMPT: Final = "<question> </question> <solution>"
 
 
 class Factory(Protocol):
@@ -47,7 +47,7 @@ class Factory(Protocol):
         ...
 
     async def engine(self, entry: Entry, directory: Path) -> Engine:
-        """A started engine that holds the checkpoint's weights, from the copy in `directory`, which goes after it."""
+        """A started engine that holds the checkpoint's weights, from the copy in `directory`, deleted afterwards."""
         ...
 
     def codec(self, entry: Entry, directory: Path) -> Codec:
@@ -209,7 +209,7 @@ class EnginePool:
         return held
 
     async def _start(self, entry: Entry) -> Loaded:
-        """A new engine that has answered, from a copy that is gone when this returns."""
+        """A new engine that has answered, from a copy that is deleted before this returns."""
         folder = Path(tempfile.mkdtemp(prefix="interplay-load-"))  # its owner's alone
         try:
             async with asyncio.timeout(_START_DEADLINE_S):
@@ -218,7 +218,7 @@ class EnginePool:
         except ApiError:
             self._metrics.swaps.labels(result="failed").inc()
             raise
-        except Exception as error:  # whatever a strange checkpoint makes the engine raise: the old ones keep serving
+        except Exception as error:  # an engine may raise anything on a bad checkpoint; the old engines keep serving
             self._metrics.swaps.labels(result="failed").inc()
             reason = _without_paths(str(error) or type(error).__name__, folder, entry.store.root)
             raise Busy(f"{entry.id} does not load: {reason}", param="model", code="load_failed") from error
@@ -229,7 +229,7 @@ class EnginePool:
         codec = await asyncio.to_thread(self.factory.codec, entry, folder)
         engine = await self.factory.engine(entry, folder)
         try:
-            await asyncio.wait_for(_answers(engine, codec), _PROBE_DEADLINE_S)
+            await asyncio.wait_for(_answers(engine, codec), _FIRST_TOKEN_DEADLINE_S)
         except BaseException:
             await codec.stop()
             await engine.stop()
@@ -237,7 +237,7 @@ class EnginePool:
         return Loaded(entry, engine, codec)
 
     def _switch(self, held: Loaded) -> None:
-        """Let a proved engine answer for its id; what gives way for it takes no new requests from now on."""
+        """Let a proved engine answer for its id; the engine that gives way takes no new requests from now on."""
         model = held.entry.id
         if model in self._loaded:  # the same id with other weights: the run was redone
             self._dismiss(model)
@@ -252,7 +252,7 @@ class EnginePool:
             raise Unavailable(f"all {self.capacity} engine places hold pinned models", code="all_pinned")
 
     def _candidates(self, model: str) -> list[str]:
-        """Who may give way to `model`, least recently used first."""
+        """The models that may give way to `model`, least recently used first."""
         pinned = self._pinned()
         return [other for other in self._loaded if other != model and other not in pinned]
 
@@ -313,7 +313,7 @@ _PATH: Final = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)*([^\s/'\"]*)")
 
 async def _answers(engine: Engine, codec: Codec) -> None:
     """Prove that the engine writes a token."""
-    prompt = await codec.encode(_PROBE_PROMPT)
+    prompt = await codec.encode(_FIRST_PROMPT)
     completion = await engine.generate(prompt, Sampling(max_tokens=1, temperature=0.0))
     if len(completion.token_ids) != 1:
         raise RuntimeError("the engine wrote no token")

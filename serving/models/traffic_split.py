@@ -4,7 +4,7 @@ The test is sequential: it may be looked at after every verdict. Each side's mea
 sequence (a normal mixture for values in [0, 1]; Howard et al. 2021, eq. 14) that holds at all times at once with
 probability 1 - ALPHA; the sides differ once their sequences no longer overlap. Statistics are kept per replica.
 
-Only verdicts on answers whose side nobody chose or saw beforehand are given to it (`service.Session.blind`): a caller
+Only verdicts on answers whose side nobody chose or saw beforehand are given to it (`Session.blind`): a caller
 who knew the side could ask one side for less, and have a good model rolled back.
 """
 

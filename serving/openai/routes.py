@@ -1,4 +1,4 @@
-"""The OpenAI-compatible routes: completions and chat, whole and streamed. Sampling itself is `service`'s business."""
+"""The OpenAI-compatible routes: completions and chat, whole and streamed. `generation.service` samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several checkpoints on the same problem with the same seed, aligned by graph node, and where they part."""
+"""Several checkpoints on the same problem with the same seed, aligned by graph node, and where they first differ."""
 
 from __future__ import annotations
 

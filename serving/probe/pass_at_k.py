@@ -120,7 +120,7 @@ def wilson(n: int, c: int) -> tuple[float, float]:
 
 
 def _narrow(event: EstimateEvent, width: float | None, samples: int) -> bool:
-    """Whether the widest interval at the largest k is narrow enough; needs half the samples, or luck decides."""
+    """Whether the widest interval at the largest k is narrow enough; half the samples must be there."""
     if width is None or event.n * 2 < samples or not event.outcome:
         return False
     return max(found[-1].hi - found[-1].lo for found in (event.outcome, event.strict) if found) <= width

@@ -1,6 +1,6 @@
 """The probe routes: problems, verdicts, and one policy's trace judged while it is written.
 
-`compare` and `pass_at_k` have their own modules. Sampling is `service`'s business, judging is the verifier's.
+`compare` and `pass_at_k` have their own modules. `generation` samples, the verifier judges.
 """
 
 from __future__ import annotations
