@@ -1,4 +1,4 @@
-"""Looks at this machine and says what does not fit, and how to put it right. Changes nothing, starts nothing.
+"""Looks at this machine and says what does not fit and how to mend it. Changes nothing, starts nothing.
 
 `look` reads the machine into one record; `judge` turns the record into findings and is pure. Neither imports torch, Ray
 or vLLM: versions come from the installed packages' metadata, so an environment that is broken can still be judged.

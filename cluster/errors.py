@@ -6,16 +6,16 @@ from verifier.errors import Failure, UserError
 
 
 class NotEnough(UserError):
-    """The resources at hand do not cover what was asked for."""
+    """There are fewer resources than were asked for."""
 
 
 class ClusterUnreachable(UserError):
-    """There is no answer at the address, or the answer is that our token is not good."""
+    """Nothing answers at the address, or it refuses our token."""
 
 
 class UnsafeCluster(UserError):
-    """Whoever reaches this head may run code on it."""
+    """Anyone who reaches this head may run code on it."""
 
 
 class StageFailed(Failure):
-    """A stage met what it could not go on with; everything before it is kept."""
+    """A stage failed; the stages before it are kept."""

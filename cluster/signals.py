@@ -1,4 +1,4 @@
-"""SIGTERM for a command that has something to tidy up. Not the exit codes, which are `cluster.cli`'s."""
+"""SIGTERM for a command that has to clean up. Not the exit codes, which are `cluster.cli`'s."""
 
 from __future__ import annotations
 

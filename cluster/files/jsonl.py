@@ -116,7 +116,7 @@ def encode(record: Mapping[str, Any]) -> bytes:
 def writing(path: str) -> Iterator[Callable[[bytes], object]]:
     """A function that writes bytes to `path`, packed where the name ends in .gz; published on leaving without error.
 
-    A reader of standard output that has seen enough ends the program quietly.
+    If the reader of standard output closes it, the program ends quietly.
 
     Raises:
         UserError: the folder is not there or cannot be written.

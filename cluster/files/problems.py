@@ -165,7 +165,7 @@ def _ranges(job: Job, processes: int) -> Iterator[list[Made]]:
             yield make_range(job, start, stop)
         return
     waiting: deque[Future[list[Made]]] = deque()
-    # Spawned, not forked: a fork would take over the threads and locks of whoever calls.
+    # Spawned, not forked: a fork would inherit the locks of the caller's threads.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _attend) as pool:
         try:
@@ -186,7 +186,7 @@ def _attend() -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot say so; its children would wait for work for ever."""
+    """End with the parent: after `kill -9` of it, its children would wait for work without end."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,7 +1,7 @@
 """A judged trace for a terminal: each step on its lines in the colour of its status, with the reason where it is wrong.
 
 The marks at the left say the same as the colours, for a pipe or a reader who does not see them. Text of a model is
-shown with its control characters replaced, so that it cannot speak to the terminal.
+shown with its control characters replaced, so that it cannot control the terminal.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def _answer(settings: dict[str, Any]) -> bytes:
 
 
 def _start_apart(settings: dict[str, Any]) -> bytes:
-    """Start Ray in a child, because the memory that starting takes is not to stay: Ray's processes pass to us."""
+    """Start Ray in a child, so that the memory that starting takes is freed; this process adopts those of Ray."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         _start_and_leave(settings, writing)
@@ -73,7 +73,7 @@ def _start_apart(settings: dict[str, Any]) -> bytes:
     readable, _, _ = select.select([reading, 0], [], [])  # the command may end meanwhile
     answer = os.read(reading, 1 << 16) if reading in readable else b""
     os.close(reading)
-    return answer or b'{"error": "its start ended without a word"}\n'
+    return answer or b'{"error": "its start ended without a message"}\n'
 
 
 def _start_and_leave(settings: dict[str, Any], writing: int) -> None:
@@ -117,7 +117,7 @@ def _command_ended() -> bool:
 
 
 def _reap() -> None:
-    """Take leave of the children that have ended."""
+    """Reap the children that have ended."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -1,4 +1,4 @@
-"""One Ray on this machine for the length of a block: on the loopback interface, in a folder that is its owner's alone.
+"""One Ray on this machine for the length of a block: on the loopback interface, in a folder of mode 0700.
 
 Knows nothing of runs or recipes. Token authentication is the caller's to switch on, before (`cluster.ray.runtime`).
 Ray's processes belong to `cluster.ray.head`, which outlives this process by a few seconds to end them.
@@ -113,7 +113,7 @@ def _address(process: subprocess.Popen[bytes]) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Tell the head that this process needs it no more, and wait until it has ended everything."""
+    """Tell the head to end, and wait until all processes of Ray have ended."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()

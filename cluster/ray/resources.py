@@ -1,4 +1,4 @@
-"""What a recipe asks for next to what there is. Plain arithmetic on three numbers; knows nothing about Ray."""
+"""Compares what a recipe asks for with what there is. Plain arithmetic on three numbers; knows nothing about Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Starts Ray for one command or joins a Ray that runs, and leaves nothing behind.
+"""Starts Ray for one command, or joins a running one, and leaves nothing behind.
 
 Not a scheduler: Ray places the actors. What this module holds to: token authentication is always on for a Ray of
 ours, its token file is readable by its owner alone, nothing is written to the home folder, a run folder says in
@@ -42,7 +42,7 @@ CONNECT_TIMEOUT_S = 3.0
 
 
 class NotLive(ClusterUnreachable):
-    """The run folder has no Ray that lives: nothing runs there, or not yet."""
+    """No Ray of the run folder is alive: nothing runs there, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)

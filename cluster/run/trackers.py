@@ -1,6 +1,6 @@
-"""Other people's dashboards: the run's events in TensorBoard files or in Weights & Biases.
+"""Dashboards outside the run: its events as TensorBoard files or in Weights & Biases.
 
-`metrics.jsonl` stays the record; what is told here can be told again from it, and is, when a run is resumed.
+`metrics.jsonl` stays the record; everything here is written from it, and written again when a run is resumed.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ class Dashboards:
         makers = {"tensorboard": _TensorBoard, "wandb": _Wandb}
         self._boards: list[_Board] = [makers[name](run, folder) for name in trackers]
         self._events = folder / "metrics.jsonl"
-        self._told = 0
-        self._told_at = -math.inf
+        self._written = 0
+        self._written_at = -math.inf
 
     def catch_up(self) -> None:
-        """Tell what the log has gained, at most every few seconds."""
-        if self._boards and time.monotonic() - self._told_at >= EVERY_S:
-            self._tell()
+        """Write the new events of the log, at most every few seconds."""
+        if self._boards and time.monotonic() - self._written_at >= EVERY_S:
+            self._write()
 
     def close(self) -> None:
-        """Tell the rest and end."""
-        self._tell()
+        """Write the rest and close."""
+        self._write()
         for board in self._boards:
             board.close()
 
-    def _tell(self) -> None:
+    def _write(self) -> None:
         events = list(read_events(self._events)) if self._boards else []
-        for event in events[self._told :]:
+        for event in events[self._written :]:
             if event["event"] in STEP_OF:
                 for board in self._boards:
                     board.log(event[STEP_OF[event["event"]]], event["time"], _scalars(event))
-        self._told, self._told_at = len(events), time.monotonic()
+        self._written, self._written_at = len(events), time.monotonic()
 
 
 class _Board(Protocol):
@@ -65,7 +65,7 @@ class _TensorBoard:
         from tensorboardX import SummaryWriter
 
         files = folder / "tensorboard"
-        shutil.rmtree(files, ignore_errors=True)  # steps that a resumed run redoes would be told twice
+        shutil.rmtree(files, ignore_errors=True)  # a resumed run would write the steps that it redoes twice
         self._writer = SummaryWriter(logdir=str(files), flush_secs=10)
 
     def log(self, step: int, wall_s: float, scalars: Mapping[str, float]) -> None:
@@ -77,7 +77,7 @@ class _TensorBoard:
 
 
 class _Wandb:
-    """A run of the project `interplay`; a resumed run is told to a new one from its first step."""
+    """A run of the project `interplay`; a resumed run becomes a new one, written from its first step."""
 
     def __init__(self, run: str, folder: Path) -> None:
         if find_spec("wandb") is None:

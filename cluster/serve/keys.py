@@ -20,7 +20,7 @@ _WISH: Final = (
 
 
 class KeyWishError(UserError):
-    """The key file, or the wish for a key, is not what it should be."""
+    """The key file, or the description of a new key, is wrong."""
 
 
 def handle(key_file: Path | None, added: str | None, revoked: str | None) -> str:
@@ -36,7 +36,7 @@ def handle(key_file: Path | None, added: str | None, revoked: str | None) -> str
 
 
 def add_key(key_file: Path, wish: str) -> str:
-    """Add a key `NAME:SCOPE` or `NAME:SCOPE:DAYS` to the file (made if absent, for its owner's eyes only); the key."""
+    """Add a key `NAME:SCOPE` or `NAME:SCOPE:DAYS` to the file (made if absent, readable by its owner only); the key."""
     name, scope, expires = _parsed(wish)
     key, record = new_key(name, scope, expires)
 

@@ -1,6 +1,6 @@
 """Starts the HTTP server on Ray Serve and stops it again; also what `serve deploy` imports. Reads the key file.
 
-The server itself is `serving`; here are its arguments, its place on Ray and its end: drain, then shutdown.
+The server itself is `serving`; this module has its arguments, its start on Ray and its end: drain, then shutdown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ READY_TIMEOUT_S: Final = 180.0
 # Serve's own proxy must not give up before our deadline does, which answers in our error shape.
 PROXY_TIMEOUT_S: Final = 90.0
 # Ray and Serve read these when their processes start. Serve kills a proxy that is not up within five seconds, and
-# starts the next, for ever on a busy machine. For the priority see `cluster.ray.environment`.
+# starts the next, without end on a busy machine. For the priority see `cluster.ray.environment`.
 SERVE_ENVIRONMENT: Final = {
     "RAY_worker_niceness": "0",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",

@@ -2,9 +2,9 @@
 
 A new engine starts beside those in memory, from a private copy whose every byte was compared with the manifest, and
 answers a prompt; only then does another give way to it (docs/decisions/0094). So memory has to hold one engine more
-than `capacity` while one starts. A checkpoint that does not load fails only the requests for it, and is tried once a minute at
-most. An engine in use is never stopped; concurrent requests share one load. Engines and codecs come from a factory, so
-this module knows neither vLLM nor Ray.
+than `capacity` while one starts. A checkpoint that does not load fails only the requests for it, and is tried once a
+minute. An engine in use is never stopped; concurrent requests share one load. Engines and codecs come from a factory,
+so this module knows neither vLLM nor Ray.
 """
 
 from __future__ import annotations
