@@ -1,0 +1,264 @@
+"""Budgets and the gate: who gets a place and when, who is refused, and what is left when all have gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from serving.http.admission import Budget, Caller, Gate
+from serving.http.errors import TooManyRequests, Unavailable
+
+FLOOD, POLITE = Caller("flood"), Caller("polite")
+
+
+class Holder:
+    """A request that is in, or waits to be, and leaves when told to."""
+
+    def __init__(self, gate: Gate, caller: Caller, cost: int = 100) -> None:
+        self.inside = False
+        self.go = asyncio.Event()
+        self.task = asyncio.create_task(self._hold(gate, caller, cost))
+
+    async def _hold(self, gate: Gate, caller: Caller, cost: int) -> None:
+        async with gate.enter(caller, cost) as ticket, ticket.place():
+            self.inside = True
+            await self.go.wait()
+        self.inside = False
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_key_that_holds_every_place_leaves_another_its_reserve_at_once():
+    gate = Gate(running=8, queued=16)
+    flood = [Holder(gate, FLOOD) for _ in range(20)]
+    await settle()
+    assert (gate.used, gate.depth) == (8, 12)
+    polite = [Holder(gate, POLITE) for _ in range(4)]
+    await settle()
+    assert [one.inside for one in polite] == [True, True, False, False], "half of a fair share of 4"
+    assert gate.used == 10
+    for one in (*flood, *polite):
+        one.go.set()
+    await asyncio.gather(*(one.task for one in (*flood, *polite)))
+    assert (gate.used, gate.depth) == (0, 0)
+
+
+async def test_places_that_come_free_go_to_the_keys_in_turn_by_tokens_and_weight():
+    async def order(first: Caller, second: Caller, costs: tuple[int, int]) -> list[str]:
+        gate, came = Gate(running=1, queued=100), []
+        blocker = Holder(gate, Caller("blocker"))
+        await settle()
+
+        async def ask(caller: Caller, cost: int) -> None:
+            async with gate.enter(caller, cost) as ticket, ticket.place():
+                came.append(caller.key)
+
+        tasks = [asyncio.create_task(ask(first, costs[0])) for _ in range(12)]
+        tasks += [asyncio.create_task(ask(second, costs[1])) for _ in range(12)]
+        await settle()
+        blocker.go.set()
+        await asyncio.gather(*tasks)
+        return came[:12]
+
+    assert (await order(FLOOD, POLITE, (10, 10))).count("polite") == 6
+    assert (await order(FLOOD, POLITE, (30, 10))).count("polite") == 9
+    assert (await order(FLOOD, Caller("polite", weight=3), (10, 10))).count("polite") == 9
+
+
+async def test_a_full_queue_turns_out_the_newest_of_the_longest_line_and_no_polite_request():
+    gate = Gate(running=2, queued=6)
+    flood = [Holder(gate, FLOOD) for _ in range(8)]
+    await settle()
+    with pytest.raises(Unavailable):
+        gate.require_room(FLOOD)
+    held = Holder(gate, POLITE)
+    await settle()
+    polite = [Holder(gate, POLITE) for _ in range(2)]
+    await settle()
+    assert gate.depth == 6
+    out = [one for one in flood if one.task.done()]
+    assert out == flood[-len(out) :]
+    assert all(isinstance(one.task.exception(), Unavailable) for one in out)
+    assert not any(one.task.done() for one in (held, *polite))
+    for one in (*flood, held, *polite):
+        one.go.set()
+    await asyncio.gather(*(one.task for one in (*flood, held, *polite)), return_exceptions=True)
+    assert all(one.task.exception() is None for one in (held, *polite))
+    assert (gate.used, gate.depth) == (0, 0)
+
+
+async def test_requests_that_leave_while_they_wait_leave_no_place_taken():
+    gate = Gate(running=2, queued=50)
+    asked = [Holder(gate, caller) for caller in (FLOOD, POLITE) * 10]
+    await settle()
+    for one in asked[1::3]:
+        one.task.cancel()
+    for one in asked:
+        one.go.set()
+    await asyncio.gather(*(one.task for one in asked), return_exceptions=True)
+    assert (gate.used, gate.depth) == (0, 0)
+    assert await gate.drain(1.0)
+
+
+def test_a_budget_pays_for_tokens_and_fills_again():
+    now = 0.0
+    budget = Budget("token", per_minute=600, burst=600, clock=lambda: now)
+    budget.take("a", 500)
+    budget.take("b", 600)
+    with pytest.raises(TooManyRequests) as refused:
+        budget.take("a", 200)
+    assert refused.value.retry_after_s == 10
+    now = 10.0
+    budget.take("a", 200)
+    now = 1000.0
+    budget.take("a", 10_000)
+
+
+def test_a_refusal_names_the_unit_and_the_whole_seconds_until_so_many_are_there():
+    now = 0.0
+    budget = Budget("request", per_minute=60, burst=2, clock=lambda: now)
+    budget.take("a", 2)
+    now = 0.5
+    with pytest.raises(
+        TooManyRequests, match="this key's requests per minute are used up; try again in 1 s"
+    ) as refused:
+        budget.take("a")
+    assert refused.value.retry_after_s == 1
+    with pytest.raises(TooManyRequests) as refused:
+        budget.take("a", 2)
+    assert refused.value.retry_after_s == 2
+    now = 1.0
+    budget.take("a")
+    with pytest.raises(TooManyRequests):
+        budget.take("a")
+
+
+def test_a_refused_request_costs_nothing_and_nothing_fills_beyond_the_burst():
+    now = 0.0
+    budget = Budget("token", per_minute=60, burst=10, clock=lambda: now)
+    budget.take("a", 8)
+    for _ in range(3):
+        with pytest.raises(TooManyRequests):
+            budget.take("a", 5)
+    budget.take("a", 2)
+    now = 10_000.0
+    budget.take("a", 10)
+    with pytest.raises(TooManyRequests):
+        budget.take("a", 1)
+
+
+def test_a_budget_forgets_the_names_that_asked_longest_ago():
+    budget = Budget("request", per_minute=1, burst=1, clock=lambda: 0.0)
+    for name in range(4096):
+        budget.take(str(name))
+    with pytest.raises(TooManyRequests):
+        budget.take("0")
+    budget.take("one more")
+    budget.take("1")
+    with pytest.raises(TooManyRequests):
+        budget.take("0")
+
+
+async def test_a_key_alone_has_every_place_but_none_of_the_reserve():
+    gate = Gate(running=4, queued=16)
+    held = [Holder(gate, FLOOD) for _ in range(6)]
+    await settle()
+    assert gate.reserve == 2
+    assert [one.inside for one in held] == [True] * 4 + [False] * 2
+    held[0].go.set()
+    await settle()
+    assert [one.inside for one in held] == [False] + [True] * 4 + [False]
+    for one in held:
+        one.go.set()
+    await asyncio.gather(*(one.task for one in held))
+
+
+async def test_the_reserve_ends_at_half_a_fair_share_and_at_the_reserve_itself():
+    gate = Gate(running=4, queued=16)
+    flood = [Holder(gate, FLOOD) for _ in range(4)]
+    heavy = [Holder(gate, Caller("heavy", weight=3)) for _ in range(3)]
+    await settle()
+    assert [one.inside for one in heavy] == [True, False, False], "half of 4 * 3 // 4 places is 1"
+    others = [Holder(gate, Caller(name)) for name in ("a", "b")]
+    await settle()
+    assert [one.inside for one in others] == [True, False], "4 places and a reserve of 2 are taken"
+    for one in (*flood, *heavy, *others):
+        one.go.set()
+    await asyncio.gather(*(one.task for one in (*flood, *heavy, *others)))
+    assert (gate.used, gate.depth) == (0, 0)
+
+
+async def test_a_request_waits_for_its_second_place_and_the_queue_does_not_count_it():
+    gate = Gate(running=1, queued=1)
+    came: list[str] = []
+
+    async def two_places() -> None:
+        async with gate.enter(FLOOD, 10) as ticket:
+            async with ticket.place():
+                second = asyncio.create_task(more(ticket))
+                await settle()
+                came.append("first")
+                assert (gate.used, gate.depth) == (1, 0)
+            await second
+
+    async def more(ticket) -> None:
+        async with ticket.place():
+            came.append("second")
+
+    await asyncio.wait_for(two_places(), 5)
+    assert came == ["first", "second"]
+    assert gate.used == 0
+
+
+async def test_a_request_that_draws_nothing_gives_its_place_back_once():
+    gate = Gate(running=1, queued=1)
+    async with gate.enter(FLOOD, 10):
+        assert gate.used == 1
+    assert gate.used == 0
+    async with gate.enter(FLOOD, 10) as ticket:
+        async with ticket.place():
+            pass
+        assert gate.used == 0
+    assert gate.used == 0
+
+
+async def test_a_full_queue_refuses_a_key_whose_own_line_is_the_longest_for_its_weight():
+    gate = Gate(running=1, queued=3)
+    held = [Holder(gate, FLOOD) for _ in range(3)]
+    await settle()
+    heavy = Caller("heavy", weight=4)
+    waiting = [Holder(gate, heavy)]
+    await settle()
+    assert gate.depth == 3
+    gate.require_room(heavy)
+    with pytest.raises(Unavailable, match="all 1 places are taken and 3 requests wait") as refused:
+        gate.require_room(FLOOD)
+    assert refused.value.own_code == "queue_full"
+    waiting.append(Holder(gate, heavy))
+    await settle()
+    assert gate.depth == 3
+    assert held[2].task.done()
+    assert not held[1].task.done()
+    assert not any(one.task.done() for one in waiting)
+    for one in (*held, *waiting):
+        one.go.set()
+    await asyncio.gather(*(one.task for one in (*held, *waiting)), return_exceptions=True)
+    assert (gate.used, gate.depth) == (0, 0)
+
+
+async def test_a_gate_that_drains_refuses_new_requests_and_waits_for_those_inside():
+    gate = Gate(running=2, queued=2)
+    assert not gate.closed
+    held = Holder(gate, FLOOD)
+    await settle()
+    assert not await gate.drain(0.01)
+    assert gate.closed
+    with pytest.raises(Unavailable, match="shutting down") as refused:
+        gate.require_room(POLITE)
+    assert (refused.value.own_code, refused.value.retry_after_s) == ("draining", 5)
+    held.go.set()
+    assert await gate.drain(5)
