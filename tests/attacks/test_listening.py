@@ -270,6 +270,6 @@ async def test_an_answer_that_nobody_reads_is_dropped_with_its_connection(
     body = {"model": "latest", "messages": asked, "max_tokens": 800, "n": 8, "logprobs": True, "top_logprobs": 20}
     wire: Wire = await port.connect(limit=1024)
     await wire.send(post("/v1/chat/completions", port.server.keys.probe, body))
-    await until(lambda: port.server.script.started and not port.server.script.open)
+    await until(lambda: bool(port.server.script.started) and not port.server.script.open)
     await until(lambda: len(port.listener.connections) == 0)
     assert port.server.replica.service.gate.used == 0

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from actors.policy.text_format import text_format
 from actors.policy.tokenizer import phrase_tokenizer
-from serving.generation.codec import Codec
+from serving.encoding.codec import Codec
 from tests.http.conftest import TINY, Server
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -72,7 +73,7 @@ def ask(operation: APIOperation, api: tuple[str, str]) -> None:
         deadline=None,
         derandomize=True,
         database=None,
-        suppress_health_check=tuple(HealthCheck),
+        suppress_health_check=cast("list[HealthCheck]", list(HealthCheck)),
     )
     def cases(case: schemathesis.Case) -> None:
         headers = {"Authorization": f"Bearer {api[1]}"}

@@ -34,9 +34,7 @@ from trainers.learner_group import rank as rank_module
 from trainers.learner_group.commands import PretrainJob
 from trainers.learner_group.rank import run_pretrain
 from trainers.records import Batch
-from verifier.families import config_of
-from verifier.graphs.generate import generate
-from verifier.graphs.problem import ProblemSpec
+from verifier.families import config_of, open_task
 
 STAGES = (0, 1, 2, 3)
 TOKENIZER = build_tokenizer(TokenizerConfig(templates=("zoo",)))
@@ -63,7 +61,8 @@ def main() -> None:
 
 
 def config_for(zero_stage: int) -> LearningConfig:
-    optimizer = OptimizerConfig(learning_rate=1e-2, zero_stage=zero_stage, weight_decay=0.01)
+    settings = {"learning_rate": 1e-2, "zero_stage": zero_stage, "weight_decay": 0.01}
+    optimizer = OptimizerConfig.model_validate(settings)
     return LearningConfig(optimizer=optimizer, kl=0.1, minibatches=2, microbatch_tokens=64)
 
 
@@ -75,7 +74,8 @@ def learner_for(zero_stage: int) -> Learner:
 def batch_of(step: int) -> Batch:
     """Three groups: one minibatch has a stream fewer than two ranks need."""
     draw = torch.Generator().manual_seed(step)
-    problem = generate(ProblemSpec(op=2, max_facts=4), 0)
+    task = open_task(config_of("graphs").model_validate({"ops": [2], "max_facts": 4}))
+    item = task.item(task.strata()[0], 0, 0, "train")
 
     def tokens(count: int) -> tuple[int, ...]:
         return tuple(torch.randint(10, 200, (count,), generator=draw).tolist())
@@ -84,7 +84,7 @@ def batch_of(step: int) -> Batch:
         return Rollout(Completion(index, tokens(3 + index), (-5.0,) * (3 + index), "stop", 0, 0), "", None, reward)
 
     groups = [
-        RolloutGroup(number, problem, tokens(9), tuple(rollout(i, float(i == number)) for i in range(4)))
+        RolloutGroup(number, item, tokens(9), tuple(rollout(i, float(i == number)) for i in range(4)))
         for number in range(3)
     ]
     return pack(groups, config_for(0), 16)

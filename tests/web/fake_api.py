@@ -15,7 +15,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -179,7 +179,7 @@ def script_of(step: int, nodes: dict[str, probe.GraphNode], recovered: bool = Fa
         )  # fmt: skip
 
     for key in (key for key in "abcdefg" if key not in missing):
-        status = habits.get(key, "right")
+        status = cast("probe.StepStatusName", habits.get(key, "right"))
         value = nodes[key].value + (5 if status == "wrong value" else 2 if status == "wrong operand" else 0)
         say(nodes[key].name, "right" if status == "duplicate" else status, _reason(status, nodes[key], value),
             _sentence(nodes, key, value))  # fmt: skip

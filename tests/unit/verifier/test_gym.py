@@ -1,6 +1,7 @@
 import inspect
 import pickle
 import re
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -9,13 +10,18 @@ from reasoning_gym.factory import DATASETS
 from verifier.families import config_of, open_task
 from verifier.gym import EVALUATED, GymConfig, is_formula, is_literal
 from verifier.splits import digest_of, split_of_hash
-from verifier.task import SPLITS, Message, Stratum
+from verifier.task import SPLITS, Item, Message, Stratum
 
 SUMS = {"dataset": "chain_sum", "config": {"min_terms": 2, "max_terms": 2, "max_digits": 2}}
 
 
 def gym(*datasets, **settings) -> GymConfig:
     return GymConfig.model_validate({"family": "gym", "datasets": list(datasets), **settings})
+
+
+def entry_of(item: Item) -> dict[str, Any]:
+    assert isinstance(item.payload, dict)
+    return item.payload
 
 
 def first(name, **config):
@@ -33,7 +39,7 @@ def test_an_item_is_a_pure_function_of_its_address_and_is_of_its_split_alone():
             item = tasks[0].item(stratum, 3, index, split)
             assert item == tasks[1].item(stratum, 3, index, split)
             assert pickle.loads(pickle.dumps(item)) == item
-            assert split_of_hash(digest_of(item.payload["question"])) == split
+            assert split_of_hash(digest_of(entry_of(item)["question"])) == split
             ids.setdefault(split, set()).add(item.id)
     assert not ids["train"] & ids["test"]
     assert len(ids["train"]) > 30
@@ -51,7 +57,7 @@ def test_several_configs_of_one_dataset_are_strata_by_what_differs_between_them(
 
 def test_the_scorers_partial_credit_is_the_graded_score():
     task, item = first("chain_sum", max_digits=1)
-    answer = item.payload["answer"]
+    answer = entry_of(item)["answer"]
     assert task.judge(item, item.gold or "").right
     assert task.judge(item, f"Let me see.\n<answer>{answer}</answer>").right
     nearly = task.judge(item, f"it is {answer} I think")

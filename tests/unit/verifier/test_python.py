@@ -27,10 +27,8 @@ class Doubling:
         return (EASY,)
 
     def item(self, stratum, seed, index, split):
-        for attempt in itertools.count():
-            number = int(digest_of(f"{seed} {index} {attempt}")[:4], 16) % 1000
-            if split_of_hash(digest_of(str(number))) == split:
-                break
+        numbers = (int(digest_of(f"{seed} {index} {attempt}")[:4], 16) % 1000 for attempt in itertools.count())
+        number = next(n for n in numbers if split_of_hash(digest_of(str(n))) == split)
         return Item(str(number), Address(stratum, seed, index, split), f"2 * {number} =", f" {2 * number}", number)
 
     def judge(self, item, text):
@@ -47,7 +45,7 @@ def named(request):
 
     def put(factory) -> str:
         sys.modules[name] = module = types.ModuleType(name)
-        module.make = factory
+        vars(module)["make"] = factory
         return f"{name}:make"
 
     yield put
@@ -117,8 +115,12 @@ def test_a_path_that_leads_nowhere_is_named(path):
 
 def test_what_hangs_is_given_up():
     ended = threading.Event()
+
+    def hang() -> None:
+        ended.wait(60)
+
     with pytest.raises(BadTask, match="something in it hangs"):
-        in_time(lambda: ended.wait(60) and None, "their:make", patience_s=0.05)
+        in_time(hang, "their:make", patience_s=0.05)
     ended.set()
 
 

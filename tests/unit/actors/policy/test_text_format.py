@@ -18,7 +18,7 @@ TEMPLATE += "{% if add_generation_prompt %}[assistant]{% endif %}"
 CHAT = (Message("system", "x y"), Message("user", "y"))
 
 
-def theirs(**special: str) -> PreTrainedTokenizerFast:
+def theirs(**special: str | None) -> PreTrainedTokenizerFast:
     """A tokenizer as other people's: ids 3 and 6 are words, a BOS before every text, an end of turn besides the EOS."""
     words = ["<s>", "</s>", "<|end|>", "$", "x", "y", "[", "]", "assistant", "user", "system"]
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="$"))

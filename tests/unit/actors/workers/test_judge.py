@@ -13,7 +13,7 @@ from actors.workers.judge import judge, token_credits
 from tests.judgements import trace
 from verifier.families import config_of, open_task
 from verifier.graphs.family import problem_of
-from verifier.judgement import Judgement, StepStatus
+from verifier.judgement import Judgement, StepStatus, TraceJudgement
 from verifier.rewards.registry import NAMES, Reward
 
 TASK = config_of("graphs").model_validate({"ops": [4]})
@@ -35,18 +35,23 @@ def completion_of(tokenizer, text: str) -> Completion:
     return Completion(0, ids, (-0.1,) * len(ids), "stop", 1, 1)
 
 
+def gold_of(tokenizer, by: JudgeRequest) -> Completion:
+    assert by.item.gold is not None
+    return completion_of(tokenizer, by.item.gold)
+
+
 def test_the_gold_trace_earns_everything_and_every_step_gets_its_credit(tokenizer, by: JudgeRequest) -> None:
-    rollout = judge(tokenizer, by, completion_of(tokenizer, by.item.gold))
+    rollout = judge(tokenizer, by, gold_of(tokenizer, by))
     assert rollout.error is None
     assert rollout.reward == 1.0
-    assert rollout.judgement is not None
+    assert isinstance(rollout.judgement, TraceJudgement)
     assert rollout.judgement.verified
     assert len(rollout.credits) == len(rollout.judgement.steps)
     assert all(credit.credit > 0 for credit in rollout.credits)
 
 
 def test_a_right_trace_that_never_ends_earns_nothing_under_any_scheme(tokenizer, by: JudgeRequest) -> None:
-    ended = completion_of(tokenizer, by.item.gold)
+    ended = gold_of(tokenizer, by)
     cut_off = dataclasses.replace(ended, token_ids=(*ended.token_ids[:-1], ended.token_ids[0]), finish_reason="length")
     for name in NAMES:
         rollout = judge(tokenizer, dataclasses.replace(by, rewards=(Reward(name),)), cut_off)
@@ -56,14 +61,14 @@ def test_a_right_trace_that_never_ends_earns_nothing_under_any_scheme(tokenizer,
 
 
 def test_a_completion_that_the_engine_gave_up_has_an_error_and_no_reward(tokenizer, by: JudgeRequest) -> None:
-    completion = dataclasses.replace(completion_of(tokenizer, by.item.gold), finish_reason="abort")
+    completion = dataclasses.replace(gold_of(tokenizer, by), finish_reason="abort")
     rollout = judge(tokenizer, by, completion)
     assert rollout.reward is None
     assert rollout.error == "the engine aborted the completion"
 
 
 def test_ids_beyond_the_tokenizer_are_judged_as_no_text(tokenizer, by: JudgeRequest) -> None:
-    completion = completion_of(tokenizer, by.item.gold)
+    completion = gold_of(tokenizer, by)
     ids = (*completion.token_ids[:-1], len(tokenizer) + 3, EOS)
     rollout = judge(tokenizer, by, dataclasses.replace(completion, token_ids=ids))
     assert rollout.error is None
@@ -71,23 +76,23 @@ def test_ids_beyond_the_tokenizer_are_judged_as_no_text(tokenizer, by: JudgeRequ
 
 
 def test_credits_lie_on_the_tokens_that_spell_their_step(tokenizer, by: JudgeRequest) -> None:
-    completion = completion_of(tokenizer, by.item.gold)
+    completion = gold_of(tokenizer, by)
     rollout = judge(tokenizer, by, completion)
-    assert rollout.judgement is not None
+    assert isinstance(rollout.judgement, TraceJudgement)
     for credit, step in zip(rollout.credits, rollout.judgement.steps, strict=True):
         spelled = tokenizer.decode(completion.token_ids[credit.start : credit.end])
         assert rollout.text[step.start : step.end].strip(" .") in spelled
 
 
 def test_credits_never_overlap_and_keep_their_order(tokenizer, by: JudgeRequest) -> None:
-    credits = judge(tokenizer, by, completion_of(tokenizer, by.item.gold)).credits
+    credits = judge(tokenizer, by, gold_of(tokenizer, by)).credits
     assert all(a.end <= b.start for a, b in itertools.pairwise(credits))
 
 
 def test_a_failing_verifier_is_an_error_and_never_a_reward(tokenizer, by: JudgeRequest) -> None:
     problem = dataclasses.replace(problem_of(by.item), solution="no trace at all")
     broken = dataclasses.replace(by, item=dataclasses.replace(by.item, payload=problem))
-    rollout = judge(tokenizer, broken, completion_of(tokenizer, by.item.gold))
+    rollout = judge(tokenizer, broken, gold_of(tokenizer, by))
     assert rollout.reward is None
     assert rollout.judgement is None
     assert rollout.error is not None

@@ -153,7 +153,7 @@ def test_a_missing_or_unreadable_input_is_refused(tmp_path):
 
 def test_a_small_gzip_of_one_endless_line_is_refused_before_it_fills_the_memory(tmp_path):
     bomb = tmp_path / "bomb.jsonl.gz"
-    with gzip.open(bomb, "wb", compresslevel=9) as file:
+    with gzip.GzipFile(bomb, "wb", compresslevel=9) as file:
         for _ in range(64):
             file.write(b" " * (4 << 20))
     assert bomb.stat().st_size < 1 << 20

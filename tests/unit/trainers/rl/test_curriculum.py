@@ -6,6 +6,7 @@ from collections import Counter
 
 from trainers.rl.curriculum import Curriculum
 from verifier.families import config_of, open_task
+from verifier.task import Value
 
 TASK = config_of("graphs").model_validate({"ops": [2, 3, 4], "max_facts": 6})
 
@@ -14,7 +15,7 @@ def curriculum_of(seed: int, kind) -> Curriculum:
     return Curriculum(open_task(TASK), TASK.mixture(), seed, kind)
 
 
-def ops(curriculum: Curriculum, step: int, count: int = 60) -> Counter[int]:
+def ops(curriculum: Curriculum, step: int, count: int = 60) -> Counter[Value]:
     return Counter(curriculum.item(step, place, 0).stratum["op"] for place in range(count))
 
 

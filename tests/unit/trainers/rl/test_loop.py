@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from types import SimpleNamespace
 
 import pytest
 
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
+from actors.weights.parity import ParityReference
+from actors.weights.version import WeightVersion
 from tests.judgements import verified
 from trainers.config import RlConfig
 from trainers.learner.skipped import MAX_SKIPPED, NotFinite
@@ -78,8 +79,8 @@ class FakeLearner:
             len(self.batches) <= self.skips,
         )
 
-    async def publish(self, version: int):
-        return SimpleNamespace(version=version)
+    async def publish(self, version: int) -> WeightVersion:
+        return WeightVersion(version, (), (), "", ParityReference((), ()))
 
 
 def config(**fields) -> RlConfig:

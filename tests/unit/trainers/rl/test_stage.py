@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from actors.policy.checkpoint import RESUME, TOKENIZER, WEIGHTS, CheckpointStore, CheckpointWriteError, Lineage
-from actors.weights.version import WeightVersion
 from tests.fleets import save_policy
 from tests.unit.trainers.rl.test_loop import FakeFleet, FakeLearner, config
 from trainers.learner_group.commands import LearnerLost
@@ -56,9 +54,6 @@ class StageFake(FakeLearner):
             raise LearnerLost("killed")
         self.done += 1
         return await super().step(batch)
-
-    async def publish(self, version: int) -> WeightVersion:
-        return cast("WeightVersion", SimpleNamespace(version=version))
 
 
 class Stage:
