@@ -27,5 +27,6 @@ def test_shares_that_do_not_fit_are_refused():
 
 def test_largest_remainders_add_up_and_follow_the_shares():
     assert largest_remainder([0.25, 0.25, 0.5], 10) == (3, 2, 5)
+    assert largest_remainder([0.12, 0.56, 0.32], 10) == (1, 6, 3), "5.6 loses most when it is rounded down"
     assert largest_remainder([1 / 3] * 3, 100) == (34, 33, 33)
     assert sum(largest_remainder([0.2 / 9] * 9 + [0.2] * 4, 1001)) == 1001

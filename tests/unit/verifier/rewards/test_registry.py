@@ -68,6 +68,35 @@ def test_what_is_no_function_is_no_reward():
         check_rewards([], has_steps=True)
 
 
+@pytest.mark.parametrize("alpha", [-0.01, 1.01, math.nan])
+def test_the_weight_of_the_answer_lies_from_0_to_1(alpha):
+    assert (Reward("mix", alpha=0.0).alpha, Reward("mix", alpha=1.0).alpha) == (0.0, 1.0)
+    with pytest.raises(BadReward, match=r"alpha is the weight of the answer and lies in \[0, 1\]"):
+        Reward("mix", alpha=alpha)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, math.inf, math.nan])
+def test_a_weight_is_a_finite_number_above_0(weight):
+    with pytest.raises(BadReward, match="a weight is a number above 0"):
+        Reward("mix", weight=weight)
+
+
+def test_an_unknown_reward_is_answered_with_the_nearest_and_with_all_names():
+    with pytest.raises(BadReward) as told:
+        Reward("stricte")
+    names = "outcome, score, mix, strict, published, dense"
+    rest = f"Choose one of {names}, or name a function of yours: package.module:function"
+    assert str(told.value) == f"there is no reward 'stricte'; did you mean strict? {rest}"
+    with pytest.raises(BadReward) as told:
+        Reward("qqqq")
+    assert str(told.value) == f"there is no reward 'qqqq'; {rest}"
+
+
+def test_a_number_that_is_none_is_told_with_the_rewards_name():
+    with pytest.raises(BadJudgement, match=f"the reward {HERE}:lying is 2.0: make it a number"):
+        reward(Judgement(right=True), ITEM, "two", (Reward(f"{HERE}:lying"),))
+
+
 def test_a_recipe_writes_one_reward_or_a_list():
     adapter = TypeAdapter(Rewards)
     assert adapter.validate_python({"name": "mix", "alpha": 0.5}) == (Reward("mix", 0.5),)
