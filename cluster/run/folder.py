@@ -43,7 +43,7 @@ def find_run(run: str) -> RunFolder:
     if path is None:
         names = sorted(path.name for path in RUNS.glob("*/"))
         near = difflib.get_close_matches(run, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"in {RUNS} are {', '.join(names) or 'none'}."
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none here'}."
         raise RunFolderError(f"there is no run {run}.", f"Name a run's folder, or its name in {RUNS}: {hint}")
     return RunFolder(path.resolve())
 
