@@ -6,7 +6,7 @@ import re
 
 from cluster.recipe.base import missing_bases
 from cluster.recipe.keys import all_keys, holding
-from cluster.recipe.load import faults_in, load, tree_of
+from cluster.recipe.load import faults_in, load, shipped, tree_of
 from tests.golden.recipe_keys import PAGE, rendered
 from trainers.config import RlConfig
 
@@ -16,6 +16,13 @@ def test_the_page_lists_every_key_as_the_models_have_it_now():
     assert rendered(page) == page, "write it anew: python -m tests.golden.recipe_keys"
     told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     assert {key.path.split(".")[-1] for key in all_keys()} <= told
+
+
+def test_the_page_tells_every_kind_of_stage_and_every_recipe_that_ships():
+    page = PAGE.read_text(encoding="utf-8")
+    kinds = {key.path.split(".")[1] for key in holding("stages.")}
+    assert {kind for kind in kinds if f"\n| `{kind}` | " not in page} == set()
+    assert {name for name in shipped() if f"`{name}` (" not in page} == set()
 
 
 def test_every_key_has_a_meaning_and_every_count_its_unit():
