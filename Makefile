@@ -11,7 +11,8 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 TORCH := $(shell grep '^torch==' requirements/cpu.txt)
 # What a change to pure code is tried with: no torch, no Ray, no browser is imported.
 QUICK := tests/unit/verifier tests/unit/actors/workers/test_states.py tests/unit/trainers/rl/test_buffer.py \
-	tests/unit/trainers/rl/test_curriculum.py tests/unit/trainers/algorithms/test_advantages.py
+	tests/unit/trainers/rl/test_curriculum.py tests/unit/trainers/algorithms/test_advantages.py \
+	tests/unit/serving/http/test_admission.py
 # Bytecode is compiled at first import, for what is imported only: a minute less than pip's compiling of everything.
 PIP := $(BIN)/python -m pip --no-cache-dir --disable-pip-version-check --require-virtualenv
 INSTALL := $(PIP) install --quiet --no-compile --no-deps

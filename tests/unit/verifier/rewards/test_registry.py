@@ -64,7 +64,7 @@ def test_an_import_path_that_leads_nowhere_is_named(path, hint):
 def test_what_is_no_function_is_no_reward():
     with pytest.raises(BadReward, match="is no function"):
         check_rewards([Reward(f"{HERE}:no_function")], has_steps=True)
-    with pytest.raises(BadReward, match="there is no reward"):
+    with pytest.raises(BadReward, match=r"^there is no reward: name one, for example outcome$"):
         check_rewards([], has_steps=True)
 
 
@@ -87,6 +87,8 @@ def test_an_unknown_reward_is_answered_with_the_nearest_and_with_all_names():
     names = "outcome, score, mix, strict, published, dense"
     rest = f"Choose one of {names}, or name a function of yours: package.module:function"
     assert str(told.value) == f"there is no reward 'stricte'; did you mean strict? {rest}"
+    with pytest.raises(BadReward, match="did you mean outcome"):
+        Reward("outlook")
     with pytest.raises(BadReward) as told:
         Reward("qqqq")
     assert str(told.value) == f"there is no reward 'qqqq'; {rest}"
