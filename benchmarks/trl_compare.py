@@ -114,7 +114,7 @@ def make_inputs(folder: Path) -> None:
     from actors.policy.checkpoint import CheckpointStore
     from actors.policy.model import build, save
     from actors.policy.tokenizer import build_tokenizer
-    from trainers.pretrain.pretrain import corpus
+    from trainers.pretrain.items import corpus
     from verifier.graphs.family import GraphsConfig
     from verifier.graphs.splits import stream
     from verifier.graphs.tell import prompt_text

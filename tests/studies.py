@@ -66,7 +66,7 @@ def leave(folder: StudyFolder, plan: Plan, member: Member, rate: float, base: fl
     step = {"time": 0.0, "event": "rl_step", "stage": "rl", "step": 1, "completions": drawn, "longest": 90}
     made.metrics.write_text(json.dumps(step) + "\n")
     for stage in run.recipe.stages:
-        made.finish(StageRecord(stage.name, stage.kind, 1.5, 1000, 1e9))
+        made.finish(StageRecord(stage.name, stage.kind, 1.5, 1000, 1e9, 5e3))
     (path / "recipe.yaml").write_text(dump(run.recipe))
 
 

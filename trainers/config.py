@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from trainers.algorithms.advantages import Scale
 from trainers.algorithms.algorithm import Average
 from trainers.algorithms.registry import ALGORITHMS
+from trainers.budget import Budgeted
+from trainers.traces import read_traces
 from verifier.errors import BadTask
 from verifier.families import AnyTask, TaskConfig, open_task, opens
 from verifier.rewards.registry import Reward, Rewards, check_rewards
@@ -52,13 +55,18 @@ class OptimizerConfig(_Model):
             raise ValueError("zero_stage: bfloat16 needs stage 1 or more, which keep the float32 master weights")
         return self
 
-    def rate_at(self, step: int, total_steps: int) -> float:
-        """The learning rate of step `step` (from 0) of `total_steps`."""
+    def rate_at(self, step: int, total_steps: int | None, spent_share: float = 0.0) -> float:
+        """The learning rate of step `step` (from 0) of `total_steps`.
+
+        Where a stage has another budget than steps, its course runs over the share of it that is spent.
+        """
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.schedule == "constant":
             return self.learning_rate
-        share = min(1.0, (step - self.warmup_steps) / max(1, total_steps - self.warmup_steps))
+        share = spent_share
+        if total_steps is not None:
+            share = min(1.0, (step - self.warmup_steps) / max(1, total_steps - self.warmup_steps))
         swing = (self.learning_rate - self.final_learning_rate) / 2
         return self.final_learning_rate + swing * (1 + math.cos(math.pi * share))
 
@@ -171,7 +179,7 @@ class LearningConfig(_Model):
         return self.clip_low, self.clip_high
 
     def learner_config(
-        self, total_steps: int, temperature: float = 1.0, engine_dtype: str = "float32"
+        self, total_steps: int | None, temperature: float = 1.0, engine_dtype: str = "float32"
     ) -> LearnerConfig:
         """What the learner of an RL stage is made with; the last two are those of the engines that draw for it."""
         return LearnerConfig(self.optimizer, total_steps, self, temperature, engine_dtype)
@@ -179,14 +187,14 @@ class LearningConfig(_Model):
 
 @dataclass(frozen=True, slots=True)
 class LearnerConfig:
-    """What a learner is made with; `total_steps` is the length of the learning rate's schedule.
+    """What a learner is made with; `total_steps` is the length of the learning rate's schedule, None by budget.
 
     Without `learning` it trains on documents (next-token cross-entropy). Log-probabilities are those at the sampling
     `temperature`; `engine_dtype` is what the engines compute in.
     """
 
     optimizer: OptimizerConfig
-    total_steps: int
+    total_steps: int | None
     learning: LearningConfig | None = None
     temperature: float = 1.0
     engine_dtype: str = "float32"
@@ -205,15 +213,10 @@ class LearnerConfig:
         return self.learning.kl if self.learning else 0.0
 
 
-class PretrainConfig(_Model):
-    """A pre- or mid-training stage."""
+class TextTraining(Budgeted):
+    """What all stages share that train on texts."""
 
-    task: AnyTask = Field(description="the problems whose gold texts are learned")
-    steps: int = Field(ge=1, description="length of the stage [updates]")
     documents_per_step: int = Field(ge=1, description="in one update [texts]")
-    loss_on: Literal["all", "solution"] = Field(
-        default="all", description="which tokens of a text are learned: all, as in arXiv 2512.07783, or the solution's"
-    )
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-4, schedule="cosine", weight_decay=0.1)
     checkpoint_every: int = Field(ge=1, description="between two checkpoints [updates]")
     keep_last: int = Field(default=20, ge=1, description="of this stage, the newest [checkpoints]")
@@ -222,26 +225,70 @@ class PretrainConfig(_Model):
         default=4096, ge=64, description="in one forward pass; bounds memory, not the result [tokens]"
     )
 
-    @field_validator("task")
-    @classmethod
-    def _has_gold(cls, task: TaskConfig, info: ValidationInfo) -> TaskConfig:
-        if opens(info) and not open_task(task).has_gold:
-            raise BadTask(f"the family {task.family} has no gold texts to train on: take an rl stage")
-        return task
-
     def learner_config(self) -> LearnerConfig:
         """What the learner of this stage is made with."""
         return LearnerConfig(self.optimizer, self.steps)
 
 
-class RlConfig(_Model):
+def _with_gold(task: TaskConfig, info: ValidationInfo) -> TaskConfig:
+    if opens(info) and not open_task(task).has_gold:
+        raise BadTask(f"the family {task.family} has no gold texts to train on: take an rl or rejection stage")
+    return task
+
+
+GoldTask = Annotated[AnyTask, AfterValidator(_with_gold)]
+"""A task whose gold texts are trained on."""
+
+
+class PretrainConfig(TextTraining):
+    """A pre- or mid-training stage."""
+
+    task: GoldTask = Field(description="the problems whose gold texts are learned")
+    loss_on: Literal["all", "solution"] = Field(
+        default="all", description="which tokens of a text are learned: all, as in arXiv 2512.07783, or the solution's"
+    )
+
+
+class SftConfig(TextTraining):
+    """Supervised training: the loss is on what follows the prompts alone."""
+
+    task: GoldTask | None = Field(default=None, description="the problems whose gold texts are learned")
+    traces: Path | None = Field(
+        default=None,
+        validate_default=True,
+        description="instead of a task: a JSONL, JSONL.gz or Parquet file of prompts and completions (docs/stages.md), "
+        "on a path that every machine of the cluster can read",
+    )
+
+    @field_validator("traces")
+    @classmethod
+    def _one_source(cls, traces: Path | None, info: ValidationInfo) -> Path | None:
+        if "task" in info.data and (info.data["task"] is None) == (traces is None):
+            raise ValueError("say what to train on by one of task and traces")
+        if traces is None:
+            return None
+        if opens(info):
+            read_traces(traces.absolute())
+        return traces.absolute()  # a run that is resumed from another folder reads the same file
+
+
+class RejectionConfig(TextTraining):
+    """Rejection sampling: draw from the policy, keep what the judge verifies, train on it as `sft` does."""
+
+    task: AnyTask = Field(description="the problems that completions are drawn for")
+    prompts: int = Field(ge=1, description="drawn for, from the train split, by the task's shares [problems]")
+    group_size: int = Field(default=8, ge=1, description="for one problem [completions]")
+    max_tokens: int = Field(ge=1, description="longest completion; what is cut off there is not kept [tokens]")
+    temperature: float = Field(default=1.0, gt=0, description="of sampling")
+
+
+class RlConfig(Budgeted):
     """Hyperparameters of an RL stage (defaults: `docs/decisions`, rl table of the paper where it gives one)."""
 
     task: AnyTask = Field(description="the problems to learn from")
     curriculum: Literal["mixture", "frontier"] = Field(
         default="mixture", description="strata by their shares, or mostly those that are neither solved nor hopeless"
     )
-    steps: int = Field(ge=1, description="length of the stage [learner steps]")
     prompts_per_step: int = Field(ge=1, description="groups that one learner step learns from [prompts]")
     group_size: int = Field(default=8, ge=2, description="for one prompt; one alone has no advantage [completions]")
     max_tokens: int = Field(ge=1, description="longest completion; what is cut off there earns nothing [tokens]")

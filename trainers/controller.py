@@ -22,12 +22,14 @@ from actors.telemetry import EventLog
 from actors.weights.version import WeightVersion
 from actors.workers.drivers import ray_fleet
 from actors.workers.fleet import Fleet
-from trainers.config import RlConfig
+from trainers.budget import NOTHING
+from trainers.config import RejectionConfig, RlConfig
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_out
 from trainers.evaluation.ledger import sampling_flops
 from trainers.learner_group.handle import LearnerGroup, Placement
 from trainers.learner_group.rank import LearnerPlan
+from trainers.pretrain.drawn import Drawn, draw
 from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner, StageLearner
 from trainers.status import RunStatus
@@ -109,9 +111,31 @@ class Controller:
         self._tell_fleet(stage)
         return evaluation
 
+    async def draw(self, stage: str, directory: Path, version: int, config: RejectionConfig, seed: int) -> Drawn:
+        """What a rejection stage trains on: verified completions of the model of a directory, as policy `version`."""
+        from actors.policy.architecture import config_of
+        from actors.policy.model import forward_flops
+
+        self._begin(stage, 0)
+        fleet = self._fleet_for(directory)
+        text = read_text_format(directory)
+        await fleet.sync(await asyncio.to_thread(_publish_directory, directory, version))
+        drawn = await draw(
+            fleet.rollout,
+            config,
+            lambda item: text.prompt_ids(item.prompt),
+            text.end_ids,
+            partial(sampling_flops, forward=forward_flops(config_of(directory))),
+            seed,
+            lambda done, total: self._advance(stage, done, total),
+        )
+        self._emit("drawn", stage=stage, completions=drawn.completions, kept=len(drawn.documents))
+        self._tell_fleet(stage)
+        return drawn
+
     async def train(self, stage: str, config: RlConfig, parent_id: str) -> LoopState:
         """Run an RL stage from its own last good checkpoint, or from `parent_id`. Raises LearnerLost."""
-        self._begin(stage, config.steps)
+        self._begin(stage, config.budget.steps(NOTHING))
         parent = self.store.path(parent_id)
         fleet = self._fleet_for(parent)
         learner = self._open_learner(learner_plan(config, parent, self.plan.engine.dtype), self.plan.learner)
@@ -164,7 +188,7 @@ class Controller:
     def _emit(self, event: str, **fields: Any) -> None:
         self.events.write(event, **fields)
         if event == "rl_step":
-            self._at = (fields["stage"], fields["step"], self._at[2])
+            self._at = (fields["stage"], fields["step"], fields["steps"])
             shown = ("reward", "strict", "outcome", "completion_tokens", "step_s")
             self._numbers = {k: fields[k] for k in shown if k in fields}
         elif event in WARNINGS:

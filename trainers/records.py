@@ -63,9 +63,14 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one learner step trains on: minibatches of streams; one optimiser update for each minibatch."""
+    """What one learner step trains on: minibatches of streams; one optimiser update for each minibatch.
+
+    `spent_share` is how much of the stage's budget was spent before; the learning rate's course follows it where the
+    budget is not steps.
+    """
 
     minibatches: tuple[tuple[Stream, ...], ...]
+    spent_share: float = 0.0
 
     @property
     def streams(self) -> tuple[Stream, ...]:

@@ -29,7 +29,7 @@ def build(config: PolicyConfig, vocab_size: int, seed: int) -> PreTrainedModel:
     """A freshly initialised policy in float32 on the CPU: the same (config, vocab_size, seed), the same bits."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = AutoModelForCausalLM.from_config(_architecture(config, vocab_size))
+        model = AutoModelForCausalLM.from_config(architecture(config, vocab_size))
     return model.float().eval()
 
 
@@ -76,7 +76,7 @@ def forward_flops(config: PreTrainedConfig) -> Callable[[float], float]:
     return lambda context: 2.0 * weights + 4.0 * channels * context
 
 
-def _architecture(config: PolicyConfig, vocab_size: int) -> PreTrainedConfig:
+def architecture(config: PolicyConfig, vocab_size: int) -> PreTrainedConfig:
     """transformers' configuration of the architecture that `config` names."""
     own = {
         "qwen2": {"use_sliding_window": False},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -39,10 +40,14 @@ def main(
 
     resolved = load(recipe, overrides or ())
     folder = RunFolder((run_dir or RUNS / resolved.name).resolve())
-    if lines := missing_bases(resolved.model_dump()["stages"], {record.name for record in folder.stages()}):
+    done = {record.name for record in folder.stages()}
+    if lines := missing_bases(resolved.model_dump()["stages"], done):
         raise refusal(f"recipe {recipe}", lines)
+    from cluster.run.plan import plans
     from cluster.run.stages import run_stages  # loads model code: seconds, for which a mistake need not wait
 
+    for plan in plans(resolved) if not done else ():
+        print(f"  {plan.stage:<12} {plan}", file=sys.stderr)
     with held(folder.path):
         folder.open(resolved, resume)
         run_stages(resolved, folder, address, insecure, wait_s)

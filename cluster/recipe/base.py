@@ -69,6 +69,15 @@ def _bases(stages: Any) -> Iterator[tuple[str, str]]:
             yield str(stage.get("name")), stage["base"]
 
 
+def directory(base: str) -> Path:
+    """The transformers directory that `base` names, as it stands. Raises NoModel."""
+    check(base)
+    if _is_a_name(base):
+        store = _shipped(base)
+        return store.path(store.list()[-1].id)
+    return Path(base).resolve()
+
+
 def adopt(base: str, store: CheckpointStore, origin: Lineage) -> None:
     """Copy what `base` names into `store` as the first checkpoint of `origin`; one of another run keeps its step.
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from actors.config import EngineConfig, FleetConfig, PolicyConfig, TokenizerConfig
-from trainers.config import PretrainConfig, RlConfig
+from trainers.config import PretrainConfig, RejectionConfig, RlConfig, SftConfig
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig
 
@@ -65,6 +65,20 @@ class PretrainStage(_Stage):
     train: PretrainConfig
 
 
+class SftStage(_Stage):
+    """Supervised training on given or gold traces, from the stage before."""
+
+    kind: Literal["sft"] = Field(description="learn given or gold traces, from the stage before")
+    sft: SftConfig
+
+
+class RejectionStage(_Stage):
+    """Rejection sampling from the stage before: draw, keep what is verified, train on it."""
+
+    kind: Literal["rejection"] = Field(description="draw, keep what is verified, learn it")
+    rejection: RejectionConfig
+
+
 class RlStage(_Stage):
     """Reinforcement learning from the stage before."""
 
@@ -86,7 +100,8 @@ class ReportStage(_Stage):
 
 
 Stage = Annotated[
-    TokenizerStage | BaseStage | PretrainStage | RlStage | EvalStage | ReportStage, Field(discriminator="kind")
+    TokenizerStage | BaseStage | PretrainStage | SftStage | RejectionStage | RlStage | EvalStage | ReportStage,
+    Field(discriminator="kind"),
 ]
 
 
@@ -119,7 +134,7 @@ def order_faults(stages: Sequence[tuple[str, str]]) -> list[str]:
     faults = [f"stages.{name}: stage names must differ" for name in dict.fromkeys(names) if names.count(name) > 1]
     have_tokenizer = have_weights = False
     for name, kind in stages:
-        if kind in ("rl", "eval", "midtrain") and not have_weights:
+        if kind in ("rl", "eval", "midtrain", "sft", "rejection") and not have_weights:
             faults.append(f"stages.{name}: needs a base or pretrain stage before it")
         if kind == "pretrain" and not (have_tokenizer or have_weights):
             faults.append(f"stages.{name}: needs a tokenizer stage before it")

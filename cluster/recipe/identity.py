@@ -9,12 +9,15 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 
-from cluster.recipe.config import PretrainStage, Recipe, RlStage, Stage
+from cluster.recipe.config import PretrainStage, Recipe, RejectionStage, RlStage, SftStage, Stage
+from trainers.budget import Unit
 
 FREE_KEYS: Final = frozenset({"description", "fleet", "learner", "trackers"})
 """Where a run's processes are and what it is called: the results are the same."""
+TRAINING: Final = ("train", "sft", "rejection", "rl")
+"""The sections of the stages that train."""
 FREE_STAGE_KEYS: Final = frozenset({"checkpoint_every", "keep_last", "report_every"})
 """How often a stage saves and tells, and what it keeps."""
 DECIDED_BY: Final = MappingProxyType(
@@ -23,6 +26,7 @@ DECIDED_BY: Final = MappingProxyType(
         "tokenizer": ("seed",),
         "pretrain": ("seed", "policy"),
         "midtrain": ("seed",),
+        "sft": ("seed",),
         "eval": ("engine", "bands"),  # the held-out problems and their draws are the same for every seed
         "report": (),
     }
@@ -101,17 +105,21 @@ def _objection(stage: Stage, change: Change) -> str | None:
     *_, section, last = change.key.split(".")
     if last in FREE_STAGE_KEYS:
         return None
-    if section not in ("train", "rl") or last != "steps" or None in (change.old, change.new):
+    if section not in TRAINING or last not in get_args(Unit) or None in (change.old, change.new):
         return ""
     if change.new < change.old:
-        return "steps can only be added"
-    return "the cosine schedule is laid out over the steps" if _schedule(stage) == "cosine" else None
+        return f"{last} can only be added"
+    return f"the cosine schedule is laid out over the {last}" if _schedule(stage) == "cosine" else None
 
 
 def _schedule(stage: Stage) -> str | None:
     match stage:
         case PretrainStage():
             return stage.train.optimizer.schedule
+        case SftStage():
+            return stage.sft.optimizer.schedule
+        case RejectionStage():
+            return stage.rejection.optimizer.schedule
         case RlStage():
             return stage.rl.learning.optimizer.schedule
         case _:

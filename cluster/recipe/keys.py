@@ -90,6 +90,8 @@ def parts(annotation: Any) -> list[Part]:
     if isinstance(annotation, type) and (is_dataclass(annotation) or issubclass(annotation, BaseModel)):
         return [Part("", annotation)]
     inner = [part for argument in get_args(annotation) for part in parts(argument)]
+    if inner and inner[0].model is TaskConfig:  # a task or none
+        return inner
     if get_origin(annotation) in (Union, types.UnionType) and len(inner) > 1:
         return [Part(kind, part.model) for part in inner for kind in _kinds(part.model)]
     return [Part(part.step or "0", part.model) for part in inner] if _is_list(annotation) else inner

@@ -22,8 +22,8 @@ from cluster.ray.environment import actor_env, cache_folder
 from cluster.ray.packaging import own_folder
 from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
+from cluster.run.following import follow
 from cluster.run.progress import Reporter
-from cluster.run.stages import follow
 from cluster.run.target import Settings, Target
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.bands import Bands

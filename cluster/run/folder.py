@@ -1,6 +1,7 @@
 """The run folder: one directory that holds all of a run, and the record of which stages are done.
 
-    recipe.yaml  metrics.jsonl  checkpoints/<id>/  evals/<stage>.json  stages.json  report.json  report.html
+    recipe.yaml  metrics.jsonl  checkpoints/<id>/  evals/<stage>.json  drawn/<stage>.json
+    stages.json  report.json  report.html
 
 Small files are replaced whole (written aside, synced, renamed), so a killed run finds the old or the new one.
 """
@@ -20,6 +21,7 @@ from cluster.recipe.identity import refused
 from cluster.recipe.load import dump, load
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
+from trainers.pretrain.drawn import Drawn
 from verifier.errors import UserError
 
 RUNS: Final = Path("runs")
@@ -112,6 +114,16 @@ class RunFolder:
         """Keep what an eval stage measured."""
         (self.path / "evals").mkdir(exist_ok=True)
         replace_text(self.path / "evals" / f"{stage}.json", json.dumps(evaluation.record()) + "\n")
+
+    def save_drawn(self, stage: str, drawn: Drawn) -> None:
+        """Keep what a rejection stage has drawn: a resumed one trains on the same."""
+        (self.path / "drawn").mkdir(exist_ok=True)
+        replace_text(self.path / "drawn" / f"{stage}.json", json.dumps(drawn.record()) + "\n")
+
+    def drawn(self, stage: str) -> Drawn | None:
+        """What a rejection stage has drawn, if it is done with that."""
+        path = self.path / "drawn" / f"{stage}.json"
+        return Drawn.from_record(json.loads(path.read_text())) if path.exists() else None
 
     def evaluation(self, stage: str) -> Evaluation | None:
         """What an eval stage measured, if it is done."""

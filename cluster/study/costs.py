@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster.recipe.config import EvalStage, PretrainStage, Recipe, RlStage, Stage
+from cluster.recipe.config import EvalStage, PretrainStage, Recipe, RlStage, SftStage, Stage
+from cluster.run.plan import training_of
 from cluster.study.folder import StudyFolder
 from cluster.study.plan import Run
 from trainers.evaluation.evaluate import held_out_counts
@@ -39,12 +40,14 @@ def costs(folder: StudyFolder, runs: Sequence[Run]) -> list[Cost]:
 
 
 def texts(recipe: Recipe, stage: Stage) -> int:
-    """The texts that a stage reads or writes; 0 for one that does neither."""
+    """The texts that a stage reads or writes; 0 for one that does neither, or whose number is not known before."""
     match stage:
         case PretrainStage():
-            return stage.train.steps * stage.train.documents_per_step
+            return (stage.train.steps or 0) * stage.train.documents_per_step
+        case SftStage():
+            return (stage.sft.steps or 0) * stage.sft.documents_per_step
         case RlStage():
-            return stage.rl.steps * stage.rl.prompts_per_step * stage.rl.group_size
+            return (stage.rl.steps or 0) * stage.rl.prompts_per_step * stage.rl.group_size
         case EvalStage():
             return sum(held_out_counts(stage.eval, recipe.bands).values()) * stage.eval.samples
         case _:
@@ -65,5 +68,5 @@ def _cost(run: Run, stage: Stage, record: StageRecord | None, rate: tuple[float,
     if record is not None:
         return Cost(run, stage, count, True, (record.tokens, record.flops, record.seconds))
     if not count:
-        return Cost(run, stage, 0, False, (0.0, 0.0, 0.0))
+        return Cost(run, stage, 0, False, None if training_of(stage) else (0.0, 0.0, 0.0))
     return Cost(run, stage, count, False, (count * rate[0], count * rate[1], count * rate[2]) if rate else None)

@@ -185,6 +185,6 @@ def _require_measured(claim: Greater | Unchanged, arm: str, recipe: Recipe) -> N
 
 
 def samples(recipe: Recipe) -> int:
-    """The completions that a recipe's RL stages draw to learn from."""
+    """The completions that a recipe's RL stages draw to learn from; those of a budget in another unit are not known."""
     stages = [stage.rl for stage in recipe.stages if isinstance(stage, RlStage)]
-    return sum(rl.steps * rl.prompts_per_step * rl.group_size for rl in stages)
+    return sum((rl.steps or 0) * rl.prompts_per_step * rl.group_size for rl in stages)

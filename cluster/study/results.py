@@ -22,7 +22,7 @@ from cluster.study.plan import Member, Plan, Run
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.comparison import Estimate, Metric, Table, estimate, table
 from trainers.evaluation.evaluate import Evaluation, ProblemScore, powers
-from trainers.evaluation.ledger import StageRecord, paper_tokens
+from trainers.evaluation.ledger import StageRecord
 from trainers.evaluation.report import events_of
 from verifier.task import labels
 
@@ -223,11 +223,10 @@ def _spent(folder: StudyFolder, run: Run) -> dict[str, float]:
     stages = _own(folder, run)
     steps = _rl_steps(folder.run(run).path) if stages else []
     learning = [stage for stage in stages if stage.kind in LEARNING]
-    of_rl = paper_tokens(sum(s["completions"] for s in steps), max(s["longest"] for s in steps)) if steps else 0.0
     return {
         "tokens": sum(stage.tokens for stage in learning),
         "flops": sum(stage.flops for stage in learning),
-        "paper_tokens": of_rl + sum(stage.tokens for stage in learning if stage.kind != "rl"),
+        "paper_tokens": sum(stage.paper_tokens for stage in learning),
         "samples": sum(s["completions"] for s in steps),
         "evaluation_flops": sum(stage.flops for stage in stages if stage.kind == "eval"),
     }

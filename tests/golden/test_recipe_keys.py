@@ -50,7 +50,8 @@ def test_the_mistakes_of_the_page_are_told_as_it_shows_them(tmp_path):
 
 def test_a_key_says_what_it_may_be_its_default_and_its_unit():
     (steps,) = holding("stages.rl.rl.steps")
-    assert steps == ("stages.rl.rl.steps", "integer >= 1", "required", "learner steps", "length of the stage", "")
+    meaning = "length of the stage, unless flops or paper_tokens say it"
+    assert steps == ("stages.rl.rl.steps", "integer >= 1", "none", "learner steps", meaning, "")
     clip = {key.path.split(".")[-1]: key for key in holding("learning.clip")}
     assert clip["clip_low"].values == "number > 0, < 1"
     assert {key.path for key in holding("cispo")} == {"stages.rl.rl.learning.algorithm"}

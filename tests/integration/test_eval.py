@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from actors.policy.tokenizer import decode_with_offsets, load_tokenizer
-from trainers.pretrain.pretrain import corpus
+from trainers.pretrain.items import corpus
 from verifier.families import config_of
 from verifier.graphs.family import GraphsConfig
 from verifier.graphs.judge.judge import prepare, verify

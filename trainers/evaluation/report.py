@@ -16,7 +16,7 @@ from typing import Any
 from actors.telemetry import read_events
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import Evaluation, ProblemScore, curve, gain, interval, kinds, powers
-from trainers.evaluation.ledger import StageRecord, paper_tokens
+from trainers.evaluation.ledger import StageRecord
 from verifier.families import TaskConfig
 from verifier.task import labels
 
@@ -51,7 +51,7 @@ def summary(run: RunRecord) -> dict[str, Any]:
             "processor": platform.machine(),
         },
         "wall_s": sum(s.seconds for s in run.stages),
-        "stages": [asdict(s) | {"paper_tokens": _paper_tokens(run, s)} for s in run.stages],
+        "stages": [asdict(s) for s in run.stages],
         "eval": {name: _grid(e) for name, e in (("before", run.before), ("after", run.after)) if e is not None},
         "bands": {band: _band(run, band) for band in run.bands.ranges},
         "target": run.bands.target,
@@ -67,14 +67,6 @@ def summary(run: RunRecord) -> dict[str, Any]:
             "pause_s_max": max((e["pause_s"] for e in syncs), default=None),
         },
     }
-
-
-def _paper_tokens(run: RunRecord, stage: StageRecord) -> float:
-    """A stage in the unit in which the paper compares mid-training with RL: tokens trained on, or their equivalent."""
-    steps = [e for e in run.events if e["event"] == "rl_step" and e["stage"] == stage.name]
-    if steps:
-        return paper_tokens(sum(e["completions"] for e in steps), max(e["longest"] for e in steps))
-    return stage.tokens if stage.kind in ("pretrain", "midtrain") else 0
 
 
 def _grid(evaluation: Evaluation) -> dict[str, Any]:

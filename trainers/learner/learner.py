@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from actors.policy.model import forward_flops, load, save
+from actors.policy.model import load, save
 from actors.weights.object_store import publish
 from actors.weights.parity import ParityReference, parity_tokens
 from actors.weights.version import WeightVersion
@@ -29,6 +29,7 @@ from trainers.algorithms.corrections import Correction, correction, no_correctio
 from trainers.algorithms.losses import cross_entropy, policy_loss
 from trainers.algorithms.tokens import Tokens
 from trainers.config import LearnerConfig, LearningConfig, OptimizerConfig
+from trainers.evaluation.ledger import LearningCost
 from trainers.learner.optimizer_state import OptimizerState, load_optimizer, parts_of, save_optimizer
 from trainers.learner.packed_policy import PackedPolicy, proved
 from trainers.learner.packing import Document, pack_documents
@@ -84,7 +85,7 @@ class Learner:
         self.world_size = dist.get_world_size()
         self.steps = 0
         self.weight_version = 0
-        self._forward = forward_flops(policy.config)
+        self._cost = LearningCost.of(policy.config, config.kl > 0)
         self.optimizer = GuardedAdamW(
             _decay_groups(policy, config.optimizer.weight_decay),
             lr=0.0,
@@ -103,7 +104,7 @@ class Learner:
         """One step: an optimiser update for each minibatch. Every rank is called with the same batch."""
         started = time.monotonic()
         skipped_before = self._skipped
-        rate = self.config.optimizer.rate_at(self.steps, self.config.total_steps)
+        rate = self.config.optimizer.rate_at(self.steps, self.config.total_steps, batch.spent_share)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         olds = self._old_logprobs(batch) if len(batch.minibatches) > 1 else None
@@ -292,21 +293,10 @@ class Learner:
             lag_mean=totals["lag"] / predicted,
             tokens=batch.tokens,
             predicted=predicted,
-            flops=self._flops(batch),
+            flops=self._cost.flops(batch),
             seconds=time.monotonic() - started,
             skipped=skipped,
         )
-
-    def _flops(self, batch: Batch) -> float:
-        """Three forward passes for training, one more each for old and reference log-probabilities."""
-        passes = 3 + (len(batch.minibatches) > 1) + bool(self.config.kl)
-        config = self.policy.config
-        head = 2.0 * config.vocab_size * config.hidden_size
-        flops = 0.0
-        for stream in batch.streams:
-            context = stream.visible_pairs / stream.tokens
-            flops += stream.tokens * (self._forward(context) - head) + len(stream.targets) * head
-        return passes * flops
 
 
 _SUMS: Final = (

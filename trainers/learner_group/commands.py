@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import ray
 
 from actors.policy.checkpoint import Lineage
-from trainers.config import PretrainConfig
+from trainers.budget import NOTHING, Spent
+from trainers.config import TextTraining
+from trainers.pretrain.drawn import Drawn
 from verifier.errors import Failure
 
 if TYPE_CHECKING:
@@ -29,12 +31,21 @@ class LearnerLost(Failure):
 
 @dataclass(frozen=True, slots=True)
 class PretrainJob:
-    """A pre- or mid-training stage as the workers run it; it continues from its own last checkpoint if there is one."""
+    """A stage on texts as the workers run it; it continues from its own last checkpoint if there is one.
 
-    config: PretrainConfig
+    `drawn` is what a rejection stage trains on; what drawing it cost is the first of what the stage spends.
+    """
+
+    config: TextTraining
     lineage: Lineage
     checkpoints: Path
     data_seed: int
+    drawn: Drawn | None = None
+
+    @property
+    def begun(self) -> Spent:
+        """What was spent before the first step."""
+        return self.drawn.spent if self.drawn else NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from ray.exceptions import RayActorError
 
 from actors.config import PolicyConfig
 from actors.policy.checkpoint import CheckpointError, CheckpointStore, CheckpointWriteError
+from trainers.budget import Spent
 from trainers.config import LearnerConfig
 from trainers.learner_group.commands import Load, PretrainJob, Publish, Save, Step, Stop, Verb
 
@@ -110,21 +111,22 @@ def _obey(verb: Verb, learner: Learner, queue: Any) -> Any:
 def run_pretrain(
     job: PretrainJob, learner: Learner, report: Callable[[TrainingProgress], None], stop: Callable[[], bool]
 ) -> TrainingProgress:
-    """A pre-training stage on this rank, from the stage's last checkpoint if there is one. All ranks call it."""
+    """A stage on texts on this rank, from the stage's last checkpoint if there is one. All ranks call it."""
     from actors.policy.text_format import text_format
     from trainers.learner.ranks import on_first
-    from trainers.pretrain.pretrain import DocumentStream, pretrain
+    from trainers.pretrain.documents import DocumentStream
+    from trainers.pretrain.pretrain import pretrain
 
     store = CheckpointStore(job.checkpoints)
     last = on_first(lambda: store.latest(job.lineage.stage))
-    spent = (0, 0.0)
+    spent = job.begun
     if last is not None:
         learner.load(store.path(last.id))
-        spent = (last.tokens, last.flops)
+        spent = Spent(last.step, last.tokens, last.flops, job.begun.paper_tokens + last.tokens)
 
     return pretrain(
         learner,
-        DocumentStream(job.config, text_format(learner.tokenizer), job.data_seed),
+        DocumentStream(job.config, text_format(learner.tokenizer), job.data_seed, job.drawn),
         job.config,
         report=report if learner.rank == 0 else lambda progress: None,
         checkpoint=_Saving(store, job, learner).save,
@@ -149,7 +151,7 @@ class _Saving:
             self._failed = 0
         except (CheckpointWriteError, OSError) as error:
             self._failed += 1
-            if self._failed >= MAX_FAILED_SAVES or progress.step == progress.steps:
+            if self._failed >= MAX_FAILED_SAVES or self._job.config.budget.reached(progress.spent):
                 raise
             logging.getLogger(__name__).warning("step %d was not saved: %s", progress.step, error)
 

@@ -1,1 +1,1 @@
-"""Next-token training on gold traces: pre-training and mid-training."""
+"""Next-token training on texts: pre-training, mid-training, supervised training, rejection sampling."""

@@ -19,7 +19,9 @@ from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
 from actors.weights.version import WeightVersion
 from actors.workers.rollout import SyncReport
 from trainers.algorithms.advantages import has_signal
+from trainers.budget import Spent
 from trainers.config import RlConfig
+from trainers.evaluation.ledger import paper_tokens
 from trainers.learner.packing import pack
 from trainers.learner.skipped import SkipLimit
 from trainers.records import Batch, StepReport
@@ -60,12 +62,22 @@ class Learner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoopState:
-    """What a checkpoint keeps of the loop, besides the weights and the optimiser."""
+    """What a checkpoint keeps of the loop, besides the weights and the optimiser.
+
+    `longest` is the longest sequence so far, prompt and completion, in tokens.
+    """
 
     step: int = 0
     curriculum: tuple[tuple[float, float], ...] = ()
     tokens: int = 0
     flops: float = 0.0
+    completions: int = 0
+    longest: int = 0
+
+    @property
+    def spent(self) -> Spent:
+        """What the stage has spent."""
+        return Spent(self.step, self.tokens, self.flops, paper_tokens(self.completions, self.longest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,12 +137,12 @@ class RlLoop:
         self._skip_limit = SkipLimit()
 
     async def run(self) -> None:
-        """Train until the last step, or until `stopping` is set; the state is saved either way.
+        """Train until the budget is reached, or until `stopping` is set; the state is saved either way.
 
         Expects the fleet to serve version `state.step`.
         """
         try:
-            while self.state.step < self.config.steps and not self.stopping:
+            while not self.config.budget.reached(self.state.spent) and not self.stopping:
                 self._dispatch()
                 drawn = await self._drawn()
                 learned, learn_s = await self._learn(drawn)
@@ -152,7 +164,9 @@ class RlLoop:
 
     def _dispatch(self) -> None:
         """Start the groups of this step and, within the staleness bound, of the next ones."""
-        last = min(self.state.step + self.config.max_staleness, self.config.steps - 1)
+        last = self.state.step + self.config.max_staleness
+        if self.config.steps is not None:  # nobody knows the last step of another budget: its groups are cancelled
+            last = min(last, self.config.steps - 1)
         for step in range(self.state.step, last + 1):
             if step not in self._tasks:
                 self._tasks[step] = asyncio.create_task(self._groups(step))
@@ -199,7 +213,9 @@ class RlLoop:
         started = time.monotonic()
         if not drawn.trained:
             return None, 0.0
-        report = await self.learner.step(pack(drawn.trained, self.config.learning, self.config.max_tokens))
+        batch = pack(drawn.trained, self.config.learning, self.config.max_tokens)
+        spent_share = self.config.budget.share(self.state.spent)
+        report = await self.learner.step(replace(batch, spent_share=spent_share))
         self._skip_limit.see(report)
         return report, time.monotonic() - started
 
@@ -219,6 +235,8 @@ class RlLoop:
             curriculum=tuple(self.curriculum.state()),
             tokens=self.state.tokens + (learned.tokens if learned else 0),
             flops=self.state.flops + (learned.flops if learned else 0.0) + sum(map(self.cost, drawn.judged)),
+            completions=self.state.completions + sum(len(g.rollouts) for g in drawn.judged),
+            longest=max(self.state.longest, *_lengths(drawn)),
         )
 
     async def _save(self) -> None:
@@ -229,6 +247,7 @@ class RlLoop:
         self.emit(
             "rl_step",
             step=self.state.step,
+            steps=self.config.budget.steps(self.state.spent),
             **_statistics(drawn),
             **(asdict(learned) if learned else {}),
             generate_s=drawn.seconds,
@@ -257,9 +276,12 @@ def _shares(judgements: Sequence[Judgement]) -> dict[str, float]:
     }
 
 
+def _lengths(drawn: Drawn) -> list[int]:
+    return [len(g.prompt_ids) + len(r.completion.token_ids) for g in drawn.judged for r in g.rollouts]
+
+
 def _statistics(drawn: Drawn) -> dict[str, float]:
     rollouts = [r for g in drawn.judged for r in g.rollouts]
-    lengths = [len(g.prompt_ids) + len(r.completion.token_ids) for g in drawn.judged for r in g.rollouts]
     judgements = [r.judgement for r in rollouts if r.judgement is not None]
     return {
         "reward": fmean(r.reward for r in rollouts if r.reward is not None),
@@ -269,5 +291,5 @@ def _statistics(drawn: Drawn) -> dict[str, float]:
         "no_gradient": 1 - len(drawn.trained) / len(drawn.judged),
         "judged_groups": len(drawn.judged),
         "completions": len(rollouts),
-        "longest": max(lengths),
+        "longest": max(_lengths(drawn)),
     }

@@ -11,7 +11,7 @@ import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Self, cast
+from typing import Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,18 +22,13 @@ from verifier.splits import digest_of, split_of_hash
 from verifier.task import SPLITS, Message, Prompt, Split
 
 
-class Row(BaseModel):
-    """One problem of the file."""
+class Asked(BaseModel):
+    """What a row of any file asks: `prompt` or `messages`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     prompt: str | None = Field(default=None, min_length=1)
     messages: tuple[Message, ...] | None = Field(default=None, min_length=1)
-    answer: str | int | float
-    id: str | int | None = None
-    stratum: str | int | None = None
-    split: Split | None = None
-    gold: str | None = None
 
     @model_validator(mode="after")
     def _one_way_to_ask(self) -> Self:
@@ -47,6 +42,19 @@ class Row(BaseModel):
         return self.messages if self.prompt is None else self.prompt  # pyright: ignore[reportReturnType]
 
 
+class Row(Asked):
+    """One problem of the file."""
+
+    answer: str | int | float
+    id: str | int | None = None
+    stratum: str | int | None = None
+    split: Split | None = None
+    gold: str | None = None
+
+
+Asks = TypeVar("Asks", bound=Asked)
+
+
 def split_of(row: Row) -> Split:
     """The split that the row names, or else the one of its id."""
     return row.split or split_of_hash(digest_of(str(row.id)))
@@ -54,14 +62,21 @@ def split_of(row: Row) -> Split:
 
 def read_rows(file: Path) -> tuple[Row, ...]:
     """The rows of the file, each with an id. Raises BadTask with the line and the field at fault."""
-    if not file.is_file():
-        raise BadTask(f"there is no file {file}: correct the path, or run from the folder that it starts in")
-    rows = tuple(_checked(raw, f"{file}, line {number}", number) for number, raw in _raw(file))
-    if not rows:
-        raise BadTask(f"{file} has no rows: write one problem a line")
+    rows = tuple(_identified(row, number) for number, row in numbered_rows(Row, file))
     _check_ids(file, rows)
     _check_splits(file, rows)
     return rows
+
+
+def numbered_rows(model: type[Asks], file: Path) -> Iterator[tuple[int, Asks]]:
+    """Every row with the number of its line (from 1). Raises BadTask with the line and the field at fault."""
+    if not file.is_file():
+        raise BadTask(f"there is no file {file}: correct the path, or run from the folder that it starts in")
+    number = 0
+    for number, raw in _raw(file):
+        yield number, _checked(model, raw, f"{file}, line {number}")
+    if not number:
+        raise BadTask(f"{file} has no rows: write one problem a line")
 
 
 def _raw(file: Path) -> Iterator[tuple[int, object]]:
@@ -104,13 +119,16 @@ def _json(line: str, where: str) -> object:
         raise BadTask(f"{where}: no JSON ({error}); write one object a line") from error
 
 
-def _checked(raw: object, where: str, number: int) -> Row:
+def _checked(model: type[Asks], raw: object, where: str) -> Asks:
     try:
-        row = Row.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"]) or "the row"
         raise BadTask(f"{where}: {at}: {first['msg']}") from error
+
+
+def _identified(row: Row, number: int) -> Row:
     return row if row.id is not None else row.model_copy(update={"id": number})
 
 

@@ -25,6 +25,13 @@ def test_the_course_stays_at_its_end_beyond_the_last_step():
     assert config.rate_at(500, 100) == pytest.approx(0.1)
 
 
+def test_by_another_budget_than_steps_the_course_follows_the_share_that_is_spent():
+    config = OptimizerConfig(learning_rate=1.0, final_learning_rate=0.1, schedule="cosine", warmup_steps=2)
+    assert [config.rate_at(step, None, 0.5) for step in (0, 1)] == [0.5, 1.0]
+    assert config.rate_at(7, None, 0.5) == pytest.approx(0.55)
+    assert config.rate_at(7, None, 1.0) == pytest.approx(0.1)
+
+
 def test_a_constant_rate_is_constant_after_the_warm_up():
     config = OptimizerConfig(learning_rate=2.0, warmup_steps=2)
     assert [config.rate_at(step, 10) for step in (0, 1, 2, 9)] == [1.0, 2.0, 2.0, 2.0]

@@ -55,6 +55,21 @@ def test_a_stage_whose_learning_rate_follows_a_course_over_its_steps_cannot_be_l
     assert said == f"stages.rl.rl.steps: {STEPS} -> {STEPS + 1} (the cosine schedule is laid out over the steps)"
 
 
+def test_a_budget_of_flops_can_be_raised_and_its_unit_stays() -> None:
+    by_flops = ["stages.rl.rl.steps=null", "stages.rl.rl.flops=1e10"]
+    started = load("smoke", by_flops)
+    assert refused(started, load("smoke", [*by_flops, "stages.rl.rl.flops=2e10"]), done=()) == []
+    (less,) = refused(started, load("smoke", [*by_flops, "stages.rl.rl.flops=1e9"]), done=())
+    assert less.endswith("(flops can only be added)")
+    assert len(refused(started, RECIPE, done=())) == 2
+
+
+def test_supervised_stages_can_be_lengthened_too() -> None:
+    sizes = "documents_per_step: 4, checkpoint_every: 1, task: {ops: [2]}, optimizer: {learning_rate: 1e-4}"
+    stage = f"stages.rl={{name: rl, kind: sft, sft: {{steps: 2, {sizes}}}}}"
+    assert refused(load("smoke", [stage]), load("smoke", [stage, "stages.rl.sft.steps=4"]), done=()) == []
+
+
 def test_nothing_of_a_stage_that_is_done_can_change() -> None:
     changed = load("smoke", [f"stages.rl.rl.steps={STEPS + 5}", "stages.rl.rl.keep_last=2"])
     assert refused(RECIPE, changed, done=("rl",)) == [

@@ -8,13 +8,18 @@ from actors.policy.checkpoint import CheckpointStore, Lineage
 from actors.policy.model import build, load
 from actors.policy.text_format import text_format
 from actors.policy.tokenizer import EOS, build_tokenizer, decode_with_offsets
-from trainers.config import OptimizerConfig, PretrainConfig
+from trainers.budget import Spent
+from trainers.config import OptimizerConfig, PretrainConfig, RejectionConfig, TextTraining
 from trainers.learner.learner import Learner
+from trainers.learner.packing import Document
 from trainers.learner.process_group import form_group_of_one
 from trainers.learner.skipped import NotFinite
 from trainers.learner_group.commands import PretrainJob
 from trainers.learner_group.rank import run_pretrain
-from trainers.pretrain.pretrain import DocumentStream, document_of, pretrain, training_items
+from trainers.pretrain.documents import DocumentStream, document_of
+from trainers.pretrain.drawn import Drawn
+from trainers.pretrain.items import training_items
+from trainers.pretrain.pretrain import pretrain
 from verifier.families import config_of
 
 TOKENIZER = build_tokenizer(TokenizerConfig(templates=("zoo",)))
@@ -40,7 +45,7 @@ def stage(**changes) -> PretrainConfig:
     )
 
 
-def learner_for(config: PretrainConfig) -> Learner:
+def learner_for(config: TextTraining) -> Learner:
     return Learner(build(POLICY, len(TOKENIZER), 0), TOKENIZER, config.learner_config())
 
 
@@ -98,6 +103,53 @@ def test_a_killed_and_resumed_stage_ends_with_the_straight_ones_bits(tmp_path, z
     assert last[0].weight_hash == last[1].weight_hash
     loaded = load(store[0].path("pretrain-6"))
     assert loaded.lm_head.weight is loaded.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("unit", ["flops", "paper_tokens"])
+def test_a_stage_ends_with_the_step_that_reaches_its_budget_also_when_it_is_resumed(tmp_path, unit):
+    told = []
+    pretrain(learner_for(stage()), DocumentStream(stage(), TEXT, 7), stage(), told.append, lambda p: None)
+    amount = getattr(told[4], unit) - 1  # the fifth step goes beyond
+    config = stage(steps=None, **{unit: amount})
+
+    seen = []
+    job = PretrainJob(config, LINEAGE, tmp_path / "straight", 7)
+    whole = run_pretrain(job, learner_for(config), seen.append, never)
+    assert (whole.step, whole.steps) == (5, 5)
+    assert amount < getattr(whole, unit) == getattr(told[4], unit)
+    assert seen[4].learning_rate == config.optimizer.rate_at(4, None, getattr(seen[3], unit) / amount)
+
+    job = PretrainJob(config, LINEAGE, tmp_path / "broken", 7)
+    first, second = learner_for(config), learner_for(config)
+    run_pretrain(job, first, lambda p: None, lambda: first.steps == 2)
+    assert run_pretrain(job, second, lambda p: None, never).spent == whole.spent
+    ends = [CheckpointStore(tmp_path / name).get("pretrain-5").weight_hash for name in ("straight", "broken")]
+    assert ends[0] == ends[1]
+
+
+def test_a_rejection_stage_counts_its_drawing_first_and_resumes_to_the_same_bits(tmp_path):
+    documents = tuple(Document((1, 2, *range(20, 24 + n), 3), 2) for n in range(6))
+    drawn = Drawn(documents, 12, Spent(flops=1e9, paper_tokens=40.0))
+    settings = {"task": TASK, "prompts": 3, "max_tokens": 8, "documents_per_step": 4, "checkpoint_every": 1}
+    by_steps = RejectionConfig(steps=1, **settings)
+    told = []
+    job = PretrainJob(by_steps, LINEAGE, tmp_path / "one", 7, drawn)
+    run_pretrain(job, learner_for(by_steps), told.append, never)
+    step = told[0].flops - 1e9
+    assert 0 < step < 1e9
+    assert told[0].paper_tokens == 40.0 + told[0].tokens
+
+    config = RejectionConfig(flops=1e9 + 2.5 * step, **settings)
+    whole = run_pretrain(
+        PretrainJob(config, LINEAGE, tmp_path / "straight", 7, drawn), learner_for(config), lambda p: None, never
+    )
+    assert whole.step == 3
+    job = PretrainJob(config, LINEAGE, tmp_path / "broken", 7, drawn)
+    first, second = learner_for(config), learner_for(config)
+    run_pretrain(job, first, lambda p: None, lambda: first.steps == 1)
+    assert run_pretrain(job, second, lambda p: None, never).spent == whole.spent
+    ends = [CheckpointStore(tmp_path / name).get("pretrain-3").weight_hash for name in ("straight", "broken")]
+    assert ends[0] == ends[1]
 
 
 def test_every_zero_stage_trains_the_same():

@@ -152,6 +152,21 @@ def test_a_restored_loop_asks_what_the_straight_one_asked():
     assert resumed.loop.state == straight.loop.state
 
 
+@pytest.mark.parametrize(("budget", "steps"), [({"flops": 931}, 4), ({"flops": 930}, 3), ({"paper_tokens": 101}, 2)])
+def test_a_loop_ends_with_the_step_that_reaches_its_budget_also_when_it_is_restored(budget, steps):
+    # A step costs 310 FLOPs, and 5/3 of 12 sequences of 5 tokens.
+    straight = Run(steps=None, checkpoint_every=1, **budget).go()
+    assert straight.loop.state.step == steps
+    resumed = Run(steps=None, checkpoint_every=1, **budget)
+    resumed.loop.restore(straight.saved[0][0])
+    resumed.fleet.version = 1
+    resumed.go()
+    assert resumed.loop.state == straight.loop.state
+    first, *others = (batch.spent_share for batch in straight.learner.batches)
+    assert first == 0
+    assert others == [batch.spent_share for batch in resumed.learner.batches] == sorted(set(others))
+
+
 def test_groups_without_a_gradient_are_replaced_within_bounds_and_never_trained_on():
     run = Run(FakeFleet(equal=True), refills=2, steps=1).go()
     assert len(run.fleet.asked) == 9

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,12 +11,11 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from cluster.errors import StageFailed
-from cluster.run import stages
+from cluster.run import following
+from cluster.run.following import MAX_CONTROLLER_LOSSES, drive
 from cluster.run.progress import Reporter
-from cluster.run.stages import MAX_CONTROLLER_LOSSES, Workplace
+from cluster.run.workplace import Workplace
 from trainers.status import RunStatus
-
-drive: Callable[..., Any] = stages._drive
 
 
 class _Controllers:
@@ -54,7 +52,7 @@ def _run(reaches: list[int]) -> Any:
 
 @pytest.fixture(autouse=True)
 def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "POLL_S", 0.01)
+    monkeypatch.setattr(following, "POLL_S", 0.01)
 
 
 def test_deaths_with_progress_between_them_do_not_end_a_stage() -> None:

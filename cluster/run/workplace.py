@@ -1,0 +1,110 @@
+"""Where a run works: a Ray with room for its workers, and the actor that drives them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.exceptions
+
+from cluster.ray.environment import actor_env, cache_folder
+from cluster.ray.packaging import own_folder
+from cluster.ray.resources import Resources
+from cluster.ray.runtime import running
+from cluster.recipe.config import Recipe, Stage
+from cluster.run.folder import RunFolder
+from trainers.controller import Controller, ControllerPlan
+from trainers.learner_group.handle import Placement
+from trainers.status import controller_name
+
+# Host memory of one process (proportional set size, tiny policy), and of the controller, Ray and Ray Train together.
+ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 2.3
+NEEDS_RAY = ("pretrain", "midtrain", "sft", "rejection", "rl", "eval")
+
+
+class Workplace:
+    """The run's actors; the controller is made at its first use."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self._controller: Any = None
+
+    @property
+    def controller(self) -> Any:
+        """The handle of the run's controller actor."""
+        if self._controller is None:
+            recipe = self.recipe
+            plan = ControllerPlan(
+                run=self.folder.name,
+                run_dir=self.folder.path,
+                seed=recipe.seed,
+                bands=recipe.bands,
+                engine=recipe.engine,
+                fleet=recipe.fleet,
+                learner=self.placement(),
+                env=actor_env(cache_folder(os.environ), recipe.engine.threads),
+            )
+            actor = ray.remote(Controller).options(
+                name=controller_name(self.folder.path), num_cpus=0, max_concurrency=1000, max_restarts=0
+            )
+            self._controller = actor.remote(plan)
+        return self._controller
+
+    def placement(self) -> Placement:
+        """Where the learner's processes run."""
+        learner = self.recipe.learner
+        env = {
+            **actor_env(cache_folder(os.environ), learner.threads),
+            **({} if learner.gpus else {"DS_ACCELERATOR": "cpu"}),
+        }
+        return Placement(learner.workers, learner.cpus, learner.gpus, env, self.folder.path / "ray-train")
+
+    def forget_controller(self) -> None:
+        """It died, and Ray ends the workers that it owned; the next use makes another."""
+        ray.kill(self._controller)
+        self._controller = None
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._controller is not None:
+            with suppress(ray.exceptions.RayActorError):
+                ray.get(self._controller.close.remote(), timeout=30)
+            ray.kill(self._controller)
+
+
+@contextmanager
+def workplace(
+    recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool, wait_s: float, left: list[Stage]
+) -> Iterator[Workplace]:
+    """A workplace, with a Ray under it if any stage that is left needs one."""
+    if not any(stage.kind in NEEDS_RAY for stage in left):
+        yield Workplace(recipe, folder)
+        return
+    own = own_folder(recipe.model_dump(mode="json"), Path.cwd())
+    with running(folder.path, asked(recipe), address=address, insecure=insecure, wait_s=wait_s, own=own):
+        workplace = Workplace(recipe, folder)
+        try:
+            yield workplace
+        finally:
+            workplace.close()
+
+
+def asked(recipe: Recipe) -> Resources:
+    """What the recipe's fleet needs at its largest, all kinds of workers together."""
+    fleet, learner = recipe.fleet, recipe.learner
+    on_host = recipe.engine.kv_cache_mib / 1024 if recipe.engine.device == "cpu" else 0.0
+    return Resources(
+        cpus=fleet.rollout_workers * fleet.rollout_cpus
+        + fleet.reward_workers * fleet.reward_cpus
+        + learner.workers * learner.cpus,
+        gpus=fleet.rollout_workers * fleet.rollout_gpus + learner.workers * learner.gpus,
+        memory_gib=fleet.rollout_workers * (ENGINE_GIB + on_host)
+        + fleet.reward_workers * REWARD_GIB
+        + learner.workers * LEARNER_GIB
+        + RUN_GIB,
+    )

@@ -1,0 +1,84 @@
+"""Rejection keeps what is verified and ended, each text once, whatever the order in which groups come back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+
+import pytest
+
+from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
+from tests.judgements import verified
+from trainers.config import RejectionConfig
+from trainers.pretrain.drawn import Drawn, NothingKept, draw
+
+CONFIG = RejectionConfig.model_validate(
+    {
+        "task": {"ops": [2, 3], "max_facts": 4},
+        "prompts": 6,
+        "group_size": 4,
+        "max_tokens": 8,
+        "steps": 1,
+        "documents_per_step": 4,
+        "checkpoint_every": 1,
+    }
+)
+# Of each group: verified, the same text again, verified but cut off, and wrong.
+WRITTEN = ((True, 7, "stop"), (True, 7, "stop"), (True, 8, "length"), (False, 9, "stop"))
+
+
+def drawing(seed: int = 5, delays: int | None = None, right: bool = True, failing: int = 0) -> tuple[Drawn, list]:
+    asked: list[GroupRequest] = []
+    waits = random.Random(delays)
+
+    async def sample(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
+        asked.append(request)
+        for _ in range(waits.randrange(20) if delays is not None else 0):
+            await asyncio.sleep(0)
+        rollouts = tuple(_rollout(request, i, right, failing) for i in range(request.group_size))
+        return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
+
+    made = draw(sample, CONFIG, lambda item: (1, len(item.id)), (3,), lambda group: 10.0, seed, lambda a, b: None)
+    return asyncio.run(made), asked
+
+
+def _rollout(request: GroupRequest, index: int, right: bool, failing: int) -> Rollout:
+    solved, token, end = WRITTEN[index]
+    completion = Completion(index, (token, request.group_id, 3), (-1.0,) * 3, end, 0, 0)  # pyright: ignore[reportArgumentType]
+    if index < failing:
+        return Rollout(completion, "", None, None, error="fault")
+    return Rollout(completion, "", verified(solved and right), 1.0)
+
+
+def test_what_is_verified_and_ended_is_kept_once_with_the_loss_on_it():
+    drawn, _ = drawing()
+    assert [d.token_ids[d.loss_from :] for d in drawn.documents] == [(7, n, 3) for n in range(6)]
+    assert {d.loss_from for d in drawn.documents} == {2}
+    assert drawn.completions == 24
+
+
+def test_the_order_of_arrival_changes_nothing_and_the_seed_everything():
+    straight, asked = drawing()
+    assert drawing(delays=3)[0] == straight
+    assert [(r.seed, r.prompt_ids) for r in drawing()[1]] == [(r.seed, r.prompt_ids) for r in asked]
+    assert len({r.seed for r in asked}) == 6
+    assert {r.seed for r in drawing(seed=6)[1]}.isdisjoint(r.seed for r in asked)
+
+
+def test_drawing_is_booked_a_forward_pass_of_the_papers_six():
+    spent = drawing()[0].spent
+    assert (spent.steps, spent.tokens, spent.flops) == (0, 0, 60.0)
+    assert spent.paper_tokens == pytest.approx(24 * 5 / 3)  # sequences of 5 tokens
+
+
+def test_it_comes_back_from_its_file():
+    drawn, _ = drawing()
+    assert Drawn.from_record(json.loads(json.dumps(drawn.record()))) == drawn
+
+
+def test_a_policy_that_solves_nothing_and_a_verifier_that_fails_end_the_stage():
+    with pytest.raises(NothingKept, match="none of 24 completions was verified"):
+        drawing(right=False)
+    with pytest.raises(NothingKept, match="failed on 24 of 24"):
+        drawing(failing=4)

@@ -1,0 +1,107 @@
+"""How long a training stage goes on: optimiser steps, FLOPs, or the paper's unit; and what it has spent of each.
+
+A stage ends with the first step that brings what it spent to the budget or above, so it spends less than one step's
+worth more than was asked. What is spent is kept in its checkpoints: a resumed stage ends with the same step. Whoever
+counts is `trainers.evaluation.ledger`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+Unit = Literal["steps", "flops", "paper_tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a stage has spent since its beginning.
+
+    `tokens` are those that the learner computed (an evaluation: that were drawn), `flops` those of learning and drawing
+    together, `paper_tokens` the equivalent in training tokens as the paper books it.
+    """
+
+    steps: int = 0
+    tokens: int = 0
+    flops: float = 0.0
+    paper_tokens: float = 0.0
+
+
+NOTHING: Final = Spent()
+
+
+class Budget(NamedTuple):
+    """An amount of one unit."""
+
+    unit: Unit
+    amount: float
+
+    def share(self, spent: Spent) -> float:
+        """How much of it is spent, from 0 to 1."""
+        return min(1.0, self._of(spent) / self.amount)
+
+    def reached(self, spent: Spent) -> bool:
+        """Whether the stage ends here."""
+        return self._of(spent) >= self.amount
+
+    def steps(self, spent: Spent) -> int:
+        """Steps in all, at the mean cost of those taken so far; 0 as long as nobody can say."""
+        if self.unit == "steps":
+            return int(self.amount)
+        share = self.share(spent)
+        return max(spent.steps, round(spent.steps / share)) if share else 0
+
+    def _of(self, spent: Spent) -> float:
+        return getattr(spent, self.unit)
+
+    def __str__(self) -> str:
+        return f"{self.amount:,.0f} steps" if self.unit == "steps" else f"{self.amount:.4g} {self.unit}"
+
+
+class Budgeted(BaseModel):
+    """The keys by which a training stage says how long it goes on: one of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flops: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="instead of steps: what the stage spends on learning and drawing [FLOPs]",
+    )
+    paper_tokens: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="instead of steps: learned; of RL (5/3) x completions x longest sequence [tokens]",
+    )
+    steps: int | None = Field(
+        default=None,
+        validate_default=True,
+        ge=1,
+        description="length of the stage, unless flops or paper_tokens say it [learner steps]",
+    )
+
+    @field_validator("steps")
+    @classmethod
+    def _one_budget(cls, steps: int | None, info: ValidationInfo) -> int | None:
+        others = [unit for unit in ("flops", "paper_tokens") if info.data.get(unit, math.nan) is not None]
+        said = [*others, *(["steps"] if steps is not None else [])]
+        if len(said) != 1:
+            raise ValueError(
+                f"say how long the stage is by one of steps, flops and paper_tokens, not {' and '.join(said) or 'none'}"
+            )
+        return steps
+
+    @property
+    def budget(self) -> Budget:
+        """The one that was said."""
+        if self.steps is not None:
+            return Budget("steps", self.steps)
+        if self.flops is not None:
+            return Budget("flops", self.flops)
+        assert self.paper_tokens is not None, "one of them is said"
+        return Budget("paper_tokens", self.paper_tokens)

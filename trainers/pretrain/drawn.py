@@ -1,0 +1,108 @@
+"""What a rejection stage draws before it trains: completions of the policy, of which it keeps those that are verified.
+
+Every group's draws have a derived seed, and what is kept is in slot order, so the same weights give the same documents
+whatever the fleet. Token ids are kept as the engine wrote them, end token included; text is never tokenised again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any, Self
+
+from actors.records import GroupRequest, JudgeRequest, Rollout, RolloutGroup, Sampling
+from trainers.budget import Spent
+from trainers.config import RejectionConfig
+from trainers.evaluation.ledger import drawing_paper_tokens
+from trainers.learner.packing import Document
+from trainers.pretrain.items import training_items
+from verifier.errors import Failure
+from verifier.rewards.registry import Reward
+from verifier.seeds import derive
+from verifier.task import Item
+
+_GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, as in an evaluation
+_FAILED_SHARE = 0.01  # of the completions; above it the stage stops rather than train on what the verifier could read
+_REWARDS = (Reward("outcome"),)  # a judge pays for what it judges; here only the judgement counts
+
+
+class NothingKept(Failure):
+    """The policy drew nothing that was verified, or the verifier failed on too much of it."""
+
+    fix = "Draw more, from easier problems, or from a policy that solves some of them."
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The documents that were kept, of how many completions, and what drawing them cost."""
+
+    documents: tuple[Document, ...]
+    completions: int
+    spent: Spent
+
+    def record(self) -> dict[str, Any]:
+        """The JSON form."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """The inverse of `record`."""
+        documents = tuple(Document(tuple(d["token_ids"]), d["loss_from"]) for d in record["documents"])
+        return cls(documents, record["completions"], Spent(**record["spent"]))
+
+
+async def draw(
+    sample: Callable[[GroupRequest, JudgeRequest], Awaitable[RolloutGroup]],
+    config: RejectionConfig,
+    encode: Callable[[Item], tuple[int, ...]],
+    stop_token_ids: tuple[int, ...],
+    cost: Callable[[RolloutGroup], float],
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Drawn:
+    """Draw a group for each of the stage's prompts and keep what is verified.
+
+    `cost` gives the FLOPs of drawing a group; `progress` is told (groups done, groups in all). Raises NothingKept.
+    """
+    gate = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
+    sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=stop_token_ids)
+    done = 0
+
+    async def one(number: int, item: Item) -> RolloutGroup:
+        nonlocal done
+        request = GroupRequest(number, derive(seed, "rejection", number), encode(item), config.group_size, sampling)
+        async with gate:
+            group = await sample(request, JudgeRequest(config.task, item, _REWARDS))
+        done += 1
+        progress(done, config.prompts)
+        return group
+
+    items = islice(training_items(config.task, seed), config.prompts)
+    groups = await asyncio.gather(*(one(number, item) for number, item in enumerate(items)))
+    return _kept(groups, config.prompts * config.group_size, sum(map(cost, groups)))
+
+
+def _kept(groups: Sequence[RolloutGroup], asked: int, flops: float) -> Drawn:
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    failed = asked - sum(rollout.judgement is not None for rollout in rollouts)
+    if failed > max(1, _FAILED_SHARE * asked):
+        raise NothingKept(f"the verifier failed on {failed} of {asked} completions")
+    documents = tuple(document for group in groups for document in _documents(group))
+    if not documents:
+        raise NothingKept(f"none of {asked} completions was verified")
+    longest = max(len(g.prompt_ids) + len(r.completion.token_ids) for g in groups for r in g.rollouts)
+    return Drawn(documents, asked, Spent(flops=flops, paper_tokens=drawing_paper_tokens(asked, longest)))
+
+
+def _documents(group: RolloutGroup) -> list[Document]:
+    """The group's verified completions, each text once."""
+    written = dict.fromkeys(rollout.completion.token_ids for rollout in group.rollouts if _verified(rollout))
+    return [Document((*group.prompt_ids, *token_ids), len(group.prompt_ids)) for token_ids in written]
+
+
+def _verified(rollout: Rollout) -> bool:
+    """Whether the judge verified it and the policy ended it: one that was cut off would teach not to end."""
+    judged = rollout.judgement is not None and rollout.judgement.solved
+    return judged and rollout.completion.finish_reason == "stop"
