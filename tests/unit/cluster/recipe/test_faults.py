@@ -37,13 +37,18 @@ def faults(*overrides: str) -> list[str]:
         ("bands.ranges.id.op=[1]", "bands.ranges.id.op: must be integer or number or string, not [1]"),
         (
             "stages.before={kind: evil, name: before}",
-            "stages.before.kind: must be tokenizer, base, pretrain, midtrain, rl, eval, report, not 'evil'; "
-            "did you mean eval?",
+            "stages.before.kind: must be tokenizer, base, pretrain, midtrain, sft, rejection, rl, eval, report, "
+            "not 'evil'; did you mean eval?",
         ),
         ("stages.before={name: before}", "stages.before.kind: is required"),
         ("stages.rl.rl={}", "stages.rl.rl.task: is required"),
         ("stages.rl.rl.task.ops=[41]", "stages.rl.rl.task: op is 2 to 40 at depth 2, not 41"),
         ("bands.target=middle", "bands: target 'middle' is not one of the bands ['edge', 'id']"),
+        (
+            "stages.rl.rl.flops=1e9",
+            "stages.rl.rl.steps: say how long the stage is by one of steps, flops and paper_tokens, "
+            "not flops and steps",
+        ),
         ("stages.after.name=before", "stages.before: stage names must differ"),
         ("policy.heads=3", "policy: hidden (64) must be heads (3) times an even head width"),
         (
