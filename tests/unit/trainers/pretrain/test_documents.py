@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from trainers.pretrain.documents import documents_of, require_fitting_traces
 from verifier.errors import BadTask
 
 TEXT = text_format(build_tokenizer(TokenizerConfig(templates=("zoo",))))
-SIZES = {"steps": 2, "documents_per_step": 4, "checkpoint_every": 2}
+SIZES: dict[str, Any] = {"steps": 2, "documents_per_step": 4, "checkpoint_every": 2}
 ROWS = [{"prompt": f"{n} + 1 =", "completion": f" {n + 1}", "source": "hand"} for n in range(5)]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -130,7 +132,13 @@ def test_a_stage_ends_with_the_step_that_reaches_its_budget_also_when_it_is_resu
 def test_a_rejection_stage_counts_its_drawing_first_and_resumes_to_the_same_bits(tmp_path):
     documents = tuple(Document((1, 2, *range(20, 24 + n), 3), 2) for n in range(6))
     drawn = Drawn(documents, 12, Spent(flops=1e9, paper_tokens=40.0))
-    settings = {"task": TASK, "prompts": 3, "max_tokens": 8, "documents_per_step": 4, "checkpoint_every": 1}
+    settings: dict[str, Any] = {
+        "task": TASK,
+        "prompts": 3,
+        "max_tokens": 8,
+        "documents_per_step": 4,
+        "checkpoint_every": 1,
+    }
     by_steps = RejectionConfig(steps=1, **settings)
     told = []
     job = PretrainJob(by_steps, LINEAGE, tmp_path / "one", 7, drawn)
