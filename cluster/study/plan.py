@@ -86,12 +86,11 @@ def make_plan(study: Study, scale: Scale, overrides: Sequence[str] = ()) -> Plan
     Raises RecipeError for a change that does not fit the recipe, StudyError for claims that the recipe cannot answer.
     """
     laid = [*_as_overrides(scale.changes), *overrides]
+    of_arms = {name: load(scale.recipe, [*laid, *_as_overrides(arm.changes)]) for name, arm in study.arms.items()}
     recipes = {
-        Member(arm, seed): load(
-            scale.recipe, [*laid, *_as_overrides(study.arms[arm].changes), f"seed={seed}", f"name={arm}-{seed}"]
-        )
+        Member(arm, seed): recipe.model_copy(update={"seed": seed, "name": f"{arm}-{seed}"})
         for seed in study.seeds
-        for arm in study.arms
+        for arm, recipe in of_arms.items()
     }
     chains = {member: list(identities(recipe).values()) for member, recipe in recipes.items()}
     _check(study, recipes, chains)

@@ -118,7 +118,7 @@ def test_arms_of_a_claim_with_unequal_budgets_are_refused_with_the_amounts():
 
 
 def test_a_claim_against_a_base_that_its_arms_do_not_share_is_refused():
-    arms = {"plain": REWARD, "other": REWARD | DATA, "third": {"seed": 9}}
+    arms = {"plain": REWARD, "other": REWARD | DATA, "third": {"policy.layers": 3}}
     with pytest.raises(StudyError, match="start from different bases"):
         plan(arms, against=["other", "base"])
 
