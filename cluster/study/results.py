@@ -20,7 +20,7 @@ from cluster.study.folder import State, StudyFolder
 from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, Study
 from cluster.study.plan import Member, Plan, Run
 from trainers.evaluation.bands import Bands
-from trainers.evaluation.comparison import Estimate, Metric, Table, estimate, table
+from trainers.evaluation.comparison import Estimate, Metric, Scores, Table, estimate
 from trainers.evaluation.evaluate import Evaluation, ProblemScore, powers
 from trainers.evaluation.ledger import StageRecord
 from trainers.evaluation.report import events_of
@@ -100,7 +100,7 @@ def _claim(
     evaluations = {arm: [arms[arm].after[seed] for seed in seeds] for arm in named}
     if BASE in claim.arms:
         evaluations[BASE] = [arms[named[0]].before[seed] for seed in seeds]
-    tables = {arm: table(of, bands, claim.band, claim.metric, claim.k) for arm, of in evaluations.items() if of}
+    tables = {arm: Scores(of).table(bands, claim.band, claim.metric, claim.k) for arm, of in evaluations.items() if of}
     verdict = decide(claim, tables, missing)
     return {
         **claim.model_dump(mode="json"),
@@ -146,7 +146,8 @@ def _scores(bands: Bands, measured: Measured) -> dict[str, Any]:
 
 
 def _band(bands: Bands, band: str, before: Sequence[Evaluation], after: Sequence[Evaluation]) -> dict[str, Any]:
-    scores = [s for e in after for s in e.scores if bands.holds(band, s.stratum)]
+    inside = {stratum for stratum in after[0].strata() if bands.holds(band, stratum)}
+    scores = [s for e in after for s in e.scores if s.stratum in inside]
     judged = scores[0].strict is not None
     ks = powers(min(s.samples for s in scores) // 2) or [1]  # n >= 2k, or the largest k is noise
     at_every_k: list[Metric] = ["outcome", "verified"] if judged else ["outcome"]
@@ -154,7 +155,8 @@ def _band(bands: Bands, band: str, before: Sequence[Evaluation], after: Sequence
     wanted: list[tuple[Metric, int]] = [*((m, k) for m in at_every_k for k in ks), *((m, 1) for m in at_one)]
 
     def tables(of: Sequence[Evaluation]) -> dict[tuple[Metric, int], Table]:
-        return {(metric, k): table(of, bands, band, metric, k) for metric, k in wanted}
+        measured = Scores(of)
+        return {(metric, k): measured.table(bands, band, metric, k) for metric, k in wanted}
 
     now = tables(after)
     found: dict[str, Any] = {"scores": _by_metric((m, k, estimate(t)) for (m, k), t in now.items())}
@@ -163,7 +165,7 @@ def _band(bands: Bands, band: str, before: Sequence[Evaluation], after: Sequence
         gains: list[tuple[Metric, int, Estimate]] = [
             (m, k, estimate(now[m, k].minus(then[m, k]))) for m, k in wanted if k in (ks[0], ks[-1])
         ]
-        old = [s for e in before for s in e.scores if bands.holds(band, s.stratum)]
+        old = [s for e in before for s in e.scores if s.stratum in inside]
         found |= {"gains": _by_metric(gains), "problems": _moved(old, scores)}
     return found | {
         "first_errors": _first_errors(scores),

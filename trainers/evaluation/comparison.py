@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import Evaluation, ProblemScore
 from verifier.estimators import pass_at_k
+from verifier.task import Stratum
 
 RESAMPLES: Final = 2000
 LEVEL: Final = 0.95
@@ -68,29 +69,62 @@ class Estimate:
         return float(np.std(self.per_seed, ddof=1)) if len(self.per_seed) > 1 else 0.0
 
 
-def table(evaluations: Sequence[Evaluation], bands: Bands, band: str, metric: Metric, k: int) -> Table:
-    """What an arm scored in a band, by the evaluation of each seed. Raises ValueError where their problems differ."""
-    chosen = [[s for s in e.scores if bands.holds(band, s.stratum)] for e in evaluations]
-    if any([s.problem_id for s in scores] != [s.problem_id for s in chosen[0]] for scores in chosen):
-        raise ValueError("a table needs the same problems, in the same order, for every seed")
-    strata: dict[str, list[list[float]]] = {}
-    for number, scores in enumerate(chosen):
-        for score in scores:
-            rows = strata.setdefault(score.stratum.name, [[] for _ in chosen])
-            rows[number].append(value(score, metric, k))
-    return Table({name: np.asarray(rows) for name, rows in strata.items()})
+class Scores:
+    """What an arm scored, by the evaluation of each seed. Raises ValueError where their problems differ."""
+
+    def __init__(self, evaluations: Sequence[Evaluation]) -> None:
+        first = [score.problem_id for score in evaluations[0].scores]
+        if any([score.problem_id for score in e.scores] != first for e in evaluations):
+            raise ValueError("a comparison needs the same problems, in the same order, for every seed")
+        rows: dict[Stratum, list[list[ProblemScore]]] = {}
+        for number, evaluation in enumerate(evaluations):
+            for score in evaluation.scores:
+                rows.setdefault(score.stratum, [[] for _ in evaluations])[number].append(score)
+        self._strata = {stratum: _Counts.of(scores) for stratum, scores in rows.items()}
+
+    def table(self, bands: Bands, band: str, metric: Metric, k: int) -> Table:
+        """The arm's values in a band. Raises ValueError for a k beyond the samples of a problem."""
+        chosen = {s: counts for s, counts in self._strata.items() if bands.holds(band, s)}
+        return Table({stratum.name: counts.values(metric, k) for stratum, counts in chosen.items()})
 
 
-def value(score: ProblemScore, metric: Metric, k: int) -> float:
-    """One problem's score by a metric. Raises ValueError for a k beyond its samples."""
-    if metric == "process":
-        return score.process_accuracy or 0.0
-    outcome = _pass_at_k(score.samples, score.outcome, k) if metric != "verified" else 0.0
-    verified = _pass_at_k(score.samples, score.strict or 0, k) if metric != "outcome" else 0.0
-    return {"verified": verified, "outcome": outcome, "gap": outcome - verified}[metric]
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """One stratum: completions, right answers and verified traces of each problem, [seeds, problems]."""
+
+    samples: NDArray[np.int64]
+    outcome: NDArray[np.int64]
+    strict: NDArray[np.int64]
+    process: Values
+
+    @classmethod
+    def of(cls, scores: Sequence[Sequence[ProblemScore]]) -> _Counts:
+        return cls(
+            np.asarray([[s.samples for s in row] for row in scores]),
+            np.asarray([[s.outcome for s in row] for row in scores]),
+            np.asarray([[s.strict or 0 for s in row] for row in scores]),
+            np.asarray([[s.process_accuracy or 0.0 for s in row] for row in scores]),
+        )
+
+    def values(self, metric: Metric, k: int) -> Values:
+        if metric == "process":
+            return self.process
+        passes = _passes(int(self.samples.max()), k)
+        outcome, verified = passes[self.samples, self.outcome], passes[self.samples, self.strict]
+        found = {"verified": verified, "outcome": outcome, "gap": outcome - verified}[metric]
+        if np.isnan(found).any():
+            raise ValueError(f"pass@{k} needs {k} samples of every problem")
+        return found
 
 
-_pass_at_k = lru_cache(pass_at_k)
+@lru_cache
+def _passes(most: int, k: int) -> Values:
+    """pass@k for [samples, right ones] up to `most`; not a number where there are fewer samples than k."""
+    found = np.full((most + 1, most + 1), np.nan)
+    for samples in range(k, most + 1):
+        for right in range(samples + 1):
+            found[samples, right] = pass_at_k(samples, right, k)
+    return found
 
 
 def estimate(of: Table, seed: int = 0) -> Estimate:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainers.evaluation.comparison import Table, estimate
+from trainers.evaluation.bands import Bands
+from trainers.evaluation.comparison import Metric, Scores, Table, estimate
+from trainers.evaluation.evaluate import Evaluation, ProblemScore
+from verifier.task import Stratum
 
 
 def table(**strata: list[list[float]]) -> Table:
@@ -65,3 +68,33 @@ def test_the_same_seed_gives_the_same_interval():
 def test_the_spread_is_the_deviation_between_seeds():
     assert estimate(table(a=[[0.0], [1.0], [2.0]])).spread == pytest.approx(1.0)
     assert estimate(table(a=[[0.4]])).spread == 0.0
+
+
+def scored(*counts: tuple[int, int, int], seed: int = 0) -> Evaluation:
+    """An evaluation of problems with (samples, right answers, verified traces) each, at op 2 and op 3 in turn."""
+    strata = (Stratum.of(op=2), Stratum.of(op=3))
+    scores = [
+        ProblemScore(f"p{i}", strata[i % 2], samples, outcome, strict, strict / samples, {})
+        for i, (samples, outcome, strict) in enumerate(counts)
+    ]
+    return Evaluation("c", 1.0, 0, 0.0, 0.0, tuple(scores), ())
+
+
+BANDS = Bands(ranges={"all": {"op": "2-3"}, "low": {"op": 2}})
+
+
+@pytest.mark.parametrize(
+    ("metric", "k", "low"),
+    [("verified", 1, 0.25), ("outcome", 1, 0.5), ("gap", 1, 0.25), ("process", 1, 0.25), ("verified", 2, 0.5)],
+)
+def test_a_band_holds_its_strata_by_each_metric(metric: Metric, k: int, low: float):
+    scores = Scores([scored((4, 2, 1), (4, 4, 4)), scored((4, 2, 1), (4, 0, 0))])
+    assert scores.table(BANDS, "low", metric, k).per_seed == pytest.approx((low, low))
+    assert list(scores.table(BANDS, "all", metric, k).strata) == ["op=2", "op=3"]
+
+
+def test_scores_of_other_problems_or_of_fewer_samples_than_k_are_refused():
+    with pytest.raises(ValueError, match="same problems"):
+        Scores([scored((4, 2, 1)), scored((4, 2, 1), (4, 2, 1))])
+    with pytest.raises(ValueError, match="pass@4 needs 4 samples of every problem"):
+        Scores([scored((4, 2, 1), (3, 2, 1))]).table(BANDS, "all", "verified", 4)
