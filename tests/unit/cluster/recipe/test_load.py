@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,8 @@ def test_stages_without_names_are_called_by_their_kind(tmp_path):
     path.write_text(text.replace("\n  kind:", "\n- kind:"))
     named = load(str(path), ["stages.rl.rl.steps=7", "stages.eval-2.eval.samples=2", "stages.1.train.steps=9"])
     assert [s.name for s in named.stages] == ["tokenizer", "pretrain", "midtrain", "eval", "rl", "eval-2", "report"]
-    _, pretrain, _, before, rl, after, _ = named.stages
+    stages: Any = named.stages
+    _, pretrain, _, before, rl, after, _ = stages
     assert (rl.rl.steps, before.eval.samples, after.eval.samples, pretrain.train.steps) == (7, 4, 2, 9)
     taken = tmp_path / "taken.yaml"
     taken.write_text(path.read_text().replace("- kind: rl", "- name: eval\n  kind: rl"))
