@@ -14,7 +14,7 @@ def main(
 ) -> None:
     """Change the number of workers of a live run, up or down.
 
-    A worker that joins serves only after its weights are proved; one that leaves finishes what it has begun. Asking
+    A new worker gets work only after its weights are proved; one that leaves finishes what it has begun. Asking
     twice for the same number changes nothing.
     """
     from cluster.run.client import live_run, show

@@ -49,7 +49,7 @@ def evaluate_directory(
         plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), Bands(), settings.engine, fleet, nowhere, env)
         actor: Any = ray.remote(Controller)
         controller = actor.options(num_cpus=0, max_concurrency=1000).remote(plan)
-        result = controller.evaluate.remote("eval", target.directory, target.version, config)
+        result = controller.evaluate.remote("eval", target.directory, target.weight_version, config)
         evaluation: Evaluation = asyncio.run(follow(controller, result, Reporter(target.directory.name).running))
         ray.get(controller.close.remote(), timeout=30)
     if out is not None:

@@ -30,10 +30,10 @@ class Settings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model directory, the number its weights answer under, and the folder of the run that it is of."""
+    """A model directory, the version of its weights, and the folder of the run that it belongs to."""
 
     directory: Path
-    version: int
+    weight_version: int
     run: Path | None = None
 
     @classmethod
