@@ -295,7 +295,7 @@ def solve_answer(body: dict, prefix: str = "") -> tuple[probe.SolveAnswer, probe
         )
     answer = probe.SolveAnswer(
         policy=policy_of(request.model, body), problem_id=problem.id, text=text, tokens=tokens, steps=steps,
-        verdict=verdict, rewards={"outcome": float(verdict.outcome), "strict": float(verdict.verified)},
+        verdict=verdict, rewards={"outcome": float(verdict.outcome), "strict": float(verdict.verified or False)},
         finish_reason="stop", prompt_tokens=96, completion_tokens=len(tokens),
         recovered=verdict.outcome if prefix else None,
         timing=probe.Timing(first_token_ms=12.0, total_ms=12.0 + 4.0 * len(tokens)),
@@ -488,7 +488,7 @@ async def _passes(request: probe.PassAtKRequest, body: dict, knobs: Knobs) -> As
             step = max((s for s in STEPS if s <= min(100, level * 0.55 + draw * 0.5)), default=0)
             script = script_of(step, nodes)
             outcome.append(float(script.verdict.outcome))
-            strict.append(float(script.verdict.verified))
+            strict.append(float(script.verdict.verified or False))
             if knobs.delay_s:
                 await asyncio.sleep(knobs.delay_s)
             yield _event("sample", probe.SampleEvent(

@@ -55,7 +55,7 @@ def test_a_right_trace_that_never_ends_earns_nothing_under_any_scheme(tokenizer,
     cut_off = dataclasses.replace(ended, token_ids=(*ended.token_ids[:-1], ended.token_ids[0]), finish_reason="length")
     for name in NAMES:
         rollout = judge(tokenizer, dataclasses.replace(by, rewards=(Reward(name),)), cut_off)
-        assert rollout.judgement is not None
+        assert isinstance(rollout.judgement, TraceJudgement)
         assert rollout.judgement.verified
         assert rollout.reward == 0.0
 

@@ -34,4 +34,4 @@ def test_the_newest_checkpoint_of_a_shipped_base_is_what_its_folder_means(tmp_pa
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoints").symlink_to(Path(str(resources.files("cluster") / "bases" / "tiny-base")))
     found = Target.choose(str(tmp_path / "run"), None)
-    assert (found.version, found.directory.name, found.run) == (4500, "pretrain-4500", tmp_path / "run")
+    assert (found.weight_version, found.directory.name, found.run) == (4500, "pretrain-4500", tmp_path / "run")
