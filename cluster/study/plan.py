@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 from cluster.recipe.config import EvalStage, Recipe, RlStage
 from cluster.recipe.identity import identities
 from cluster.recipe.load import load
+from cluster.run.plan import training_of
 from cluster.study.claims import BASE, Greater, Unchanged
 from cluster.study.load import StudyError
-from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, Changes, Scale, Study
+from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, Changes, Scale, Study, Unit
 from verifier.families import open_task
 
 SHARED: Final = "shared"
@@ -156,12 +157,27 @@ def _check_claim(study: Study, claim: Greater | Unchanged, recipes: Mapping[str,
     bases = {identities(recipes[arm])[BEFORE] for arm in arms}
     if BASE in claim.arms and len(bases) > 1:
         raise StudyError(f"claims.{claim.name}: its arms start from different bases.", "Compare them with one another.")
-    drawn = {arm: samples(recipes[arm]) for arm in arms}
-    if study.equal == "samples" and min(drawn.values()) < (1 - COMPUTE_TOLERANCE) * max(drawn.values()):
-        said = ", ".join(f"{arm} {count:,}" for arm, count in drawn.items())
-        raise StudyError(
-            f"claims.{claim.name}: its arms draw different numbers of samples: {said}.", "Make them equal."
-        )
+    budgets = {arm: _budget(claim, arm, recipes[arm], study.equal) for arm in arms}
+    if min(budgets.values()) < (1 - COMPUTE_TOLERANCE) * max(budgets.values()):
+        said = ", ".join(f"{arm} {amount:,.0f}" for arm, amount in budgets.items())
+        raise StudyError(f"claims.{claim.name}: its arms have different {study.equal}: {said}.", "Make them equal.")
+
+
+def _budget(claim: Greater | Unchanged, arm: str, recipe: Recipe, unit: Unit) -> float:
+    """What an arm may spend after the base was measured. Raises StudyError where a stage says it in another unit."""
+    names = [stage.name for stage in recipe.stages]
+    own = [(s, training_of(s)) for s in recipe.stages[names.index(BEFORE) :]]
+    wanted = "steps" if unit == "samples" else unit
+    for stage, training in own:
+        if training is not None and training[1].budget.unit != wanted:
+            raise StudyError(
+                f"claims.{claim.name}: its arms are to be equal in {unit}, and stages.{stage.name} of arm {arm} says "
+                f"its length in {training[1].budget.unit}.",
+                f"Set stages.{stage.name}.{training[0]}.{wanted}, or another `equal`.",
+            )
+    if unit == "samples":
+        return samples(recipe)
+    return sum(training[1].budget.amount for _, training in own if training is not None)
 
 
 def _require_measured(claim: Greater | Unchanged, arm: str, recipe: Recipe) -> None:

@@ -113,8 +113,23 @@ def test_two_arms_that_are_the_same_run_are_refused():
 
 
 def test_arms_of_a_claim_with_unequal_budgets_are_refused_with_the_amounts():
-    with pytest.raises(StudyError, match="different numbers of samples: strict 160, outcome 320"):
+    with pytest.raises(StudyError, match="different samples: strict 160, outcome 320"):
         plan({"strict": TWO["strict"], "outcome": REWARD | {"stages.rl.rl.steps": 10}})
+
+
+def test_arms_that_are_to_be_equal_in_flops_say_their_length_in_flops():
+    made = study(TWO).model_copy(update={"equal": "flops"})
+    with pytest.raises(StudyError, match=r"stages.rl of arm strict says its length in steps"):
+        make_plan(made, scale_of(made, None))
+    budget = {"stages.rl.rl.steps": None, "stages.rl.rl.flops": 1e12}
+    arms = {name: study(TWO).arms[name] for name in TWO}
+    equal = {n: arm.model_copy(update={"changes": arm.changes | budget}) for n, arm in arms.items()}
+    assert make_plan(made.model_copy(update={"arms": equal}), scale_of(made, None)).runs
+    more = equal | {
+        "outcome": arms["outcome"].model_copy(update={"changes": REWARD | budget | {"stages.rl.rl.flops": 2e12}})
+    }
+    with pytest.raises(StudyError, match="different flops: strict 1,000,000,000,000, outcome 2,000,000,000,000"):
+        make_plan(made.model_copy(update={"arms": more}), scale_of(made, None))
 
 
 def test_a_claim_against_a_base_that_its_arms_do_not_share_is_refused():
