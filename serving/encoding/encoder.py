@@ -1,8 +1,8 @@
 """Prompts to token ids, without holding up another request.
 
-A tokenizer splits text by regular expressions of its own, and some take time exponential in the length of a prompt.
-Where all of them are known to be linear, a thread encodes what is long; any other tokenizer works in a process of its
-own (`serving.encoding.encoder_process`), which is ended at a deadline (docs/decisions/0134).
+A tokenizer splits text by regular expressions of its own, and some take time quadratic in the length of a prompt, or
+worse. Where all of them are known to be linear, a thread encodes what is long; any other tokenizer works in a process
+of its own (`serving.encoding.encoder_process`), which is ended at a deadline (docs/decisions/0134).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from array import array
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
@@ -103,7 +103,7 @@ class ProcessEncoder:
 
     async def _start(self) -> Process:
         command = (sys.executable, "-P", str(Path(encoder_process.__file__)))
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
         await _asked(self._process, self._tokenizer)
         return self._process
 

@@ -1,4 +1,4 @@
-"""A checkpoint whose tokenizer takes time exponential in the prompt, and a client that knows it."""
+"""A checkpoint whose tokenizer takes time quadratic in the prompt, and a client that knows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def codec() -> Codec:
     backend = phrase_tokenizer([]).backend_tokenizer
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"(?:a|aa|aaa)+!"), behavior="isolated"),
+            pre_tokenizers.Split(Regex(r"(?:a|b)+[!?]"), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -27,7 +27,7 @@ def codec() -> Codec:
 
 
 async def test_a_prompt_that_never_ends_is_refused_while_others_are_answered(server: Server) -> None:
-    ask = {"model": "base", "prompt": "a" * 200}
+    ask = {"model": "base", "prompt": "a" * 60_000}
     attack = asyncio.create_task(server.client.post("/v1/completions", json=ask))
     await asyncio.sleep(0.1)
     answered = 0
