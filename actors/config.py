@@ -43,7 +43,7 @@ class FleetConfig(BaseModel):
     rollout_cpus: float = Field(default=0.5, gt=0, description="what Ray reserves for a rollout worker [cores]")
     rollout_gpus: float = Field(default=0, ge=0, description="what Ray reserves for a rollout worker [GPUs]")
     reward_cpus: float = Field(default=0.1, gt=0, description="what Ray reserves for a reward worker [cores]")
-    max_restarts: int = Field(default=3, ge=0, description="before a worker is retired [replacements of one worker]")
+    max_restarts: int = Field(default=8, ge=0, description="before a worker is retired [replacements of one worker]")
     restart_backoff_s: float = Field(
         default=0.5, ge=0, description="before the first replacement of a worker; doubles each time [seconds]"
     )

@@ -16,6 +16,7 @@ from trainers.algorithms.advantages import Scale
 from trainers.algorithms.algorithm import Average
 from trainers.algorithms.registry import ALGORITHMS
 from trainers.budget import Budgeted
+from trainers.evaluation.evaluate import EvalConfig
 from trainers.traces import read_traces
 from verifier.errors import BadTask
 from verifier.families import AnyTask, TaskConfig, open_task, opens
@@ -298,10 +299,17 @@ class RlConfig(Budgeted):
         validate_default=True,
         description="by name or import path (docs/rewards.md); strict where the task has judged steps, else outcome",
     )
-    refills: int = Field(default=0, ge=0, description="tried for a group whose rewards are all equal [replacements]")
+    refills: int = Field(
+        default=1, ge=0, description="in place of groups without a gradient, on average [most groups per prompt]"
+    )
     max_staleness: int = Field(
         default=0, ge=0, le=8, description="oldest weights that a group may be drawn with; 0 is synchronous [versions]"
     )
+    order: Literal["arrival", "deterministic"] = Field(
+        default="arrival", description="draw a step by any weights within max_staleness as they come, or by the oldest"
+    )
+    eval_every: int = Field(default=0, ge=0, description="between two evaluations; 0 is never [learner steps]")
+    eval: EvalConfig | None = Field(default=None, description="what to evaluate on; needs eval_every")
     checkpoint_every: int = Field(ge=1, description="between two checkpoints [learner steps]")
     keep_last: int = Field(default=20, ge=1, description="of this stage, the newest, besides the best [checkpoints]")
     learning: LearningConfig = Field(default=LearningConfig(), description="how a step learns from its groups")
@@ -312,6 +320,33 @@ class RlConfig(Budgeted):
             raise ValueError("learning.correction.old_policy: bypass needs max_staleness of 1 or more")
         if (k := self.learning.pass_k) is not None and k > self.group_size:
             raise ValueError(f"learning.pass_k: {k} draws out of a group of {self.group_size}; make group_size larger")
+        return self
+
+    @model_validator(mode="after")
+    def _deterministic_needs_no_engine_numbers(self) -> RlConfig:
+        how = self.learning.correction
+        if self.order == "arrival" or self.max_staleness == 0:
+            return self
+        for key, value, wanted in (
+            ("weights", how.weights, "none"),
+            ("mask", how.mask, "none"),
+            ("old_policy", how.old_policy, "decoupled"),
+        ):
+            if value != wanted:
+                raise ValueError(
+                    f"learning.correction.{key}: must be {wanted} with order deterministic, because an engine's "
+                    "log-probabilities change in their last digits with what it computes beside"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _evaluates_what_it_keeps(self, info: ValidationInfo) -> RlConfig:
+        if bool(self.eval_every) != (self.eval is not None):
+            raise ValueError("eval_every: give it together with eval, or neither")
+        if self.eval_every % self.checkpoint_every:
+            raise ValueError("eval_every: must be a multiple of checkpoint_every, so that what is measured is kept")
+        if self.eval is not None and opens(info) and (shared := self.task.overlap(self.eval.task)) is not None:
+            raise ValueError(f"eval.task: {shared} is trained on as well; take it out of one of the two")
         return self
 
     @field_validator("reward")

@@ -27,6 +27,7 @@ from trainers.config import RejectionConfig, RlConfig
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_out
 from trainers.evaluation.ledger import sampling_flops
+from trainers.interruption import Interruptible
 from trainers.learner_group.handle import LearnerGroup, Placement
 from trainers.learner_group.rank import LearnerPlan
 from trainers.pretrain.drawn import Drawn, draw
@@ -38,6 +39,7 @@ from verifier.errors import UserError
 WARNINGS: Final = {
     "save_failed": "step {step} was not saved ({in_a_row} in a row): {cause}",
     "learner_lost": "the learner was lost and starts again from the last checkpoint: {cause}",
+    "no_update": "step {step} did not change the policy ({in_a_row} in a row): {cause}",
 }
 EVAL_SEED: Final = 1  # the held-out problems are the same for every seed of a run, so that runs can be compared
 
@@ -81,6 +83,7 @@ class Controller:
         self.events = EventLog(plan.run_dir / "metrics.jsonl")
         self._fleet: Fleet | None = None
         self._rl: RlRunner | None = None
+        self._evaluating: Interruptible | None = None
         self._at = ("idle", 0, 0)
         self._numbers: dict[str, float] = {}
         self._warnings: list[str] = []
@@ -89,7 +92,15 @@ class Controller:
         """Sample the model of a transformers directory, as policy `version`, on held-out problems.
 
         The same problems and draws whatever the run's seed. The directory may be anyone's: its own tokenizer is used.
+        Raises Interrupted when asked to stop.
         """
+        self._evaluating = Interruptible()
+        try:
+            return await self._evaluating.run(self._evaluate(stage, directory, version, config))
+        finally:
+            self._evaluating = None
+
+    async def _evaluate(self, stage: str, directory: Path, version: int, config: EvalConfig) -> Evaluation:
         from actors.policy.architecture import config_of
         from actors.policy.model import forward_flops
 
@@ -134,13 +145,13 @@ class Controller:
         return drawn
 
     async def train(self, stage: str, config: RlConfig, parent_id: str) -> LoopState:
-        """Run an RL stage from its own last good checkpoint, or from `parent_id`. Raises LearnerLost."""
+        """Run an RL stage from its own last good checkpoint, or from `parent_id`. Raises LearnerLost, Interrupted."""
         self._begin(stage, config.budget.steps(NOTHING))
         parent = self.store.path(parent_id)
         fleet = self._fleet_for(parent)
         learner = self._open_learner(learner_plan(config, parent, self.plan.engine.dtype), self.plan.learner)
         origin = Lineage(run=self.plan.run, stage=stage, step=0, parent=parent_id, seed=self.plan.seed)
-        self._rl = RlRunner(origin, config, self.store, learner, fleet, self._emit)
+        self._rl = RlRunner(origin, config, self.store, learner, fleet, self._emit, self.plan.bands)
         try:
             return await self._rl.train()
         finally:
@@ -159,12 +170,15 @@ class Controller:
     async def status(self) -> RunStatus:
         """Where the run stands now."""
         fleet = self._fleet.status() if self._fleet is not None else None
-        return RunStatus(*self._at, dict(self._numbers), tuple(self._warnings), fleet)
+        waits_for = self._rl.waits_for if self._rl is not None else ""
+        return RunStatus(*self._at, dict(self._numbers), tuple(self._warnings), fleet, waits_for)
 
     async def stop(self) -> None:
-        """Ask the RL loop to save after the step it is in and return."""
+        """Ask an RL stage to save after the step it is in and return, and an evaluation to end now."""
         if self._rl is not None:
             self._rl.stop()
+        if self._evaluating is not None:
+            self._evaluating.interrupt()
 
     async def close(self) -> None:
         """End the workers."""

@@ -12,7 +12,8 @@ from actors.workers.status import FleetStatus
 class RunStatus:
     """Where a live run stands: its stage, how far it is, the last numbers it told, and its workers if it has any.
 
-    `warnings` is what went wrong in the stage so far and did not stop it.
+    `warnings` is what went wrong in the stage so far and did not stop it; `waits_for` says what keeps it from going on,
+    where that is known.
     """
 
     stage: str
@@ -21,6 +22,7 @@ class RunStatus:
     numbers: dict[str, float]
     warnings: tuple[str, ...]
     fleet: FleetStatus | None
+    waits_for: str = ""
 
 
 def controller_name(run_dir: Path) -> str:

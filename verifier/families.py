@@ -58,6 +58,13 @@ class TaskConfig(BaseModel, frozen=True, extra="forbid"):
     def task(self) -> Task:
         """The task of these settings. Raises BadTask, or what the family names."""
 
+    def overlap(self, test: TaskConfig) -> str | None:
+        """A held-out item of another task that this one trains on, in words; None where there is none.
+
+        Families that split by what is asked never share one.
+        """
+        return None
+
     def mixture(self) -> Mixture:
         """The strata with their shares. Raises BadMixture."""
         strata = open_task(self).strata()

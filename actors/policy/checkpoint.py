@@ -56,8 +56,8 @@ class FileRecord(BaseModel):
 class Lineage(BaseModel):
     """Where a checkpoint comes from: what the writer knows before the files exist.
 
-    `tokens` and `flops` are cumulative over the stage; `score` is the stage's own measure, by which `best` is chosen
-    (for RL the mean strict pass rate of the rollouts since the last checkpoint).
+    `tokens` and `flops` are cumulative over the stage; `score` is the measure by which `best` is chosen: the
+    pass@1 of an evaluation (`evaluated`), or else the mean pass rate of the rollouts since the last checkpoint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +70,7 @@ class Lineage(BaseModel):
     tokens: int = 0
     flops: float = 0.0
     score: float | None = None
+    evaluated: bool = False
 
 
 class Manifest(Lineage):
@@ -125,7 +126,8 @@ class CheckpointStore:
         if beginning is not None:
             parent = f"{manifest.run}.{manifest.stage}@{manifest.step}"
             first = {"run": beginning.run, "stage": beginning.stage, "seed": beginning.seed, "parent": parent}
-            lineage = lineage.model_copy(update=first | {"score": None})  # another stage's measure
+            unscored = {"score": None, "evaluated": False}  # another stage's measure
+            lineage = lineage.model_copy(update=first | unscored)
 
         def copy(directory: Path) -> None:
             source.copy_to(checkpoint_id, directory)
@@ -182,9 +184,9 @@ class CheckpointStore:
         return None
 
     def best(self) -> Manifest | None:
-        """The checkpoint with the highest score; the later of equals."""
-        scored = [(m.score, i, m) for i, m in enumerate(self.list()) if m.score is not None]
-        return max(scored)[2] if scored else None
+        """The checkpoint with the highest score; the later of equals. Where any was evaluated, one that was."""
+        scored = [(m.evaluated, m.score, i, m) for i, m in enumerate(self.list()) if m.score is not None]
+        return max(scored)[3] if scored else None
 
     def retain(self, stage: str, keep_last: int) -> None:
         """Delete the older checkpoints of `stage`, keeping the newest `keep_last` and the best."""

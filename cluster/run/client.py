@@ -80,6 +80,8 @@ def show(progress: RunStatus, as_json: bool) -> None:
     console = Console(file=sys.stdout, highlight=False)
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in progress.numbers.items())
     console.print(f"stage {progress.stage}  {progress.done}/{progress.total}  {numbers}", soft_wrap=True)
+    if progress.waits_for:
+        console.print(progress.waits_for, soft_wrap=True)
     if progress.fleet is not None:
         console.print(_workers(progress))
 

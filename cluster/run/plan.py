@@ -134,7 +134,7 @@ class _Model:
         from trainers.rl.curriculum import Curriculum
 
         curriculum = Curriculum(open_task(config.task), config.task.mixture(), seed, config.curriculum)
-        items = [curriculum.item(0, place, 0) for place in range(config.prompts_per_step)]
+        items = [curriculum.item(curriculum.beginning(), 0, place, 0) for place in range(config.prompts_per_step)]
         groups = [self._group(number, item, config) for number, item in enumerate(items)]
         batch = pack(groups, config.learning, config.max_tokens)
         drawing = sum(sampling_flops(group, self.forward) for group in groups)

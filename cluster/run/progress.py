@@ -81,13 +81,14 @@ class Reporter:
             self.warn(warning)
         self._warned = len(at.warnings)
         if not at.done:
-            self._tell(f"starting  {_fleet(at)}")
+            self._tell("  ".join(filter(None, ("starting", _fleet(at), at.waits_for))))
             return
         now = time.monotonic()
         began, first = self._first = self._first or (now, at.done)  # a resumed stage does not begin at 0
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in at.numbers.items())
         left = (now - began) / (at.done - first) * (at.total - at.done) if at.done > first else None
-        self._tell(f"{at.done}/{at.total}  {numbers}  {_minutes(left) + ' left' if left is not None else ''}")
+        then = at.waits_for or (f"{_minutes(left)} left" if left is not None else "")
+        self._tell(f"{at.done}/{at.total}  {numbers}  {then}")
 
     def warn(self, what: str) -> None:
         """Something went wrong and did not stop the run."""

@@ -97,6 +97,8 @@ def _reinforce(stage: RlStage, folder: RunFolder, workplace: Workplace, report: 
     state: LoopState = drive(workplace, report, lambda c: c.train.remote(stage.name, stage.rl, parent.id))
     if not stage.rl.budget.reached(state.spent):
         raise KeyboardInterrupt
+    if not state.updates:
+        report.warn(f"none of its {state.step} steps changed the policy: it is the one that the stage began with")
     return state.spent
 
 

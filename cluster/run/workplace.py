@@ -72,7 +72,7 @@ class Workplace:
     def close(self) -> None:
         """End the workers."""
         if self._controller is not None:
-            with suppress(ray.exceptions.RayActorError):
+            with suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
                 ray.get(self._controller.close.remote(), timeout=30)
             ray.kill(self._controller)
 

@@ -104,7 +104,7 @@ async def test_a_learner_that_is_killed_continues_from_its_checkpoint_to_the_sam
         await learner.step(todo[3])
     with pytest.raises(LearnerLost):  # nor any later verb: the restarted group knows nothing of the first two steps
         await learner.step(todo[3])
-    await learner.revive()
+    await learner.start()
     await learner.load(tmp_path / "saved")
     for batch in todo[2:]:
         await learner.step(batch)
@@ -126,7 +126,7 @@ async def test_a_learner_whose_helper_is_killed_is_lost_and_can_be_started_again
     helper.kill()
     with pytest.raises(LearnerLost):
         await learner.step(batches(base)[1])
-    await learner.revive()
+    await learner.start()
     again = await learner.step(batches(base)[0])
     assert (again.loss, again.tokens) == (first.loss, first.tokens)
 

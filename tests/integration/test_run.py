@@ -156,6 +156,20 @@ def test_the_controller_a_rollout_worker_and_the_learner_killed_in_one_run_cost_
     assert final_weights(tmp_path) == final_weights(straight)
 
 
+def test_deterministic_asynchronous_runs_end_in_the_same_bytes_whatever_becomes_of_their_workers(tmp_path):
+    order = ["order=deterministic", "max_staleness=1", "learning.correction.weights=none"]
+    settings = [*(f"stages.rl.rl.{key}" for key in order), "fleet.rollout_cpus=0.3"]
+    two, three = tmp_path / "two", tmp_path / "three"
+    with interplay("run", str(SHORT), "--run-dir", str(two), "fleet.rollout_workers=2", *settings) as process:
+        when(lambda: len(learner_steps(two)) >= 2, process)
+        workers(process, "ray::RolloutWorker")[0].kill()
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    run_to_its_end(three, "fleet.rollout_workers=3", *settings)
+    assert final_weights(two) == final_weights(three)
+    assert max(e["lag_mean"] for e in learner_steps(three)) == 1
+
+
 def test_a_full_disk_costs_checkpoints_then_the_run_and_never_the_last_good_one(tmp_path):
     """A limit on file sizes is what a full disk is to the learner: its write comes back with an error."""
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:

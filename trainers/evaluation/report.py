@@ -52,6 +52,12 @@ def summary(run: RunRecord) -> dict[str, Any]:
         },
         "wall_s": sum(s.seconds for s in run.stages),
         "stages": [asdict(s) for s in run.stages],
+        "learning": {stage: _learning(steps) for stage, steps in _rl_steps(run).items()},
+        "evaluations": [
+            {key: value for key, value in event.items() if key not in ("event", "time")}
+            for event in run.events
+            if event["event"] == "rl_eval"
+        ],
         "eval": {name: _grid(e) for name, e in (("before", run.before), ("after", run.after)) if e is not None},
         "bands": {band: _band(run, band) for band in run.bands.ranges},
         "target": run.bands.target,
@@ -66,6 +72,25 @@ def summary(run: RunRecord) -> dict[str, Any]:
             "parity_max_abs_diff": max((e["parity_max_abs_diff"] for e in syncs), default=None),
             "pause_s_max": max((e["pause_s"] for e in syncs), default=None),
         },
+    }
+
+
+def _rl_steps(run: RunRecord) -> dict[str, list[dict[str, Any]]]:
+    stages: dict[str, list[dict[str, Any]]] = {}
+    for event in run.events:
+        if event["event"] == "rl_step":
+            stages.setdefault(event["stage"], []).append(event)
+    return stages
+
+
+def _learning(steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the steps of an RL stage came to: updates, groups drawn per group trained on, and the curriculum's end."""
+    trained = sum(step["trained_groups"] for step in steps)
+    return {
+        "steps": len(steps),
+        "updates": steps[-1]["updates"],
+        "groups_drawn_per_trained": sum(step["judged_groups"] for step in steps) / trained if trained else None,
+        "strata": steps[-1]["strata"],
     }
 
 
@@ -121,7 +146,7 @@ def events_of(run_dir: Path) -> tuple[dict[str, Any], ...]:
     """The run's events; of a step that was redone after a resume only the last record counts."""
     latest: dict[tuple[Any, ...], dict[str, Any]] = {}
     for number, event in enumerate(read_events(run_dir / "metrics.jsonl")):
-        stepped = event["event"] in ("rl_step", "pretrain_step")
+        stepped = event["event"] in ("rl_step", "rl_eval", "pretrain_step")
         key = (event["event"], event["stage"], event["step"]) if stepped else (number,)
         latest.pop(key, None)
         latest[key] = dict(event)

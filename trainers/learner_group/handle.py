@@ -3,7 +3,7 @@
 Ray Train places the workers, forms their process group and restarts them all when one dies. They take verbs from a
 queue actor, so the handle needs no thread of its own and survives them. What a worker does is
 `trainers.learner_group.rank`. A restarted group holds the weights it was planned with, so after a restart every verb
-raises `LearnerLost` until `revive`; whoever hears it loads the checkpoint to continue from.
+raises `LearnerLost` until `start`; whoever hears it loads the checkpoint to continue from.
 """
 
 from __future__ import annotations
@@ -57,12 +57,22 @@ class LearnerGroup:
     def __init__(self, plan: LearnerPlan, placement: Placement) -> None:
         self.plan = plan
         self.placement = placement
+        self.waits_for = ""
         self._queue: Any = None
         self._fit: asyncio.Task[None] | None = None
         self._life = 0  # the one that the caller knows of
 
     async def start(self) -> None:
-        """Start the workers and wait until every rank has built its engine. Raises LearnerLost."""
+        """Start the workers, or after LearnerLost wait until they are up again, and begin anew where Ray Train gave up.
+
+        They hold the weights that they were planned with. Raises LearnerLost if they do not come up.
+        """
+        if self._fit is not None:
+            try:
+                self._life = await self._joined()
+                return
+            except LearnerLost:
+                await self.stop()
         self._queue = (
             cast("Any", ray.remote(CommandQueue))
             .options(num_cpus=0, max_concurrency=1000)
@@ -70,17 +80,6 @@ class LearnerGroup:
         )
         self._fit = asyncio.create_task(self._run())
         self._life = await self._joined()
-
-    async def revive(self) -> None:
-        """After LearnerLost: wait until the workers are up again, started anew where Ray Train has given up.
-
-        They hold the weights that they were planned with. Raises LearnerLost if they do not come up.
-        """
-        try:
-            self._life = await self._joined()
-        except LearnerLost:
-            await self.stop()
-            await self.start()
 
     async def pids(self) -> tuple[int, ...]:
         """The processes of the ranks, in rank order; waits for a restart that is under way. Raises LearnerLost."""
@@ -111,7 +110,7 @@ class LearnerGroup:
             except LearnerLost:
                 if losses == MAX_LEARNER_LOSSES:
                     raise
-                await self.revive()
+                await self.start()
         raise AssertionError("the last loss is raised")
 
     async def interrupt(self) -> None:

@@ -25,11 +25,19 @@ class GroupState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a group belongs: the learner step it is for, its place in that step, and which try at it this is."""
+    """Where a group belongs: the learner step it is for, its place in that step, and which try at a place it is.
+
+    The slots of a step are counted tries first: all places at the first try, then places at the second.
+    """
 
     step: int
     place: int
     attempt: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Where it stands among the slots of its step."""
+        return self.attempt, self.place
 
 
 class StaleGroupError(Failure):
@@ -37,10 +45,14 @@ class StaleGroupError(Failure):
 
 
 class GroupBuffer:
-    """States of the groups of the steps in flight; finished steps are forgotten as they are consumed."""
+    """States of the groups of the steps in flight; finished steps are forgotten as they are consumed.
 
-    def __init__(self, max_staleness: int) -> None:
+    With `exact`, a group of step t must be drawn wholly by version max(0, t - max_staleness).
+    """
+
+    def __init__(self, max_staleness: int, exact: bool = False) -> None:
         self.max_staleness = max_staleness
+        self.exact = exact
         self.totals: Counter[GroupState] = Counter()
         self._states: dict[Slot, GroupState] = {}
         self._ready: dict[Slot, RolloutGroup] = {}
@@ -63,20 +75,25 @@ class GroupBuffer:
         self.totals[GroupState.DROPPED] += 1
 
     def consume(self, step: int) -> list[RolloutGroup]:
-        """The ready groups of `step` in the order of their places; afterwards the step is closed.
+        """The ready groups of `step` in slot order; afterwards the step is closed.
 
         Policy version t is the one the learner holds before step t. Raises StaleGroupError when a token of a group
-        was drawn by a version older than step - max_staleness.
+        was drawn by a version older than step - max_staleness or, with `exact`, by another than that one.
         """
         assert GroupState.GENERATING not in {s for k, s in self._states.items() if k.step == step}
-        slots = sorted((k for k in self._ready if k.step == step), key=lambda k: (k.place, k.attempt))
+        slots = sorted((k for k in self._ready if k.step == step), key=lambda k: k.order)
         groups = [self._ready.pop(k) for k in slots]
         for group in groups:
-            if step - group.oldest_version > self.max_staleness:
-                raise StaleGroupError(f"group {group.group_id}: version {group.oldest_version} at step {step}")
+            self._check(step, group)
         self.totals[GroupState.CONSUMED] += len(groups)
         self._states = {k: s for k, s in self._states.items() if k.step != step}
         return groups
+
+    def _check(self, step: int, group: RolloutGroup) -> None:
+        oldest = max(0, step - self.max_staleness)
+        drawn_by = {group.oldest_version, *(r.completion.weight_version for r in group.rollouts)}
+        if min(drawn_by) < oldest or (self.exact and drawn_by != {oldest}):
+            raise StaleGroupError(f"group {group.group_id}: versions {sorted(drawn_by)} at step {step}")
 
     def counts(self) -> dict[str, int]:
         """How many groups are in each state now (consumed and dropped: since the start)."""

@@ -1,23 +1,36 @@
 """What to ask next: the choice of a stratum for every group, and what the results teach about it.
 
-A pure function of the seed and of the results reported in step order, so that a resumed run asks the same questions.
-The `frontier` curriculum follows the paper's finding 1 (RL pays at the edge of competence): a Beta posterior of the
-success rate per stratum, a Thompson draw of each, and the stratum whose p(1 - p) is largest; a floor keeps every
-stratum in play.
+Pure: a state is a value, made from the one before and from the results of a step in slot order, so that a resumed run
+asks the same questions whatever order groups came in. The `frontier` curriculum follows the paper's finding 1 (RL pays
+at the edge of competence): a Beta posterior of the success rate p per stratum, and a share of the groups in proportion
+to the posterior mean of p(1 - p), the variance of a binary reward; a floor keeps every stratum in play.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from verifier.mixture import Mixture
 from verifier.seeds import derive
 from verifier.task import Item, Stratum, Task
 
-UNIFORM_FLOOR = 0.1  # the share of groups drawn from the mixture whatever the posterior says
-FORGETTING = 0.97  # per step; the policy moves, old results fade
+FLOOR: Final = 0.1  # the part of the shares that is the mixture's, whatever the posterior says
+MEMORY: Final = 512  # samples per stratum after which a result counts 1/e: the policy moves, old results fade
+
+State = tuple[tuple[float, float], ...]
+"""Per stratum how many samples were solved and how many were not, faded: the Beta posterior's parameters less one."""
+
+
+@dataclass(frozen=True, slots=True)
+class StratumView:
+    """One stratum as the curriculum sees it: the share of groups it gets, and the posterior mean of its pass rate."""
+
+    share: float
+    pass_rate: float
 
 
 class Curriculum:
@@ -28,32 +41,43 @@ class Curriculum:
         self.mixture = mixture
         self.seed = seed
         self.kind = kind
-        self.beta: list[tuple[float, float]] = [(1.0, 1.0)] * len(mixture.strata)
 
-    def item(self, step: int, place: int, attempt: int) -> Item:
-        """The training item of one slot, given what was reported for earlier steps."""
-        draw = random.Random(derive(self.seed, "cell", step, place, attempt))  # noqa: S311  # no secret
-        return self.task.item(self._stratum(draw), self.seed, (step, place, attempt), "train")
+    def beginning(self) -> State:
+        """Nothing is known yet."""
+        return ((0.0, 0.0),) * len(self.mixture.strata)
 
-    def report(self, strata: Sequence[Stratum], solved: Sequence[Sequence[bool]]) -> None:
-        """Learn from one step: for each group its stratum and which samples were solved."""
-        self.beta = [(1 + (a - 1) * FORGETTING, 1 + (b - 1) * FORGETTING) for a, b in self.beta]
+    def after(self, state: State, strata: Sequence[Stratum], solved: Sequence[Sequence[bool]]) -> State:
+        """What is known after one step: for each group its stratum and which samples were solved, in slot order."""
+        fading = math.exp(-sum(map(len, solved)) / (MEMORY * len(state)))
+        counts = [(a * fading, b * fading) for a, b in state]
         places = {stratum: place for place, stratum in enumerate(self.mixture.strata)}
         for stratum, group in zip(strata, solved, strict=True):
-            a, b = self.beta[places[stratum]]
-            self.beta[places[stratum]] = (a + sum(group), b + len(group) - sum(group))
+            a, b = counts[places[stratum]]
+            counts[places[stratum]] = (a + sum(group), b + len(group) - sum(group))
+        return tuple(counts)
 
-    def state(self) -> list[tuple[float, float]]:
-        """What a checkpoint keeps."""
-        return list(self.beta)
+    def shares(self, state: State) -> tuple[float, ...]:
+        """The chance of each stratum to be asked; they add up to 1."""
+        if self.kind == "mixture":
+            return self.mixture.shares
+        gains = [_gain(a + 1, b + 1) for a, b in state]
+        return tuple(
+            FLOOR * share + (1 - FLOOR) * gain / sum(gains)
+            for share, gain in zip(self.mixture.shares, gains, strict=True)
+        )
 
-    def restore(self, state: Sequence[Sequence[float]]) -> None:
-        """Take up a checkpoint's state."""
-        self.beta = [(float(a), float(b)) for a, b in state]
+    def view(self, state: State) -> dict[Stratum, StratumView]:
+        """Shares and pass rates by stratum, for a person to look at."""
+        views = zip(self.mixture.strata, self.shares(state), state, strict=True)
+        return {s: StratumView(share, (a + 1) / (a + b + 2)) for s, share, (a, b) in views}
 
-    def _stratum(self, draw: random.Random) -> Stratum:
-        strata = self.mixture.strata
-        if self.kind == "mixture" or draw.random() < UNIFORM_FLOOR:
-            return draw.choices(strata, self.mixture.shares)[0]
-        rates = [draw.betavariate(a, b) for a, b in self.beta]
-        return strata[max(range(len(strata)), key=lambda i: rates[i] * (1 - rates[i]))]
+    def item(self, state: State, step: int, place: int, attempt: int) -> Item:
+        """The training item of one slot, given what is known when the step is drawn."""
+        draw = random.Random(derive(self.seed, "cell", step, place, attempt))  # noqa: S311  # no secret
+        stratum = draw.choices(self.mixture.strata, self.shares(state))[0]
+        return self.task.item(stratum, self.seed, (step, place, attempt), "train")
+
+
+def _gain(a: float, b: float) -> float:
+    """The mean of p(1 - p) under Beta(a, b)."""
+    return a * b / ((a + b) * (a + b + 1))

@@ -1,51 +1,33 @@
 """The RL controller's loop: one learner step after another, as a list of named steps.
 
 Control plane only: it moves requests, rollouts and versions, never tensors. Policy version t is what the learner holds
-before step t. Staleness S lets the groups of step t be drawn by version t - S or newer; synchronous training is S = 0
-of the same path. Every group is named by its slot (step, place, attempt), and slot and run seed determine its item
-and its draws, so a group that is sent again is the same group, and a resumed run asks what the unbroken one asked.
+before step t. Staleness S lets the groups of step t be drawn by version t - S or newer, as they come (`order:
+arrival`), or wholly by version max(0, t - S) (`order: deterministic`); synchronous training is S = 0 of the same path.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from statistics import fmean
 from typing import Protocol
 
-from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
+from actors.records import RolloutGroup
 from actors.weights.version import WeightVersion
-from actors.workers.rollout import SyncReport
-from trainers.algorithms.advantages import has_signal
 from trainers.budget import Spent
 from trainers.config import RlConfig
 from trainers.evaluation.ledger import paper_tokens
 from trainers.learner.packing import pack
 from trainers.learner.skipped import SkipLimit
 from trainers.records import Batch, StepReport
-from trainers.rl.buffer import GroupBuffer, Slot
-from trainers.rl.curriculum import Curriculum
-from verifier.errors import Failure
+from trainers.rl.buffer import Slot
+from trainers.rl.curriculum import Curriculum, State
+from trainers.rl.drawing import Drawing, Drawn, Sampler
+from trainers.rl.statistics import by_stratum, lengths, solved, statistics
 from verifier.families import open_task
-from verifier.judgement import Judgement, TraceJudgement
-from verifier.seeds import derive
 from verifier.task import Item
-
-VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops rather than learn from what is left
-
-
-class Sampler(Protocol):
-    """What the loop needs of `actors.workers.fleet.Fleet`."""
-
-    async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
-        """Sample one prompt and judge every completion."""
-        ...
-
-    async def sync(self, weights: WeightVersion) -> Sequence[SyncReport]:
-        """Bring every worker to a published version and prove it."""
-        ...
 
 
 class Learner(Protocol):
@@ -64,15 +46,17 @@ class Learner(Protocol):
 class LoopState:
     """What a checkpoint keeps of the loop, besides the weights and the optimiser.
 
-    `longest` is the longest sequence so far, prompt and completion, in tokens.
+    `curriculum` holds its states before the last max_staleness + 1 steps, the newest last; `longest` is the longest
+    sequence so far, prompt and completion, in tokens; `updates` counts the steps that moved the policy.
     """
 
     step: int = 0
-    curriculum: tuple[tuple[float, float], ...] = ()
+    curriculum: tuple[State, ...] = ()
     tokens: int = 0
     flops: float = 0.0
     completions: int = 0
     longest: int = 0
+    updates: int = 0
 
     @property
     def spent(self) -> Spent:
@@ -81,24 +65,29 @@ class LoopState:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """All that was sampled for one step: the groups to train on and every group that was judged for it."""
+class Score:
+    """The measure of a checkpoint, and whether an evaluation gave it or the training rollouts."""
 
-    trained: list[RolloutGroup]
-    judged: list[RolloutGroup]
-    seconds: float
+    value: float
+    evaluated: bool
 
 
-class VerifierBroken(Failure):
-    """The verifier failed on more completions than can be put down to one odd text."""
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a loop does besides drawing and learning; `trainers.rl.stage` does it on disks and engines.
+
+    `cost` gives the FLOPs of drawing a group, `save` writes a checkpoint of a state with its score, `evaluate` gives
+    the score of the policy before a step, `emit` takes an event for metrics.jsonl.
+    """
+
+    cost: Callable[[RolloutGroup], float]
+    save: Callable[[LoopState, Score], Awaitable[None]]
+    evaluate: Callable[[int], Awaitable[float]]
+    emit: Callable[..., None]
 
 
 class RlLoop:
-    """One RL stage.
-
-    `cost` gives the FLOPs of drawing a group, `save` writes a checkpoint of a state with a score, `emit` takes an
-    event for metrics.jsonl.
-    """
+    """One RL stage."""
 
     def __init__(
         self,
@@ -108,33 +97,28 @@ class RlLoop:
         learner: Learner,
         encode: Callable[[Item], tuple[int, ...]],
         stop_token_ids: tuple[int, ...],
-        cost: Callable[[RolloutGroup], float],
-        save: Callable[[LoopState, float], Awaitable[None]],
-        emit: Callable[..., None],
+        around: Around,
     ) -> None:
         self.config = config
-        self.task = open_task(config.task)
-        self.seed = seed
         self.fleet = fleet
         self.learner = learner
-        self.encode = encode
-        self.stop_token_ids = stop_token_ids
-        self.cost = cost
-        self.save = save
-        self.emit = emit
+        self.around = around
         self.stopping = False
+        self.curriculum = Curriculum(open_task(config.task), config.task.mixture(), seed, config.curriculum)
+        self._drawing = partial(Drawing, config, seed, fleet, encode, stop_token_ids)
+        self.drawing = self._drawing()
         self.restore(LoopState())
 
-    def restore(self, state: LoopState) -> None:
-        """Take up a state: nothing of what is in flight survives, since it belongs to later steps."""
+    def restore(self, state: LoopState, drawn: Mapping[int, Sequence[RolloutGroup]] | None = None) -> None:
+        """Take up a state and the steps that were drawn ahead; what else is in flight belongs to later steps."""
         self.state = state
-        self.curriculum = Curriculum(self.task, self.config.task.mixture(), self.seed, self.config.curriculum)
-        if state.curriculum:
-            self.curriculum.restore(state.curriculum)
-        self.buffer = GroupBuffer(self.config.max_staleness)
-        self._tasks: dict[int, asyncio.Task[list[RolloutGroup]]] = {}
+        self.history = state.curriculum or (self.curriculum.beginning(),)
+        self.drawing = self._drawing()
+        for step, groups in (drawn or {}).items():
+            self.drawing.hold(step, groups)
         self._scores: list[float] = []
         self._skip_limit = SkipLimit()
+        self._without_update = 0
 
     async def run(self) -> None:
         """Train until the budget is reached, or until `stopping` is set; the state is saved either way.
@@ -142,71 +126,45 @@ class RlLoop:
         Expects the fleet to serve version `state.step`.
         """
         try:
+            if self.state.step == 0:
+                await self._evaluated()
             while not self.config.budget.reached(self.state.spent) and not self.stopping:
-                self._dispatch()
-                drawn = await self._drawn()
+                self._draw_ahead()
+                drawn = await self.drawing.take(self.state.step)
                 learned, learn_s = await self._learn(drawn)
                 sync_s = await self._sync()
                 self._advance(drawn, learned)
                 self._tell(drawn, learned, learn_s, sync_s)
+                self._warn(drawn, learned)
+                measured = await self._evaluated()
                 if self.state.step % self.config.checkpoint_every == 0:
-                    await self._save()
+                    await self._save(measured)
             if self._scores:
-                await self._save()
+                await self._save(None)
+            if self.config.budget.reached(self.state.spent) and not self.state.updates:
+                self.around.emit("never_updated", steps=self.state.step)
         finally:
             self.abandon()
 
     def abandon(self) -> None:
-        """Cancel what is being generated for later steps."""
-        for task in self._tasks.values():
-            task.cancel()
-        self._tasks.clear()
+        """Cancel what is being drawn for later steps."""
+        self.drawing.abandon()
 
-    def _dispatch(self) -> None:
+    def _draw_ahead(self) -> None:
         """Start the groups of this step and, within the staleness bound, of the next ones."""
         last = self.state.step + self.config.max_staleness
         if self.config.steps is not None:  # nobody knows the last step of another budget: its groups are cancelled
             last = min(last, self.config.steps - 1)
         for step in range(self.state.step, last + 1):
-            if step not in self._tasks:
-                self._tasks[step] = asyncio.create_task(self._groups(step))
+            self.drawing.begin(step, partial(self._ask, self._known_for(step)))
 
-    async def _groups(self, step: int) -> list[RolloutGroup]:
-        places = range(self.config.prompts_per_step)
-        judged = await asyncio.gather(*(self._place(step, place) for place in places))
-        return [group for groups in judged for group in groups]
+    def _known_for(self, step: int) -> State:
+        """What the curriculum knew when the draws of a step could first begin."""
+        since = self.state.step + self.config.max_staleness - step
+        return self.history[-1 - min(since, len(self.history) - 1)]
 
-    async def _place(self, step: int, place: int) -> list[RolloutGroup]:
-        """Sample until a group has a gradient or the refills are spent; returns all that was judged."""
-        judged: list[RolloutGroup] = []
-        for attempt in range(1 + self.config.refills):
-            slot = Slot(step, place, attempt)
-            item = self.curriculum.item(step, place, attempt)
-            by = JudgeRequest(self.config.task, item, self.config.reward)
-            self.buffer.reserve(slot)
-            group = judged_only(await self.fleet.rollout(self._request(slot, item), by))
-            judged.append(group)
-            if has_signal(group.rollouts, self.config.learning.token_credit):
-                self.buffer.ready(slot, group)
-                break
-            self.buffer.drop(slot)
-        return judged
-
-    def _request(self, slot: Slot, item: Item) -> GroupRequest:
-        config = self.config
-        number = (slot.step * config.prompts_per_step + slot.place) * (1 + config.refills) + slot.attempt
-        sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=self.stop_token_ids)
-        draw = derive(self.seed, "rollout", slot.step, slot.place, slot.attempt)
-        return GroupRequest(number, draw, self.encode(item), config.group_size, sampling)
-
-    async def _drawn(self) -> Drawn:
-        started = time.monotonic()
-        judged = await self._tasks.pop(self.state.step)
-        asked = len(judged) * self.config.group_size
-        failed = asked - sum(len(g.rollouts) for g in judged)
-        if failed > max(1, VERIFIER_ERROR_SHARE * asked):
-            raise VerifierBroken(f"the verifier failed on {failed} of {asked} completions of step {self.state.step}")
-        return Drawn(self.buffer.consume(self.state.step), judged, time.monotonic() - started)
+    def _ask(self, known: State, slot: Slot) -> Item:
+        return self.curriculum.item(known, slot.step, slot.place, slot.attempt)
 
     async def _learn(self, drawn: Drawn) -> tuple[StepReport | None, float]:
         """One optimiser step on the groups that have a gradient; none when no group has. Raises NotFinite."""
@@ -222,74 +180,68 @@ class RlLoop:
     async def _sync(self) -> float:
         started = time.monotonic()
         version = await self.learner.publish(self.state.step + 1)
+        if self.config.order == "deterministic":
+            await self.drawing.settled()  # no group is drawn by two versions
         for report in await self.fleet.sync(version):
-            self.emit("sync", **asdict(report))
+            self.around.emit("sync", **asdict(report))
         return time.monotonic() - started
 
     def _advance(self, drawn: Drawn, learned: StepReport | None) -> None:
-        solved = [[r.judgement is not None and r.judgement.solved for r in g.rollouts] for g in drawn.judged]
-        self.curriculum.report([g.item.stratum for g in drawn.judged], solved)
-        self._scores.append(fmean(s for group in solved for s in group))
+        passes = solved(drawn.judged)
+        known = self.curriculum.after(self.history[-1], [g.item.stratum for g in drawn.judged], passes)
+        self.history = (*self.history, known)[-1 - self.config.max_staleness :]
+        self._scores.append(fmean(s for group in passes for s in group))
+        updated = learned is not None and self._updated(learned)
+        self._without_update = 0 if updated else self._without_update + 1
         self.state = LoopState(
             step=self.state.step + 1,
-            curriculum=tuple(self.curriculum.state()),
+            curriculum=self.history,
             tokens=self.state.tokens + (learned.tokens if learned else 0),
-            flops=self.state.flops + (learned.flops if learned else 0.0) + sum(map(self.cost, drawn.judged)),
+            flops=self.state.flops + (learned.flops if learned else 0.0) + sum(map(self.around.cost, drawn.judged)),
             completions=self.state.completions + sum(len(g.rollouts) for g in drawn.judged),
-            longest=max(self.state.longest, *_lengths(drawn)),
+            longest=max(self.state.longest, *lengths(drawn)),
+            updates=self.state.updates + updated,
         )
 
-    async def _save(self) -> None:
-        await self.save(self.state, fmean(self._scores))
+    def _updated(self, learned: StepReport) -> bool:
+        return learned.skipped < self.config.learning.minibatches and learned.gradient_norm != 0
+
+    async def _evaluated(self) -> float | None:
+        """The score of the policy by evaluation, where one is due."""
+        every = self.config.eval_every
+        return await self.around.evaluate(self.state.step) if every and self.state.step % every == 0 else None
+
+    async def _save(self, measured: float | None) -> None:
+        score = Score(fmean(self._scores), False) if measured is None else Score(measured, True)
+        await self.around.save(self.state, score)
         self._scores = []
 
     def _tell(self, drawn: Drawn, learned: StepReport | None, learn_s: float, sync_s: float) -> None:
-        self.emit(
+        self.around.emit(
             "rl_step",
             step=self.state.step,
             steps=self.config.budget.steps(self.state.spent),
-            **_statistics(drawn),
+            updates=self.state.updates,
+            **statistics(drawn),
             **(asdict(learned) if learned else {}),
             generate_s=drawn.seconds,
             learn_s=learn_s,
             sync_s=sync_s,
             step_s=drawn.seconds + learn_s + sync_s,
-            groups=self.buffer.counts(),
+            groups=self.drawing.buffer.counts(),
+            strata=by_stratum(self.curriculum, self.history[-1], drawn),
         )
 
-
-def judged_only(group: RolloutGroup) -> RolloutGroup:
-    """The group without the completions that the verifier failed on: an exception is never a reward."""
-    return replace(group, rollouts=tuple(r for r in group.rollouts if r.reward is not None))
-
-
-def _shares(judgements: Sequence[Judgement]) -> dict[str, float]:
-    """Means over the judged texts; those of the steps only where the family judges steps."""
-    traces = [j for j in judgements if isinstance(j, TraceJudgement)]
-    shares = {"outcome": fmean(j.right for j in judgements), "score": fmean(j.score for j in judgements)}
-    if not traces:
-        return shares
-    return {
-        "strict": fmean(j.verified for j in traces),
-        **shares,
-        "process_accuracy": fmean(j.process_accuracy for j in traces),
-    }
+    def _warn(self, drawn: Drawn, learned: StepReport | None) -> None:
+        """Tell of a step without an update at once, and of more in a row each time their number has doubled."""
+        row = self._without_update
+        if row and row & (row - 1) == 0:
+            cause = _without_update(drawn) if learned is None else "its gradient was zero or not finite"
+            self.around.emit("no_update", step=self.state.step, in_a_row=row, cause=cause)
 
 
-def _lengths(drawn: Drawn) -> list[int]:
-    return [len(g.prompt_ids) + len(r.completion.token_ids) for g in drawn.judged for r in g.rollouts]
-
-
-def _statistics(drawn: Drawn) -> dict[str, float]:
-    rollouts = [r for g in drawn.judged for r in g.rollouts]
-    judgements = [r.judgement for r in rollouts if r.judgement is not None]
-    return {
-        "reward": fmean(r.reward for r in rollouts if r.reward is not None),
-        **_shares(judgements),
-        "completion_tokens": fmean(len(r.completion.token_ids) for r in rollouts),
-        "truncated": fmean(r.completion.finish_reason == "length" for r in rollouts),
-        "no_gradient": 1 - len(drawn.trained) / len(drawn.judged),
-        "judged_groups": len(drawn.judged),
-        "completions": len(rollouts),
-        "longest": max(_lengths(drawn)),
-    }
+def _without_update(drawn: Drawn) -> str:
+    rewards = [r.reward for g in drawn.judged for r in g.rollouts if r.reward is not None]
+    low, high = min(rewards), max(rewards)
+    paid = f"every completion earned {low:g}" if low == high else "the rewards within each group are all equal"
+    return f"no group has a gradient, since {paid}"

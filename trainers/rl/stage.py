@@ -17,24 +17,33 @@ from typing import Any, Final, Protocol
 from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
 from actors.policy.text_format import read_text_format
 from trainers.config import RlConfig
+from trainers.deaths import MAX_DEATHS, DeathLimit
+from trainers.evaluation.bands import Bands
+from trainers.evaluation.evaluate import Evaluation, curve, evaluate, held_out, kinds
 from trainers.evaluation.ledger import sampling_flops
+from trainers.interruption import Interruptible
 from trainers.learner_group.commands import LearnerLost
-from trainers.learner_group.handle import MAX_LEARNER_LOSSES
 from trainers.learner_group.rank import MAX_FAILED_SAVES
-from trainers.rl.loop import Learner, LoopState, RlLoop, Sampler
+from trainers.rl.ahead import read_groups, write_groups
+from trainers.rl.drawing import Sampler
+from trainers.rl.loop import Around, Learner, LoopState, RlLoop, Score
+from verifier.task import Item
 
 LOOP_STATE: Final = f"{RESUME}/loop.json"
+AHEAD: Final = f"{RESUME}/ahead.jsonl"
+EVAL_SEED: Final = 2  # other problems than those of an eval stage: `best` is chosen by these
 
 
 class StageLearner(Learner, Protocol):
-    """What an RL stage needs of `trainers.learner_group.handle.LearnerGroup`; every call may raise LearnerLost."""
+    """What an RL stage needs of `trainers.learner_group.handle.LearnerGroup`; every call may raise LearnerLost.
+
+    `waits_for` says what keeps it from coming up, and is empty when it is up.
+    """
+
+    waits_for: str
 
     async def start(self) -> None:
-        """Start it and wait until it can take a step."""
-        ...
-
-    async def revive(self) -> None:
-        """After LearnerLost: wait until it is up again, with the weights it was planned with."""
+        """Start it, anew after LearnerLost, and wait until it can take a step from the weights it was planned with."""
         ...
 
     async def load(self, directory: Path) -> None:
@@ -54,6 +63,7 @@ class RlRunner:
     """One RL stage; `train` runs it to its end, `stop` asks it to end early, `close` frees the learner.
 
     `origin` is the lineage of step 0: the run, the stage's name and seed, and the checkpoint in `store` to start from.
+    An evaluation between steps measures the target of `bands` with the policy that the engines hold.
     """
 
     def __init__(
@@ -64,6 +74,7 @@ class RlRunner:
         learner: StageLearner,
         fleet: Sampler,
         emit: Callable[..., None],
+        bands: Bands,
     ) -> None:
         from actors.policy.architecture import config_of
         from actors.policy.model import forward_flops
@@ -73,44 +84,44 @@ class RlRunner:
         self.config = config
         self.store = store
         self.emit = emit
+        self.bands = bands
         self._fleet = fleet
         parent = store.path(origin.parent)
         self._learner = learner
-        text = read_text_format(parent)
-        self.loop = RlLoop(
-            config,
-            origin.seed,
-            fleet,
-            learner,
-            lambda item: text.prompt_ids(item.prompt),
-            text.end_ids,
-            partial(sampling_flops, forward=forward_flops(config_of(parent))),
-            self._save,
-            self._tell,
-        )
+        self._text = text = read_text_format(parent)
+        self._cost = partial(sampling_flops, forward=forward_flops(config_of(parent)))
+        around = Around(self._cost, self._save, self._evaluate, self._tell)
+        self.loop = RlLoop(config, origin.seed, fleet, learner, self._encode, text.end_ids, around)
         self._failed_saves = 0
+        self._restoring = Interruptible()
+
+    @property
+    def waits_for(self) -> str:
+        """What keeps the stage from its next step, if it is known."""
+        return self._learner.waits_for
 
     async def train(self) -> LoopState:
         """Run the loop from the stage's last good checkpoint, or from the parent, over deaths of the learner.
 
-        Returns the final state, short of the last step only when the loop was asked to stop. Raises LearnerLost.
+        Returns the final state, short of the last step only when the loop was asked to stop. Raises LearnerLost when
+        the learner keeps dying, and Interrupted when it was asked to stop before it had a step to save after.
         """
-        await self._learner.start()
-        for losses in range(MAX_LEARNER_LOSSES + 1):
+        deaths = DeathLimit(MAX_DEATHS)
+        while True:
             try:
-                await self._restore()
+                await self._restoring.run(self._restore())
                 await self.loop.run()
                 return self.loop.state
             except LearnerLost as error:
                 self._tell("learner_lost", cause=str(error))
-                if losses == MAX_LEARNER_LOSSES:
+                deaths.reached(self.loop.state.step)
+                if deaths.one_too_many():
                     raise
-                await self._learner.revive()
-        raise AssertionError("the last loss is raised")
 
     def stop(self) -> None:
-        """Ask the loop to save after the step it is in and return."""
+        """Ask the loop to save after the step it is in and return; what the stage waits for before, it gives up."""
         self.loop.stopping = True
+        self._restoring.interrupt()
 
     async def close(self) -> None:
         """End the learner's processes."""
@@ -119,27 +130,58 @@ class RlRunner:
 
     async def _restore(self) -> None:
         """Bring learner, loop and engines to the last good checkpoint of the stage; the parent if there is none."""
+        await self._learner.start()
         last = self.store.latest(self.origin.stage)
         if last is None:
             self.loop.restore(LoopState())
         else:
             path = self.store.path(last.id)
             await self._learner.load(path)
-            self.loop.restore(_read_state(path))
+            self.loop.restore(_read_state(path), read_groups(path / AHEAD, self.config.task))
             self._tell("resumed", checkpoint=last.id, step=last.step)
         version = await self._learner.publish(self.loop.state.step)
         for report in await self._fleet.sync(version):
             self._tell("sync", **asdict(report))
 
-    async def _save(self, state: LoopState, score: float) -> None:
+    def _encode(self, item: Item) -> tuple[int, ...]:
+        return self._text.prompt_ids(item.prompt)
+
+    async def _evaluate(self, step: int) -> float:
+        """Measure the policy before a step on held-out problems: its pass@1, strictest reading, on the target band."""
+        config = self.config.eval
+        assert config is not None
+        measured = await evaluate(
+            self._fleet.rollout,
+            f"{self.origin.stage}-{step}",
+            held_out(config, self.bands, EVAL_SEED),
+            self._encode,
+            config,
+            self._text.end_ids,
+            self._cost,
+            EVAL_SEED,
+            lambda done, total: None,
+        )
+        passes = self._passes(measured)
+        spent = {"tokens": measured.tokens, "flops": measured.flops, "seconds": measured.seconds}
+        self._tell("rl_eval", step=step, **spent, **passes)
+        return next(iter(passes.values()))
+
+    def _passes(self, measured: Evaluation) -> dict[str, float]:
+        target = [s for s in measured.scores if self.bands.holds(self.bands.target, s.stratum)] or measured.scores
+        return {f"{kind}_pass@{k}": value for kind in kinds(target) for k, value in curve(target, kind).items()}
+
+    async def _save(self, state: LoopState, score: Score) -> None:
         """Publish a checkpoint of the learner and the loop. A full disk costs a checkpoint, not the run, at first."""
-        reached = {"step": state.step, "tokens": state.tokens, "flops": state.flops, "score": score}
+        reached = {"step": state.step, "tokens": state.tokens, "flops": state.flops}
+        reached |= {"score": score.value, "evaluated": score.evaluated}
+        ahead = self.loop.drawing.finished() if self.config.order == "deterministic" else {}
         lineage = self.origin.model_copy(update=reached)
         here = asyncio.get_running_loop()
 
         def write(directory: Path) -> None:
             asyncio.run_coroutine_threadsafe(self._learner.save(directory), here).result()
             (directory / LOOP_STATE).write_text(json.dumps(asdict(state)), encoding="utf-8")
+            write_groups(directory / AHEAD, ahead)
 
         try:
             manifest = await asyncio.to_thread(self.store.publish, lineage, write)
@@ -150,7 +192,7 @@ class RlRunner:
                 raise
         else:
             self._failed_saves = 0
-            self._tell("checkpoint", id=manifest.id, step=state.step, weight_hash=manifest.weight_hash, score=score)
+            self._tell("checkpoint", id=manifest.id, step=state.step, weight_hash=manifest.weight_hash, **asdict(score))
             self.store.retain(self.origin.stage, self.config.keep_last)
 
     def _tell(self, event: str, **fields: Any) -> None:
@@ -159,5 +201,5 @@ class RlRunner:
 
 def _read_state(checkpoint: Path) -> LoopState:
     record = json.loads((checkpoint / LOOP_STATE).read_text(encoding="utf-8"))
-    curriculum = tuple((float(a), float(b)) for a, b in record.pop("curriculum"))
+    curriculum = tuple(tuple((float(a), float(b)) for a, b in known) for known in record.pop("curriculum"))
     return LoopState(curriculum=curriculum, **record)

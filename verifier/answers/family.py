@@ -42,6 +42,15 @@ class AnswersConfig(TaskConfig, frozen=True):
             open_task(self)
         return self
 
+    def overlap(self, test: TaskConfig) -> str | None:
+        """A test row of another file that is a training row of this one, by its prompt."""
+        if not isinstance(test, AnswersConfig):
+            return None
+        trained = {row.asked for row in read_rows(self.file) if split_of(row) == "train"}
+        tested = (row for row in read_rows(test.file) if split_of(row) == "test")
+        shared = next((row for row in tested if row.asked in trained), None)
+        return None if shared is None else f"row {shared.id!r} of {test.file}"
+
     def task(self) -> Task:
         """The file as a task. Raises BadTask."""
         rows = read_rows(self.file)

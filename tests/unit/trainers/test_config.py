@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import get_args
 
 import pytest
@@ -133,3 +134,42 @@ def test_what_needs_steps_is_refused_at_its_key_for_a_task_without_them(tmp_path
     with pytest.raises(ValidationError, match="judged steps") as told:
         RlConfig.model_validate(base | fields)
     assert [error["loc"] for error in told.value.errors()] == [place]
+
+
+RL = {
+    "task": {"ops": [2], "max_facts": 4},
+    "steps": 4,
+    "prompts_per_step": 6,
+    "max_tokens": 8,
+    "checkpoint_every": 2,
+    "learning": {"optimizer": {"learning_rate": 1e-4}},
+}
+HELD_OUT = {"task": {"ops": [2], "max_facts": 4}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"order": "deterministic", "max_staleness": 1}, "learning.correction.weights: must be none with order det"),
+        ({"eval_every": 2}, "eval_every: give it together with eval"),
+        ({"eval": HELD_OUT}, "eval_every: give it together with eval"),
+        ({"eval_every": 3, "eval": HELD_OUT}, "eval_every: must be a multiple of checkpoint_every"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_key(fields, told):
+    with pytest.raises(ValidationError, match=told):
+        RlConfig.model_validate(RL | fields)
+
+
+def test_an_evaluation_set_that_is_trained_on_is_refused_with_its_key(tmp_path):
+    def file(name: str, split: str) -> dict:
+        rows = [{"prompt": "one and one?", "answer": "2", "split": split}]
+        rows += [{"prompt": f"{name} {other}", "answer": "1", "split": other} for other in ("train", "test")]
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return {"family": "answers", "file": str(tmp_path / name)}
+
+    trained, tested = file("a.jsonl", "train"), file("b.jsonl", "test")
+    recipe = RL | {"task": trained, "eval_every": 2}
+    assert RlConfig.model_validate(recipe | {"eval": {"task": trained}}).eval is not None
+    with pytest.raises(ValidationError, match=r"eval\.task: row '?1'? of .*b\.jsonl is trained on as well"):
+        RlConfig.model_validate(recipe | {"eval": {"task": tested}})

@@ -124,6 +124,12 @@ def test_best_is_the_highest_score_and_retention_spares_it(store):
     assert [m.step for m in store.list()] == [1, 3]
 
 
+def test_best_is_one_that_was_evaluated_where_any_was(store):
+    for step, (score, evaluated) in enumerate([(0.9, False), (0.4, True), (0.3, True), (0.8, False)]):
+        store.publish(lineage(step, score=score, evaluated=evaluated), writer(bytes([step])))
+    assert store.best().step == 1
+
+
 def test_a_writer_killed_at_any_point_leaves_the_last_checkpoint_and_nothing_half(store):
     """Row 5 of the fault table: die at every rename and sync in turn."""
     before = store.publish(lineage(1), writer())

@@ -12,9 +12,10 @@ from ray.exceptions import ActorDiedError
 
 from cluster.errors import StageFailed
 from cluster.run import following
-from cluster.run.following import MAX_CONTROLLER_LOSSES, drive
+from cluster.run.following import drive
 from cluster.run.progress import Reporter
 from cluster.run.workplace import Workplace
+from trainers.deaths import MAX_DEATHS
 from trainers.status import RunStatus
 
 
@@ -56,10 +57,10 @@ def _brisk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_deaths_with_progress_between_them_do_not_end_a_stage() -> None:
-    assert _run(list(range(1, 3 * MAX_CONTROLLER_LOSSES))) == "done"
+    assert _run(list(range(1, 3 * MAX_DEATHS))) == "done"
 
 
 def test_a_controller_that_keeps_dying_at_one_place_ends_the_stage() -> None:
-    with pytest.raises(StageFailed, match=f"died {MAX_CONTROLLER_LOSSES + 1} times and got no further than 5"):
-        _run([5, *[5] * MAX_CONTROLLER_LOSSES])
-    assert _run([5, *[4] * (MAX_CONTROLLER_LOSSES - 1)]) == "done"
+    with pytest.raises(StageFailed, match=f"died {MAX_DEATHS + 1} times and got no further than 5"):
+        _run([5, *[5] * MAX_DEATHS])
+    assert _run([5, *[4] * (MAX_DEATHS - 1)]) == "done"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trainers.algorithms.losses import cross_entropy, kl_penalty, policy_loss
 from trainers.algorithms.registry import ALGORITHMS
@@ -76,6 +78,29 @@ def test_loss_and_gradient_are_trls(name):
     expected = TRL["cases"][name]
     assert policy_loss(given, learning).loss.item() == pytest.approx(expected["loss"], abs=1e-6)
     assert gradient(given, learning) == pytest.approx(flat(expected["gradient"]), abs=1e-6)
+
+
+LOGPROBS = st.lists(st.floats(-4.0, -0.01), min_size=6, max_size=6)
+
+
+@given(LOGPROBS, LOGPROBS, st.lists(st.floats(-2.0, 2.0), min_size=2, max_size=2), st.floats(0.05, 0.9))
+def test_with_equal_clips_scale_and_average_dapo_is_grpo(logprob, old, advantage, clip):
+    same = {"clip_low": clip, "clip_high": clip, "advantage_scale": "group", "average": "completions"}
+    drawn = tokens(logprob, old, [a for a in advantage for _ in range(3)], completion=[0, 0, 0, 1, 1, 1])
+    losses = [policy_loss(drawn, config(name, **same)).loss.item() for name in ("dapo", "grpo")]
+    assert losses[0] == losses[1]
+    rewards = [[0.0, 1.0, 0.5], [1.0, 1.0, 0.0]]
+    made = [ALGORITHMS[name].advantages(rewards, config(name, **same)) for name in ("dapo", "grpo")]
+    assert made[0] == made[1]
+
+
+@given(LOGPROBS, LOGPROBS, st.floats(-2.0, 2.0))
+def test_for_completions_of_one_token_gspo_and_rloo_are_grpo_with_their_clips(logprob, old, advantage):
+    drawn = tokens(logprob, old, [advantage] * 6, completion=list(range(6)))
+    grpo = policy_loss(drawn, config("grpo", clip_low=0.1, clip_high=0.3)).loss.item()
+    for name in ("gspo", "rloo"):
+        same = policy_loss(drawn, config(name, clip_low=0.1, clip_high=0.3)).loss.item()
+        assert same == pytest.approx(grpo, rel=1e-12, abs=1e-12)
 
 
 def test_dapo_by_hand():

@@ -55,7 +55,10 @@ def test_the_report_holds_the_grid_the_gain_and_the_counters(tmp_path):
         {"event": "sync", "parity_max_abs_diff": 3e-6, "pause_s": 0.02},
         {"event": "fleet", "rollout_restarts": 1, "resent_groups": 2, "verifier_errors": 0},
         {"event": "rl_step", "stage": "rl", "step": 1, "outcome": 0.5, "strict": 0.25,
-         "truncated": 0.1, "completions": 30, "longest": 200},
+         "truncated": 0.1, "completions": 30, "longest": 200, "updates": 0, "trained_groups": 2, "judged_groups": 5,
+         "strata": {"op 3": {"share": 1.0, "pass_rate": 0.25, "samples": 30, "solved": 8}}},
+        {"event": "rl_eval", "time": 1.0, "stage": "rl", "step": 1, "strict_pass@1": 0.5, "outcome_pass@1": 0.75,
+         "tokens": 9, "flops": 2e9, "seconds": 1.5},
     ]  # fmt: skip
     content = write(tmp_path, record(events, evaluation(1), evaluation(3)))
     assert json.loads((tmp_path / "report.json").read_text()) == content
@@ -64,6 +67,12 @@ def test_the_report_holds_the_grid_the_gain_and_the_counters(tmp_path):
     assert content["stages"][0]["paper_tokens"] == 1e4
     cell = content["eval"]["before"]["op 3"]
     assert (cell["n_problems"], cell["n_samples"], cell["strict"]["1"], cell["outcome"]["4"]) == (2, 4, 0.25, 1.0)
+    learning = content["learning"]["rl"]
+    assert (learning["updates"], learning["groups_drawn_per_trained"]) == (0, 2.5)
+    assert content["evaluations"][0]["strict_pass@1"] == 0.5
+    page = (tmp_path / "report.html").read_text()
+    assert "rl: 0 of 1 steps changed the policy, so it is the one that the stage began with" in page
+    assert "2.50 groups were drawn for each one trained on" in page
     assert content["gain"]["strict_pass@1"] == {"mean": 0.5, "lo": 0.5, "hi": 0.5}
     assert content["rollout"]["restarts"] == 1
     assert content["sync"]["parity_max_abs_diff"] == 3e-6

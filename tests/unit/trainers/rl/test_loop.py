@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,32 +16,43 @@ from tests.judgements import verified
 from trainers.config import RlConfig
 from trainers.learner.skipped import MAX_SKIPPED, NotFinite
 from trainers.records import Batch, StepReport
-from trainers.rl.loop import LoopState, RlLoop, VerifierBroken
+from trainers.rl.buffer import StaleGroupError
+from trainers.rl.drawing import VerifierBroken
+from trainers.rl.loop import Around, LoopState, RlLoop, Score
 
 TASKS = {"ops": [2, 3], "max_facts": 4}
 
 
 class FakeFleet:
-    """Draws rewards from the request's seed; `delays` shuffles the order in which groups come back."""
+    """Draws rewards from the request's seed; `delays` shuffles the order in which groups come back.
 
-    def __init__(self, delays: int | None = None, equal: bool = False, failing: int = 0) -> None:
+    The groups whose numbers are in `without` have no gradient; with `equal` none has.
+    """
+
+    def __init__(
+        self, delays: int | None = None, equal: bool = False, failing: int = 0, without: frozenset[int] = frozenset()
+    ) -> None:
+        self.without = without
         self.order = random.Random(delays) if delays is not None else None
         self.equal = equal
         self.failing = failing
         self.asked: list[GroupRequest] = []
+        self.items: dict[int, str] = {}
         self.version = 0
 
     async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         self.asked.append(request)
+        self.items[request.group_id] = by.item.id
         if self.order is not None:
             for _ in range(self.order.randrange(20)):
                 await asyncio.sleep(0)
         draw = random.Random(request.seed)
-        rollouts = tuple(self._rollout(i, draw) for i in range(request.group_size))
+        equal = self.equal or request.group_id in self.without
+        rollouts = tuple(self._rollout(i, draw, equal) for i in range(request.group_size))
         return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
 
-    def _rollout(self, index: int, draw: random.Random) -> Rollout:
-        right = not self.equal and (index == 0 or draw.random() < 0.5) and index != 1
+    def _rollout(self, index: int, draw: random.Random, equal: bool) -> Rollout:
+        right = not equal and (index == 0 or draw.random() < 0.5) and index != 1
         completion = Completion(index, (5, 6, 3), (-1.0, -1.0, -1.0), "stop", self.version, self.version)
         if index < self.failing:
             return Rollout(completion, "", None, None, error="fault")
@@ -91,6 +104,7 @@ def config(**fields) -> RlConfig:
         "group_size": 4,
         "max_tokens": 8,
         "checkpoint_every": 2,
+        "refills": 0,
         "learning": {"optimizer": {"learning_rate": 1e-4}},
     }
     return RlConfig.model_validate(base | fields)
@@ -100,11 +114,18 @@ class Run:
     def __init__(self, fleet: FakeFleet | None = None, learner: FakeLearner | None = None, **fields) -> None:
         self.fleet = fleet or FakeFleet()
         self.learner = learner or FakeLearner()
-        self.saved: list[tuple[LoopState, float]] = []
+        self.saved: list[tuple[LoopState, Score]] = []
+        self.ahead: list[dict] = []
+        self.evaluated: list[int] = []
         self.events: list[tuple[str, dict]] = []
 
-        async def save(state: LoopState, score: float) -> None:
+        async def save(state: LoopState, score: Score) -> None:
             self.saved.append((state, score))
+            self.ahead.append(self.loop.drawing.finished())
+
+        async def evaluate(step: int) -> float:
+            self.evaluated.append(step)
+            return step / 10
 
         self.loop = RlLoop(
             config(**fields),
@@ -113,9 +134,7 @@ class Run:
             self.learner,
             lambda item: (1, 2),
             (3,),
-            lambda group: 100.0,
-            save,
-            lambda event, **values: self.events.append((event, values)),
+            Around(lambda group: 100.0, save, evaluate, lambda event, **values: self.events.append((event, values))),
         )
 
     def go(self) -> Run:
@@ -167,12 +186,111 @@ def test_a_loop_ends_with_the_step_that_reaches_its_budget_also_when_it_is_resto
     assert others == [batch.spent_share for batch in resumed.learner.batches] == sorted(set(others))
 
 
+def told(run: Run, event: str) -> list[dict]:
+    return [values for name, values in run.events if name == event]
+
+
 def test_groups_without_a_gradient_are_replaced_within_bounds_and_never_trained_on():
     run = Run(FakeFleet(equal=True), refills=2, steps=1).go()
-    assert len(run.fleet.asked) == 9
+    assert [r.group_id for r in run.fleet.asked] == list(range(9))
     assert run.learner.batches == []
     assert run.loop.state.step == 1
-    assert run.loop.buffer.counts()["dropped"] == 9
+    assert run.loop.drawing.buffer.counts()["dropped"] == 9
+
+
+@pytest.mark.parametrize("delays", [None, 3, 4, 5])
+def test_a_step_trains_on_exactly_as_many_groups_as_it_wants_whatever_order_they_come_in(delays):
+    run = Run(FakeFleet(delays, without=frozenset({0, 2, 4})), prompts_per_step=3, refills=2, steps=1).go()
+    assert sorted(r.group_id for r in run.fleet.asked) == [0, 1, 2, 3, 4, 5]
+    (step,) = told(run, "rl_step")
+    assert (step["trained_groups"], step["judged_groups"], step["no_gradient"]) == (3, 6, 0.5)
+    assert len({int(c) for s in run.learner.batches[0].streams for c in s.completion}) == 3 * 4
+
+
+def test_a_refilled_run_that_is_resumed_asks_what_the_unbroken_one_asked():
+    fields = {"curriculum": "frontier", "refills": 1, "max_staleness": 1, "prompts_per_step": 40}
+    fields["task"] = {"ops": list(range(2, 9)), "max_facts": 8}
+    without = frozenset(range(0, 320, 3))
+    straight = Run(FakeFleet(without=without), **fields).go()
+    resumed = Run(FakeFleet(delays=2, without=without), **fields)
+    resumed.loop.restore(straight.saved[0][0])
+    resumed.fleet.version = 2
+    resumed.go()
+    asked = lambda run: {number: item for number, item in run.fleet.items.items() if number >= 160}  # noqa: E731
+    assert asked(straight) == asked(resumed)
+    assert resumed.loop.state == straight.loop.state
+
+
+def test_a_step_without_an_update_is_told_at_once_and_a_stage_without_any_at_its_end():
+    run = Run(FakeFleet(equal=True), steps=4).go()
+    warned = told(run, "no_update")
+    assert [(e["step"], e["in_a_row"]) for e in warned] == [(1, 1), (2, 2), (4, 4)]
+    assert "every completion earned 0" in warned[0]["cause"]
+    assert told(run, "never_updated") == [{"steps": 4}]
+    assert run.loop.state.updates == 0
+
+
+def test_a_stage_that_learns_is_not_warned_about():
+    run = Run().go()
+    assert told(run, "no_update") == told(run, "never_updated") == []
+    assert run.loop.state.updates == 4
+
+
+def test_updates_left_out_because_they_are_not_finite_are_no_updates():
+    run = Run(learner=FakeLearner(skips=2)).go()
+    assert [e["step"] for e in told(run, "no_update")] == [1, 2]
+    assert run.loop.state.updates == 2
+
+
+def test_an_evaluation_between_steps_gives_the_score_of_the_checkpoint():
+    held_out = {"task": TASKS, "problems": 1, "samples": 1}
+    run = Run(eval_every=2, eval=held_out, steps=5, checkpoint_every=1).go()
+    assert run.evaluated == [0, 2, 4]
+    assert [s.evaluated for _, s in run.saved] == [False, True, False, True, False]
+    assert [s.value for _, s in run.saved if s.evaluated] == [0.2, 0.4]
+
+
+DETERMINISTIC = {
+    "order": "deterministic",
+    "max_staleness": 2,
+    "learning": {"optimizer": {"learning_rate": 1e-4}, "correction": {"weights": "none"}},
+}
+
+
+@pytest.mark.parametrize("delays", [None, 1, 2])
+def test_in_deterministic_order_a_step_is_drawn_wholly_by_the_oldest_version_allowed(delays):
+    run = Run(FakeFleet(delays), steps=6, **DETERMINISTIC).go()
+    versions = [{int(v) for s in batch.streams for v in s.weight_version} for batch in run.learner.batches]
+    assert versions == [{0}, {0}, {0}, {1}, {2}, {3}]
+
+
+def test_a_version_that_comes_while_a_group_is_drawn_is_refused_in_deterministic_order():
+    class Hasty(FakeFleet):
+        def _rollout(self, index: int, draw: random.Random, equal: bool) -> Rollout:
+            self.version += 1
+            return super()._rollout(index, draw, equal)
+
+    with pytest.raises(StaleGroupError):
+        Run(Hasty(), **DETERMINISTIC).go()
+
+
+def test_a_deterministic_run_that_is_resumed_trains_on_the_groups_it_had_drawn_ahead():
+    fields: dict[str, Any] = DETERMINISTIC | {"steps": 6, "refills": 1}
+    without = frozenset(range(0, 36, 9))
+    straight = Run(FakeFleet(delays=1, without=without), **fields).go()
+    resumed = Run(FakeFleet(delays=5, without=without), **fields)
+    assert sorted(straight.ahead[0]) == [2, 3]
+    numbers = [group.group_id for group in straight.ahead[0][3]]
+    assert numbers == sorted(numbers)
+    resumed.loop.restore(straight.saved[0][0], straight.ahead[0])
+    resumed.fleet.version = 2
+    resumed.go()
+    assert min(r.group_id for r in resumed.fleet.asked) == 4 * 6
+    for a, b in zip(straight.learner.batches[2:], resumed.learner.batches, strict=True):
+        for s, t in zip(a.streams, b.streams, strict=True):
+            assert s.weight_version.tolist() == t.weight_version.tolist()
+            assert s.advantage.tolist() == t.advantage.tolist()
+    assert resumed.loop.state == straight.loop.state
 
 
 @pytest.mark.parametrize(("staleness", "drawn_meanwhile"), [(0, []), (1, [3, 4, 5])])
@@ -191,19 +309,17 @@ def test_with_staleness_the_next_step_is_drawn_while_this_one_learns(staleness, 
     run = Run(fleet, Slow(), max_staleness=staleness).go()
     assert order == [0, 1, 2, *drawn_meanwhile]
     assert [request.group_id for request in fleet.asked] == list(range(12))
-    assert run.loop.buffer.counts()["consumed"] == 12
+    assert run.loop.drawing.buffer.counts()["consumed"] == 12
 
 
 def test_asking_to_stop_saves_after_the_step_and_returns():
     run = Run()
     run.loop.stopping = False
-    told = run.loop.emit
 
     def stop_after_first(event, **values):
-        told(event, **values)
         run.loop.stopping = True
 
-    run.loop.emit = stop_after_first
+    run.loop.around = replace(run.loop.around, emit=stop_after_first)
     run.go()
     assert run.loop.state.step == 1
     assert [state.step for state, _ in run.saved] == [1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,28 +13,35 @@ import pytest
 from actors.policy.checkpoint import RESUME, TOKENIZER, WEIGHTS, CheckpointStore, CheckpointWriteError, Lineage
 from tests.fleets import save_policy
 from tests.unit.trainers.rl.test_loop import FakeFleet, FakeLearner, config
+from trainers.deaths import MAX_DEATHS
+from trainers.evaluation.bands import Bands
+from trainers.interruption import Interrupted
 from trainers.learner_group.commands import LearnerLost
-from trainers.learner_group.handle import MAX_LEARNER_LOSSES
 from trainers.learner_group.rank import MAX_FAILED_SAVES
 from trainers.records import Batch, StepReport
 from trainers.rl.stage import RlRunner
 
 
 class StageFake(FakeLearner):
-    """A learner whose weights are the number of its steps, and which is lost before the steps of `dies_at`."""
+    """A learner whose weights are the number of its steps.
 
-    def __init__(self, dies_at: tuple[int, ...] = ()) -> None:
+    It is lost before the steps of `dies_at`, and while it is started for the times of `dies_starting`.
+    """
+
+    waits_for = ""
+
+    def __init__(self, dies_at: tuple[int, ...] = (), dies_starting: tuple[int, ...] = ()) -> None:
         super().__init__()
         self.dies_at = list(dies_at)
+        self.dies_starting = dies_starting
         self.done = 0
         self.said: list[str] = []
 
     async def start(self) -> None:
         self.said.append("start")
-
-    async def revive(self) -> None:
-        self.said.append("revive")
         self.done = 0
+        if self.said.count("start") in self.dies_starting:
+            raise LearnerLost("killed while it started")
 
     async def load(self, directory: Path) -> None:
         self.said.append(f"load {directory.name}")
@@ -66,7 +75,7 @@ class Stage:
                 Lineage(run="r", stage="base", step=0, parent=None, seed=0), lambda d: (save_policy(d), None)[1]
             )
         origin = Lineage(run="r", stage="rl", step=0, parent="base-0", seed=3)
-        self.runner = RlRunner(origin, config(**fields), self.store, learner, FakeFleet(), self.tell)
+        self.runner = RlRunner(origin, config(**fields), self.store, learner, FakeFleet(), self.tell, Bands())
 
     def tell(self, event: str, **fields: Any) -> None:
         self.events.append((event, fields))
@@ -91,7 +100,7 @@ async def test_a_lost_learner_costs_the_steps_since_the_last_checkpoint(tmp_path
     stage = Stage(tmp_path, StageFake(dies_at=(3,)))
     state = await stage.runner.train()
     assert state.step == stage.learner.done == 4
-    assert stage.learner.said == ["start", "revive", "load rl-2"]
+    assert stage.learner.said == ["start", "start", "load rl-2"]
     assert [e["cause"] for e in stage.told("learner_lost")] == ["killed"]
     assert [e["step"] for e in stage.told("rl_step")] == [1, 2, 3, 3, 4]
     assert [e["step"] for e in stage.told("resumed")] == [2]
@@ -100,21 +109,45 @@ async def test_a_lost_learner_costs_the_steps_since_the_last_checkpoint(tmp_path
 async def test_a_learner_lost_before_the_first_checkpoint_begins_again_from_the_parent(tmp_path: Path) -> None:
     stage = Stage(tmp_path, StageFake(dies_at=(1,)))
     assert (await stage.runner.train()).step == 4
-    assert stage.learner.said == ["start", "revive"]
+    assert stage.learner.said == ["start", "start"]
     assert [e["step"] for e in stage.told("rl_step")] == [1, 1, 2, 3, 4]
 
 
-async def test_a_learner_that_is_lost_again_and_again_ends_the_stage(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, StageFake(dies_at=(0,) * (MAX_LEARNER_LOSSES + 1)))
+async def test_a_learner_that_is_killed_while_it_is_being_mended_is_mended_again(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, StageFake(dies_at=(3,), dies_starting=(1, 3, 4, 5)))
+    assert (await stage.runner.train()).step == stage.learner.done == 4
+    assert len(stage.told("learner_lost")) == 5
+
+
+async def test_a_learner_that_is_lost_again_and_again_at_one_place_ends_the_stage(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, StageFake(dies_at=(0,) * (MAX_DEATHS + 1)))
     with pytest.raises(LearnerLost, match="killed"):
         await stage.runner.train()
-    assert len(stage.told("learner_lost")) == MAX_LEARNER_LOSSES + 1
-    assert stage.learner.said.count("revive") == MAX_LEARNER_LOSSES
+    assert len(stage.told("learner_lost")) == stage.learner.said.count("start") == MAX_DEATHS + 1
+
+
+async def test_deaths_with_progress_between_them_do_not_end_a_stage(tmp_path: Path) -> None:
+    steps = 2 * MAX_DEATHS
+    stage = Stage(tmp_path, StageFake(dies_at=tuple(range(1, steps))), steps=steps, checkpoint_every=1)
+    assert (await stage.runner.train()).step == steps
+    assert len(stage.told("learner_lost")) == steps - 1
+
+
+async def test_asked_to_stop_while_its_learner_comes_up_it_waits_no_longer(tmp_path: Path) -> None:
+    class Never(StageFake):
+        async def start(self) -> None:
+            stage.runner.stop()
+            await asyncio.Event().wait()
+
+    stage = Stage(tmp_path, Never())
+    with pytest.raises(Interrupted):
+        await stage.runner.train()
 
 
 async def test_a_second_process_goes_on_where_the_first_had_saved(tmp_path: Path) -> None:
     first = Stage(tmp_path, StageFake())
-    first.runner.loop.emit = lambda event, **fields: first.runner.stop() if fields.get("step") == 2 else None
+    emit = lambda event, **fields: first.runner.stop() if fields.get("step") == 2 else None  # noqa: E731
+    first.runner.loop.around = replace(first.runner.loop.around, emit=emit)
     assert (await first.runner.train()).step == 2
     second = Stage(tmp_path, StageFake())
     assert (await second.runner.train()).step == 4
@@ -134,3 +167,33 @@ async def test_a_disk_that_refuses_costs_checkpoints_and_then_the_run(tmp_path: 
     failed = stage.told("save_failed")
     assert [e["in_a_row"] for e in failed] == list(range(1, MAX_FAILED_SAVES + 1))
     assert stage.told("checkpoint") == []
+
+
+DETERMINISTIC = {
+    "order": "deterministic",
+    "max_staleness": 1,
+    "checkpoint_every": 1,
+    "learning": {"optimizer": {"learning_rate": 1e-4}, "correction": {"weights": "none"}},
+}
+
+
+async def test_a_deterministic_stage_that_is_lost_goes_on_with_the_groups_it_had_drawn_ahead(tmp_path: Path) -> None:
+    straight = Stage(tmp_path / "straight", StageFake(), **DETERMINISTIC)
+    lost = Stage(tmp_path / "lost", StageFake(dies_at=(2,)), **DETERMINISTIC)
+    assert await straight.runner.train() == await lost.runner.train()
+    versions = [[s.weight_version.tolist() for s in b.streams] for b in straight.learner.batches]
+    assert [[s.weight_version.tolist() for s in b.streams] for b in lost.learner.batches] == versions
+
+
+async def test_the_best_checkpoint_is_the_one_that_an_evaluation_put_first(tmp_path: Path) -> None:
+    held_out = {"task": {"ops": [2], "max_facts": 4}, "problems": 2, "samples": 2}
+    stage = Stage(tmp_path, StageFake(), eval_every=2, eval=held_out, checkpoint_every=1)
+    await stage.runner.train()
+    measured = stage.told("rl_eval")
+    assert [e["step"] for e in measured] == [0, 2, 4]
+    assert all({"strict_pass@1", "strict_pass@2", "outcome_pass@1", "flops", "seconds"} <= set(e) for e in measured)
+    best = max(measured[1:], key=lambda e: (e["strict_pass@1"], e["step"]))
+    chosen = stage.store.best()
+    assert chosen is not None
+    assert (chosen.id, chosen.score, chosen.evaluated) == (f"rl-{best['step']}", best["strict_pass@1"], True)
+    assert stage.runner.loop.state.flops < sum(e["flops"] for e in measured) + stage.runner.loop.state.flops
