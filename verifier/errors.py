@@ -10,7 +10,7 @@
       ServeError TooMuchToShip NoTask KeyWishError RunHeld StudyError                                cluster
     Failure          exit code 1: the work stopped; what is saved stays
       CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime       actors
-      LearnerLost NotFinite StaleGroupError VerifierBroken NotJudged                                 trainers
+      LearnerLost NotFinite StaleGroupError VerifierBroken NothingKept Interrupted NotJudged     trainers
       StageFailed RayNotStarted                                                                      cluster
     Signal           raised and caught inside one package; a caller of the package never sees it
     serving.http.errors.ApiError    an HTTP answer

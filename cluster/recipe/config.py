@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from actors.config import EngineConfig, FleetConfig, PolicyConfig, TokenizerConfig
+from trainers.budget import Budgeted
 from trainers.config import PretrainConfig, RejectionConfig, RlConfig, SftConfig
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig
@@ -103,6 +104,21 @@ Stage = Annotated[
     TokenizerStage | BaseStage | PretrainStage | SftStage | RejectionStage | RlStage | EvalStage | ReportStage,
     Field(discriminator="kind"),
 ]
+
+
+def training_of(stage: Stage) -> tuple[str, Budgeted] | None:
+    """The section of a training stage and its settings; None where a stage trains nothing."""
+    match stage:
+        case PretrainStage():
+            return "train", stage.train
+        case SftStage():
+            return "sft", stage.sft
+        case RejectionStage():
+            return "rejection", stage.rejection
+        case RlStage():
+            return "rl", stage.rl
+        case _:
+            return None
 
 
 class Recipe(_Model):

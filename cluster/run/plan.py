@@ -16,12 +16,9 @@ from actors.records import Completion, Rollout, RolloutGroup
 from cluster.recipe.base import directory
 from cluster.recipe.config import (
     BaseStage,
-    PretrainStage,
     Recipe,
-    RejectionStage,
-    RlStage,
-    SftStage,
     Stage,
+    training_of,
 )
 from cluster.recipe.overrides import RecipeError
 from cluster.run.training import document_seed, make_tokenizer
@@ -72,21 +69,6 @@ def plans(recipe: Recipe) -> Iterator[StagePlan]:
                 "raise it, or make the step smaller",
             )
         yield plan
-
-
-def training_of(stage: Stage) -> tuple[str, Budgeted] | None:
-    """The section of a training stage and its settings; None where a stage trains nothing."""
-    match stage:
-        case PretrainStage():
-            return "train", stage.train
-        case SftStage():
-            return "sft", stage.sft
-        case RejectionStage():
-            return "rejection", stage.rejection
-        case RlStage():
-            return "rl", stage.rl
-        case _:
-            return None
 
 
 def _plan(stage: Stage, config: Budgeted, recipe: Recipe) -> StagePlan:

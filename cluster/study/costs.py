@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cluster.recipe.config import EvalStage, PretrainStage, Recipe, RlStage, SftStage, Stage
-from cluster.run.plan import training_of
+from cluster.recipe.config import EvalStage, PretrainStage, Recipe, RlStage, SftStage, Stage, training_of
 from cluster.study.folder import StudyFolder
 from cluster.study.plan import Run
 from trainers.evaluation.evaluate import held_out_counts

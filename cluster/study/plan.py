@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from cluster.recipe.config import EvalStage, Recipe, RlStage
+from cluster.recipe.config import EvalStage, Recipe, RlStage, training_of
 from cluster.recipe.identity import identities
 from cluster.recipe.load import load
-from cluster.run.plan import training_of
 from cluster.study.claims import BASE, Greater, Unchanged
 from cluster.study.load import StudyError
 from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, Changes, Scale, Study, Unit

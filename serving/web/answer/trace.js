@@ -73,9 +73,12 @@ export class TraceView {
   }
 
   #text(start, end) {
-    const tokens = this.#heat ? this.#answer.tokensIn(start, end) : [];
-    if (!tokens.length) return [this.#answer.slice(start, end).trim()];
-    const given = this.#answer.slice(start, Math.max(start, Math.min(end, tokens[0].start)));
+    const text = this.#answer.slice(start, end);
+    const from = start + text.length - text.trimStart().length;
+    const to = end - (text.length - text.trimEnd().length);
+    const tokens = this.#heat ? this.#answer.tokensIn(from, to) : [];
+    if (!tokens.length) return [text.trim()];
+    const given = this.#answer.slice(from, Math.max(from, Math.min(to, tokens[0].start)));
     return [given, ...tokens.map(heatToken)];
   }
 
