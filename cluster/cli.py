@@ -27,7 +27,7 @@ COMMANDS = MappingProxyType(
         "generate": "Write problems with their questions and gold solutions.",
         "verify": "Judge solutions step by step.",
         "solve": "Solve problems by their text alone.",
-        "eval": "Measure pass@k of a checkpoint, per number of operations.",
+        "eval": "Measure pass@k of a checkpoint on the problems of a task.",
         "serve": "Serve the checkpoints of a run over HTTP.",
         "export": "Copy a checkpoint out of a run, as a transformers directory.",
         "submit": "Send a recipe to a Ray cluster as a job and follow its log.",

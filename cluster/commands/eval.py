@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Address
+
 
 def main(
     model: Annotated[
@@ -15,11 +17,11 @@ def main(
             metavar="RUN|DIR", help="A run, by name or folder, or any transformers directory with safetensors."
         ),
     ],
-    checkpoint: Annotated[str | None, typer.Option(help="Of a run: a checkpoint's id.  [default: newest]")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Of a run: a checkpoint's id. (default: newest)")] = None,
     task: Annotated[
         str | None,
         typer.Option(
-            help="The problems: those of a recipe (name or YAML file), or package.module:factory.  [default: the run's]"
+            help="The problems: those of a recipe (name or YAML file), or package.module:factory. (default: the run's)"
         ),
     ] = None,
     problems: Annotated[int, typer.Option(min=1, help="Held-out problems per stratum.")] = 100,
@@ -27,7 +29,7 @@ def main(
     temperature: Annotated[float, typer.Option(min=0.01, help="The paper evaluates at 0.7.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest completion in tokens.")] = 512,
     out: Annotated[Path | None, typer.Option(help="Write every problem's score to this JSON file.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster to join.  [default: a new one here]")] = None,
+    address: Address = None,
     settings: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="task.*, engine.* and fleet.* of a recipe.")
     ] = None,

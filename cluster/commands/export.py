@@ -11,7 +11,7 @@ import typer
 def main(
     run: Annotated[str, typer.Argument(help="Name or folder of the run.")],
     to: Annotated[Path, typer.Option(help="Folder to copy into; the checkpoint gets a folder of its own id there.")],
-    checkpoint: Annotated[str | None, typer.Option(help="Id of the checkpoint.  [default: the newest]")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Id of the checkpoint. (default: the newest)")] = None,
 ) -> None:
     """Copy a checkpoint out of a run, as a transformers directory.
 

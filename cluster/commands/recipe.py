@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Overrides, Recipe
+
 main = typer.Typer(
     help="Say what a recipe may hold, show one, or check one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe.")]
 
 
 @main.command()
@@ -35,7 +36,7 @@ def keys(
 
 @main.command()
 def show(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
+    recipe: Recipe,
     overrides: Overrides = None,
 ) -> None:
     """Print a recipe as a run would take it: every key, with the defaults filled in."""
@@ -46,7 +47,7 @@ def show(
 
 @main.command()
 def check(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
+    recipe: Recipe,
     overrides: Overrides = None,
 ) -> None:
     """Name everything that is wrong with a recipe, each by its key; exit code 2 if anything is."""

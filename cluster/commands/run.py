@@ -8,26 +8,17 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Address, Insecure, Overrides, Recipe, Resume, Wait
+
 
 def main(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe.")
-    ] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/NAME]")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
-    ] = False,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join.  [default: a new one on this machine]")
-    ] = None,
-    wait_s: Annotated[
-        float, typer.Option("--wait", min=0, help="Seconds that a cluster's autoscaler gets to add missing nodes.")
-    ] = 0,
-    insecure: Annotated[
-        bool,
-        typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", help="Join a head without authentication."),
-    ] = False,
+    recipe: Recipe,
+    overrides: Overrides = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Folder of the run. (default: runs/NAME)")] = None,
+    resume: Resume = False,
+    address: Address = None,
+    wait_s: Wait = 0,
+    insecure: Insecure = False,
 ) -> None:
     """Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.
 

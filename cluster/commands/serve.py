@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Insecure
+
 
 def main(
     runs: Annotated[
@@ -31,7 +33,7 @@ def main(
         str | None,
         typer.Option(
             help="Problems for the page: those of a recipe (name or YAML file), or package.module:factory.  "
-            "[default: the first run's, unless they are code]"
+            "(default: the first run's, unless they are code)"
         ),
     ] = None,
     engines: Annotated[int, typer.Option(min=1, help="Checkpoints in memory at once, per replica.")] = 3,
@@ -42,7 +44,7 @@ def main(
     address: Annotated[
         str | None, typer.Option(help="Serve on this Ray cluster; without, on a Ray of its own on this machine.")
     ] = None,
-    insecure: Annotated[bool, typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", hidden=True)] = False,
+    insecure: Insecure = False,
 ) -> None:
     """Serve the checkpoints of runs over HTTP, with a page to look at what they learned.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Insecure
+
 
 def main(
     run: Annotated[
@@ -15,12 +17,7 @@ def main(
     address: Annotated[
         str | None, typer.Option(help="Stop a job: the job server of its cluster, HOST, HOST:PORT or a URL.")
     ] = None,
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--i-accept-that-anyone-on-the-network-can-run-code", help="Use a cluster without authentication."
-        ),
-    ] = False,
+    insecure: Insecure = False,
 ) -> None:
     """Stop a run, or a job on a Ray cluster, and wait until it has ended. A run saves before it ends."""
     if address is None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Address, Insecure, Resume, Wait
+
 
 def main(
     study: Annotated[str, typer.Argument(help="Name of a shipped study, or a YAML file.")],
@@ -17,22 +19,15 @@ def main(
         Path, typer.Option("--dir", help="Folder of the studies and of the stages that they share.")
     ] = Path("studies"),
     scale: Annotated[
-        str | None, typer.Option(help="A scale of the study, or a YAML file with one.  [default: its first]")
+        str | None, typer.Option(help="A scale of the study, or a YAML file with one. (default: its first)")
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be run, and end.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in that folder.")] = False,
+    resume: Resume = False,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="ARM", help="Run this arm; repeatable.")] = None,
     seeds: Annotated[str | None, typer.Option(help="Run these of the study's seeds: 0,1,2.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join.  [default: a new one on this machine]")
-    ] = None,
-    wait_s: Annotated[
-        float, typer.Option("--wait", min=0, help="Seconds that a cluster's autoscaler gets to add missing nodes.")
-    ] = 0,
-    insecure: Annotated[
-        bool,
-        typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", help="Join a head without authentication."),
-    ] = False,
+    address: Address = None,
+    wait_s: Wait = 0,
+    insecure: Insecure = False,
 ) -> None:
     """Run every arm of a study for every seed, and decide the claims that it registered before.
 

@@ -9,34 +9,25 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Insecure, Overrides, Resume, Wait
+
 
 def main(
     recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file, which travels along.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe.")
-    ] = None,
+    overrides: Overrides = None,
     address: Annotated[
         str, typer.Option(help="Job server of the cluster: HOST, HOST:PORT or a URL.")
     ] = "127.0.0.1:8265",
     run_dir: Annotated[
         str | None, typer.Option(help="Run folder on the cluster; shared storage where it has several nodes.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in that folder, if there is one.")
-    ] = False,
+    resume: Resume = False,
     python: Annotated[
         str, typer.Option(help="Interpreter of Interplay's environment on the cluster's head.")
     ] = "python",
-    wait_s: Annotated[
-        float, typer.Option("--wait", min=0, help="Seconds that the cluster's autoscaler gets to add missing nodes.")
-    ] = 0,
+    wait_s: Wait = 0,
     follow: Annotated[bool, typer.Option(help="Follow the log until the job ends.")] = True,
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--i-accept-that-anyone-on-the-network-can-run-code", help="Use a cluster without authentication."
-        ),
-    ] = False,
+    insecure: Insecure = False,
 ) -> None:
     """Send a recipe to a Ray cluster as a job and follow its log.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,22 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from trainers.evaluation.figures import STYLE, svg
+
 Content = Mapping[str, Any]
 
 COLOURS: Final = ("#1f6feb", "#c4892b", "#2da44e", "#8250df", "#cf222e", "#57606a")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES: Final = ("-", "--", "-.", ":")
-STYLE: Final[Any] = {
-    "svg.hashsalt": "interplay",  # the same figures, the same bytes
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e6ea",
-    "axes.axisbelow": True,
-}
 BASE_STYLE: Final[dict[str, Any]] = {"color": "black", "linestyle": ":", "marker": "."}
 SHOWN: Final = 12
 """Arms in a figure of curves; more of them are told by the tables."""
@@ -41,13 +31,7 @@ def figures(study: Content) -> dict[str, str]:
         drawn = {"arms": _arms(study, measured), "curves": _curves(study, measured), "strata": _strata(study, measured)}
         if any("verified" in band["scores"] for of in measured.values() for band in of["bands"].values()):
             drawn |= {"answers": _answers(study, measured), "first-errors": _first_errors(measured)}
-        return {name: _svg(figure) for name, figure in drawn.items()}
-
-
-def _svg(figure: Figure) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+        return {name: svg(figure) for name, figure in drawn.items()}
 
 
 def _main(scores: Content) -> str:

@@ -9,12 +9,12 @@ import json
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from actors.files import replace_text
 from cluster.study.figures import figures
 from cluster.study.folder import StudyFolder
 from cluster.study.results import content
+from trainers.evaluation.figures import inline
 
 FIGURES = "figures"
 
@@ -25,8 +25,8 @@ def write_study(folder: StudyFolder) -> dict[str, Any]:
     drawn = figures(found)
     replace_text(folder.path / "study.json", json.dumps(found, indent=1) + "\n")
     (folder.path / FIGURES).mkdir(exist_ok=True)
-    for name, svg in drawn.items():
-        replace_text(folder.path / FIGURES / f"{name}.svg", svg)
+    for name, file in drawn.items():
+        replace_text(folder.path / FIGURES / f"{name}.svg", file)
     replace_text(folder.path / "study.html", page(found, drawn))
     return found
 
@@ -34,5 +34,5 @@ def write_study(folder: StudyFolder) -> dict[str, Any]:
 def page(found: dict[str, Any], drawn: dict[str, str]) -> str:
     """The whole page. All text of studies and recipes is escaped by the template."""
     environment = Environment(loader=PackageLoader("cluster.study", "."), autoescape=True, undefined=StrictUndefined)
-    inline = {name: Markup(svg[svg.index("<svg") :]) for name, svg in drawn.items()}  # noqa: S704  # matplotlib's own
-    return environment.get_template("study.html.j2").render(study=found, figures=inline, folder=FIGURES)
+    shown = {name: inline(file) for name, file in drawn.items()}
+    return environment.get_template("study.html.j2").render(study=found, figures=shown, folder=FIGURES)

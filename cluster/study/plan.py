@@ -175,8 +175,20 @@ def _budget(claim: Greater | Unchanged, arm: str, recipe: Recipe, unit: Unit) ->
                 f"Set stages.{stage.name}.{training[0]}.{wanted}, or another `equal`.",
             )
     if unit == "samples":
+        _require_known_samples(claim, arm, recipe)
         return samples(recipe)
     return sum(training[1].budget.amount for _, training in own if training is not None)
+
+
+def _require_known_samples(claim: Greater | Unchanged, arm: str, recipe: Recipe) -> None:
+    """Raises StudyError where a stage draws refills: how many depends on what the policy gets right."""
+    for stage in recipe.stages:
+        if isinstance(stage, RlStage) and stage.rl.refills:
+            raise StudyError(
+                f"claims.{claim.name}: its arms are to be equal in samples, and stages.{stage.name} of arm {arm} draws "
+                "more where a group has no gradient.",
+                f"Set stages.{stage.name}.rl.refills=0, or another `equal`.",
+            )
 
 
 def _require_measured(claim: Greater | Unchanged, arm: str, recipe: Recipe) -> None:

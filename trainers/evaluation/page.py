@@ -5,7 +5,6 @@ Only how it looks; every number comes from `trainers.evaluation.report`, every v
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,23 +21,13 @@ from matplotlib.ticker import StrMethodFormatter
 
 from actors.files import replace_text
 from trainers.evaluation.evaluate import TextSample
+from trainers.evaluation.figures import STYLE, inline, svg
 from trainers.evaluation.report import RunRecord, summary
 from verifier.families import TaskConfig, drawing, open_task
 from verifier.judgement import Judgement, TraceJudgement
 from verifier.task import labels
 
 _BEFORE, _AFTER, _OUTCOME, _CUT_OFF = "#8a8f98", "#1f6feb", "#c4892b", "#cf222e"
-_STYLE: Any = {
-    "svg.hashsalt": "interplay",  # the same figures, the same bytes
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e6ea",
-    "axes.axisbelow": True,
-}
 
 
 def page(run: RunRecord, content: Mapping[str, Any]) -> str:
@@ -46,7 +35,7 @@ def page(run: RunRecord, content: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=PackageLoader("trainers.evaluation", "."), autoescape=True, undefined=StrictUndefined
     )
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figures = {
             "loss": _loss([e for e in run.events if e["event"] == "pretrain_step"]),
             "training": _training([e for e in run.events if e["event"] == "rl_step"]),
@@ -79,12 +68,6 @@ def write(run_dir: Path, run: RunRecord) -> dict[str, Any]:
     return content
 
 
-def _svg(figure: Figure) -> Markup:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    return Markup(out.getvalue()[out.getvalue().index("<svg") :])  # noqa: S704  # matplotlib's own output
-
-
 def _loss(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
     """Loss over the tokens of pre- and mid-training, a line per stage."""
     if not steps:
@@ -98,7 +81,7 @@ def _loss(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
     axis.set_ylabel("loss, nats per token")
     axis.set_yscale("log")
     axis.legend(frameon=False)
-    return _svg(figure)
+    return inline(svg(figure))
 
 
 def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
@@ -121,7 +104,7 @@ def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
     rates.set_ylabel("share of rollouts")
     rates.set_ylim(0, 1)
     rates.legend(frameon=False)
-    return _svg(figure)
+    return inline(svg(figure))
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
@@ -150,7 +133,7 @@ def _curves(bands: Mapping[str, Any]) -> Markup | None:
         axis.set_ylim(0, 1)
     axes[0].set_ylabel("pass@k")
     axes[0].legend(frameon=False, fontsize=7)
-    return _svg(figure)
+    return inline(svg(figure))
 
 
 def _curve(axis: Axes, curves: Mapping[str, Any], name: str, colour: str) -> None:
@@ -171,7 +154,7 @@ def _stages(stages: Sequence[Mapping[str, Any]]) -> Markup:
     names = [s["name"] for s in stages][::-1]
     axis.barh(names, [s["seconds"] for s in stages][::-1], color=_AFTER, height=0.6)
     axis.set_xlabel("seconds")
-    return _svg(figure)
+    return inline(svg(figure))
 
 
 @dataclass(frozen=True, slots=True)

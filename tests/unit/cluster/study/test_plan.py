@@ -117,6 +117,12 @@ def test_arms_of_a_claim_with_unequal_budgets_are_refused_with_the_amounts():
         plan({"strict": TWO["strict"], "outcome": REWARD | {"stages.rl.rl.steps": 10}})
 
 
+def test_arms_that_are_to_be_equal_in_samples_draw_no_refills():
+    with pytest.raises(StudyError, match=r"stages.rl of arm outcome draws more .*") as refused:
+        plan({"strict": TWO["strict"], "outcome": REWARD | {"stages.rl.rl.refills": 1}})
+    assert "stages.rl.rl.refills=0" in refused.value.fix
+
+
 def test_arms_that_are_to_be_equal_in_flops_say_their_length_in_flops():
     made = study(TWO).model_copy(update={"equal": "flops"})
     with pytest.raises(StudyError, match=r"stages.rl of arm strict says its length in steps"):

@@ -1,0 +1,19 @@
+"""Arguments and options that several commands share, each said once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Recipe = Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what that folder holds, if it holds anything.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join. (default: a new one on this machine)")]
+Wait = Annotated[
+    float, typer.Option("--wait", min=0, help="Seconds that the cluster's autoscaler gets to add missing nodes.")
+]
+Insecure = Annotated[
+    bool,
+    typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", help="Use a cluster without authentication."),
+]
