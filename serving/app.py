@@ -8,7 +8,7 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
            GET  /v1/models                -> schemas.ModelList        GET /v1/models/{id} -> schemas.ModelCard
     probe  POST /v1/completions           openai_schemas.CompletionRequest -> CompletionAnswer | SSE
            POST /v1/chat/completions      openai_schemas.ChatRequest -> ChatAnswer | SSE
-           GET  /v1/probe/task            -> probe_schemas.TaskAnswer (the served task and its strata)
+           GET  /v1/probe/task            -> probe.bodies.TaskAnswer (the served task and its strata)
            POST /v1/probe/items           ItemRequest -> ItemAnswer (a held-out item of the served task)
            POST /v1/probe/problems        ProblemRequest -> ProblemAnswer (an op-graph problem, laid out)
            POST /v1/probe/verify          VerifyRequest -> VerifyAnswer
@@ -58,9 +58,9 @@ from serving.models.registry import Entry, created_at
 from serving.openai import routes as openai
 from serving.probe import compare, pass_at_k
 from serving.probe import routes as probe
+from serving.probe.bodies.events import EVENTS
 from serving.probe.items import ServedTask
 from serving.probe.posed import ProblemBank
-from serving.probe.schemas import EVENTS
 from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
 
 PAGE = pathlib.Path(__file__).parent / "web"

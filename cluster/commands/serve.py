@@ -15,9 +15,7 @@ def main(
         list[str] | None,
         typer.Argument(metavar="RUN...", help="Names or folders of runs. Plain aliases mean the first."),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; other than loopback needs --api-key-file.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[str, typer.Option(help="Address; other than loopback needs --api-key-file.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     api_key_file: Annotated[
         Path | None, typer.Option(help="File of hashed keys (--add-key makes it). Without: one key for this start.")
@@ -26,9 +24,7 @@ def main(
         str | None, typer.Option(metavar="NAME:SCOPE[:DAYS]", help="Add a key to the file, print it once, and exit.")
     ] = None,
     list_keys: Annotated[bool, typer.Option("--list-keys", help="Show the keys of the file, and exit.")] = False,
-    revoke_key: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Take a key out of the file, and exit.")
-    ] = None,
+    revoke_key: Annotated[str | None, typer.Option(metavar="NAME", help="Take a key out of it, and exit.")] = None,
     task: Annotated[
         str | None,
         typer.Option(

@@ -93,8 +93,10 @@ def conduct(
 
         try:
             perform(folder, runs, tell, address, insecure, wait_s)
-        finally:
+        except KeyboardInterrupt:
             report(folder)
+            raise
+        report(folder)
     return all(folder.standing(run).state is State.DONE for run in runs)
 
 

@@ -14,16 +14,9 @@ from starlette.responses import Response
 from serving.generation.service import Draw, Service, together
 from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, json_answer
+from serving.probe.bodies.compare import CompareAnswer, CompareCell, CompareRequest, CompareRow, Parting
+from serving.probe.bodies.solve import SolveAnswer, StepEvent
 from serving.probe.posed import Posed, ProblemBank
-from serving.probe.schemas import (
-    CompareAnswer,
-    CompareCell,
-    CompareRequest,
-    CompareRow,
-    Parting,
-    SolveAnswer,
-    StepEvent,
-)
 from serving.probe.traces import JudgedTrace
 from serving.schemas import MAX_SEED
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from serving.http.errors import BadRequest
+from serving.probe.bodies.problems import ItemAnswer, ItemRequest, StratumBody, TaskAnswer
 from serving.probe.judging import JudgeProcess, TaskFailed
-from serving.probe.schemas import ItemAnswer, ItemRequest, StratumBody, TaskAnswer
 from verifier.errors import UserError
 from verifier.families import TaskConfig, open_task
 from verifier.judgement import Judgement, StepJudgement

@@ -22,9 +22,7 @@ from starlette.responses import Response
 from serving.generation.service import Draw, Service, Session
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, named
-from serving.probe.posed import Posed, ProblemBank
-from serving.probe.routes import error_event
-from serving.probe.schemas import (
+from serving.probe.bodies.pass_at_k import (
     Estimate,
     EstimateEvent,
     PassAtKAnswer,
@@ -32,6 +30,8 @@ from serving.probe.schemas import (
     PassStart,
     SampleEvent,
 )
+from serving.probe.posed import Posed, ProblemBank
+from serving.probe.routes import error_event
 from serving.probe.traces import timing
 from serving.schemas import MAX_SEED
 from verifier.estimators import bootstrap_interval, pass_at_k

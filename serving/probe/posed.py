@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from serving.http.errors import BadRequest
+from serving.probe.bodies.problems import About, ItemRequest
 from serving.probe.items import PosedItem, ServedTask
 from serving.probe.problems import posed_cell, posed_texts
-from serving.probe.schemas import About, ItemRequest
 from verifier.judgement import Judgement, StepJudgement
 from verifier.task import Prompt
 

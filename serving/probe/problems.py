@@ -13,8 +13,7 @@ from typing import Literal
 from starlette.concurrency import run_in_threadpool
 
 from serving.http.errors import BadRequest
-from serving.probe.schemas import (
-    DrawRequest,
+from serving.probe.bodies.problems import (
     GraphEdge,
     GraphNode,
     ProblemAnswer,
@@ -22,6 +21,7 @@ from serving.probe.schemas import (
     ProblemRequest,
     ProblemTexts,
 )
+from serving.probe.bodies.verdicts import DrawRequest
 from verifier.errors import ImpossibleSpec, MalformedProblem
 from verifier.graphs.draw import problem_svg, verdict_svg
 from verifier.graphs.generate import generate

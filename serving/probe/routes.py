@@ -18,25 +18,12 @@ from starlette.responses import Response
 from serving.generation.service import Draw, Service, Session
 from serving.http.answers import caller_of, documented, documented_get, json_answer
 from serving.http.sse import DONE, named
+from serving.probe.bodies.problems import ItemAnswer, ItemRequest, ProblemAnswer, ProblemRequest, TaskAnswer
+from serving.probe.bodies.solve import ContinueRequest, SolveAnswer, SolveRequest, StartEvent, StepEvent, TokenEvent
+from serving.probe.bodies.verdicts import DrawRequest, VerifyAnswer, VerifyRequest
 from serving.probe.items import item_answer, shown
 from serving.probe.posed import ProblemBank
 from serving.probe.problems import picture, problem_answer
-from serving.probe.schemas import (
-    ContinueRequest,
-    DrawRequest,
-    ItemAnswer,
-    ItemRequest,
-    ProblemAnswer,
-    ProblemRequest,
-    SolveAnswer,
-    SolveRequest,
-    StartEvent,
-    StepEvent,
-    TaskAnswer,
-    TokenEvent,
-    VerifyAnswer,
-    VerifyRequest,
-)
 from serving.probe.traces import JudgedTrace, prompt_with, settled
 from serving.probe.verdicts import rewards, verdict_body
 from serving.schemas import Policy, stop_strings

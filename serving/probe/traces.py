@@ -13,8 +13,8 @@ from actors.spans import tokens_of
 from serving.encoding.codec import Codec
 from serving.generation.completion import Token, Written
 from serving.http.errors import BadRequest
+from serving.probe.bodies.solve import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
 from serving.probe.posed import Posed
-from serving.probe.schemas import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
 from serving.probe.verdicts import rewards, step_body, steps_of, verdict_body
 from serving.schemas import Policy
 from verifier.judgement import Judgement, StepJudgement, StepStatus

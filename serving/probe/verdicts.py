@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.probe.schemas import StepBody, VerdictBody
+from serving.probe.bodies.verdicts import StepBody, VerdictBody
 from verifier.judgement import Judgement, StepJudgement, TraceJudgement
 from verifier.rewards.named import ANSWER_REWARDS, STEP_REWARDS
 from verifier.rewards.registry import Reward

@@ -22,8 +22,8 @@ from actors.policy.tokenizer import phrase_tokenizer
 from serving.config import ServingConfig
 from serving.encoding.codec import Codec
 from serving.http.keys import new_key
+from serving.probe.bodies.problems import ProblemRequest
 from serving.probe.problems import make
-from serving.probe.schemas import ProblemRequest
 from serving.replica import Replica
 from tests.http.conftest import FakeFactory, Script, publish
 from tests.web.conftest import Opener

@@ -1,20 +1,20 @@
-"""The algorithms by the name that a recipe gives. A new one is a module like its siblings and a line here."""
+"""The algorithms by the name that a recipe gives. A new one is a module in `named` and a line here."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from trainers.algorithms.algorithm import Algorithm
-from trainers.algorithms.cispo import CISPO
-from trainers.algorithms.dapo import DAPO
-from trainers.algorithms.dr_grpo import DR_GRPO
-from trainers.algorithms.grpo import GRPO
-from trainers.algorithms.gspo import GSPO
-from trainers.algorithms.maxrl import MAXRL
-from trainers.algorithms.pass_at_k import PASS_AT_K
-from trainers.algorithms.reinforce import REINFORCE
-from trainers.algorithms.reinforce_plus_plus import REINFORCE_PLUS_PLUS
-from trainers.algorithms.rloo import RLOO
+from trainers.algorithms.named.cispo import CISPO
+from trainers.algorithms.named.dapo import DAPO
+from trainers.algorithms.named.dr_grpo import DR_GRPO
+from trainers.algorithms.named.grpo import GRPO
+from trainers.algorithms.named.gspo import GSPO
+from trainers.algorithms.named.maxrl import MAXRL
+from trainers.algorithms.named.pass_at_k import PASS_AT_K
+from trainers.algorithms.named.reinforce import REINFORCE
+from trainers.algorithms.named.reinforce_plus_plus import REINFORCE_PLUS_PLUS
+from trainers.algorithms.named.rloo import RLOO
 
 ALGORITHMS: Final[dict[str, Algorithm]] = {
     algorithm.name: algorithm
