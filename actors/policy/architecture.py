@@ -7,15 +7,15 @@ Qwen3, Llama, Mistral, OLMo 2 and others. What departs from it is refused here b
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
-from typing import Any, Final
-
-from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from typing import TYPE_CHECKING, Any, Final
 
 from verifier.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 _EXPERTS: Final = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 _SOFTCAPS: Final = ("attn_logit_softcapping", "final_logit_softcapping")
@@ -30,6 +30,10 @@ class ModelRefused(UserError):
 
 def config_of(directory: Path) -> PreTrainedConfig:
     """The model's configuration in a transformers directory; no code from there. Raises ModelRefused."""
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig  # loads torch
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
     try:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     except (StrictDataclassError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
@@ -38,6 +42,15 @@ def config_of(directory: Path) -> PreTrainedConfig:
     if config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise ModelRefused(f"{directory} holds a {config.model_type} model, which is no causal language model")
     return config
+
+
+def context_of(directory: Path) -> int:
+    """The positions that the model of a transformers directory has. Raises ModelRefused."""
+    try:
+        usual = json.loads((directory / "config.json").read_bytes()).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        usual = None  # config_of says what is wrong with the file
+    return usual if isinstance(usual, int) else config_of(directory).max_position_embeddings  # which loads torch
 
 
 def require_trainable(config: PreTrainedConfig) -> None:
@@ -63,6 +76,8 @@ def _reason_against(config: PreTrainedConfig) -> str | None:
 
 
 def _reason_against_attention(config: PreTrainedConfig) -> str | None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
     kinds: set[str] = set(getattr(config, "layer_types", None) or ())
     strange = kinds - {"full_attention", "sliding_attention"}
     if strange:

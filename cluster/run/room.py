@@ -12,13 +12,13 @@ from verifier.families import TaskConfig
 
 def check_prompts(recipe: Recipe, folder: RunFolder, stages: Sequence[Stage]) -> None:
     """Raises PromptTooLong, or NoModel for chat prompts without a chat template. Loads the tokenizer, no weights."""
-    from actors.policy.architecture import ModelRefused, config_of  # load torch
+    from actors.policy.architecture import ModelRefused, context_of
     from actors.policy.text_format import read_text_format
     from trainers.room import require_room
 
     newest = folder.store.latest()
     model = folder.store.path(newest.id) if newest else None
-    context = config_of(model).max_position_embeddings if model else recipe.policy.max_positions
+    context = context_of(model) if model else recipe.policy.max_positions
     try:
         text = read_text_format(model or folder.path / "tokenizer")
         for task in dict.fromkeys(_tasks(stages)):

@@ -108,11 +108,11 @@ async def _train(job: PretrainJob, plan: LearnerPlan, workplace: Workplace, repo
 
 
 def _require_fitting(traces: Path, weights: Path) -> None:
-    from actors.policy.architecture import config_of
+    from actors.policy.architecture import context_of
     from actors.policy.text_format import read_text_format
     from trainers.pretrain.documents import require_fitting_traces
 
-    require_fitting_traces(traces, read_text_format(weights), config_of(weights).max_position_embeddings)
+    require_fitting_traces(traces, read_text_format(weights), context_of(weights))
 
 
 def newest(folder: RunFolder, before: str) -> Manifest | None:
