@@ -29,21 +29,31 @@ ANSWER_S: Final = 30.0
 
 
 class LiveRun:
-    """The controller of a live run."""
+    """The controller of a live run. Every call raises ClusterUnreachable where no answer comes."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
     def status(self) -> RunStatus:
         """Where the run stands."""
-        return ray.get(self._actor.status.remote(), timeout=ANSWER_S)
+        return _answer(self._actor.status.remote())
 
     def scale(self, rollout_workers: int | None, reward_workers: int | None) -> RunStatus:
         """Ask for other numbers of workers. Raises UserError where the run has none to scale yet."""
-        try:
-            return ray.get(self._actor.scale.remote(rollout_workers, reward_workers), timeout=ANSWER_S)
-        except ray.exceptions.RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, UserError) else error) from None
+        return _answer(self._actor.scale.remote(rollout_workers, reward_workers))
+
+
+def _answer(reply: Any) -> RunStatus:
+    try:
+        return ray.get(reply, timeout=ANSWER_S)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, UserError) else error) from None
+    except ray.exceptions.RayActorError as error:
+        raise ClusterUnreachable("The run's controller ended before it answered.", "Ask again in a moment.") from error
+    except ray.exceptions.GetTimeoutError as error:
+        raise ClusterUnreachable(
+            f"The run's controller did not answer in {ANSWER_S:g} s.", "Ask again; its machine may be busy."
+        ) from error
 
 
 @contextmanager

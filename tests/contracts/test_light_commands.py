@@ -22,6 +22,15 @@ HEAVY = ("torch", "transformers", "vllm", "deepspeed")
     ],
 )
 def test_what_a_light_command_imports_has_no_model_code(modules: str) -> None:
-    code = f"import sys, {modules}; print([name for name in {HEAVY!r} if name in sys.modules])"
+    assert _loaded(modules, HEAVY) == "[]"
+
+
+def test_what_runs_beside_the_models_loads_torch_only_to_read_one() -> None:
+    modules = "cluster.run.stages, trainers.controller, trainers.learner_group.handle, trainers.pretrain.pretrain"
+    assert _loaded(modules, ("torch", "vllm", "deepspeed")) == "[]"
+
+
+def _loaded(modules: str, names: tuple[str, ...]) -> str:
+    code = f"import sys, {modules}; print([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=400, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
