@@ -31,10 +31,12 @@ from cluster.run.workplace import asked
 from cluster.study.folder import FAILURE_FILE, State, StudyFolder, take_over
 from cluster.study.plan import Run
 from trainers.evaluation.ledger import StageRecord
-from trainers.status import controller_name
+from trainers.status import RunStatus, controller_name
 from verifier.errors import Failure, UserError
 
 POLL_S: Final = 1.0
+PROGRESS_S: Final = 30.0
+"""Between two lines that say how far the runs are."""
 SAVE_S: Final = 90.0
 """What an interrupted run gets to save."""
 FREE_S: Final = 60.0
@@ -43,7 +45,7 @@ MAX_LOSSES: Final = 3
 """Lost processes of a run without a stage getting done between them."""
 
 Tell = Callable[[Run, StageRecord | str], None]
-"""Hears of every stage that a run finishes, and in words of its failure."""
+"""Hears of every stage that a run finishes, and in words of how far it is and of its failure."""
 
 
 def needed(runs: Sequence[Run]) -> Resources:
@@ -89,6 +91,7 @@ class _Schedule:
         self._told = {run.name: len(folder.standing(run).stages) for run in runs}
         self._losses: Counter[str] = Counter()
         self._failed: set[str] = set()
+        self._told_at = time.monotonic()
 
     def work(self) -> None:
         """Start what may start and wait, until nothing is left."""
@@ -98,6 +101,7 @@ class _Schedule:
                 ended, _ = ray.wait(list(self.open), timeout=POLL_S) if self.open else ([], [])
                 for run in self.open.values():
                     self._tell_stages(run)
+                self._tell_progress()
                 for reference in ended:
                     self._end(reference, self.open.pop(reference))
         except KeyboardInterrupt:
@@ -148,6 +152,14 @@ class _Schedule:
                 self._tell(run, record)
         self._told[run.name] = len(done)
 
+    def _tell_progress(self) -> None:
+        if time.monotonic() - self._told_at < PROGRESS_S:
+            return
+        self._told_at = time.monotonic()
+        for run in self.open.values():
+            if (at := _status(self.folder.path_of(run.name))) is not None:
+                self._tell(run, f"{at.stage:<12} {at.done}/{at.total}")
+
     def _interrupt(self) -> None:
         for reference in self.open:
             ray.cancel(reference, recursive=False)  # the run's own actors are asked to save, not ended
@@ -169,6 +181,15 @@ def _run(path: Path, before: Path | None, recipe: Recipe) -> str | None:
     except Exception:  # nobody foresaw it; the others go on, and the report names it
         return traceback.format_exc()
     return None
+
+
+def _status(path: Path) -> RunStatus | None:
+    """What the controller of a run says, where it has one and that answers at once."""
+    try:
+        actor = ray.get_actor(controller_name(path), namespace=NAMESPACE)
+        return ray.get(actor.status.remote(), timeout=POLL_S)
+    except (ValueError, ray.exceptions.RayError):
+        return None
 
 
 def _await_end_of(actor: str) -> None:
