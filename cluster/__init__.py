@@ -1,1 +1,1 @@
-"""The composition root: recipes, runtime, jobs, doctor and everything a person types."""
+"""The composition root: recipes, runs, studies, the start of Ray, jobs, and every command."""

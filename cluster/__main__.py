@@ -1,4 +1,4 @@
-"""`python -m cluster`: the `interplay` command where only the packages are at hand, as in a job on a Ray cluster."""
+"""`python -m cluster`: the `interplay` command where only the packages are available, as in a Ray job."""
 
 import sys
 

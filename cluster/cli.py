@@ -1,4 +1,4 @@
-"""The `interplay` command: names of the sub-commands, and how errors reach the person. No work is done here.
+"""The `interplay` command: the names of the sub-commands, and how errors are printed. No work is done here.
 
 A sub-command lives in `cluster/commands/<name>.py` as a function `main` with typer's annotations, or as a group of
 several. Its module is imported only when that sub-command is called, so `interplay --help` pays for none of them.
@@ -23,10 +23,10 @@ COMMANDS = MappingProxyType(
     {
         "run": "Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.",
         "study": "Run every arm of a study for every seed, and decide its claims.",
-        "recipe": "Say what a recipe may hold, show one, or check one.",
+        "recipe": "List the keys of recipes, show a recipe, or check one.",
         "generate": "Write problems with their questions and gold solutions.",
         "verify": "Judge solutions step by step.",
-        "solve": "Solve problems by their text alone.",
+        "solve": "Solve problems from their text alone.",
         "eval": "Measure pass@k of a checkpoint on the problems of a task.",
         "serve": "Serve the checkpoints of a run over HTTP.",
         "export": "Copy a checkpoint out of a run, as a transformers directory.",
@@ -34,14 +34,14 @@ COMMANDS = MappingProxyType(
         "stop": "Stop a live run, or a job on a Ray cluster.",
         "status": "Show what a live run is doing.",
         "scale": "Change the number of rollout or reward workers of a live run.",
-        "report": "Write the report of a run again from its metrics.",
-        "doctor": "Look at this machine and say what does not fit.",
+        "report": "Write the report of a run or a study again.",
+        "doctor": "Check this machine and list what is missing.",
     }
 )
 
 
 class LazyGroup(TyperGroup):
-    """Holds one placeholder per sub-command for the help page; puts the real one in its place when it is called."""
+    """Holds a placeholder per sub-command for the help page, and loads the real command when it is called."""
 
     def resolve_command(self, ctx, args):  # pyright: ignore[reportMissingParameterType]  # typer's click is private
         """Typer's own lookup, after the module of the named sub-command is loaded."""
@@ -93,9 +93,9 @@ def _explain(error: UserError | Failure) -> str:
 
 
 def _find_code_here() -> None:
-    """Let a recipe name code in the current folder: a console script does not look there, nor does a safe Python.
+    """Let a recipe name code in the current folder, which neither a console script nor `python -P` searches.
 
-    Last, so that no file there takes the place of an installed package. Ray tells its workers of the folder by itself.
+    It is searched last, so that no file there shadows an installed package. Ray passes the folder on to its workers.
     """
     here = os.getcwd()
     if here not in sys.path:
@@ -103,7 +103,7 @@ def _find_code_here() -> None:
 
 
 def main() -> None:
-    """Entry point. Exit code 0: done. 1: the work failed. 2: the person has something to put right. 130: Ctrl-C."""
+    """Entry point. Exit code 0: done. 1: the work failed. 2: the input has to be corrected. 130: Ctrl-C."""
     os.environ.update(process_env(cache_folder(os.environ)))
     _find_code_here()
     try:

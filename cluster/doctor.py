@@ -1,7 +1,7 @@
-"""Looks at this machine and says what does not fit and how to mend it. Changes nothing, starts nothing.
+"""Checks this machine, and says what does not fit and how to correct it. Changes nothing, starts nothing.
 
 `look` reads the machine into one record; `judge` turns the record into findings and is pure. Neither imports torch, Ray
-or vLLM: versions come from the installed packages' metadata, so an environment that is broken can still be judged.
+or vLLM: versions come from the installed packages' metadata, so a broken environment can be checked too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PORTS = {8000: "interplay serve", 8265: "Ray dashboard and jobs"}
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table. `fix` is empty when there is nothing to do; `fail` means that the main job cannot run."""
+    """One line of the table. `fix` is empty if there is nothing to do; `fail` means that recipes cannot run."""
 
     name: str
     status: Status
@@ -47,7 +47,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What `look` saw. Sizes are bytes; `origins` are the files our package names resolve to."""
+    """What `look` found. Sizes are in bytes; `origins` are the files that our package names resolve to."""
 
     python: tuple[int, int]
     in_venv: bool
@@ -135,7 +135,9 @@ def _unfit(m: Machine) -> Finding:
     found = [p for p in UNFIT if p in m.installed]
     if not found:
         return Finding(
-            "wheels that do not fit", "ok", f"{', '.join(UNFIT)} absent, as wanted; `pip check` misses them, rightly"
+            "wheels that do not fit",
+            "ok",
+            f"{', '.join(UNFIT)} are absent, as they should be; `pip check` reports them as missing, which is harmless",
         )
     status: Status = "fail" if "+cpu" in m.installed.get("torch", "") else "warn"
     return Finding(
@@ -188,7 +190,7 @@ def _threads(m: Machine) -> Finding:
             f"OMP_NUM_THREADS={asked} on {m.cores} cores: processes that spin run 20 times slower",
             "unset OMP_NUM_THREADS; recipes give each process its own count",
         )
-    return Finding("threads", "ok", "each worker gets the threads of its cores from the recipe, and waits asleep")
+    return Finding("threads", "ok", "each worker gets as many threads as cores from the recipe; waiting threads sleep")
 
 
 def _memory(m: Machine) -> Finding:
@@ -210,7 +212,7 @@ def _shared_memory(m: Machine) -> Finding:
 def _disk(m: Machine) -> Finding:
     text = f"{m.disk_free / GIB:.1f} GiB free"
     if not m.cache_writable:
-        fix = "make the repository's folder writable, or set INTERPLAY_CACHE to a folder that is"
+        fix = "make the repository's folder writable, or set INTERPLAY_CACHE to a writable folder"
         return Finding("disk", "fail", "the cache folder cannot be written", fix)
     if m.disk_free < GIB:
         return Finding("disk", "fail", text, "free at least 2 GiB: checkpoints and caches need them")
@@ -234,7 +236,7 @@ def _ports(m: Machine) -> Finding:
 
 def _ray_auth(m: Machine) -> Finding:
     if m.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
-        fix = "unset RAY_AUTH_MODE: whoever reaches a Ray without authentication runs code on it"
+        fix = "unset RAY_AUTH_MODE: anyone who reaches a Ray without authentication can run code on it"
         return Finding("Ray authentication", "warn", "switched off by RAY_AUTH_MODE", fix)
     if m.token_mode is not None and m.token_mode & 0o077:
         where = _token_path(m.environ)
@@ -245,7 +247,7 @@ def _ray_auth(m: Machine) -> Finding:
 
 
 def _pins() -> dict[str, str]:
-    """Package to version, from the lock that the installed torch belongs to; empty where there is none."""
+    """Package to version, from the lock file that matches the installed torch; empty if there is none."""
     build = "cpu" if "+cpu" in _version_of("torch") or not _version_of("torch") else "gpu"
     lock = REPOSITORY / "requirements" / f"{build}.txt"
     if not lock.is_file():

@@ -6,15 +6,15 @@ from verifier.errors import Failure, UserError
 
 
 class NotEnough(UserError):
-    """There are fewer resources than were asked for."""
+    """There are fewer resources than requested."""
 
 
 class ClusterUnreachable(UserError):
-    """Nothing answers at the address, or it refuses our token."""
+    """Nothing answers at the address, or the server there refuses our token."""
 
 
 class UnsafeCluster(UserError):
-    """Anyone who reaches this head may run code on it."""
+    """Anyone who can reach this Ray head can run code on it."""
 
 
 class StageFailed(Failure):

@@ -1,4 +1,4 @@
-"""SIGTERM for a command that has to clean up. Not the exit codes, which are `cluster.cli`'s."""
+"""SIGTERM for a command that has to clean up. The exit codes are those of `cluster.cli`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextmanager
 def sigterm_as_interrupt() -> Generator[None]:
-    """Inside the block SIGTERM does what Ctrl-C does; outside the main thread, where no handler can be set, nothing."""
+    """Inside the block SIGTERM acts like Ctrl-C; outside the main thread, where no handler can be set, it does not."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,8 +1,8 @@
-"""How long a training stage goes on: optimiser steps, FLOPs, or the paper's unit; and what it has spent of each.
+"""The budget of a training stage, in optimiser steps, FLOPs or the paper's unit, and what the stage has spent of each.
 
-A stage ends with the first step that brings what it spent to the budget or above, so it spends less than one step's
-worth more than was asked. What is spent is kept in its checkpoints: a resumed stage ends with the same step. Whoever
-counts is `trainers.evaluation.ledger`.
+A stage ends with the first step that reaches or exceeds its budget, so it exceeds the budget by less than one step.
+What it has spent is saved in its checkpoints, so a resumed stage ends with the same step. The counting is done by
+`trainers.evaluation.ledger`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Unit = Literal["steps", "flops", "paper_tokens"]
 class Spent:
     """What a stage has spent since its beginning.
 
-    `tokens` are those that the learner computed (an evaluation: that were drawn), `flops` those of learning and drawing
-    together, `paper_tokens` the equivalent in training tokens as the paper books it.
+    `tokens` are those that the learner computed (of an evaluation: those drawn), `flops` those of learning and drawing
+    together, `paper_tokens` the equivalent in training tokens as the paper counts it.
     """
 
     steps: int = 0
@@ -40,15 +40,15 @@ class Budget(NamedTuple):
     amount: float
 
     def share(self, spent: Spent) -> float:
-        """How much of it is spent, from 0 to 1."""
+        """The share of the budget that is spent, from 0 to 1."""
         return min(1.0, self._of(spent) / self.amount)
 
     def reached(self, spent: Spent) -> bool:
-        """Whether the stage ends here."""
+        """Whether the budget is spent, which ends the stage."""
         return self._of(spent) >= self.amount
 
     def steps(self, spent: Spent) -> int:
-        """Steps in all, at the mean cost of those taken so far; 0 as long as nobody can say."""
+        """Steps in total, estimated from the mean cost of those taken so far; 0 before the first."""
         if self.unit == "steps":
             return int(self.amount)
         share = self.share(spent)
@@ -62,7 +62,7 @@ class Budget(NamedTuple):
 
 
 class Budgeted(BaseModel):
-    """The keys by which a training stage says how long it goes on: one of them."""
+    """The keys for the length of a training stage, of which exactly one is set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -91,17 +91,15 @@ class Budgeted(BaseModel):
         others = [unit for unit in ("flops", "paper_tokens") if info.data.get(unit, math.nan) is not None]
         said = [*others, *(["steps"] if steps is not None else [])]
         if len(said) != 1:
-            raise ValueError(
-                f"say how long the stage is by one of steps, flops and paper_tokens, not {' and '.join(said) or 'none'}"
-            )
+            raise ValueError(f"set exactly one of steps, flops and paper_tokens, not {' and '.join(said) or 'none'}")
         return steps
 
     @property
     def budget(self) -> Budget:
-        """The one that was said."""
+        """The budget that is set."""
         if self.steps is not None:
             return Budget("steps", self.steps)
         if self.flops is not None:
             return Budget("flops", self.flops)
-        assert self.paper_tokens is not None, "one of them is said"
+        assert self.paper_tokens is not None, "one of them is set"
         return Budget("paper_tokens", self.paper_tokens)

@@ -1,9 +1,8 @@
 """The controller of a run: one Ray actor that owns the fleet and drives evaluation and RL.
 
-It is where a live run is reached: `status` and `scale` are calls on it. It gives each stage the fleet and a learner,
-and hears of their progress by events; no stage knows the controller. Control plane only: the arithmetic is in
-`trainers.rl.loop` and `trainers.evaluation.evaluate`, and the weights go from the learner to the engines without
-passing here.
+Commands reach a live run through it: `status` and `scale` are calls on it. It gives each stage the fleet and a learner,
+and receives their progress as events; no stage knows the controller. It is control plane only: the arithmetic is in
+`trainers.rl.loop` and `trainers.evaluation.evaluate`, and the weights go from the learner to the engines directly.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ EVAL_SEED: Final = 1  # the held-out problems are the same for every seed of a r
 
 @dataclass(frozen=True, slots=True)
 class ControllerPlan:
-    """What a controller is started with; `env` is what the cluster wants in every actor's environment."""
+    """What a controller is started with; `env` holds the environment variables of every actor."""
 
     run: str
     run_dir: Path
@@ -59,7 +58,7 @@ class ControllerPlan:
 
 
 class NothingToScale(UserError):
-    """The run has no workers at the moment; the message says when it will."""
+    """The run has no workers at the moment; the message says when it will have some."""
 
     fix = "Ask again when `interplay status` shows workers."
 
@@ -67,7 +66,7 @@ class NothingToScale(UserError):
 class Controller:
     """A Ray actor (asyncio), started by `cluster.run.stages`. One stage at a time; `status` and `scale` at any time.
 
-    `open_fleet` and `open_learner` make what a stage drives; tests give their own.
+    `open_fleet` and `open_learner` make the fleet and the learner that a stage uses; tests pass their own.
     """
 
     def __init__(
@@ -91,8 +90,8 @@ class Controller:
     async def evaluate(self, stage: str, directory: Path, version: int, config: EvalConfig) -> Evaluation:
         """Sample the model of a transformers directory, as policy `version`, on held-out problems.
 
-        The same problems and draws whatever the run's seed. The directory may be anyone's: its own tokenizer is used.
-        Raises Interrupted when asked to stop.
+        The problems and draws are the same for every seed of the run. The directory need not be of this run: its own
+        tokenizer is used. Raises Interrupted when asked to stop.
         """
         self._evaluating = Interruptible()
         try:
@@ -123,7 +122,7 @@ class Controller:
         return evaluation
 
     async def draw(self, stage: str, directory: Path, version: int, config: RejectionConfig, seed: int) -> Drawn:
-        """What a rejection stage trains on: verified completions of the model of a directory, as policy `version`."""
+        """Draw what a rejection stage trains on: verified completions of a directory's model, as policy `version`."""
         from actors.policy.architecture import config_of
         from actors.policy.model import forward_flops
 
@@ -160,15 +159,15 @@ class Controller:
             self._tell_fleet(stage)
 
     async def scale(self, rollout_workers: int | None, reward_workers: int | None) -> RunStatus:
-        """Ask for other numbers of workers; returns at once with where the run stands."""
+        """Change the numbers of workers; returns at once with the run's status."""
         if self._fleet is None:
-            raise NothingToScale("the run has no workers yet: they come with its first evaluation or RL stage")
+            raise NothingToScale("the run has no workers yet: its first evaluation or RL stage starts them")
         await self._fleet.scale(rollout_workers, reward_workers)
         self._emit("scale", rollout_workers=rollout_workers, reward_workers=reward_workers)
         return await self.status()
 
     async def status(self) -> RunStatus:
-        """Where the run stands now."""
+        """The run's status now."""
         fleet = self._fleet.status() if self._fleet is not None else None
         waits_for = self._rl.waits_for if self._rl is not None else ""
         return RunStatus(*self._at, dict(self._numbers), tuple(self._warnings), fleet, waits_for)
@@ -187,7 +186,7 @@ class Controller:
         self.events.close()
 
     def _fleet_for(self, model: Path) -> Fleet:
-        """The run's fleet, started at its first use with a model's architecture and tokenizer."""
+        """The run's fleet, started at its first use for a model's architecture and tokenizer."""
         if self._fleet is None:
             self._fleet = self._open_fleet(model, self.plan.engine, self.plan.fleet, self.plan.env)
             self._fleet.start()
@@ -209,7 +208,7 @@ class Controller:
             self._warnings.append(WARNINGS[event].format_map(fields))
 
     def _tell_fleet(self, stage: str) -> None:
-        """Write down the fleet's counters at the end of a stage."""
+        """Log the fleet's counters at the end of a stage."""
         if self._fleet is not None:
             status = self._fleet.status()
             counters = {k: v for k, v in asdict(status).items() if k != "workers"}
@@ -217,13 +216,13 @@ class Controller:
 
 
 def learner_plan(config: RlConfig, parent: Path, engine_dtype: str) -> LearnerPlan:
-    """The learner of an RL stage that starts from a checkpoint's directory and learns from engines of a dtype."""
+    """The plan of an RL stage's learner, which starts from the checkpoint in `parent`."""
     made = config.learning.learner_config(config.steps, config.temperature, engine_dtype)
     return LearnerPlan(made, parent, parent, reference=parent if made.kl else None)
 
 
 def _publish_directory(directory: Path, version: int) -> WeightVersion:
-    """A directory's weights in the object store. The controller owns the object, so it must outlive its readers."""
+    """Put a directory's weights into the object store. The controller owns the objects, so it must outlive readers."""
     from actors.policy.model import load
     from actors.weights.object_store import publish_model
 

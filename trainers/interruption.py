@@ -1,4 +1,4 @@
-"""Work that another call may end early: what Ctrl-C does to a stage that has no step to save after."""
+"""Work that another call may end early: used where Ctrl-C meets a stage that has no step to finish first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ T = TypeVar("T")
 
 
 class Interrupted(Failure):
-    """The work was asked to end and did; what was saved before stays."""
+    """The work ended because it was asked to; what was saved before is kept."""
 
 
 class Interruptible:
-    """Runs one coroutine at a time; after `interrupt` this one and every later one raises Interrupted."""
+    """Runs one coroutine at a time; after `interrupt` it and every later one raise Interrupted."""
 
     def __init__(self) -> None:
         self._work: asyncio.Task[Any] | None = None
@@ -30,13 +30,13 @@ class Interruptible:
         try:
             await asyncio.wait([self._work])
         finally:
-            self._work.cancel()  # nothing, unless whoever waits here is cancelled
+            self._work.cancel()  # does nothing, unless the caller is cancelled
         if self._work.cancelled() and self._interrupted:
             raise Interrupted("interrupted; the work so far is as saved")
         return self._work.result()
 
     def interrupt(self) -> None:
-        """End what runs now, and let nothing begin."""
+        """End the coroutine that runs, and let no other start."""
         self._interrupted = True
         if self._work is not None:
             self._work.cancel()

@@ -1,7 +1,7 @@
-"""The records that cross process borders on the learning side, one per hop.
+"""The records that cross process borders in training, one per hop: `Batch -> StepReport`.
 
-`Batch -> StepReport`. Plain numpy and numbers: they travel through Ray's object store, and whoever reads one need not
-load torch, which takes seconds. The learner makes tensors of them.
+Plain numpy and numbers: they go through Ray's object store, and a process that reads one need not load torch, which
+takes seconds. The learner makes tensors of them.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Attention of S segments, padded to the longest: row s asks with `queries[s]` and may see `keys[s]`.
+    """Attention of S segments, padded to the longest: row s holds the queries `queries[s]` and their keys `keys[s]`.
 
-    Entries are places in the stream, -1 is padding; a query sees the keys whose position is not after its own.
-    `causal` says that queries and keys are the same, so that a plain triangle is the mask.
+    Entries are places in the stream, -1 is padding; a query attends to the keys whose position is not after its own.
+    `causal` says that queries and keys are the same, so that the mask is a plain triangle.
     """
 
     queries: Ints
@@ -30,7 +30,7 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One forward pass: T tokens, and N predictions of which each is a token read off an earlier one's output.
+    """One forward pass: T tokens, and N predictions, each of a token from the output of an earlier one.
 
     Shapes: `input_ids`, `positions` [T]; `sources` (places in the stream), `targets`, `weight`, `advantage`,
     `behaviour_logprob`, `weight_version`, `completion` (numbered from 0 in the stream) [N]. `weight` is already divided
@@ -65,8 +65,8 @@ class Stream:
 class Batch:
     """What one learner step trains on: minibatches of streams; one optimiser update for each minibatch.
 
-    `spent_share` is how much of the stage's budget was spent before; the learning rate's course follows it where the
-    budget is not steps.
+    `spent_share` is the share of the stage's budget spent before; the learning rate follows it where the budget is not
+    in steps.
     """
 
     minibatches: tuple[tuple[Stream, ...], ...]
@@ -88,10 +88,10 @@ class StepReport:
     """What one step did, over all ranks. Means are per predicted token; seconds are wall time.
 
     `mismatch_max` and `mismatch_mean` compare the behaviour policy's log-probabilities with the learner's own, in nats.
-    `effective_share` is the effective sample size of the importance weights per token, (sum w)^2 / (n sum w^2),
-    `capped_share` and `masked_share` how many tokens' weights met a bound and were left out by a mask, `lag_mean` how
-    many versions older tokens are than the policy that learns from them. `skipped` counts optimiser updates that were
-    left out because loss or gradient was not finite.
+    `effective_share` is the effective sample size of the importance weights per token, (sum w)^2 / (n sum w^2).
+    `capped_share` and `masked_share` are the shares of tokens whose weight reached a bound, or that a mask left out.
+    `lag_mean` is how many versions older the tokens are than the policy that learns from them. `skipped` counts
+    optimiser updates that were skipped because loss or gradient was not finite.
     """
 
     loss: float

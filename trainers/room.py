@@ -1,4 +1,4 @@
-"""Whether the prompts of a task fit a model's context: asked before a stage starts, not found out within it."""
+"""Checks that the prompts of a task fit a model's context, before a stage starts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from verifier.families import TaskConfig, open_task
 from verifier.task import Listed, Prompt
 
 TRIED: Final = 16
-"""Training items of each stratum that are tried where a task makes its items; of one that lists them all are tried."""
-_ADDED: Final = 16  # tokens that a tokenizer may put around a text, which has no more tokens than bytes else
+"""Training items of each stratum that are checked if a task generates its items; of a listed task, all are checked."""
+_ADDED: Final = 16  # tokens that a tokenizer may put around a text; otherwise it makes no more tokens than bytes
 
 
 class PromptTooLong(UserError):
-    """A prompt leaves the model no room for an answer."""
+    """A prompt leaves no room for an answer in the model's context."""
 
-    fix = "Shorten it, leave the item out, or take a model with a longer context (policy.max_positions)."
+    fix = "Shorten it, leave the item out, or use a model with a longer context (policy.max_positions)."
 
 
 def require_room(config: TaskConfig, text: TextFormat, context: int, seed: int) -> None:
-    """Raises PromptTooLong, with the item's id, if a prompt takes all `context` tokens; ModelRefused for messages that
-    the model has no chat template for.
+    """Raises PromptTooLong, with the item's id, if a prompt fills all `context` tokens, and ModelRefused for messages
+    where the model has no chat template.
     """
     for item_id, prompt in _prompts(config, seed):
         if _surely_fits(prompt, context):
@@ -31,7 +31,7 @@ def require_room(config: TaskConfig, text: TextFormat, context: int, seed: int) 
         tokens = len(text.prompt_ids(prompt))
         if tokens >= context:
             raise PromptTooLong(
-                f"the prompt of item {item_id} has {tokens} tokens, and the model takes {context} with its answer"
+                f"the prompt of item {item_id} has {tokens} tokens, and the model takes {context}, answer included"
             )
 
 

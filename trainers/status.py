@@ -1,4 +1,4 @@
-"""What a run tells of itself, and its controller's name. Light to import: who asks a live run loads no model code."""
+"""The status of a live run, and the name of its controller. Light to import, so that asking loads no model code."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from actors.workers.status import FleetStatus
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """Where a live run stands: its stage, how far it is, the last numbers it told, and its workers if it has any.
+    """The status of a live run: its stage, how far it is, its last numbers, and its workers if it has any.
 
-    `warnings` is what went wrong in the stage so far and did not stop it; `waits_for` says what keeps it from going on,
-    where that is known.
+    `warnings` are the faults so far that did not stop the stage; `waits_for` says what the stage waits for, if known.
     """
 
     stage: str
@@ -26,5 +25,5 @@ class RunStatus:
 
 
 def controller_name(run_dir: Path) -> str:
-    """The name of a run's controller among Ray's named actors: by the whole path, as names may be the same."""
+    """The name of a run's controller among Ray's actors. It has the whole path, since runs may have the same name."""
     return f"controller:{run_dir.resolve()}"

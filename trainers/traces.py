@@ -1,7 +1,7 @@
-"""Traces that somebody gives to train on: a JSONL(.gz) or Parquet file with a prompt and its completion in each row.
+"""The user's own traces to train on: a JSONL(.gz) or Parquet file with a prompt and its completion in each row.
 
-A row has `prompt` (text) or `messages` (role and content each), and `completion`: the text that should follow,
-separators included. Other fields are ignored. Reads only; what becomes of the rows is `trainers.pretrain.documents`.
+A row has `prompt` (text) or `messages` (each with role and content), and `completion`: the text that should follow,
+separators included. Other fields are ignored. This module only reads; `trainers.pretrain.documents` uses the rows.
 """
 
 from __future__ import annotations

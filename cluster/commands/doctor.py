@@ -8,9 +8,9 @@ import typer
 
 
 def main() -> None:
-    """Look at this machine and say what does not fit, and how to put it right.
+    """Check this machine and list what is missing, with the fix.
 
-    Exit code 1 if something keeps the main job from running.
+    Exit code 1 if something keeps recipes from running.
     """
     from rich.console import Console
     from rich.table import Table

@@ -34,7 +34,7 @@ def main(
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="task.*, engine.* and fleet.* of a recipe.")
     ] = None,
 ) -> None:
-    """Measure pass@k per stratum on held-out problems: by the answer, and by the whole process where it is judged.
+    """Measure pass@k per stratum on held-out problems: by the answer, and by the process where steps are judged.
 
     For the op-graph problems of this repository no recipe is needed: `task.ops=[2,3,4] task.max_facts=4`.
     """

@@ -36,7 +36,7 @@ class TemplateName(StrEnum):
 
 
 class SplitName(StrEnum):
-    """Which of the disjoint sets, by the canonical hash of the problem."""
+    """One of the disjoint sets of problems; the canonical hash of a problem decides which it is in."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -87,7 +87,7 @@ def _budget(count: int | None, tokens: int | None, tokenizer: Path | None) -> tu
     from verifier.errors import UserError
 
     if (count is None) == (tokens is None):
-        raise UserError("the amount is not clear.", "Give either --count or --tokens.")
+        raise UserError("the amount is missing or given twice.", "Give either --count or --tokens.")
     if (tokens is None) != (tokenizer is None):
         raise UserError("--tokens and --tokenizer go together.", "Give both, or --count alone.")
     return (count, "problems") if count is not None else (tokens or 0, "tokens")
@@ -100,10 +100,10 @@ def _mixture(
     from verifier.graphs import splits as tasks
 
     if (op is None) == (preset is None):
-        raise UserError("it is not clear which problems.", "Give either --op or --preset.")
+        raise UserError("the kind of problem is missing or given twice.", "Give either --op or --preset.")
     if preset is not None:
         if depth is not None:
-            raise UserError("a preset has its own depths.", "Leave --depth out, or give --op instead of --preset.")
+            raise UserError("a preset sets its own depths.", "Leave --depth out, or give --op instead of --preset.")
         return tasks.preset(preset).only(mode.value if mode else None, template.value if template else None)
     chosen = (mode or ModeName.FORWARD).value, (template or TemplateName.ZOO).value
     return tasks.Mixture((tasks.Cell(op or 0, *chosen, share=1.0, depth=depth or 2),))
@@ -121,7 +121,7 @@ def _processes(jobs: int, count: int | None) -> int:
 
 
 def _with_progress(made: Iterable[Made], job: Job) -> Iterator[Made]:
-    """The same problems; on a terminal a bar follows them."""
+    """The same problems, with a progress bar on a terminal."""
     if not sys.stderr.isatty():
         yield from made
         return

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, each said once."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 Recipe = Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with what that folder holds, if it holds anything.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue the run or study in that folder, if there is one.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join. (default: a new one on this machine)")]
 Wait = Annotated[
     float, typer.Option("--wait", min=0, help="Seconds that the cluster's autoscaler gets to add missing nodes.")

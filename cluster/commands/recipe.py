@@ -1,4 +1,4 @@
-"""`interplay recipe`: what a recipe may hold, what one holds, and what is wrong with one. Nothing is started."""
+"""`interplay recipe`: lists the keys of recipes, shows a recipe, or checks one. Nothing is started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from cluster.commands.options import Overrides, Recipe
 
 main = typer.Typer(
-    help="Say what a recipe may hold, show one, or check one.",
+    help="List the keys of recipes, show a recipe, or check one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -20,9 +20,9 @@ main = typer.Typer(
 def keys(
     text: Annotated[str, typer.Argument(help="Only keys whose path or choices hold this: engine, clip, cispo.")] = "",
 ) -> None:
-    """List the keys of a recipe: what each may be, its default, its unit and its meaning.
+    """List the keys of recipes: the allowed values of each, its default, its unit and its meaning.
 
-    A stage stands by its kind (`stages.rl`), which is also its name where a recipe gives it none.
+    A stage is listed by its kind (`stages.rl`), which is also the name of a stage that is given none.
     """
     from cluster.recipe.keys import holding
     from verifier.errors import UserError
@@ -39,7 +39,7 @@ def show(
     recipe: Recipe,
     overrides: Overrides = None,
 ) -> None:
-    """Print a recipe as a run would take it: every key, with the defaults filled in."""
+    """Print a recipe as a run reads it: every key, with the defaults filled in."""
     from cluster.recipe.load import dump, load
 
     typer.echo(dump(load(recipe, overrides or ())), nl=False)
@@ -50,7 +50,7 @@ def check(
     recipe: Recipe,
     overrides: Overrides = None,
 ) -> None:
-    """Name everything that is wrong with a recipe, each by its key; exit code 2 if anything is."""
+    """List every error of a recipe with its key; exit code 2 if there is one."""
     from cluster.recipe.base import missing_bases
     from cluster.recipe.load import faults_in, refusal, tree_of
 

@@ -1,4 +1,4 @@
-"""`interplay report`: writes the report of a run or a study again from what its folder holds."""
+"""`interplay report`: writes the report of a run or a study again, from the files in its folder."""
 
 from __future__ import annotations
 

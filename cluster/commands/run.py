@@ -1,4 +1,4 @@
-"""`interplay run`: runs a recipe from its first stage that is not done to its last."""
+"""`interplay run`: runs the stages of a recipe that are not done."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main(
 ) -> None:
     """Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.
 
-    Exit code 0 only if every stage finished. Ctrl-C saves and stops; the same command with --resume goes on.
+    Exit code 0 only if every stage finished. Ctrl-C saves and stops; the same command with --resume continues.
     """
     from cluster.recipe.base import missing_bases
     from cluster.recipe.load import load, refusal
@@ -35,7 +35,7 @@ def main(
     if lines := missing_bases(resolved.model_dump()["stages"], done):
         raise refusal(f"recipe {recipe}", lines)
     from cluster.run.plan import plans
-    from cluster.run.stages import run_stages  # loads model code: seconds, for which a mistake need not wait
+    from cluster.run.stages import run_stages  # loads model code, which takes seconds; mistakes are reported before
 
     for plan in plans(resolved) if not done else ():
         print(f"  {plan.stage:<12} {plan}", file=sys.stderr)

@@ -14,8 +14,8 @@ def main(
 ) -> None:
     """Change the number of workers of a live run, up or down.
 
-    A new worker gets work only after its weights are proved; one that leaves finishes what it has begun. Asking
-    twice for the same number changes nothing.
+    A new worker gets work only after its weights have passed the parity check; a worker that is removed finishes
+    its open work first. Asking twice for the same number changes nothing.
     """
     from cluster.run.client import live_run, show
     from verifier.errors import UserError

@@ -1,7 +1,7 @@
-"""`interplay solve`: the independent solver on a text, printed as a derivation.
+"""`interplay solve`: the independent solver on a text; it prints the derivation.
 
-Reads a problem as a person would paste it, with its question at the end, or records of JSON lines as `generate` writes
-them. It never looks at a solution.
+It reads either the text of one problem, with its question at the end, or JSON lines as `generate` writes them. It never
+reads a solution.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def main(
     ] = "-",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON record a problem.")] = False,
 ) -> None:
-    """Solve problems by their text alone and print the derivation.
+    """Solve problems from their text alone and print the derivation.
 
-    Exit code 1 where a text has no single answer; the reason and the sentence at fault are printed.
+    Exit code 1 where a text has no single answer; the reason and the sentence that causes it are printed.
     """
     from cluster.files import jsonl
     from verifier.graphs.solver.solve import solve
@@ -45,7 +45,7 @@ def main(
 
 
 def _texts(file: str) -> Iterator[tuple[str, str]]:
-    """(problem, question) pairs of the input, which is JSON lines if it begins with a brace."""
+    """The (problem, question) pairs of the input, which is read as JSON lines if it begins with a brace."""
     import itertools
 
     from cluster.files import jsonl
@@ -78,7 +78,7 @@ def _printed(found: Derivation) -> str:
 
 
 def _line(step: Derived, numbers: dict[str, int]) -> str:
-    """One step; the numbers of the steps that it uses stand in brackets."""
+    """One step, followed by the numbers of the steps that it uses, in brackets."""
     chain = [step.name, step.formula]
     chain += [text for text in (str(step.symbolic),) if text != step.formula]
     uses = f"   [{', '.join(str(numbers[parent]) for parent in step.parents)}]" if step.parents else ""

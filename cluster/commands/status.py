@@ -1,4 +1,4 @@
-"""`interplay status`: shows what a live run is doing, or where a study stands."""
+"""`interplay status`: shows what a live run is doing, or how far a study is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def main(
 ) -> None:
     """Show what a live run is doing: its stage, its workers and their states, its last numbers.
 
-    Of a study: where each arm and seed stands.
+    Of a study: the state of each arm and seed.
     """
     from cluster.run.client import live_run, show
     from cluster.study.folder import find_study

@@ -19,14 +19,14 @@ def main(
     ] = None,
     insecure: Insecure = False,
 ) -> None:
-    """Stop a run, or a job on a Ray cluster, and wait until it has ended. A run saves before it ends."""
+    """Stop a run, or a job on a Ray cluster, and wait until it has ended. A run is saved before it ends."""
     if address is None:
         from cluster.run.folder import find_run
         from cluster.run.stop import stop
 
         folder = find_run(run)
         stop(folder)
-        typer.echo(f"{folder.name}: stopped; interplay run with the same recipe and --resume goes on")
+        typer.echo(f"{folder.name}: stopped; interplay run with the same recipe and --resume continues it")
         return
     from cluster.ray import jobs
 

@@ -29,10 +29,10 @@ def main(
     wait_s: Wait = 0,
     insecure: Insecure = False,
 ) -> None:
-    """Run every arm of a study for every seed, and decide the claims that it registered before.
+    """Run every arm of a study for every seed, and decide the claims that were registered before the first run.
 
-    Stages that arms share are run once. Exit code 0 only if every run finished, whatever became of the claims. Ctrl-C
-    saves and stops; the same command with --resume goes on.
+    Stages that arms share are run once. Exit code 0 only if every run finished, whatever the claims' outcome. Ctrl-C
+    saves and stops; the same command with --resume continues.
     """
     from cluster.study.command import conduct, show_plan
     from cluster.study.folder import Registration, StudyFolder

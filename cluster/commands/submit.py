@@ -31,8 +31,8 @@ def main(
 ) -> None:
     """Send a recipe to a Ray cluster as a job and follow its log.
 
-    A recipe that names code in the folder of this command takes the folder along.
-    The token comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH. Ctrl-C stops following; the job goes on. Exit code 0
+    If the recipe names code in the current folder, the folder is sent along.
+    The token comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH. Ctrl-C stops following; the job continues. Exit code 0
     only if the job succeeded (or was not followed).
     """
     from cluster.ray import jobs
@@ -50,7 +50,7 @@ def main(
     try:
         status = jobs.follow(server, job_id, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
-        print(f"the job goes on; stop it: interplay stop {job_id} --address {server.address}", file=sys.stderr)
+        print(f"the job continues; to stop it: interplay stop {job_id} --address {server.address}", file=sys.stderr)
         raise
     print(f"job {job_id}: {status}", file=sys.stderr)
     if status != "SUCCEEDED":

@@ -1,4 +1,4 @@
-"""`interplay verify`: judges texts against their problems, a record a text, or shows one judged trace.
+"""`interplay verify`: judges texts against their problems, one record for each text, or shows one judged trace.
 
 It joins two files on `pid` and writes verdicts; all judging is in `verifier.graphs.judge.judge` and
 `verifier.graphs.original.judge`.
@@ -14,7 +14,7 @@ import typer
 
 
 class VerifyMode(StrEnum):
-    """Which judge speaks."""
+    """Which judge decides."""
 
     STRICT = "strict"
     REFERENCE = "reference"
@@ -26,7 +26,7 @@ def main(
         str, typer.Option(help="Records with pid and text: what a model wrote; - is standard input.")
     ] = "-",
     out: Annotated[
-        str, typer.Option(help="Where the verdicts go, one record a text in order; - is standard output.")
+        str, typer.Option(help="Where the verdicts go, one record for each text, in order; - is standard output.")
     ] = "-",
     mode: Annotated[VerifyMode, typer.Option(help="Our judge, or what the original scorer says.")] = VerifyMode.STRICT,
     show: Annotated[
@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Judge texts step by step.
 
-    Each line of the output belongs to the same line of the texts. With --show, one trace is printed in colour.
+    Each line of the output judges the same line of the texts. With --show, one trace is printed in colour.
     """
     from verifier.errors import UserError
 
@@ -69,7 +69,7 @@ def _judge_all(problems: str, texts: str, out: str, mode: VerifyMode) -> None:
 
 
 def _judges(problems: str, mode: VerifyMode) -> dict[str, Callable[[str], dict[str, Any]]]:
-    """One function text -> record for each pid."""
+    """For each pid, the function from a text to its record."""
     from cluster.files import jsonl
     from verifier.errors import UserError
 
@@ -78,7 +78,7 @@ def _judges(problems: str, mode: VerifyMode) -> dict[str, Callable[[str], dict[s
     for number, row in jsonl.read(problems, ("pid", "problem", "question", "solution")):
         where = f"{jsonl.shown(problems)}, line {number}"
         if row["pid"] in judges:
-            raise UserError(f"{where}: pid {row['pid']!r} stands twice.", "Give each problem a pid of its own.")
+            raise UserError(f"{where}: pid {row['pid']!r} occurs twice.", "Give each problem a pid of its own.")
         judges[row["pid"]] = judge_of(row, where)
     return judges
 

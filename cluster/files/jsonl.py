@@ -1,7 +1,7 @@
 """Files of records, one JSON object a line, plain or gzip, or "-" for a pipe: read with line numbers, written whole.
 
-It knows lines and fields, nothing of what they mean. A file is written under a temporary name in its own folder and
-renamed when all is there, so nobody ever reads half of it; standard output has no such promise.
+It knows lines and fields, but not what they mean. A file is written under a temporary name in its own folder and
+renamed when it is complete, so nobody reads half of it; standard output cannot promise that.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ def read(path: str, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, An
 
 
 def _lines(file: IO[bytes], path: str) -> Iterator[bytes]:
-    """The lines of a file, none held in memory beyond the bound: a small gzip can unpack to one line of gigabytes."""
+    """The lines of a file, of bounded length: a small gzip file can unpack to one line of gigabytes."""
     number = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
         if len(line) > LONGEST_LINE:
             raise UserError(
-                f"{shown(path)}, line {number}: longer than {LONGEST_LINE >> 20} MiB.", "Write one record a line."
+                f"{shown(path)}, line {number}: longer than {LONGEST_LINE >> 20} MiB.", "Write one record per line."
             )
         yield line
 
 
 def records(lines: Iterable[bytes], path: str, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """As `read`, of lines that are open already; `path` is for messages."""
+    """Like `read`, for lines of a file that is open already; `path` is for messages."""
     number = 0
     try:
         for number, line in enumerate(lines, start=1):
@@ -65,7 +65,7 @@ def records(lines: Iterable[bytes], path: str, fields: tuple[str, ...]) -> Itera
 
 @contextmanager
 def open_bytes(path: str) -> Iterator[IO[bytes]]:
-    """A file or standard input for reading; unpacked where it begins like gzip, whatever its name.
+    """A file or standard input for reading, unpacked if its first bytes are gzip's, whatever its name.
 
     Raises:
         UserError: the file cannot be opened, or the gzip is damaged where the block reads it.
@@ -75,7 +75,7 @@ def open_bytes(path: str) -> Iterator[IO[bytes]]:
             raw = sys.stdin.buffer if path == PIPE else stack.enter_context(Path(path).open("rb"))
         except OSError as error:
             raise UserError(
-                f"cannot open {path} ({error.strerror}).", "Give the path of a file that is there."
+                f"cannot open {path} ({error.strerror}).", "Give the path of a file that exists."
             ) from error
         buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # pyright: ignore[reportArgumentType]
         packed = buffered.peek(2)[:2] == b"\x1f\x8b"
@@ -86,7 +86,7 @@ def open_bytes(path: str) -> Iterator[IO[bytes]]:
 
 
 def shown(path: str) -> str:
-    """The path as messages name it."""
+    """The path as it is written in messages."""
     return "standard input" if path == PIPE else path
 
 
@@ -107,19 +107,19 @@ def _record(line: bytes, where: str, fields: tuple[str, ...]) -> dict[str, Any]:
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
-    """One line. A lone surrogate, which no UTF-8 can hold, becomes the JSON escape that it came from."""
+    """One line. A lone surrogate, which UTF-8 cannot encode, is written as a JSON escape."""
     text = json.dumps(record, ensure_ascii=False, separators=(", ", ": "))
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 @contextmanager
 def writing(path: str) -> Iterator[Callable[[bytes], object]]:
-    """A function that writes bytes to `path`, packed where the name ends in .gz; published on leaving without error.
+    """A function that writes bytes to `path`, packed if its name ends in .gz; published if the block ends well.
 
-    If the reader of standard output closes it, the program ends quietly.
+    If the reader of standard output closes it, the program ends without a message.
 
     Raises:
-        UserError: the folder is not there or cannot be written.
+        UserError: the folder does not exist or cannot be written.
     """
     if path == PIPE:
         with _quiet_pipe():
@@ -137,21 +137,21 @@ def writing(path: str) -> Iterator[Callable[[bytes], object]]:
 
 @contextmanager
 def replacing(path: str) -> Iterator[Path]:
-    """A temporary path beside `path`; renamed to it on leaving without error, removed otherwise.
+    """A temporary path beside `path`: renamed to it if the block ends without error, removed otherwise.
 
-    A device or a named pipe cannot be replaced, so it is what is yielded itself.
+    For a device or a named pipe, which cannot be replaced, `path` itself is yielded.
 
     Raises:
-        UserError: `path` is a folder, its folder is not there or cannot be written, or the disk is full.
+        UserError: `path` is a folder, its folder does not exist or cannot be written, or the disk is full.
     """
     if Path(path).is_dir():
         raise UserError(f"{path} is a folder.", "Name a file.")
     if Path(path).exists() and not Path(path).is_file():
         yield Path(path)
         return
-    target = Path(os.path.realpath(path))  # the file that a link leads to, not the link
+    target = Path(os.path.realpath(path))  # replace the file that a link points to, not the link
     if not os.access(target.parent, os.W_OK):
-        raise UserError(f"cannot write {path}.", "Name a file in a folder that is there and can be written.")
+        raise UserError(f"cannot write {path}.", "Name a file in a folder that exists and can be written.")
     try:
         with sigterm_as_interrupt(), files.replacing(target) as temporary:
             yield temporary
@@ -166,6 +166,6 @@ def _quiet_pipe() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # The reader is gone; without this the interpreter complains once more when it flushes at exit.
+        # The reader is gone; without this the interpreter would report it again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -36,10 +36,10 @@ SCHEMA = pa.schema(
 
 @contextmanager
 def writing(path: str) -> Iterator[Callable[[bytes], object]]:
-    """A function that takes one JSON line after the other; the file is published on leaving without error.
+    """A function that takes one JSON line after another; the file is published if the block ends without error.
 
     Raises:
-        UserError: the folder is not there or cannot be written.
+        UserError: the folder does not exist or cannot be written.
     """
     lines: list[bytes] = []
     with jsonl.replacing(path) as temporary, pq.ParquetWriter(temporary, SCHEMA) as writer:

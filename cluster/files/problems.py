@@ -1,8 +1,8 @@
-"""Files of problems: what a record holds, and how many processes fill one file with the same bytes as one process.
+"""Files of problems: what a record holds, and how several processes write the same bytes as one.
 
 The indices of a stream are cut into ranges; each process makes the problems of a range, and ranges are written in
-order. So neither order nor bytes depend on the number of processes. Which problems a stream holds is
-`verifier.graphs.splits`.
+order. So neither order nor bytes depend on the number of processes. `verifier.graphs.splits` decides which problems
+belong to a stream.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from verifier.graphs.splits import mean_length, problem_at
 from verifier.graphs.tell import training_text
 from verifier.task import Split
 
-RANGE = 250  # problems a range: a tenth of a second of work, so that a short file still keeps all processes busy
+RANGE = 250  # problems per range: a tenth of a second of work, so that a short file still keeps all processes busy
 AHEAD = 3  # ranges in flight for each process; more only costs memory
 PARQUET = ".parquet"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A stream of problems and how much of it is wanted.
+    """A stream of problems, and how much of it to write.
 
-    A budget in tokens counts training texts by the tokenizer of the folder `tokenizer`, and ends before the first
-    problem that it cannot hold whole.
+    A budget in tokens counts training texts with the tokenizer in the folder `tokenizer`, and ends before the first
+    problem that exceeds it.
     """
 
     mixture: Mixture
@@ -110,7 +110,7 @@ def lines(job: Job, processes: int) -> Iterator[Made]:
 
 
 def write(path: str, made: Iterable[Made]) -> int:
-    """Write records to a file, Parquet or JSON lines by its name; returns their number. Nothing half-written stays."""
+    """Write records to a file, Parquet or JSON lines by its name, whole or not at all; returns their number."""
     number = 0
     with _sink(path) as put:
         for item in made:
@@ -128,7 +128,7 @@ def _sink(path: str) -> AbstractContextManager[Callable[[bytes], object]]:
 
 
 def by_tokens(mixture: Mixture, tokenizer: Path) -> Mixture:
-    """The mixture whose shares are of tokens, as one whose shares are of problems.
+    """A mixture with shares of tokens, converted to one with shares of problems.
 
     Raises:
         UserError: there is no tokenizer in that folder.
@@ -139,7 +139,7 @@ def by_tokens(mixture: Mixture, tokenizer: Path) -> Mixture:
 
 @cache
 def token_counter(folder: Path) -> Callable[[str], int]:
-    """How many tokens a text has by the tokenizer.json of a folder.
+    """The number of tokens of a text under the tokenizer.json in a folder.
 
     Raises:
         UserError: there is no tokenizer in that folder.
@@ -148,7 +148,7 @@ def token_counter(folder: Path) -> Callable[[str], int]:
 
     file = folder / "tokenizer.json"
     if not file.is_file():
-        raise UserError(f"there is no {file}.", "Name a checkpoint folder, or another folder with a tokenizer.json.")
+        raise UserError(f"{file} does not exist.", "Name a checkpoint folder, or another folder with a tokenizer.json.")
     tokenizer = Tokenizer.from_file(str(file))
     return lambda text: len(tokenizer.encode(text).ids)
 
@@ -158,7 +158,7 @@ def _tokens(problem: Problem, tokenizer: Path) -> int:
 
 
 def _ranges(job: Job, processes: int) -> Iterator[list[Made]]:
-    """The ranges of a stream in order: all that a budget in problems needs, without end for one in tokens."""
+    """The ranges of a stream in order: as many as a budget in problems needs, without end for one in tokens."""
     end = job.budget.amount if job.budget.unit == "problems" else None
     if processes == 1:
         for start, stop in _bounds(end):
@@ -180,13 +180,13 @@ def _ranges(job: Job, processes: int) -> Iterator[list[Made]]:
 
 
 def _attend() -> None:
-    """Make a new process live exactly as long as its parent: Ctrl-C goes to both, and only the parent answers it."""
+    """Tie a new process to its parent's life: Ctrl-C goes to both, and only the parent handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """End with the parent: after `kill -9` of it, its children would wait for work without end."""
+    """End with the parent: after `kill -9` of the parent, its children would wait for work for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,7 +1,7 @@
-"""A judged trace for a terminal: each step on its lines in the colour of its status, with the reason where it is wrong.
+"""A judged trace for a terminal: each step in the colour of its status, with the reason where it is wrong.
 
-The marks at the left say the same as the colours, for a pipe or a reader who does not see them. Text of a model is
-shown with its control characters replaced, so that it cannot control the terminal.
+The marks at the left say the same as the colours, for pipes and for readers who do not see colours. Control characters
+in a model's text are replaced, so that it cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u20
 
 
 def render(text: str, verdict: TraceJudgement) -> str:
-    """The whole view with ANSI colours; whoever prints it drops them where the output is no terminal."""
+    """The whole view with ANSI colours; the caller drops them where the output is not a terminal."""
     lines: list[str] = []
     at = 0
     for step in verdict.steps:
@@ -38,7 +38,7 @@ def render(text: str, verdict: TraceJudgement) -> str:
 
 
 def wrapped(text: str) -> str:
-    """Plain text of any source in lines of the view's width."""
+    """Plain text, wrapped to the view's width."""
     return textwrap.fill(_clean(text), WIDTH)
 
 

@@ -1,7 +1,7 @@
 """The environment variables of our own processes, as pure functions of paths and core counts.
 
-Not a settings reader: nothing here sets or reads `os.environ`. `cluster.cli` applies the result to its own process
-before any heavy import, and `cluster.ray.runtime` hands it to Ray for every actor.
+Nothing here reads or sets `os.environ`. `cluster.cli` applies the result to its own process before any heavy import,
+and `cluster.ray.runtime` passes it to Ray for every actor.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where libraries may keep what they would put into the home folder.
+    """Where libraries keep what they would otherwise put into the home folder.
 
-    `INTERPLAY_CACHE` if set, else `.cache` of a repository checkout that can be written, else a folder of this user's
-    in the system's temporary folder.
+    `INTERPLAY_CACHE` if set, else `.cache` of a writable repository checkout, else a folder of this user in the
+    system's temporary folder.
     """
     if chosen := environ.get("INTERPLAY_CACHE"):
         return Path(chosen).resolve()
@@ -28,9 +28,9 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def process_env(cache: Path) -> dict[str, str]:
-    """Variables that keep every library offline, silent about its usage and out of the home folder, and Ray brisk.
+    """Variables that keep libraries offline, without usage reports and out of the home folder, and that tune Ray.
 
-    `cache` is the folder that takes what would have gone there; it need not exist.
+    `cache` is the folder that they use instead of the home folder; it need not exist.
     """
     at = str(cache)
     return {
@@ -53,20 +53,20 @@ def process_env(cache: Path) -> dict[str, str]:
         "VLLM_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Ray gives its workers nice 15 (19 is the lowest priority); on a busy machine they would hardly run.
+        # Ray starts its workers at nice 15 (19 is the lowest priority); on a busy machine they would hardly run.
         "RAY_worker_niceness": "0",
-        # Ray Train looks at the learner every 2 s by default: that long, a dead or a finished one holds up the run.
+        # Ray Train polls the learner every 2 s by default; after its death or its end the run would wait that long.
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-        # A process more, to let workers save before a node goes; ours save by the run's own schedule.
+        # An extra process that lets workers save before a node goes away; ours save on the run's own schedule.
         "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
 
 
 def thread_env(cores: int) -> dict[str, str]:
-    """Variables that hold one process to `cores` threads which wait asleep.
+    """Variables that limit a process to `cores` threads, which sleep while they wait.
 
-    Two processes of two spinning threads each on two cores run 20 to 30 times slower than alone: every parallel region
-    waits for a thread that has no core. Must be set before torch is imported.
+    Two processes with two spinning threads each, on two cores, run 20 to 30 times slower than one alone: every parallel
+    region waits for a thread that has no core. They must be set before torch is imported.
     """
     count = str(max(1, cores))
     return {
@@ -80,5 +80,5 @@ def thread_env(cores: int) -> dict[str, str]:
 
 
 def actor_env(cache: Path, cores: int) -> dict[str, str]:
-    """Everything an actor of `cores` cores gets in its runtime environment."""
+    """All environment variables of an actor with `cores` cores."""
     return {**process_env(cache), **thread_env(cores)}

@@ -1,8 +1,9 @@
-"""A Ray head on the loopback interface that ends, with every process of it, when the command that started it ends.
+"""A Ray head on the loopback interface that ends, with all its processes, when the command that started it ends.
 
-`cluster.ray.local` runs this file by its path, in a session of its own: a signal to the command's process group leaves
-Ray alone, so that the command can save and tidy up while Ray still answers. The file adopts all processes of Ray, and
-its standard input tells it of the command's end, which the kernel closes even after `kill -9`. Imports nothing of ours.
+`cluster.ray.local` runs this file by its path, in a session of its own: a signal to the command's process group does
+not reach Ray, so the command can save and clean up while Ray still answers. This process adopts all processes of Ray.
+It learns of the command's end by the end of its standard input, which the kernel closes even after `kill -9`. It
+imports none of our packages.
 
     python -P head.py '{"folder": ..., "cpus": ..., "gpus": ..., "object_store_bytes": ...}'
 
@@ -25,20 +26,20 @@ from typing import Any, Final
 
 import psutil
 
-TEMPORARY: Final = "r"  # Ray opens its own folder to everybody; ours around it lets nobody in
-# Ray gives its own processes 20 to 30 seconds to come up, fixed in its code, and a loaded machine may need more.
+TEMPORARY: Final = "r"  # Ray makes its own folder readable by everybody; ours, around it, is private
+# Ray gives its own processes 20 to 30 seconds to start, fixed in its code; a loaded machine may need more.
 START_ATTEMPTS: Final = 4
 SLOW_START: Final = (b"timed out during startup", b"Failed to start GCS")
 RAYLET_GRACE_S: Final = 5.0
 KILL_S: Final = 10.0
-# Ray's ports for metrics ask for no token. The second is always opened; at no possible port it is left out.
+# Ray's ports for metrics need no token. The second is always opened, unless its number is an impossible one.
 NO_METRICS: Final = {"RAY_enable_metrics_collection": "0", "DASHBOARD_METRIC_PORT": "-1"}
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def main() -> None:
-    """Start Ray, tell its address, wait for the end of the command, end everything and remove the folder."""
+    """Start Ray, print its address, wait for the end of the command, end everything and remove the folder."""
     settings = json.loads(sys.argv[1])
     # A service manager may signal every process of the service; the end of the command is the signal that counts.
     for number in _SIGNALS:
@@ -54,7 +55,7 @@ def main() -> None:
 
 
 def _answer(settings: dict[str, Any]) -> bytes:
-    """The line for the command. A start that was only too slow is tried again."""
+    """The line for the command. A start that only timed out is tried again."""
     answer = b""
     for _ in range(START_ATTEMPTS):
         answer = _start_apart(settings)
@@ -65,12 +66,12 @@ def _answer(settings: dict[str, Any]) -> bytes:
 
 
 def _start_apart(settings: dict[str, Any]) -> bytes:
-    """Start Ray in a child, so that the memory that starting takes is freed; this process adopts those of Ray."""
+    """Start Ray in a child process, to free the memory that starting takes; this process adopts those of Ray."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         _start_and_leave(settings, writing)
     os.close(writing)
-    readable, _, _ = select.select([reading, 0], [], [])  # the command may end meanwhile
+    readable, _, _ = select.select([reading, 0], [], [])  # the command may end while we wait
     answer = os.read(reading, 1 << 16) if reading in readable else b""
     os.close(reading)
     return answer or b'{"error": "its start ended without a message"}\n'
@@ -81,7 +82,7 @@ def _start_and_leave(settings: dict[str, Any], writing: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     os.environ.update(NO_METRICS)
     nowhere = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1):  # what Ray prints is not an answer, and its processes are not to hold our input
+    for standard in (0, 1):  # what Ray prints is not part of our answer, and its processes must not keep our input open
         os.dup2(nowhere, standard)
     try:
         answer = {"address": _start(settings)}
@@ -92,7 +93,7 @@ def _start_and_leave(settings: dict[str, Any], writing: int) -> None:
 
 
 def _start(settings: dict[str, Any]) -> str:
-    """The address of a new Ray. Every port is one that was free, on 127.0.0.1; nothing is exported to a monitor."""
+    """The address of a new Ray. Every port was free, on 127.0.0.1; no metrics are exported."""
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
@@ -111,7 +112,7 @@ def _start(settings: dict[str, Any]) -> str:
 
 
 def _command_ended() -> bool:
-    """Whether standard input has come to its end; waits up to a second."""
+    """Whether standard input has ended; waits up to a second."""
     readable, _, _ = select.select([0], [], [], 1.0)
     return bool(readable) and os.read(0, 1) == b""
 

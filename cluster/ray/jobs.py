@@ -37,12 +37,12 @@ ON_CLUSTER_CACHE = Path(tempfile.gettempdir()) / "interplay-cache"
 
 
 class JobError(UserError):
-    """A job that is not there, or a cluster that would not take it."""
+    """The job does not exist, or the cluster did not accept it."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobServer:
-    """A job server that answered, with the token that it took (None where authentication is off)."""
+    """A job server that answered, with the token that it accepted (None where authentication is off)."""
 
     address: str
     token: str | None
@@ -63,21 +63,21 @@ def reach(address: str, environ: Mapping[str, str], *, insecure: bool = False) -
     if _version_status(url, None) == httpx.codes.OK:
         if not (insecure or is_loopback(url)):
             raise UnsafeCluster(
-                f"the Ray at {url} takes jobs from anyone: its token authentication is off.",
+                f"the Ray at {url} accepts jobs from anyone: its token authentication is off.",
                 f"Start it with RAY_AUTH_MODE=token (docs/operations.md), or accept the risk with {INSECURE_FLAG}.",
             )
         return JobServer(url, None)
     token = find_token(environ)
     if token is None:
         raise ClusterUnreachable(
-            f"the Ray at {url} wants a token, and there is none here.",
+            f"the Ray at {url} requires a token, and none is set here.",
             "Set RAY_AUTH_TOKEN_PATH to the file that holds the cluster's token (or RAY_AUTH_TOKEN to the token).",
         )
     status = _version_status(url, token)
     if status != httpx.codes.OK:
         raise ClusterUnreachable(
             f"the Ray at {url} refuses our token (HTTP {status}).",
-            "Take the token of that cluster: `ray get-auth-token` on its head prints it.",
+            "Use the token of that cluster: `ray get-auth-token` on its head prints it.",
         )
     return JobServer(url, token)
 
@@ -95,8 +95,8 @@ def submit_recipe(
 ) -> str:
     """Send `interplay run` of a recipe (a shipped name or a YAML file here) as a job; returns the job's id.
 
-    `more` are its overrides and flags, `own` the folder of the user's code if it names some. `python` is the
-    interpreter of our environment on the head: Ray runs a job's command in a plain shell.
+    `more` are its overrides and flags, `own` is the folder of the user's code if the recipe names some. `python` is
+    the interpreter of our environment on the head, since Ray runs a job's command in a plain shell.
     """
     job_id = f"interplay-{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
     with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:
@@ -118,9 +118,9 @@ def submit(server: JobServer, words: Sequence[str], working_dir: Path, job_id: s
                 runtime_env={"working_dir": str(working_dir), "env_vars": environment},
             )
         except (RuntimeError, requests.RequestException) as error:
-            # The job API of a young cluster answers before the agent that starts jobs is up.
+            # The job API of a new cluster answers before the agent that starts jobs is up.
             if NOT_READY not in str(error) or time.monotonic() > deadline:
-                raise JobError(f"the cluster did not take the job: {error}", "Look at the head's logs.") from error
+                raise JobError(f"the cluster did not accept the job: {error}", "Look at the head's logs.") from error
         time.sleep(POLL_S)
 
 
@@ -138,7 +138,7 @@ def follow(server: JobServer, job_id: str, write: Callable[[str], object]) -> Jo
 
 
 def stop(server: JobServer, job_id: str) -> JobStatus:
-    """Tell a job to stop (it saves first) and wait until it has. Raises JobError for an unknown id, or in the end."""
+    """Tell a job to stop (it saves first) and wait for its end. Raises JobError for an unknown id or on a timeout."""
     client = server.client()
     if not status_of(client, job_id).is_terminal():
         client.stop_job(job_id)
@@ -150,9 +150,7 @@ def status_of(client: JobSubmissionClient, job_id: str) -> JobStatus:
     try:
         return client.get_job_status(job_id)
     except RuntimeError as error:
-        raise JobError(
-            f"the cluster knows no job {job_id}.", "`ray job list --address ...` shows those it has."
-        ) from error
+        raise JobError(f"the cluster knows no job {job_id}.", "`ray job list --address ...` lists its jobs.") from error
 
 
 def await_end(client: JobSubmissionClient, job_id: str) -> JobStatus:
@@ -169,7 +167,8 @@ def _url(address: str) -> str:
     scheme, separator, rest = address.rpartition("://")
     if separator and scheme not in {"http", "https"}:
         raise ClusterUnreachable(
-            f"{address} is no address of a job server.", f"Give http://HOST:{DEFAULT_PORT}: jobs go to Ray's dashboard."
+            f"{address} is not the address of a job server.",
+            f"Give http://HOST:{DEFAULT_PORT}: jobs go to Ray's dashboard.",
         )
     host = rest.rstrip("/")
     return f"{scheme or 'http'}://{host if host.rpartition(':')[2].isdecimal() else f'{host}:{DEFAULT_PORT}'}"

@@ -1,7 +1,7 @@
 """One Ray on this machine for the length of a block: on the loopback interface, in a folder of mode 0700.
 
-Knows nothing of runs or recipes. Token authentication is the caller's to switch on, before (`cluster.ray.runtime`).
-Ray's processes belong to `cluster.ray.head`, which outlives this process by a few seconds to end them.
+It knows nothing of runs or recipes. The caller switches token authentication on before (`cluster.ray.runtime`). Ray's
+processes belong to `cluster.ray.head`, which outlives this process by a few seconds to end them.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class RayNotStarted(Failure):
 
 @contextmanager
 def ray_folder() -> Generator[Path]:
-    """A new folder for the sockets, the logs and the token of one Ray; no other user can look inside. Goes at the end.
+    """A new folder for the sockets, the logs and the token of one Ray, private to this user and removed at the end.
 
-    Ray makes its own folder open to everybody, whatever the umask; this one, around it, has mode 0700.
+    Ray makes its own folder readable by everybody, whatever the umask; this one, around it, has mode 0700.
     """
     base = tempfile.gettempdir()
-    # A long TMPDIR would cost Ray its sockets.
+    # With a long TMPDIR the paths of Ray's sockets would be too long.
     folder = Path(tempfile.mkdtemp(prefix="ip-", dir=base if len(base) <= LONGEST_TEMPORARY else "/tmp"))  # noqa: S108
     try:
         yield folder
@@ -59,8 +59,7 @@ def local_ray(
 ) -> Generator[str]:
     """Start Ray in `folder` with so many logical CPUs and GPUs, and yield its address.
 
-    Every worker process gets `environment`. However the block or this process ends, none of Ray's processes outlives
-    it by more than seconds.
+    Every worker process gets `environment`. However the block or this process ends, Ray's processes end within seconds.
     """
     settings = {"folder": str(folder), "cpus": cpus, "gpus": gpus}
     settings["object_store_bytes"] = object_store_bytes or _fitting_store()
@@ -76,7 +75,7 @@ def local_ray(
 
 
 def join(address: str, environment: Mapping[str, str]) -> None:
-    """Connect this process to the Ray at `address`; worker processes of it get `environment`."""
+    """Connect this process to the Ray at `address`; its worker processes get `environment`."""
     ray.init(
         address=address,
         namespace=NAMESPACE,
@@ -87,7 +86,7 @@ def join(address: str, environment: Mapping[str, str]) -> None:
 
 
 def keep_to_loopback() -> None:
-    """Have this process and its children leave 127.0.0.1 as it is, where Ray would take the machine's own address.
+    """Make Ray keep 127.0.0.1 in this process and its children, where it would use the machine's own address.
 
     This is Ray's switch for systems without clusters: with it Ray listens on the loopback interface only.
     """
@@ -113,7 +112,7 @@ def _address(process: subprocess.Popen[bytes]) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Tell the head to end, and wait until all processes of Ray have ended."""
+    """Ask the head to end, and wait until all processes of Ray have ended."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()
@@ -123,6 +122,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _fitting_store() -> int:
-    """At most 1 GiB, and no more than shared memory holds: beyond it Ray falls back to the disk."""
+    """At most 1 GiB, and no more than fits into shared memory; beyond that Ray would fall back to the disk."""
     shared = shutil.disk_usage(SHARED_MEMORY).free if os.path.isdir(SHARED_MEMORY) else OBJECT_STORE_BYTES
     return max(100 * 1024**2, min(OBJECT_STORE_BYTES, int(shared * 0.8)))

@@ -1,6 +1,5 @@
-"""What travels to the machines of a cluster: our packages, the recipe, and the user's folder if it names code there.
-
-Ray does the carrying.
+"""What is sent to the machines of a cluster: our packages, the recipe, and the user's folder if the recipe names code
+in it. Ray does the sending.
 """
 
 from __future__ import annotations
@@ -17,23 +16,23 @@ from verifier.errors import UserError
 
 PACKAGES = ("verifier", "actors", "trainers", "serving", "cluster")
 SHIPPED_RECIPE = "submitted-recipe.yaml"
-# Ray's job server takes 100 MiB, compressed.
+# Ray's job server accepts 100 MiB, compressed.
 OWN_MIB = 64
 _IMPORT_PATH = re.compile(r"([A-Za-z_]\w*)(?:\.\w+)*:[A-Za-z_]\w*")
 _RUN_FILES = frozenset({"recipe.yaml", "checkpoints"})
 
 
 class TooMuchToShip(UserError):
-    """The folder with the user's code holds too much to travel with a job."""
+    """The folder with the user's code is too large to be sent with a job."""
 
     fix = "Start from a folder that holds the code alone, or install the code on the cluster."
 
 
 def stage(into: Path, recipe: str | None = None, own: Path | None = None) -> str | None:
-    """Copy our packages into the empty folder `into`, beside them a recipe file and what the folder `own` holds.
+    """Copy our packages into the empty folder `into`, with a recipe file and the content of the folder `own`.
 
-    Returns the recipe as the other side should name it: a shipped recipe's name stays, a file becomes its copy. Raises
-    TooMuchToShip.
+    Returns the recipe as it is named on the cluster: the name of a shipped recipe, or the path of the copied file.
+    Raises TooMuchToShip.
     """
     for package in PACKAGES:
         shutil.copytree(REPOSITORY / package, into / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
@@ -46,9 +45,9 @@ def stage(into: Path, recipe: str | None = None, own: Path | None = None) -> str
 
 
 def own_folder(settings: object, folder: Path) -> Path | None:
-    """`folder`, if an import path somewhere in the settings leads to a module in it; None if all modules are installed.
+    """`folder`, if an import path in the settings leads to a module in it; None if all modules are installed.
 
-    `settings` are those of a recipe as plain data, checked or not.
+    `settings` is a recipe as plain data, checked or not.
     """
     modules = (match[1] for text in _texts(settings) if (match := _IMPORT_PATH.fullmatch(text)))
     found = any((folder / f"{name}.py").is_file() or (folder / name).is_dir() for name in modules)
@@ -69,8 +68,7 @@ def _stage_own(own: Path, into: Path) -> None:
         size += file.stat().st_size
         if size > OWN_MIB * 1024**2:
             raise TooMuchToShip(
-                f"the recipe names code of yours, so that the folder {own} travels with it; it holds more than "
-                f"{OWN_MIB} MiB"
+                f"the recipe names code of yours, so the folder {own} is sent with it; it holds more than {OWN_MIB} MiB"
             )
         to = into / file.relative_to(own)
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +76,7 @@ def _stage_own(own: Path, into: Path) -> None:
 
 
 def _own_files(own: Path) -> Iterator[Path]:
-    """The files of the folder, without runs, environments, caches, hidden ones and packages named like ours."""
+    """The files of the folder, without runs, environments, caches, hidden files and packages named like ours."""
     for at, folders, files in os.walk(own):
         here = Path(at)
         folders[:] = [name for name in folders if not _left_out(here / name, at_top=here == own)]

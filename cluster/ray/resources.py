@@ -1,4 +1,4 @@
-"""Compares what a recipe asks for with what there is. Plain arithmetic on three numbers; knows nothing about Ray."""
+"""Compares the resources that a recipe asks for with those available. Plain arithmetic; knows nothing of Ray."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Resources:
 
 
 def of_this_machine() -> Resources:
-    """The cores this process may use, the GPUs it can see and the memory that is free now."""
+    """The cores that this process may use, the GPUs that it sees and the memory that is free now."""
     cores = len(os.sched_getaffinity(0))
     return Resources(cores, _visible_gpus(os.environ), psutil.virtual_memory().available / GIB)
 
@@ -34,12 +34,12 @@ def of_ray(totals: Mapping[str, float]) -> Resources:
 
 
 def short(asked: Resources, available: Resources) -> bool:
-    """Whether there is less of anything than asked for."""
+    """Whether any resource is short."""
     return any(getattr(asked, f.name) > getattr(available, f.name) + 1e-9 for f in fields(Resources))
 
 
 def require(asked: Resources, available: Resources, where: str) -> None:
-    """Raises NotEnough with a table of asked, available and missing, unless everything asked for is there."""
+    """Raises NotEnough, with a table of asked, available and missing, unless everything asked for is available."""
     if short(asked, available):
         raise NotEnough(
             f"{where} has less than the recipe asks for\n{table(asked, available)}",

@@ -1,8 +1,8 @@
 """Starts Ray for one command, or joins a running one, and leaves nothing behind.
 
-Not a scheduler: Ray places the actors. What this module holds to: token authentication is always on for a Ray of
-ours, its token file is readable by its owner alone, nothing is written to the home folder, a run folder says in
-`cluster.json` how to find its Ray, and a missing resource is an error before anything starts, never a hang.
+It is not a scheduler: Ray places the actors. Its rules: token authentication is always on for a Ray that we start, the
+token file is readable by its owner alone, nothing is written to the home folder, `cluster.json` in a run folder says
+how to reach its Ray, and a missing resource is an error before anything starts, never a hang.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ CONNECT_TIMEOUT_S = 3.0
 
 
 class NotLive(ClusterUnreachable):
-    """No Ray of the run folder is alive: nothing runs there, or not yet."""
+    """The Ray of a run folder is not alive: nothing runs there, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterRecord:
-    """`cluster.json` of a run folder: enough for another process of the same user to join the run's Ray."""
+    """`cluster.json` of a run folder: what another process of the same user needs to join the run's Ray."""
 
     address: str
     token_path: str | None
@@ -69,10 +69,10 @@ def running(
     """A Ray with at least the resources `asked` for, for the length of the block; `run_dir/cluster.json` names it.
 
     Without a `run_dir` nobody else needs to find it. Without `address` (and outside a Ray job, which sets RAY_ADDRESS)
-    a local Ray of this machine's cores is started, and stopped with all its processes however the block ends. With
-    `address` that cluster is joined and outlives the block; `wait_s` is how long an autoscaler gets to bring up what is
-    missing, and `own` the folder of the user's code, which travels there with our packages (a local Ray finds it). In a
-    process of Ray (a run of a study) it is that Ray.
+    a local Ray with this machine's cores is started, and stopped with all its processes however the block ends. With
+    `address` that cluster is joined and outlives the block; `wait_s` is the time that an autoscaler gets to add what is
+    missing, and `own` is the folder of the user's code, which is sent there with our packages (a local Ray finds it).
+    In a process of Ray (a run of a study) it is that Ray.
 
     Raises NotEnough, ClusterUnreachable, UnsafeCluster or TooMuchToShip. SIGTERM ends the block as Ctrl-C does.
     """
@@ -81,7 +81,7 @@ def running(
         context = _within(asked)
     else:
         context = _joined(target, asked, insecure, wait_s, own) if target else _local(asked)
-    # Ray sets a SIGTERM handler of its own when it starts: ours has to come before it, and again after it.
+    # Ray sets its own SIGTERM handler when it starts: ours is set before that, and again after it.
     with sigterm_as_interrupt(), context as record, sigterm_as_interrupt(), _recorded(run_dir, record):
         yield record
 
@@ -101,9 +101,9 @@ def _recorded(run_dir: Path | None, record: ClusterRecord) -> Generator[None]:
 
 @contextmanager
 def connected(run_dir: Path) -> Generator[ClusterRecord]:
-    """This process as a client of the Ray of a live run; raises NotLive or ClusterUnreachable."""
+    """Connects this process to the Ray of a live run. Raises NotLive or ClusterUnreachable."""
     record = _read_record(run_dir)
-    _require_listener(record.address)  # before this process takes on another token for nothing
+    _require_listener(record.address)  # check first: connecting changes this process's token
     if record.token_path:
         use_token(Path(record.token_path))
     _connect(record.address, {})
@@ -126,14 +126,14 @@ def use_token(token_path: Path) -> None:
 def require_safe(address: str, environ: Mapping[str, str], insecure: bool) -> None:
     """Raises UnsafeCluster for a head on another machine when we hold no token for it.
 
-    Without authentication Ray runs the code of whoever reaches it (CVE-2023-48022): a cluster to join must have it on.
+    Without authentication Ray runs the code of anyone who reaches it (CVE-2023-48022), so a cluster must have it on.
     """
     if insecure or is_loopback(address) or environ.get("RAY_AUTH_MODE", "").lower() == "token":
         return
     raise UnsafeCluster(
         f"the Ray head at {address} is not on this machine, and token authentication is off.",
         "Start it with RAY_AUTH_MODE=token, and set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH here too "
-        f"(docs/operations.md). To go without on a network that you trust: {INSECURE_FLAG}.",
+        f"(docs/operations.md). To do without it on a network that you trust: {INSECURE_FLAG}.",
     )
 
 
@@ -161,7 +161,7 @@ def _local(asked: Resources) -> Generator[ClusterRecord]:
 
 @contextmanager
 def _within(asked: Resources) -> Generator[ClusterRecord]:
-    """The Ray that this process is part of; whoever started or joined it ends it."""
+    """The Ray that this process is part of; the process that started or joined it ends it."""
     record = _this_cluster()
     resources.require(asked, resources.of_ray(ray.cluster_resources()), f"the cluster at {record.address}")
     yield record
@@ -186,7 +186,7 @@ def _joined(
         yield _this_cluster()
     finally:
         if wait_s:
-            _tell_autoscaler(Resources(0))  # it may let its nodes go
+            _tell_autoscaler(Resources(0))  # the autoscaler may remove its nodes
         ray.shutdown()
 
 
@@ -221,7 +221,7 @@ def _connect(address: str, runtime_env: Mapping[str, object]) -> None:
 
 
 def _require_listener(address: str) -> None:
-    """Ray tries for half a minute before it gives up on a dead address; a socket knows at once."""
+    """Raises ClusterUnreachable at once where nothing listens; Ray itself would try for half a minute."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not port.isdecimal():
         return
@@ -235,7 +235,7 @@ def _require_listener(address: str) -> None:
 
 
 def _await_resources(asked: Resources, where: str, wait_s: float) -> None:
-    """Give an autoscaler `wait_s` to bring up what is missing. Raises NotEnough."""
+    """Give an autoscaler `wait_s` to add what is missing. Raises NotEnough."""
     deadline = time.monotonic() + wait_s
     pause = threading.Event()
     if wait_s:
@@ -246,7 +246,7 @@ def _await_resources(asked: Resources, where: str, wait_s: float) -> None:
 
 
 def _tell_autoscaler(asked: Resources) -> None:
-    """Have a cluster's autoscaler hold nodes for this much until it is told otherwise; without one nothing happens."""
+    """Ask the cluster's autoscaler, if it has one, to keep nodes for this much until it is told otherwise."""
     from ray.autoscaler.sdk import request_resources
 
     request_resources(num_cpus=math.ceil(asked.cpus), bundles=[{"GPU": 1}] * math.ceil(asked.gpus))
@@ -260,6 +260,6 @@ def _read_record(run_dir: Path) -> ClusterRecord:
     if record.host == socket.gethostname() and not psutil.pid_exists(record.pid):
         raise NotLive(
             f"{run_dir} is not a live run: its command (process {record.pid}) was killed.",
-            "Go on with it: `interplay run` with the same recipe and --resume.",
+            "To continue it: `interplay run` with the same recipe and --resume.",
         )
     return record

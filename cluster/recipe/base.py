@@ -1,6 +1,6 @@
-"""Where a run may start: a base that ships with the package, a checkpoint of another run, a transformers directory.
+"""What a run may start from: a base that ships with the package, a checkpoint of another run, a transformers directory.
 
-Whatever it is becomes a checkpoint of the run's own, so that the run serves and resumes by itself.
+It is copied into the run as a checkpoint, so that the run can be served and resumed without the original.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 class NoModel(UserError):
-    """There is no model of ours to use where one was named."""
+    """The model that was named does not exist, or cannot be used."""
 
 
 def require_model(directory: Path, to_train: bool = False) -> None:
-    """Raises NoModel unless this is a directory of a causal language model with safetensors and a fast tokenizer.
+    """Raises NoModel unless the directory holds a causal language model with safetensors and a fast tokenizer.
 
-    A model `to_train` must also be of an architecture that the learner computes rightly.
+    A model `to_train` must also have an architecture that the learner computes correctly.
     """
     if not directory.exists() and HUB_ID.fullmatch(str(directory)):
         raise NoModel(
@@ -40,7 +40,7 @@ def require_model(directory: Path, to_train: bool = False) -> None:
 
 
 def check(base: str) -> None:
-    """Raises NoModel where `base` names nothing to start from. Hashes are compared when it is taken."""
+    """Raises NoModel if `base` names nothing to start from. Hashes are compared when it is copied."""
     path = Path(base)
     if _is_a_name(base):
         if not _shipped(base).list():
@@ -51,7 +51,7 @@ def check(base: str) -> None:
 
 
 def missing_bases(stages: Any, done: Collection[str] = ()) -> list[str]:
-    """What keeps the base stages that are not done from starting: a line for each. `stages` are those of a tree."""
+    """One line for each base stage whose base is missing. `stages` are those of a recipe's tree."""
     lines: list[str] = []
     for name, base in _bases(stages):
         try:
@@ -63,14 +63,14 @@ def missing_bases(stages: Any, done: Collection[str] = ()) -> list[str]:
 
 
 def _bases(stages: Any) -> Iterator[tuple[str, str]]:
-    """Name and base of the base stages; of a tree that was not checked yet, what looks like one."""
+    """Name and base of the base stages; in a tree that is not checked yet, of what looks like one."""
     for stage in stages if isinstance(stages, list | tuple) else ():
         if isinstance(stage, dict) and stage.get("kind") == "base" and isinstance(stage.get("base"), str):
             yield str(stage.get("name")), stage["base"]
 
 
 def directory(base: str) -> Path:
-    """The transformers directory that `base` names, as it stands. Raises NoModel."""
+    """The transformers directory that `base` names. Raises NoModel."""
     check(base)
     if _is_a_name(base):
         store = _shipped(base)

@@ -1,7 +1,7 @@
 """The recipe: one YAML file that says what a run does, as a settings model. `cluster.recipe.load` reads and writes it.
 
-A recipe composes the settings models that stand next to the code they configure. The descriptions of their fields are
-what `interplay recipe keys` and docs/recipes.md say of a key, its unit in brackets at the end.
+A recipe composes the settings models that are kept next to the code that they configure. The descriptions of their
+fields, with the unit in brackets at the end, are printed by `interplay recipe keys` and in docs/recipes.md.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ Stage = Annotated[
 
 
 def training_of(stage: Stage) -> tuple[str, Budgeted] | None:
-    """The section of a training stage and its settings; None where a stage trains nothing."""
+    """The section of a training stage and its settings; None for a stage that trains nothing."""
     match stage:
         case PretrainStage():
             return "train", stage.train
@@ -145,7 +145,7 @@ class Recipe(_Model):
 
 
 def order_faults(stages: Sequence[tuple[str, str]]) -> list[str]:
-    """What is wrong with the names and the order of stages, given as (name, kind): a line each."""
+    """The errors in the names and the order of stages, which are given as (name, kind): one line each."""
     names = [name for name, _ in stages]
     faults = [f"stages.{name}: stage names must differ" for name in dict.fromkeys(names) if names.count(name) > 1]
     have_tokenizer = have_weights = False

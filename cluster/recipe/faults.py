@@ -1,4 +1,4 @@
-"""What is wrong with a recipe: a line for each key, the key written as a person would type it."""
+"""The errors of a recipe: one line for each key, the key written as a person types it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Keys = tuple[str, ...]
 
 
 class Place(NamedTuple):
-    """Where an error is: the keys as typed, the model that the last one is a field of, and the model that it holds."""
+    """The place of an error: the keys as typed, the model that has the last one as a field, and the model in it."""
 
     keys: Keys
     owner: type[Any] | None
@@ -38,21 +38,21 @@ class Place(NamedTuple):
 
 
 def faults(error: ValidationError, model: type[BaseModel], tree: dict[str, Any]) -> list[str]:
-    """A line for each key at fault. `tree` is what was validated, its stages named."""
+    """One line for each wrong key. `tree` is what was validated, with the stages named."""
     found: dict[Keys, list[str]] = {}
     for each in error.errors(include_url=False):
         if each["type"] == "too_short" and each["input"]:
-            continue  # an item of the list was refused, which has its own line
+            continue  # an item of the list is wrong, and has a line of its own
         for keys, said in _said(each, _place(model, tree, each["loc"]), tree):
             found.setdefault(keys, []).append(said)
     lines = [f"{'.'.join(keys) or 'recipe'}: {_joined(said)}" for keys, said in found.items()]
-    # Pydantic looks at the order of the stages only once each of them is good.
+    # Pydantic checks the order of the stages only when each of them is valid.
     order = order_faults(_named_kinds(tree)) if model is Recipe else []
     return [*lines, *(line for line in order if line not in lines)]
 
 
 def _place(model: type[BaseModel], tree: Any, location: Sequence[int | str]) -> Place:
-    """Follow pydantic's location through the tree; what nobody typed (the name of a union's branch) is left out."""
+    """Follow pydantic's location through the tree, without what nobody typed (the name of a union's branch)."""
     if model is Recipe and location[:1] == ("stages",):
         location = (*location[:2], *location[3:])  # the third is the stage's kind
     keys: list[str] = []
@@ -71,7 +71,7 @@ def _place(model: type[BaseModel], tree: Any, location: Sequence[int | str]) -> 
 
 
 def _said(error: Any, place: Place, tree: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
-    """What one of pydantic's errors says, line by line, each with the keys that it is about."""
+    """The lines of one of pydantic's errors, each with the keys that it is about."""
     kind, keys = error["type"], place.keys
     if kind in UNKNOWN:
         yield keys, _unknown(place, tree)
@@ -91,16 +91,16 @@ def _said(error: Any, place: Place, tree: dict[str, Any]) -> Iterator[tuple[Keys
 
 
 def _unknown(place: Place, tree: dict[str, Any]) -> str:
-    """The nearest key of this level, else the same key elsewhere, else what there is."""
+    """Suggests the nearest key of this level, else the same key elsewhere, else lists the keys of this level."""
     *above, key = place.keys
     here = list(settings(place.owner)) if place.owner else []
     near = difflib.get_close_matches(key, here, n=1) or _elsewhere(key, above, tree)
-    hint = f"did you mean {near[0]}?" if near else f"here may stand {', '.join(here)}"
+    hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(here)}"
     return f"there is no such key; {hint}"
 
 
 def _elsewhere(key: str, above: Sequence[str], tree: dict[str, Any]) -> list[str]:
-    """The paths of keys of this name in other places: in the same stage and outside of stages, else in any stage."""
+    """The paths of keys of this name elsewhere: in the same stage and outside of stages, else in any stage."""
     paths = [
         path for k in all_keys() for path in _typed(k.path.split("."), tree) if key in path[2:] or path[1:] == [key]
     ]
@@ -110,7 +110,7 @@ def _elsewhere(key: str, above: Sequence[str], tree: dict[str, Any]) -> list[str
 
 
 def _typed(path: list[str], tree: dict[str, Any]) -> Iterator[list[str]]:
-    """A known key as one types it in this recipe: once for every stage of the kind that has it."""
+    """A known key as it is typed in this recipe: once for every stage of the kind that has it."""
     if path[0] != "stages":
         yield path
     for name, kind in _named_kinds(tree):
@@ -139,7 +139,7 @@ def _plain(message: str, given: object) -> str:
 
 
 def _joined(said: Sequence[str]) -> str:
-    """One line of several about one key, which are those of the types that it may have."""
+    """Joins the lines about one key; there is one for each type that it may have."""
     typed = [match for match in map(A_TYPE.fullmatch, said) if match]
     if len(typed) < max(2, len(said)):
         return "; ".join(dict.fromkeys(said))

@@ -1,4 +1,4 @@
-"""What of a recipe decides a run's results, what may change while the run goes on, and which stages two runs share.
+"""Which keys of a recipe decide a run's results, which may change when it is resumed, and which stages runs share.
 
 Keys are written as on the command line: `stages.rl.rl.steps`. Pure functions of recipes.
 """
@@ -15,11 +15,11 @@ from cluster.recipe.config import PretrainStage, Recipe, RejectionStage, RlStage
 from trainers.budget import Unit
 
 FREE_KEYS: Final = frozenset({"description", "fleet", "learner", "trackers"})
-"""Where a run's processes are and what it is called: the results are the same."""
+"""Keys that do not change a run's results: its description, and where its processes are."""
 TRAINING: Final = ("train", "sft", "rejection", "rl")
 """The sections of the stages that train."""
 FREE_STAGE_KEYS: Final = frozenset({"checkpoint_every", "keep_last", "report_every"})
-"""How often a stage saves and tells, and what it keeps."""
+"""How often a stage saves and reports, and how many checkpoints it keeps."""
 DECIDED_BY: Final = MappingProxyType(
     {
         "base": (),
@@ -36,7 +36,7 @@ USUALLY: Final = ("seed", "engine")
 
 
 class Change(NamedTuple):
-    """One key with two values, None where a recipe does not have it."""
+    """A key with its values in two recipes; None where a recipe does not have it."""
 
     key: str
     old: Any
@@ -47,7 +47,7 @@ class Change(NamedTuple):
 
 
 def refused(old: Recipe, new: Recipe, done: Collection[str]) -> list[str]:
-    """What keeps a run of `old`, whose stages `done` are done, from going on as `new`: one line for each key."""
+    """Why a run of `old` cannot be resumed as `new` when its stages `done` are done: one line for each key."""
     before, after = (_deciding(recipe) for recipe in (old, new))
     stages_before, stages_after = before.pop("stages"), after.pop("stages")
     lines = [str(change) for change in changes(before, after) if change.key.partition(".")[0] not in FREE_KEYS]
@@ -63,10 +63,10 @@ def refused(old: Recipe, new: Recipe, done: Collection[str]) -> list[str]:
 
 
 def identities(recipe: Recipe) -> dict[str, str]:
-    """What each stage makes, by the stage's name, as a hash: two stages with the same one need to be run only once.
+    """A hash of what decides the result of each stage, by the stage's name: of equal stages only one has to be run.
 
-    It is made of the stage's own keys and those of DECIDED_BY, without the free ones, and of the identity of the stage
-    before. A base that is named by its path counts as the path, whatever lies there.
+    It covers the stage's own keys and those of DECIDED_BY, without the free ones, and the identity of the stage before.
+    A base that is named by its path counts as the path, whatever its content.
     """
     tree = recipe.model_dump(mode="json")
     found: dict[str, str] = {}
@@ -92,7 +92,7 @@ def _digest(content: Any) -> str:
 
 
 def _deciding(recipe: Recipe) -> dict[str, Any]:
-    """The keys of a recipe as plain data, without a `policy` of which nothing is built: a base has its own."""
+    """The keys of a recipe as plain data, without `policy` where it is unused because the run starts from a base."""
     tree = recipe.model_dump(mode="json")
     first = next((stage.kind for stage in recipe.stages if stage.kind in ("base", "pretrain")), "base")
     if first == "base":
@@ -101,7 +101,7 @@ def _deciding(recipe: Recipe) -> dict[str, Any]:
 
 
 def _objection(stage: Stage, change: Change) -> str | None:
-    """Why a key of a stage that is not done cannot change; None if it can, empty where the key says it all."""
+    """Why a key of a stage that is not done cannot change; None if it can, empty if no more need be said."""
     *_, section, last = change.key.split(".")
     if last in FREE_STAGE_KEYS:
         return None

@@ -1,6 +1,6 @@
-"""Every key that a recipe may have, read off the settings models: what it may be, its default, its unit, its meaning.
+"""Every key of a recipe, taken from the settings models: its values, its default, its unit, its meaning.
 
-A field's description says its meaning; the unit stands in brackets at its end. Keys are written as on the command line:
+A field's description gives its meaning, with the unit in brackets at the end. Keys are written as on the command line:
 a stage by its kind, which is also the name of a stage that is given none, and the first item of a list by its number.
 """
 
@@ -23,7 +23,7 @@ from trainers.config import LearningConfig
 from verifier.families import DEFAULT_FAMILY, FAMILIES, TaskConfig, config_of
 
 WORDS = REQUIRED, OF_KIND, OF_ALGORITHM, OF_TASK = "required", "its kind", "the algorithm's", "by the task"
-"""Defaults that are no values."""
+"""Words in the place of a default value."""
 KNOBS = frozenset(knob for algorithm in ALGORITHMS.values() for knob in algorithm.knobs)
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 NAMES = {bool: "true, false", int: "integer", float: "number", str: "text"}
@@ -31,7 +31,7 @@ DESCRIPTION = re.compile(r"(.*?)(?: \[([^\]]+)\])?", re.DOTALL)
 
 
 class Key(NamedTuple):
-    """One key. `unit` is empty for a number without one; `family` says whose tasks have the key, if not all."""
+    """One key. `unit` is empty for a number without one; `family` names the family whose tasks alone have the key."""
 
     path: str
     values: str
@@ -49,7 +49,7 @@ class Key(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A settings model within a field, and what stands between the two in a path: nothing, or a kind or number."""
+    """A settings model within a field, and the step between the two in a path: nothing, a kind or a number."""
 
     step: str
     model: type[Any]
@@ -62,12 +62,12 @@ def all_keys() -> tuple[Key, ...]:
 
 
 def holding(text: str) -> list[Key]:
-    """The keys whose path or choices hold a text."""
+    """The keys whose path or choices contain a text."""
     return [key for key in all_keys() if text in key.path or text in key.values]
 
 
 def settings(model: type[Any]) -> Mapping[str, FieldInfo]:
-    """The fields of a settings model: one of pydantic, or a dataclass that pydantic checks."""
+    """The fields of a settings model, which is a pydantic model or a dataclass that pydantic validates."""
     if issubclass(model, BaseModel):
         return model.model_fields
     hints = get_type_hints(model, include_extras=True)
@@ -84,7 +84,7 @@ def keys_of(model: type[Any], path: str = "", family: str = "") -> Iterator[tupl
 
 
 def parts(annotation: Any) -> list[Part]:
-    """The settings models that a field may hold; a task may be of any family."""
+    """The settings models that a field may contain; a task may be of any family."""
     if annotation is TaskConfig:
         return [Part("", TaskConfig), *(Part("", config_of(name)) for name in FAMILIES)]
     if isinstance(annotation, type) and (is_dataclass(annotation) or issubclass(annotation, BaseModel)):
@@ -98,7 +98,7 @@ def parts(annotation: Any) -> list[Part]:
 
 
 def inside(annotation: Any, data: Any) -> type[Any] | None:
-    """The settings model that `data` of a recipe is for, in a field of this type; None where it is for none."""
+    """The settings model that `data` of a recipe belongs to, in a field of this type; None if to none."""
     choices = parts(annotation)
     if choices and choices[0].model is TaskConfig:
         family = data.get("family", DEFAULT_FAMILY) if isinstance(data, dict) else DEFAULT_FAMILY
@@ -110,7 +110,7 @@ def inside(annotation: Any, data: Any) -> type[Any] | None:
 def _below(path: str, model: type[Any], family: str = "") -> Iterator[Key]:
     for key, field in keys_of(model, path, family):
         if family and key.path.removeprefix(path) in TaskConfig.model_fields:
-            continue  # it was told with the task, before its families
+            continue  # it was listed with the task, before its families
         within = parts(field.annotation)
         if not within:
             yield key
@@ -138,7 +138,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _values(field: FieldInfo) -> str:
-    """What may be written: the choices, or a type with its bounds."""
+    """The allowed values: the choices, or a type with its bounds."""
     said = "map" if any(isinstance(rule, PlainSerializer) for rule in field.metadata) else _type(field.annotation)
     bounds = [
         f"{sign} {getattr(rule, name):g}"

@@ -1,4 +1,4 @@
-"""From a name or a file to a checked recipe, and back to YAML."""
+"""Reads a recipe from its name or file, checks it, and writes it as YAML."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load(name_or_path: str, overrides: Sequence[str] = (), open_tasks: bool = Tr
     Without `open_tasks` nothing that its tasks name is read or imported (`verifier.families.UNOPENED`).
 
     Raises:
-        RecipeError: names every key at fault, each as one would type it.
+        RecipeError: names every wrong key, as it is typed.
     """
     tree = tree_of(name_or_path, overrides)
     try:
@@ -43,7 +43,7 @@ def load(name_or_path: str, overrides: Sequence[str] = (), open_tasks: bool = Tr
 
 
 def tree_of(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The keys of a recipe as they were written, every stage with a name. Raises RecipeError."""
+    """The keys of a recipe as written, with a name for every stage. Raises RecipeError."""
     tree = _parse(_read(name_or_path), name_or_path)
     _name_stages(tree.get("stages"))
     _apply(overrides, tree)
@@ -51,7 +51,7 @@ def tree_of(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def faults_in(tree: dict[str, Any]) -> list[str]:
-    """What is wrong with the keys of a recipe: a line each; empty where it is good."""
+    """The errors in the keys of a recipe, one line each; empty if there is none."""
     try:
         Recipe.model_validate(tree)
     except ValidationError as error:
@@ -83,11 +83,11 @@ def _apply(overrides: Sequence[str], tree: dict[str, Any]) -> None:
 
 
 def refusal(what: str, lines: Sequence[str]) -> RecipeError:
-    """The error that names all faults of a recipe: one on the same line, several on a line each."""
+    """The error that lists all faults of a recipe: one on the same line, several on a line each."""
     if len(lines) == 1:
-        return RecipeError(f"{what}: {lines[0]}", "correct this key; `interplay recipe keys` lists all there are")
+        return RecipeError(f"{what}: {lines[0]}", "correct this key; `interplay recipe keys` lists all keys")
     listed = "".join(f"\n  {line}" for line in lines)
-    return RecipeError(f"{what} has {len(lines)} errors:{listed}", "`interplay recipe keys` lists all keys there are")
+    return RecipeError(f"{what} has {len(lines)} errors:{listed}", "`interplay recipe keys` lists all keys")
 
 
 def dump(recipe: Recipe) -> str:
@@ -123,7 +123,7 @@ def _parse(data: bytes, name: str) -> dict[str, Any]:
 
 
 def _name_stages(stages: Any) -> None:
-    """Give every stage without a name that of its kind; the second of a kind gets `-2`, and so on."""
+    """Give every stage without a name the name of its kind; the second of a kind gets `-2`, and so on."""
     maps = [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
     taken = {stage["name"] for stage in maps if isinstance(stage.get("name"), str)}
     for stage in maps:

@@ -1,4 +1,4 @@
-"""`key.path=value` on the command line: what it changes in the tree of a recipe before the recipe is checked."""
+"""Overrides of the command line, `key.path=value`, applied to the tree of a recipe before it is checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = 200
 
 
 class RecipeError(UserError):
-    """A recipe that is not one: the message names the file or the keys at fault."""
+    """A recipe that is not valid: the message names the file or the wrong keys."""
 
 
 def override(tree: dict[str, Any], text: str) -> None:

@@ -1,4 +1,4 @@
-"""YAML that is plain data: maps, lists, numbers and text. Nothing else is built, and nothing can blow up."""
+"""YAML that is plain data: maps, lists, numbers and text. No other objects are built, and aliases are refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-# The last two: nesting too deep for Python; numbers of thousands of digits, and bytes that are no UTF-8.
+# The last two: nesting too deep for Python; numbers of thousands of digits, and bytes that are not UTF-8.
 NOT_PLAIN = (yaml.YAMLError, RecursionError, ValueError)
 
 

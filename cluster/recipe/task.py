@@ -1,6 +1,6 @@
-"""Which problems a command asks when it runs no recipe: those of a run, of a recipe, or of the user's own code.
+"""The problems of a command that runs no recipe: those of a run, of a recipe, or of the user's own code.
 
-Code is imported only if the person of the command names it: a run folder may be a stranger's.
+Code is imported only if it is named on the command line, since a run folder may come from a stranger.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CODE: Final = "python"
 
 
 class NoTask(UserError):
-    """There are no problems to ask, or none that may be opened without being asked to."""
+    """There are no problems to use, or none that may be used unless they are named."""
 
 
 class _Named(BaseModel):
@@ -31,8 +31,8 @@ class _Named(BaseModel):
 
 
 def named_task(name: str) -> dict[str, Any]:
-    """The settings that a person's `--task` means, unchecked: `package.module:factory`, a recipe by name or file (its
-    task), or a YAML file of a task's settings. Raises RecipeError and NoTask.
+    """The settings, unchecked, that `--task` names: `package.module:factory`, a recipe by name or file (its task), or a
+    YAML file of a task's settings. Raises RecipeError and NoTask.
     """
     if ":" in name:
         return {"family": CODE, "object": name}
@@ -44,15 +44,15 @@ def named_task(name: str) -> dict[str, Any]:
 
 
 def task_of_run(folder: Path) -> dict[str, Any]:
-    """The settings of the run's own task, unchecked. Raises NoTask where there is none, or where it is code."""
+    """The settings of the run's own task, unchecked. Raises NoTask if there is none, or if it is code."""
     file = folder / "recipe.yaml"
     task = task_settings(tree_of(str(file))) if file.is_file() else None
     if task is None:
         raise NoTask(f"{folder} has no recipe with a task.", "Name the problems: --task RECIPE.")
     if task.get("family") == CODE:
         raise NoTask(
-            f"the problems of {folder} are made by code, {task.get('object')}, which is not imported unasked.",
-            f"Agree to it by name: --task {task.get('object')}",
+            f"the problems of {folder} are made by code, {task.get('object')}, which is imported only if you name it.",
+            f"If you trust it, name it: --task {task.get('object')}",
         )
     return task
 
@@ -71,7 +71,7 @@ def task_settings(tree: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def opened(task: Mapping[str, Any]) -> TaskConfig:
-    """The settings, checked, and opened once. Raises RecipeError."""
+    """The settings, checked; their task is opened once. Raises RecipeError."""
     try:
         return _Named.model_validate({"task": task}).task
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""One run: its stages, its folder, its progress, and how another process finds it."""
+"""One run: its stages, its folder, its progress, and how another process reaches it."""

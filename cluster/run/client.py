@@ -1,4 +1,4 @@
-"""A run that is going on, seen from another process: find its controller, ask it, print what it says.
+"""A live run seen from another process: finds its controller, calls it, and prints its status.
 
 The run's folder says where its Ray is; nothing here starts or stops anything.
 """
@@ -39,7 +39,7 @@ class LiveRun:
         return _answer(self._actor.status.remote())
 
     def scale(self, rollout_workers: int | None, reward_workers: int | None) -> RunStatus:
-        """Ask for other numbers of workers. Raises UserError where the run has none to scale yet."""
+        """Change the numbers of workers. Raises UserError if the run has no workers yet."""
         return _answer(self._actor.scale.remote(rollout_workers, reward_workers))
 
 
@@ -60,13 +60,13 @@ def _answer(reply: Any) -> RunStatus:
 def live_run(run: str) -> Generator[LiveRun]:
     """The live run of a name or a folder. Raises RunFolderError and ClusterUnreachable."""
     folder = find_run(run)
-    folder.recipe()  # raises where it is no run's folder
+    folder.recipe()  # raises if it is not a run's folder
     with _ray_of(folder):
         try:
             actor = ray.get_actor(controller_name(folder.path), namespace=NAMESPACE)
         except ValueError as error:
             raise ClusterUnreachable(
-                f"{folder.path} runs, but is not at an evaluation or RL stage yet.", "Ask again in a moment."
+                f"{folder.path} runs, but has not reached an evaluation or RL stage yet.", "Try again in a moment."
             ) from error
         yield LiveRun(actor)
 
@@ -79,11 +79,11 @@ def _ray_of(folder: RunFolder) -> Generator[None]:
     except NotLive as error:
         if (command := holder(folder.path)) is None:
             raise
-        raise NotLive(f"{folder.path} is starting or ending ({command}).", "Ask again in a few seconds.") from error
+        raise NotLive(f"{folder.path} is starting or ending ({command}).", "Try again in a few seconds.") from error
 
 
 def show(progress: RunStatus, as_json: bool) -> None:
-    """Print where a run stands, for a person or a program."""
+    """Print the status of a run, for a person or a program."""
     if as_json:
         print(json.dumps(asdict(progress)))
         return

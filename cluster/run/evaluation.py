@@ -1,4 +1,4 @@
-"""Evaluation as a command of its own: one model directory, one grid, no run folder.
+"""Evaluation as a command of its own: one model directory, one task, no run folder.
 
 The work is the controller's, as in a run; this module starts the workers and prints the table.
 """
@@ -58,9 +58,9 @@ def evaluate_directory(
 
 
 def print_grid(evaluation: Evaluation) -> None:
-    """One line per stratum: pass@1 and at the largest k, by each reading that the scores have.
+    """One line per stratum: pass@1 and pass@k at the largest k, by each reading that the scores have.
 
-    The first reading, the strictest, has its interval: a second one would not fit into 80 columns.
+    The first reading, which is the strictest, has its interval: a second one would not fit into 80 columns.
     """
     names = labels(evaluation.strata())
     strictest, *others = kinds(evaluation.scores)

@@ -25,22 +25,22 @@ from trainers.pretrain.drawn import Drawn
 from verifier.errors import UserError
 
 RUNS: Final = Path("runs")
-"""Where a run is put that is given no folder, and looked for by its name."""
+"""The default place of run folders, where runs are also looked up by name."""
 MAX_NAMED: Final = 8
 """Changed keys that a message names."""
 
 
 class RunFolderError(UserError):
-    """The run folder is not what the command needs."""
+    """The run folder does not fit the command."""
 
 
 def is_run(name: str) -> bool:
-    """Whether there is a run of this folder or name."""
+    """Whether there is a run with this folder or name."""
     return any((path / "checkpoints").is_dir() for path in (Path(name), RUNS / name))
 
 
 def find_run(run: str) -> RunFolder:
-    """The run that a person means: by its folder, or by its name where that is in `runs`. Raises RunFolderError."""
+    """The run that a person named, by its folder or by its name in `runs`. Raises RunFolderError."""
     path = next((path for path in (Path(run), RUNS / run) if path.is_dir()), None)
     if path is None:
         names = sorted(path.name for path in RUNS.glob("*/"))
@@ -51,7 +51,7 @@ def find_run(run: str) -> RunFolder:
 
 
 class RunFolder:
-    """Paths and small records of one run, which is called by the name of its folder."""
+    """Paths and small records of one run. The run has the name of its folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -60,9 +60,9 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
 
     def open(self, recipe: Recipe, resume: bool) -> None:
-        """Make the folder, or take up the one that is there; a run that never got to work leaves no trace.
+        """Make the folder, or continue in the one that exists. A run that has done no work yet is replaced.
 
-        Raises RunFolderError when it holds a run and `resume` is not said, or a run of another recipe
+        Raises RunFolderError if it holds a run and `resume` is false, or a run of another recipe
         (`cluster.recipe.identity` says what may change).
         """
         recipe_file = self.path / "recipe.yaml"
@@ -71,14 +71,14 @@ class RunFolder:
             replace_text(recipe_file, dump(recipe))
         elif not resume:
             raise RunFolderError(
-                f"{self.path} holds a run already.", "Add --resume to go on, or name another --run-dir."
+                f"{self.path} holds a run already.", "Add --resume to continue it, or name another --run-dir."
             )
         else:
             self._change(recipe)
         self.store.sweep()
 
     def _change(self, recipe: Recipe) -> None:
-        """Go on with another recipe that gives the same run. Raises RunFolderError."""
+        """Continue with a changed recipe that gives the same results. Raises RunFolderError."""
         lines = refused(self.recipe(), recipe, {record.name for record in self.stages()})
         if lines:
             more = f"; and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
@@ -92,7 +92,7 @@ class RunFolder:
         return any((self.path / name).exists() for name in ("stages.json", "metrics.jsonl", "checkpoints"))
 
     def recipe(self) -> Recipe:
-        """The recipe as the run resolved it. Its tasks are not opened: looking at a run runs no code of its recipe."""
+        """The recipe as the run resolved it. Its tasks are not opened, so no code that it names is run."""
         path = self.path / "recipe.yaml"
         if not path.is_file():
             raise RunFolderError(
@@ -106,26 +106,26 @@ class RunFolder:
         return [StageRecord(**r) for r in json.loads(path.read_text())] if path.exists() else []
 
     def finish(self, record: StageRecord) -> None:
-        """Take note that a stage is done."""
+        """Record that a stage is done."""
         records = [asdict(r) for r in (*self.stages(), record)]
         replace_text(self.path / "stages.json", json.dumps(records, indent=1) + "\n")
 
     def save_evaluation(self, stage: str, evaluation: Evaluation) -> None:
-        """Keep what an eval stage measured."""
+        """Save what an eval stage measured."""
         (self.path / "evals").mkdir(exist_ok=True)
         replace_text(self.path / "evals" / f"{stage}.json", json.dumps(evaluation.record()) + "\n")
 
     def save_drawn(self, stage: str, drawn: Drawn) -> None:
-        """Keep what a rejection stage has drawn: a resumed one trains on the same."""
+        """Save what a rejection stage has drawn, so that a resumed stage trains on the same."""
         (self.path / "drawn").mkdir(exist_ok=True)
         replace_text(self.path / "drawn" / f"{stage}.json", json.dumps(drawn.record()) + "\n")
 
     def drawn(self, stage: str) -> Drawn | None:
-        """What a rejection stage has drawn, if it is done with that."""
+        """What a rejection stage has drawn; None before it has drawn everything."""
         path = self.path / "drawn" / f"{stage}.json"
         return Drawn.from_record(json.loads(path.read_text())) if path.exists() else None
 
     def evaluation(self, stage: str) -> Evaluation | None:
-        """What an eval stage measured, if it is done."""
+        """What an eval stage measured; None before it is done."""
         path = self.path / "evals" / f"{stage}.json"
         return Evaluation.from_record(json.loads(path.read_text())) if path.exists() else None

@@ -1,6 +1,6 @@
 """Waits for work that a person may interrupt: a call on the run's controller, or a stage in this process.
 
-Every wait ends: with the work, with Ctrl-C, or because nobody answers any more.
+Every wait ends: with the work, with Ctrl-C, or because the controller no longer answers.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from verifier.errors import Failure, UserError
 
 POLL_S: Final = 0.5
 ANSWER_S: Final = 30.0
-"""Within which a request to stop is taken; afterwards the work ends without having saved."""
+"""Time within which a request to stop must be accepted; after it the work ends without saving."""
 SILENT_S: Final = 300.0
-"""A controller that gives no status for so long is lost."""
+"""A controller that gives no status for this long counts as lost."""
 
 
 def drive(workplace: Workplace, report: Reporter, ask: Callable[[Any], Any]) -> Any:
-    """The result of a call on the controller; if its process dies, of the same call on the next one.
+    """The result of a call on the controller; if its process dies, the call is repeated on a new one.
 
-    RL goes on from its last checkpoint then, an evaluation begins again. Raises StageFailed when it keeps dying and no
-    controller gets further than one before it.
+    RL then continues from its last checkpoint, and an evaluation begins again. Raises StageFailed when the process
+    keeps dying without progress.
     """
     deaths = DeathLimit(MAX_DEATHS)
 
@@ -45,20 +45,20 @@ def drive(workplace: Workplace, report: Reporter, ask: Callable[[Any], Any]) -> 
         try:
             return asyncio.run(follow(controller, ask(controller), tell))
         except (ray.exceptions.RayActorError, TimeoutError) as error:
-            if isinstance(error, ray.exceptions.RayTaskError):  # the controller told of somebody else's death
+            if isinstance(error, ray.exceptions.RayTaskError):  # the call failed because another actor died
                 raise
             if deaths.one_too_many():
                 died = f"died {deaths.deaths} times and got no further than {deaths.furthest}"
                 raise StageFailed(f"the run's controller {died}: {error}") from error
-            report.warn("the run's controller died and is started again; what it had saved is where it goes on")
+            report.warn("the run's controller died and is started again; it continues from what was saved")
             workplace.forget_controller()
 
 
 @contextmanager
 def naming_failures() -> Iterator[None]:
-    """Raise the error behind Ray's, where it has a root of ours; what nobody foresaw keeps its traceback.
+    """Raise the cause of Ray's error if it is one of our errors; any other error keeps its traceback.
 
-    Raises StageFailed where the disk or the network refused, and KeyboardInterrupt for work that was asked to end.
+    Raises StageFailed for errors of the disk or the network, and KeyboardInterrupt for work that was asked to end.
     """
     try:
         yield
@@ -74,9 +74,9 @@ def naming_failures() -> Iterator[None]:
 
 
 async def follow(controller: Any, result: Any, tell: Callable[[RunStatus], None]) -> Any:
-    """Wait for a call on the controller, telling its progress; on Ctrl-C let it save and come back.
+    """Wait for a call on the controller and pass on its progress; on Ctrl-C let it save and return.
 
-    Raises StageFailed for what has a name, and TimeoutError when the controller gives no status for SILENT_S.
+    Raises the errors of `naming_failures`, and TimeoutError when the controller gives no status for SILENT_S.
     """
     waiting = asyncio.wrap_future(result.future())
     with on_interrupt(controller.stop.remote) as asked:
@@ -89,16 +89,16 @@ async def follow(controller: Any, result: Any, tell: Callable[[RunStatus], None]
             with naming_failures():
                 return waiting.result()
         except (ray.exceptions.RayActorError, TimeoutError) as error:
-            if asked:  # its death is the end that was asked for
+            if asked:  # it was asked to end, so its death is no failure
                 raise KeyboardInterrupt from error
             raise
 
 
 @contextmanager
 def on_interrupt(ask: Callable[[], Awaitable[Any]]) -> Iterator[set[asyncio.Future[None]]]:
-    """The first Ctrl-C or SIGTERM asks for an orderly end; the second is as sudden as ever.
+    """The first Ctrl-C or SIGTERM asks for an orderly end; the second has its usual effect.
 
-    So is the first when nobody takes it within ANSWER_S. What is yielded is empty until then.
+    The first does too if `ask` is not answered within ANSWER_S. The yielded set is empty until the first.
     """
     loop, whole = asyncio.get_running_loop(), asyncio.current_task()
     assert whole is not None

@@ -1,6 +1,6 @@
-"""One command at a time works in a run folder: the lock that it holds, and who holds it.
+"""The lock of a run folder, in which one command at a time works, and which command holds it.
 
-The kernel lets go of the lock with the process, also after `kill -9`; what stays in the file is told apart by its pid.
+The kernel releases the lock when the process ends, also after `kill -9`; the pid in the file tells whether it is alive.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RunHeld(UserError):
 
 @contextmanager
 def held(run_dir: Path) -> Generator[None]:
-    """The folder (made if missing) is this process's for the length of the block. Raises RunHeld."""
+    """Hold the lock of the folder (made if missing) for the length of the block. Raises RunHeld."""
     run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / LOCK_FILE).open("a") as file:
         try:
@@ -62,7 +62,7 @@ def held(run_dir: Path) -> Generator[None]:
 
 
 def holder(run_dir: Path) -> Holder | None:
-    """The command that works in the folder; None if there is none (on this machine: none alive)."""
+    """The command that works in the folder; None if there is none (on this machine: none that is alive)."""
     try:
         pid, _, host = (run_dir / LOCK_FILE).read_text().partition(" ")
         written = (run_dir / LOCK_FILE).stat().st_mtime
@@ -73,7 +73,7 @@ def holder(run_dir: Path) -> Holder | None:
 
 
 def _wrote(pid: int, at: float) -> bool:
-    """Whether a process lives that can have written at that time: a later one may have got the number of a dead one."""
+    """Whether the process that wrote at that time is alive: a later process may have the pid of a dead one."""
     try:
         return psutil.Process(pid).create_time() <= at + CLOCK_GRAIN_S
     except psutil.NoSuchProcess:

@@ -1,8 +1,8 @@
-"""What a run is going to spend, before it starts: for every stage whose budget is not steps, how many those will be.
+"""What a run will spend, estimated before it starts: the number of steps of every stage whose budget is not in steps.
 
-An estimate that decides nothing but whether a budget is too small: a stage counts what it spends. The first step's own
-problems are laid out as the stage will lay them out; completions are taken to be as long as the gold text, and as long
-as allowed where there is none.
+The estimate decides only whether a budget is too small; the stage itself counts what it spends. It is made from the
+first step's own problems, packed as the stage will pack them. Completions are assumed to be as long as the gold text,
+or as long as allowed where there is none.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from trainers.pretrain.drawn import Drawn
 from verifier.families import open_task
 from verifier.task import Item
 
-_LOOKED_AT: Final = 64  # problems of a drawing that are looked at: a mean, not a sum
+_LOOKED_AT: Final = 64  # problems of a rejection stage that the estimate looks at: it takes their mean
 
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """A stage with its budget and what one of its steps costs, about; and what drawing before the first costs."""
+    """A stage with its budget, the estimated cost of one step, and the cost of drawing before the first step."""
 
     stage: str
     budget: Budget
@@ -55,7 +55,7 @@ class StagePlan:
 
 
 def plans(recipe: Recipe) -> Iterator[StagePlan]:
-    """The plan of every stage whose budget is not steps. Raises RecipeError for one of less than a step."""
+    """The plan of every stage whose budget is not in steps. Raises RecipeError for a budget of less than a step."""
     for stage in recipe.stages:
         found = training_of(stage)
         if found is None or found[1].budget.unit == "steps":
@@ -110,7 +110,7 @@ class _Model:
         return Spent(1, batch.tokens, LearningCost.of(self.config, False).flops(batch), batch.tokens)
 
     def step_on_groups(self, config: RlConfig, seed: int) -> Spent:
-        """The first step of RL, were every group to have a gradient."""
+        """The first step of RL, if every group had a gradient."""
         from trainers.evaluation.ledger import LearningCost, paper_tokens, sampling_flops
         from trainers.learner.packing import pack
         from trainers.rl.curriculum import Curriculum
@@ -125,7 +125,7 @@ class _Model:
         return Spent(1, batch.tokens, learning + drawing, paper_tokens(len(groups) * config.group_size, longest))
 
     def drawn(self, config: RejectionConfig, seed: int) -> Drawn:
-        """What a rejection stage would draw and keep, were every completion verified and every one another."""
+        """What a rejection stage would draw and keep, if every completion were verified and no two were equal."""
         from trainers.evaluation.ledger import drawing_paper_tokens, sampling_flops
         from trainers.learner.packing import Document
         from trainers.pretrain.items import training_items

@@ -1,4 +1,4 @@
-"""How a run tells a person where it is: a live line on a terminal, plain lines elsewhere.
+"""Shows the progress of a run: a live line on a terminal, plain lines elsewhere.
 
 Nothing is measured here; metrics.jsonl is the record.
 """
@@ -24,7 +24,7 @@ PLAIN_EVERY_S = 10.0  # between two lines where there is no terminal
 
 
 class Reporter:
-    """Prints stages as they begin and end, and one line of progress between; `also` is called at every progress."""
+    """Prints stages as they begin and end, and their progress in between; `also` is called with every report."""
 
     def __init__(self, run: str, also: Callable[[], None] = lambda: None) -> None:
         self._also = also
@@ -33,7 +33,7 @@ class Reporter:
         self._stage = ""
         self._told_at = 0.0
         self._warned = 0
-        self._first: tuple[float, int] | None = None  # when the stage first told how far it was, and how far
+        self._first: tuple[float, int] | None = None  # when the stage first reported its progress, and that progress
         self._console.print(f"[bold]{run}[/bold]")
 
     def skipped(self, names: Collection[str]) -> None:
@@ -91,7 +91,7 @@ class Reporter:
         self._tell(f"{at.done}/{at.total}  {numbers}  {then}")
 
     def warn(self, what: str) -> None:
-        """Something went wrong and did not stop the run."""
+        """A fault that did not stop the run."""
         self._console.print(f"  {self._stage:<12} [yellow]warning[/yellow]: {escape(what)}", soft_wrap=True)
 
     def _tell(self, line: str) -> None:
@@ -109,7 +109,7 @@ class Reporter:
 
 
 def _fleet(at: RunStatus) -> str:
-    """How many workers are in each state: what a stage that has not begun is waiting for."""
+    """How many workers are in each state, which is what a stage that has not begun waits for."""
     states = Counter(worker.state.value for worker in at.fleet.workers) if at.fleet is not None else {}
     return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
 

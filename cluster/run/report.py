@@ -11,7 +11,7 @@ from trainers.evaluation.report import RunRecord, events_of
 
 
 def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
-    """Write both reports from what the run folder holds; the content of `report.json`."""
+    """Write both reports from the files of the run folder; returns the content of `report.json`."""
     from trainers.evaluation.page import write  # matplotlib takes a second to import, and only this needs it
 
     evaluations = [folder.evaluation(s.name) for s in recipe.stages if s.kind == "eval"]

@@ -1,4 +1,4 @@
-"""Checks the prompts of every stage against the run's model, as soon as its tokenizer is there."""
+"""Checks that the prompts of every stage fit the run's model, as soon as it has a tokenizer."""
 
 from __future__ import annotations
 

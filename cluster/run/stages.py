@@ -1,8 +1,8 @@
-"""Runs the stages of a recipe, in order, once each: the top of the system, where every part meets.
+"""Runs the stages of a recipe, in order, once each: the top of the system, where all parts meet.
 
-A stage that is done is written down in the run folder and never repeated; a resumed run starts at the first other.
-Pre-training happens in a learner group of its own; evaluation and RL in the run's controller actor, which is started at
-the first of them and serves until the last.
+A stage that is done is recorded in the run folder and never repeated; a resumed run starts at the first that is not.
+Stages on texts run in a learner group of their own; evaluation and RL run in the run's controller actor, which is
+started for the first of them and lives until the last ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from trainers.rl.loop import LoopState
 
 
 def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool, wait_s: float) -> None:
-    """Run every stage that is not done. Returns only if all are done; raises what stopped the run otherwise.
+    """Run every stage that is not done. Returns only when all are done; otherwise raises what stopped the run.
 
     `address`, `insecure` and `wait_s` are those of `cluster.ray.runtime.running`.
     """
@@ -59,7 +59,7 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
                         checked = True
                     spent = _run_stage(stage, recipe, folder, place, report)
             except BaseException:
-                report.stopped("stopped; the same command with --resume goes on")
+                report.stopped("stopped; the same command with --resume continues")
                 raise
             record = StageRecord.of(stage.name, stage.kind, time.monotonic() - began, spent)
             folder.finish(record)
@@ -98,7 +98,7 @@ def _reinforce(stage: RlStage, folder: RunFolder, workplace: Workplace, report: 
     if not stage.rl.budget.reached(state.spent):
         raise KeyboardInterrupt
     if not state.updates:
-        report.warn(f"none of its {state.step} steps changed the policy: it is the one that the stage began with")
+        report.warn(f"none of its {state.step} steps changed the policy, which is still the one that it began with")
     return state.spent
 
 

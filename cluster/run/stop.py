@@ -13,7 +13,7 @@ from cluster.run.folder import RunFolder
 from cluster.run.lock import holder
 
 STOP_S: Final = 120.0
-"""How long a command may take to save what it has: an RL step and a checkpoint."""
+"""How long a command may take to finish an RL step and save a checkpoint."""
 
 
 def stop(folder: RunFolder, timeout_s: float = STOP_S) -> None:

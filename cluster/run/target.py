@@ -1,4 +1,4 @@
-"""What an evaluation outside of a run measures: the model and the problems that a person named. Loads no model code."""
+"""What an evaluation outside of a run measures: the named model and problems. Loads no model code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from verifier.families import AnyTask
 
 
 class Settings(BaseModel):
-    """What a recipe says of these three, with the same keys."""
+    """The part of a recipe that an evaluation needs, with the same keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ class Target:
 
     @classmethod
     def choose(cls, model: str, checkpoint: str | None) -> Self:
-        """The run or the transformers directory a person named, checked as far as that takes no time.
+        """The run or the transformers directory that was named, after the checks that take no time.
 
         Raises UserError.
         """
@@ -59,11 +59,13 @@ class Target:
 
 
 def read_settings(task: str | None, run: Path | None, overrides: Sequence[str]) -> Settings:
-    """The problems and the machinery: what `--task` names, else the run's own task, both changed by the overrides.
+    """The problems that `--task` names, else those of the run, and the engines; overrides are applied to both.
 
     Raises RecipeError and NoTask.
     """
     named = named_task(task) if task is not None else {} if run is None else task_of_run(run)
     if not named and not any(override.startswith("task.") for override in overrides):
-        raise NoTask("there are no problems to ask.", "Name them: --task RECIPE, or task.ops=[2,3] for op-graph ones.")
+        raise NoTask(
+            "there are no problems to evaluate on.", "Name them: --task RECIPE, or task.ops=[2,3] for op-graph ones."
+        )
     return validated(Settings, overrides, {"task": named})

@@ -1,6 +1,6 @@
-"""Dashboards outside the run: its events as TensorBoard files or in Weights & Biases.
+"""Dashboards outside the run folder: its events as TensorBoard files or in Weights & Biases.
 
-`metrics.jsonl` stays the record; everything here is written from it, and written again when a run is resumed.
+`metrics.jsonl` is the record; everything here is written from it, and written again when a run is resumed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from verifier.errors import UserError
 
 EVERY_S: Final = 5.0
 STEP_OF: Final = {"rl_step": "step", "pretrain_step": "step", "sync": "weight_version"}
-"""The events that have a place on an axis, and the field that holds it."""
+"""The events that are plotted, each with the field that gives its place on the x-axis."""
 
 
 class Dashboards:
-    """Follows a run's event log; without trackers it does nothing. Raises UserError for one that is not installed."""
+    """Follows a run's event log; without trackers it does nothing. Raises UserError if a tracker is not installed."""
 
     def __init__(self, run: str, folder: Path, trackers: tuple[Tracker, ...]) -> None:
         makers = {"tensorboard": _TensorBoard, "wandb": _Wandb}
@@ -65,7 +65,7 @@ class _TensorBoard:
         from tensorboardX import SummaryWriter
 
         files = folder / "tensorboard"
-        shutil.rmtree(files, ignore_errors=True)  # a resumed run would write the steps that it redoes twice
+        shutil.rmtree(files, ignore_errors=True)  # or the steps that a resumed run redoes would be there twice
         self._writer = SummaryWriter(logdir=str(files), flush_secs=10)
 
     def log(self, step: int, wall_s: float, scalars: Mapping[str, float]) -> None:

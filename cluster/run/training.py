@@ -39,7 +39,7 @@ def make_tokenizer(recipe: Recipe) -> PreTrainedTokenizerFast:
 
 
 def document_seed(recipe: Recipe, stage: str) -> int:
-    """Of the documents of a stage: no stage sees the problems of another."""
+    """The seed of a stage's documents; each stage has its own, so no stage sees the problems of another."""
     return derive(recipe.seed, "documents", stage)
 
 
@@ -76,7 +76,7 @@ def train_on_texts(
 
 
 def reject(stage: RejectionStage, recipe: Recipe, workplace: Workplace, report: Reporter) -> Spent:
-    """Draw, unless that is done, and train on what is kept. Raises what both raise."""
+    """Draw, unless that is done, and train on what is kept. Raises the errors of `drive` and `train_on_texts`."""
     folder = workplace.folder
     parent = newest(folder, before=stage.name)
     assert parent is not None, "the recipe was checked to have weights before a rejection stage"

@@ -1,4 +1,4 @@
-"""Where a run works: a Ray with room for its workers, and the actor that drives them."""
+"""The actors of a run: its controller, the placement of its learner, and the Ray that they run on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEEDS_RAY = ("pretrain", "midtrain", "sft", "rejection", "rl", "eval")
 
 
 class Workplace:
-    """The run's actors; the controller is made at its first use."""
+    """The actors of one run; the controller is started at its first use."""
 
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
         self.recipe = recipe
@@ -65,7 +65,7 @@ class Workplace:
         return Placement(learner.workers, learner.cpus, learner.gpus, env, self.folder.path / "ray-train")
 
     def forget_controller(self) -> None:
-        """It died, and Ray ends the workers that it owned; the next use makes another."""
+        """Drop a controller that died; Ray ends the workers that it owned, and the next use starts another."""
         ray.kill(self._controller)
         self._controller = None
 
@@ -81,7 +81,7 @@ class Workplace:
 def workplace(
     recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool, wait_s: float, left: list[Stage]
 ) -> Iterator[Workplace]:
-    """A workplace, with a Ray under it if any stage that is left needs one."""
+    """The actors of a run, on a Ray if any stage that is left needs one."""
     if not any(stage.kind in NEEDS_RAY for stage in left):
         yield Workplace(recipe, folder)
         return
@@ -95,7 +95,7 @@ def workplace(
 
 
 def asked(recipe: Recipe) -> Resources:
-    """What the recipe's fleet needs at its largest, all kinds of workers together."""
+    """The resources that the recipe needs when all its workers run at once."""
     fleet, learner = recipe.fleet, recipe.learner
     on_host = recipe.engine.kv_cache_mib / 1024 if recipe.engine.device == "cpu" else 0.0
     return Resources(

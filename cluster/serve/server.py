@@ -1,6 +1,7 @@
-"""Starts the HTTP server on Ray Serve and stops it again; also what `serve deploy` imports. Reads the key file.
+"""Starts the HTTP server on Ray Serve and stops it; `serve deploy` imports it too. Reads the key file.
 
-The server itself is `serving`; this module has its arguments, its start on Ray and its end: drain, then shutdown.
+The server itself is the package `serving`. This module checks its arguments, starts it on Ray, and ends it: first it
+drains, then it shuts down.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 
 APPLICATION: Final = "interplay"
 READY_TIMEOUT_S: Final = 180.0
-# Serve's own proxy must not give up before our deadline does, which answers in our error shape.
+# Serve's own proxy must wait longer than our deadline, which answers with an error in our format.
 PROXY_TIMEOUT_S: Final = 90.0
-# Ray and Serve read these when their processes start. Serve kills a proxy that is not up within five seconds, and
-# starts the next, without end on a busy machine. For the priority see `cluster.ray.environment`.
+# Ray and Serve read these when their processes start. By default Serve kills a proxy that is not up within five seconds
+# and starts another, again and again on a busy machine. For the priority see `cluster.ray.environment`.
 SERVE_ENVIRONMENT: Final = {
     "RAY_worker_niceness": "0",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
@@ -45,7 +46,7 @@ class ServeError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a start needs. `shown_key` is the key made for this start, if there is no file."""
+    """Everything needed to start. `shown_key` is the key made for this start, if there is no key file."""
 
     host: str
     port: int
@@ -53,7 +54,7 @@ class Plan:
     replicas: ReplicaConfig
     shown_key: str | None
     no_task: str | None
-    """Why the probe has no problems of the run's own, if it has none."""
+    """Why the probe does not offer the run's own problems, if it does not."""
 
     @property
     def direct(self) -> bool:
@@ -81,8 +82,8 @@ def plan(
     address: str | None,
     task: str | None = None,
 ) -> Plan:
-    """Check what a person typed. ServeError, KeyFileError, NoTask or RecipeError say what to put right; nothing has
-    started then. `task` names the problems of the probe; without it they are those of the first run.
+    """Check the arguments before anything starts. Raises ServeError, KeyFileError, NoTask or RecipeError. `task` names
+    the problems of the probe; without it they are those of the first run.
     """
     from actors.config import EngineConfig
     from serving.config import Listen, ReplicaConfig, ServingConfig, require_run_names
@@ -120,7 +121,7 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
 
     prepare_environment()
     asked = Resources(plan.replicas.cpus * plan.replicas.min_replicas, plan.replicas.gpus)
-    # Without a record: the run may be training, and others may serve it too; nobody looks for this Ray.
+    # No record in the run folder: the run may be training and has its own, and nobody needs to find this Ray.
     own = own_folder(plan.config.model_dump(mode="json"), Path.cwd())
     with running(None, asked, address=address, insecure=insecure, own=own):
         start(plan)
@@ -134,7 +135,7 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
 
 
 def prepare_environment() -> None:
-    """What Ray and Serve must find in the environment before they start; what a person has set stays."""
+    """Set the variables that Ray and Serve read when they start; those that are already set are kept."""
     for name, value in SERVE_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
@@ -142,7 +143,7 @@ def prepare_environment() -> None:
 def start(plan: Plan) -> None:
     """Deploy on the Ray that this process is connected to, and wait until a replica answers.
 
-    Raises ServeError when the port went to another process since `plan` looked, often to one of Ray's own.
+    Raises ServeError if another process, often one of Ray's own, has taken the port since `plan` checked it.
     """
     from ray import serve as ray_serve
     from ray.serve.config import HTTPOptions
@@ -150,7 +151,7 @@ def start(plan: Plan) -> None:
 
     from serving.deployment import application
 
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it would tell the address of its proxy
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it would print the address of its own proxy
     ray_serve.start(
         proxy_location="Disabled" if plan.direct else "EveryNode",
         http_options=HTTPOptions(host=plan.host, port=plan.port, request_timeout_s=PROXY_TIMEOUT_S),
@@ -166,7 +167,7 @@ def start(plan: Plan) -> None:
 
 
 def stop(plan: Plan) -> None:
-    """Let what runs finish within the grace, then take the application down."""
+    """Let open requests finish within the grace period, then remove the application."""
     from ray import serve as ray_serve
 
     try:
@@ -195,7 +196,7 @@ def build(args: Mapping[str, Any]) -> Application:
 
 
 def _task(named: str | None, run_dir: Path) -> tuple[TaskConfig | None, str | None]:
-    """What `--task` names, else the run's own task, or why it is not at hand. Raises only for what was named."""
+    """The task that `--task` names, else the run's own, or why that cannot be used. Raises only for a named task."""
     from cluster.recipe.task import named_task, opened, task_of_run
 
     if named is not None:
@@ -242,6 +243,6 @@ def _greeting(plan: Plan) -> str:
     if plan.shown_key:
         lines.append(f"key for this start (admin): {plan.shown_key}")
     if plan.no_task:
-        lines.append(f"no problems of the run's own: {plan.no_task}")
+        lines.append(f"the run's own problems are not offered: {plan.no_task}")
     lines.append(f"page: {plan.url}/    models: curl -H 'Authorization: Bearer KEY' {plan.url}/v1/models")
     return "\n".join(lines)

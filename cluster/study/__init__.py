@@ -1,1 +1,1 @@
-"""A study: arms and seeds from shared stages at equal compute, with claims that are decided before the first run."""
+"""A study: arms and seeds from shared stages at equal compute, with claims that are registered before the first run."""

@@ -21,7 +21,7 @@ BASE = "base"
 
 
 class Decision(StrEnum):
-    """What became of a claim."""
+    """The outcome of a claim."""
 
     SUPPORTED = "supported"
     REFUTED = "refuted"
@@ -29,13 +29,13 @@ class Decision(StrEnum):
 
 
 class _Claim(BaseModel):
-    """What every claim says."""
+    """The keys that all claims have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="how tables and links call it")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$", description="its name in tables and links")
     says: str = Field(min_length=1, description="the claim as one sentence")
-    arm: str = Field(description="the arm that the sentence is about")
+    arm: str = Field(description="the arm that the claim is about")
     against: tuple[str, ...] = Field(min_length=1, description=f"the arms it is compared with; {BASE!r} is the start")
     band: str = Field(description="one of the recipe's bands")
     metric: Metric = Field(
@@ -54,7 +54,7 @@ class _Claim(BaseModel):
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """All arms that it names."""
+        """All arms that the claim names."""
         return (self.arm, *self.against)
 
 
@@ -62,7 +62,7 @@ class Greater(_Claim):
     """The arm's value is greater than each of the others'.
 
     Supported against one: the difference is positive for every seed, its 95% interval lies above 0, and it exceeds
-    twice the standard deviation between seeds. Refuted: the same with the sign turned.
+    twice the standard deviation between seeds. Refuted: the same with the opposite sign.
     """
 
     rule: Literal["greater"] = "greater"
@@ -77,7 +77,7 @@ class Greater(_Claim):
         """The rule, for the report."""
         return (
             "supported: positive for every seed, 95% interval above 0, larger than twice the spread between seeds; "
-            "refuted: the same with the sign turned"
+            "refuted: the same with the opposite sign"
         )
 
 
@@ -119,7 +119,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A claim decided. While runs are `missing` it is not resolved, whatever the comparisons of the others say."""
+    """A claim with its decision. While runs are `missing` it is not resolved, whatever the other comparisons say."""
 
     decision: Decision
     comparisons: tuple[Comparison, ...]
@@ -127,7 +127,7 @@ class Verdict:
 
 
 def decide(claim: Greater | Unchanged, tables: Mapping[str, Table], missing: Sequence[str] = ()) -> Verdict:
-    """Decide a claim from the tables of its arms, all of the claim's band, metric and k, and of the same seeds.
+    """Decide a claim from the tables of its arms, all with the claim's band, metric and k, and with the same seeds.
 
     `missing` names the runs that the tables lack; without any common seed there are no tables.
     """

@@ -1,4 +1,4 @@
-"""What `interplay study` does with a plan: print it, or run it and say what became of the claims."""
+"""What `interplay study` does with a plan: prints it, or runs it and prints the outcome of the claims."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ PLAN_WIDTH: Final = 120
 
 
 def show_plan(folder: StudyFolder, runs: Sequence[Run], local: bool) -> None:
-    """Print every stage that has to be run once, who shares it, its size, and what is there already.
+    """Print every stage that has to be run, with the runs that share it, its size, and whether it is done.
 
-    Raises NotEnough where a study without a cluster does not fit on this machine, StudyError for a changed folder.
+    Raises NotEnough if a study without a cluster does not fit on this machine, and StudyError for a changed folder.
     """
     from cluster.study.schedule import require_room  # loads model code
 
@@ -55,7 +55,7 @@ def show_plan(folder: StudyFolder, runs: Sequence[Run], local: bool) -> None:
     Console(file=sys.stdout, highlight=False, width=PLAN_WIDTH).print(table)
     left = [cost for cost in stages if not cost.done]
     minutes = sum(cost.spent[2] for cost in left if cost.spent) / 60
-    unknown = ", and what nothing was measured of (?)" if any(cost.spent is None for cost in left) else ""
+    unknown = ", not counting the stages whose cost is unknown (?)" if any(cost.spent is None for cost in left) else ""
     print(f"{len(left)} of {len(stages)} stages are left; one run at a time: {minutes:.0f} minutes{unknown}")
 
 
@@ -71,13 +71,13 @@ def conduct(
 ) -> bool:
     """Register the study, run what is not done, write the report, print the claims; whether every run is done.
 
-    Raises StudyError where the folder holds a study and `resume` is not said, or another study.
+    Raises StudyError if the folder holds a study and `resume` is false, or if it holds another study.
     """
     from cluster.study.schedule import perform  # loads model code
 
     console = Console(file=sys.stderr, highlight=False)
     if folder.exists() and not resume:
-        raise StudyError(f"{folder.path} holds a study already.", "Add --resume to go on, or name another --dir.")
+        raise StudyError(f"{folder.path} holds a study already.", "Add --resume to continue it, or name another --dir.")
     with held(folder.path):
         folder.register(given)
         folder.refuse_changed(runs)
@@ -101,13 +101,13 @@ def conduct(
 
 
 def _require_bases(runs: Sequence[Run]) -> None:
-    """Raises NoModel where a run starts from a base that is not there."""
+    """Raises NoModel if a run starts from a base that does not exist."""
     for base in {stage.base for run in runs for stage in run.recipe.stages if isinstance(stage, BaseStage)}:
         check(base)
 
 
 def show_standings(folder: StudyFolder, as_json: bool) -> None:
-    """Print where each arm stands at each seed, and the shared runs, for a person or a program."""
+    """Print the state of each arm at each seed, and of the shared runs, for a person or a program."""
     plan = folder.current().plan()
     standings = {run.name: _standing(folder, run) for run in plan.runs}
     if as_json:
@@ -123,7 +123,7 @@ def show_standings(folder: StudyFolder, as_json: bool) -> None:
 
 
 def _standing(folder: StudyFolder, run: Run) -> str:
-    """The state of a run; of one that goes on, its stage as well."""
+    """The state of a run; for one that is running, its stage."""
     standing = folder.standing(run)
     done = {record.name for record in standing.stages}
     if standing.state is not State.RUNNING:
@@ -132,7 +132,7 @@ def _standing(folder: StudyFolder, run: Run) -> str:
 
 
 def report(folder: StudyFolder) -> None:
-    """Write study.json and study.html from what is there, and print what became of each claim."""
+    """Write study.json and study.html from the runs so far, and print the outcome of each claim."""
     console = Console(file=sys.stdout, highlight=False)
     content = write_study(folder)
     for claim in content["claims"]:

@@ -1,7 +1,7 @@
-"""What the stages of a plan will cost, by what finished stages of the same kind did cost.
+"""Estimates the cost of a plan's stages from finished stages of the same kind.
 
-Work is counted in texts: documents of pre-training, completions of RL and of evaluation. What a text costs is measured
-on the runs of the plan that are there; of a kind that was never run, nothing is known.
+Work is counted in texts: documents of pre-training, completions of RL and of evaluation. The cost of a text is measured
+on the runs of the plan that are done; for a kind of stage that was never run it is unknown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trainers.evaluation.ledger import StageRecord
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One stage of a plan: its texts, and the tokens, FLOPs and seconds that it costs, None where nobody knows."""
+    """One stage of a plan: its texts, and the tokens, FLOPs and seconds that it costs; None where these are unknown."""
 
     run: Run
     stage: Stage
@@ -39,7 +39,7 @@ def costs(folder: StudyFolder, runs: Sequence[Run]) -> list[Cost]:
 
 
 def texts(recipe: Recipe, stage: Stage) -> int:
-    """The texts that a stage reads or writes; 0 for one that does neither, or whose number is not known before."""
+    """The texts that a stage reads or writes; 0 if it does neither, or if their number is not known before."""
     match stage:
         case PretrainStage():
             return (stage.train.steps or 0) * stage.train.documents_per_step
@@ -54,7 +54,7 @@ def texts(recipe: Recipe, stage: Stage) -> int:
 
 
 def _rate(kind: str, done: Sequence[tuple[int, StageRecord]]) -> dict[str, tuple[float, float, float]]:
-    """What a text of a kind costs in tokens, FLOPs and seconds; nothing where none was measured."""
+    """The cost of a text in tokens, FLOPs and seconds, by kind of stage; only for kinds that were measured."""
     count = sum(texts for texts, _ in done)
     if not count:
         return {}

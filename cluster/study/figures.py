@@ -1,4 +1,4 @@
-"""The figures of a study's report, as SVG. Told apart by marker and line, not by colour alone."""
+"""The figures of a study's report, as SVG. Arms differ in marker and line, not in colour alone."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES: Final = ("-", "--", "-.", ":")
 BASE_STYLE: Final[dict[str, Any]] = {"color": "black", "linestyle": ":", "marker": "."}
 SHOWN: Final = 12
-"""Arms in a figure of curves; more of them are told by the tables."""
+"""Most arms in a figure of curves; the tables list more."""
 
 
 def figures(study: Content) -> dict[str, str]:
-    """The figures that what is there allows, by name."""
+    """The figures that can be drawn from the runs so far, by name."""
     measured = {arm: of for arm, of in study["arms"].items() if of["bands"]}
     if not measured:
         return {}
@@ -116,7 +116,7 @@ def _cell(of: Mapping[str, float | None]) -> float:
 
 
 def _answers(study: Content, measured: Content) -> Figure:
-    """Verified against right answers at k = 1, with an arrow from the base: below the diagonal answers lack a trace."""
+    """Verified against right answers at k = 1, with an arrow from the base; below the diagonal, traces are wrong."""
     bands = list(study["bands"])
     figure, axes = _panels(bands, 2.8)
     for axis, band in zip(axes, bands, strict=True):

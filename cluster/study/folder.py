@@ -1,9 +1,9 @@
-"""The folder of a study, and where each of its runs stands.
+"""The folder of a study, and the state of each of its runs.
 
     DIR/NAME/study.yaml  amended.yaml  study.json  study.html  figures/  ARM/SEED/     DIR/shared/STAGE-IDENTITY/
 
-`study.yaml` is the study as it was before its first run, the claims with it; it is never written again. A study that
-was changed afterwards stands beside it as `amended.yaml`. Below, every folder is that of a run (`cluster.run.folder`).
+`study.yaml` is the study as it was before its first run, with the claims; it is never written again. If the study is
+changed afterwards, the new one is `amended.yaml`. Each folder below is that of a run (`cluster.run.folder`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cluster.study.plan import SHARED, Plan, Run, make_plan
 from trainers.evaluation.ledger import StageRecord
 
 STUDIES: Final = Path("studies")
-"""Where studies are put, and looked for by their names."""
+"""The default place of studies, where they are also looked up by name."""
 STUDY_FILE: Final = "study.yaml"
 AMENDED_FILE: Final = "amended.yaml"
 FAILURE_FILE: Final = "failure.txt"
@@ -39,7 +39,7 @@ TAKEN_OVER: Final = ("tokenizer", "evals", "metrics.jsonl", "stages.json")
 
 
 class State(StrEnum):
-    """Where a run stands."""
+    """The state of a run."""
 
     DONE = "done"
     RUNNING = "running"
@@ -50,7 +50,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The state of a run, the stages that are done, and what it failed of."""
+    """The state of a run, its finished stages, and why it failed if it did."""
 
     state: State
     stages: tuple[StageRecord, ...]
@@ -67,7 +67,7 @@ class Registration(BaseModel):
     overrides: tuple[str, ...] = ()
 
     def plan(self) -> Plan:
-        """What it has to run. Raises what `make_plan` raises."""
+        """The plan of the study. Raises the errors of `make_plan`."""
         return make_plan(self.study, self.scale, self.overrides)
 
 
@@ -82,9 +82,9 @@ class StudyFolder:
         return (self.path / STUDY_FILE).exists()
 
     def register(self, given: Registration) -> None:
-        """Write the study down before its first run, or hold a later one against it.
+        """Record the study before its first run; later, compare the given study with that record.
 
-        Raises StudyError where the folder holds another study, or this one at another scale.
+        Raises StudyError if the folder holds another study, or this one at another scale.
         """
         if not self.exists():
             self.path.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class StudyFolder:
         return _read(amended) if amended.exists() else self.registered()
 
     def amendments(self) -> list[str]:
-        """What was changed since the first run, a key a line."""
+        """What was changed since the first run, one line for each key."""
         first, now = _claims_by_name(self.registered()), _claims_by_name(self.current())
         return [str(change) for change in changes(first, now)]
 
@@ -123,7 +123,7 @@ class StudyFolder:
         return RunFolder(self.path_of(run.name))
 
     def standing(self, run: Run) -> Standing:
-        """Where a run stands."""
+        """The state of a run, read from its folder."""
         folder = self.run(run)
         stages = tuple(folder.stages())
         failure = folder.path / FAILURE_FILE
@@ -136,7 +136,7 @@ class StudyFolder:
         return Standing(State.STOPPED if (folder.path / RECIPE_FILE).exists() else State.WAITING, stages)
 
     def recipe(self, run: Run) -> Recipe:
-        """The recipe to run it with. A shared run that is there keeps its own: its name says that it makes the same."""
+        """The recipe of a run. A shared run that was begun keeps its own, whose results are the same by its name."""
         folder = self.run(run)
         if not (run.shared and (folder.path / RECIPE_FILE).exists()):
             return run.recipe
@@ -144,7 +144,7 @@ class StudyFolder:
         return folder.recipe().model_copy(update=placed)
 
     def refuse_changed(self, runs: Sequence[Run]) -> None:
-        """Raises StudyError for a folder that holds something else than the plan says, with what differs."""
+        """Raises StudyError, with the differences, if the folder of a run holds another recipe than the plan."""
         for run in runs:
             folder = self.run(run)
             if not (folder.path / RECIPE_FILE).exists():
@@ -157,15 +157,15 @@ class StudyFolder:
 
 
 def find_study(name: str) -> StudyFolder | None:
-    """The study of a folder, or of a name in `studies`; None where there is none."""
+    """The study in a folder, or of a name in `studies`; None if there is none."""
     folders = (StudyFolder(path.resolve()) for path in (Path(name), STUDIES / name))
     return next((folder for folder in folders if folder.exists()), None)
 
 
 def take_over(folder: RunFolder, recipe: Recipe, before: RunFolder | None) -> None:
-    """Begin a run's folder with what the run `before` it made: its newest checkpoint, tokenizer, scores and records.
+    """Fill a run's folder with the results of the run `before` it: newest checkpoint, tokenizer, scores and records.
 
-    A folder with a recipe has begun already. What an interrupted call left is replaced.
+    A folder with a recipe is left as it is. The leftovers of an interrupted call are replaced.
     """
     if (folder.path / RECIPE_FILE).exists():
         return
@@ -202,7 +202,7 @@ def _read(path: Path) -> Registration:
 
 
 def _other_study(first: Registration, given: Registration) -> list[str]:
-    """What makes it another study: its name, its scale, or overrides of the whole of it."""
+    """The differences in name, scale or overrides, which make it another study."""
     old, new = ({"name": r.study.name, **r.model_dump(mode="json", exclude={"study"})} for r in (first, given))
     return [str(change) for change in changes(old, new)]
 

@@ -1,4 +1,4 @@
-"""From the name or the file of a study to a checked study and the scale that it is run at."""
+"""Reads and checks a study, from its name or file, and the scale that it is run at."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_STUDY_BYTES = 64 * 1024
 
 
 class StudyError(UserError):
-    """A study that is not one, or that does not fit its recipe: the message names the file and the key at fault."""
+    """A study that is not valid, or does not fit its recipe: the message names the file and the wrong key."""
 
 
 def shipped() -> list[str]:
@@ -52,19 +52,19 @@ def scale_of(study: Study, name_or_file: str | None) -> Scale:
 
 
 def _placed(scale: Scale, folder: Path) -> Scale:
-    """A recipe file that a study names lies beside the study."""
+    """Resolve the recipe file that a study names, which is relative to the study's own file."""
     recipe = str((folder / scale.recipe).resolve()) if is_file(scale.recipe) else scale.recipe
     return scale.model_copy(update={"recipe": recipe})
 
 
 def is_file(name_or_file: str) -> bool:
-    """Whether a word names a file, as for recipes."""
+    """Whether a word is the name of a file, by the same rule as for recipes."""
     return name_or_file.endswith((".yaml", ".yml"))
 
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise StudyError(f"there is no file {path}.", "Check the path.")
+        raise StudyError(f"the file {path} does not exist.", "Check the path.")
     return path.read_bytes()
 
 

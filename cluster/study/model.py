@@ -1,7 +1,7 @@
-"""What a study file says: a base recipe, arms as changes to it, seeds, budgets, and claims with their rules.
+"""The settings of a study: a base recipe, arms as changes to it, seeds, budgets, and claims with their rules.
 
 A study is YAML, read like a recipe. An arm is a map of key path to value, as on the command line of `interplay run`;
-a whole stage may be replaced (`stages.rl: {kind: sft, ...}`). A scale is one more map of changes, laid under every
+a whole stage may be replaced (`stages.rl: {kind: sft, ...}`). A scale is another map of changes, applied before every
 arm's own: the same study at another size. Nothing here resolves a recipe; that is `cluster.study.plan`.
 """
 
@@ -15,14 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cluster.study.claims import BASE, Claim
 
 Changes = dict[str, Any]
-"""Key path -> value, laid over a recipe in order."""
+"""Key path -> value; the changes are applied to a recipe in order."""
 
 NAME = r"^[a-z][a-z0-9-]{0,23}$"
 COMPUTE_TOLERANCE = 0.01
 BEFORE, AFTER = "before", "after"
-"""The evaluations of a study's recipe: of what an arm starts from, and of what it ends with."""
+"""The two evaluations in a study's recipe: of the model that an arm starts from, and of the one it ends with."""
 Unit = Literal["flops", "paper_tokens", "samples"]
-"""What can be equal between arms: FLOPs of training, tokens as the paper books them, completions drawn in RL."""
+"""What can be equal between arms: FLOPs of training, tokens as the paper counts them, completions drawn in RL."""
 
 
 class Scale(BaseModel):
@@ -31,7 +31,7 @@ class Scale(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     recipe: str = Field(description="the recipe that every arm changes: a shipped name or a YAML file")
-    changes: Changes = Field(default={}, description="laid over the recipe before an arm's own changes")
+    changes: Changes = Field(default={}, description="changes to the recipe, applied before an arm's own")
 
 
 class Arm(BaseModel):
@@ -40,12 +40,14 @@ class Arm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     says: str = Field(min_length=1, description="the arm in a few words, for tables and figures")
-    changes: Changes = Field(min_length=1, description="laid over the scale's recipe")
-    control: bool = Field(default=False, description="an arm that the paper lacks, held against one that it has")
+    changes: Changes = Field(min_length=1, description="changes to the scale's recipe")
+    control: bool = Field(
+        default=False, description="set for an arm that is not in the paper, to compare with one that is"
+    )
 
 
 class Study(BaseModel):
-    """A comparison: every arm for every seed, and the claims that the outcome decides."""
+    """A comparison: every arm for every seed, and the claims that its results decide."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,7 +64,7 @@ class Study(BaseModel):
         _refuse_repeats("seeds", [str(seed) for seed in self.seeds])
         _refuse_repeats("claims", [claim.name for claim in self.claims])
         if BASE in self.arms:
-            raise ValueError(f"arms.{BASE}: that name is the evaluation before any arm; call the arm otherwise")
+            raise ValueError(f"arms.{BASE}: this name means the evaluation before any arm; give the arm another name")
         known = {BASE, *self.arms}
         for claim in self.claims:
             if strange := [arm for arm in claim.arms if arm not in known]:
@@ -73,4 +75,4 @@ class Study(BaseModel):
 def _refuse_repeats(what: str, names: list[str]) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise ValueError(f"{what}: {repeated[0]!r} stands twice")
+        raise ValueError(f"{what}: {repeated[0]!r} occurs twice")

@@ -1,6 +1,6 @@
 """The report of a study: `study.json`, one static `study.html` and its figures as SVG files beside it.
 
-Only how it looks; every number comes from `cluster.study.results`.
+This module is only about the layout; every number comes from `cluster.study.results`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FIGURES = "figures"
 
 
 def write_study(folder: StudyFolder) -> dict[str, Any]:
-    """Write the report from what the study's folder holds; the content of `study.json`."""
+    """Write the report from the files of the study's folder; returns the content of `study.json`."""
     found = content(folder)
     drawn = figures(found)
     replace_text(folder.path / "study.json", json.dumps(found, indent=1) + "\n")

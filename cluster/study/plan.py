@@ -1,8 +1,8 @@
-"""What a study has to run: every arm for every seed, and the stages that several of them share, once.
+"""The runs of a study: every arm for every seed, and once the stages that several of them share.
 
-A `Run` is a part of a recipe with a folder of its own: the stages that an arm and a seed have for themselves, or stages
-that several of them begin with. Runs form trees: a run takes over what the run before it made. Pure functions of a
-study and its recipes; nothing is read but recipes.
+A `Run` is a part of a recipe with a folder of its own: the stages that one arm has at one seed, or the first stages of
+several. Runs form trees: each starts from the results of the run before it. Pure functions of a study and its recipes;
+nothing but recipes is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, Changes, Scale
 from verifier.families import open_task
 
 SHARED: Final = "shared"
-"""The folder, beside the studies, of what several runs share; no study or arm is called so."""
+"""The folder, beside the studies, of shared runs; no study and no arm may have this name."""
 
 
 class Member(NamedTuple):
@@ -36,10 +36,10 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Stages that are run together in one folder, after those that `before` made.
+    """Stages that are run together in one folder, after those of the run `before`.
 
-    `name` is the folder's: `ARM/SEED` within the study's, or `shared/STAGE-IDENTITY` beside it. `recipe` has all stages
-    from the first on. `identity` is that of its last stage, `members` who needs it.
+    `name` is the folder's: `ARM/SEED` within the study's, or `shared/STAGE-IDENTITY` beside it. `recipe` has all
+    stages, from the first one. `identity` is that of its last stage; `members` are the arms and seeds that need it.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Run:
 
     @property
     def shared(self) -> bool:
-        """Whether it belongs to several members."""
+        """Whether several members need it."""
         return self.name.startswith(f"{SHARED}/")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All runs of a study, each after the one it takes over from; members seed by seed, so that seeds end together."""
+    """All runs of a study, each after the one it starts from; ordered by seed, so that one seed is complete first."""
 
     study: Study
     runs: tuple[Run, ...]
@@ -67,7 +67,7 @@ class Plan:
         return next(run for run in self.runs if run.name == str(member))
 
     def chosen(self, arms: Sequence[str] | None = None, seeds: str | None = None) -> list[Member]:
-        """The members of some arms and of seeds as one types them (`0,2`); by default all. Raises StudyError."""
+        """The members with these arms and seeds (typed as `0,2`); by default all. Raises StudyError."""
         known = {"arm": [*self.study.arms], "seed": [str(seed) for seed in self.study.seeds]}
         asked = {"arm": arms or known["arm"], "seed": seeds.split(",") if seeds is not None else known["seed"]}
         for what, names in asked.items():
@@ -110,7 +110,7 @@ def _as_overrides(changes: Changes) -> list[str]:
 
 
 def _runs(member: Member, recipe: Recipe, chain: Sequence[str], users: Mapping[str, Sequence[Member]]) -> list[Run]:
-    """The runs on a member's way, first to last: one for each stretch of stages that the same members share."""
+    """The runs that lead to a member's result, in order: one for each sequence of stages with the same members."""
     names = [stage.name for stage in recipe.stages]
     last = [i for i in range(len(chain)) if i + 1 == len(chain) or users[chain[i]] != users[chain[i + 1]]]
     shared = [i for i in last if len(users[chain[i]]) > 1]
@@ -135,7 +135,7 @@ def _check(study: Study, recipes: Mapping[Member, Recipe], chains: Mapping[Membe
         _require_evaluations(arm, recipe)
         twin = seen.setdefault(tuple(chains[Member(arm, seed)]), arm)
         if twin != arm:
-            raise StudyError(f"arms.{arm}: is the same run as arms.{twin}.", "Change it, or leave one out.")
+            raise StudyError(f"arms.{arm}: is the same as arms.{twin}.", "Change it, or leave one out.")
     for claim in study.claims:
         _check_claim(study, claim, {arm: recipes[Member(arm, seed)] for arm in study.arms})
 
@@ -163,7 +163,7 @@ def _check_claim(study: Study, claim: Greater | Unchanged, recipes: Mapping[str,
 
 
 def _budget(claim: Greater | Unchanged, arm: str, recipe: Recipe, unit: Unit) -> float:
-    """What an arm may spend after the base was measured. Raises StudyError where a stage says it in another unit."""
+    """What an arm may spend after the base is measured. Raises StudyError if a stage has its budget in another unit."""
     names = [stage.name for stage in recipe.stages]
     own = [(s, training_of(s)) for s in recipe.stages[names.index(BEFORE) :]]
     wanted = "steps" if unit == "samples" else unit
@@ -181,7 +181,7 @@ def _budget(claim: Greater | Unchanged, arm: str, recipe: Recipe, unit: Unit) ->
 
 
 def _require_known_samples(claim: Greater | Unchanged, arm: str, recipe: Recipe) -> None:
-    """Raises StudyError where a stage draws refills: how many depends on what the policy gets right."""
+    """Raises StudyError if a stage draws refills, whose number depends on what the policy gets right."""
     for stage in recipe.stages:
         if isinstance(stage, RlStage) and stage.rl.refills:
             raise StudyError(
@@ -200,7 +200,9 @@ def _require_measured(claim: Greater | Unchanged, arm: str, recipe: Recipe) -> N
     if claim.band not in recipe.bands.ranges:
         raise StudyError(f"{where}.band: no band {claim.band!r}.", f"The recipe has {', '.join(recipe.bands.ranges)}.")
     if not any(recipe.bands.holds(claim.band, stratum) for stratum in task.strata()):
-        raise StudyError(f"{where}.band: arm {arm} measures nothing in {claim.band!r}.", "Widen its evaluation's task.")
+        raise StudyError(
+            f"{where}.band: arm {arm} evaluates no problem in {claim.band!r}.", "Widen its evaluation's task."
+        )
     if 2 * claim.k > stage.eval.samples:
         raise StudyError(
             f"{where}.k: pass@{claim.k} needs {2 * claim.k} samples a problem, not {stage.eval.samples}.",
@@ -211,6 +213,6 @@ def _require_measured(claim: Greater | Unchanged, arm: str, recipe: Recipe) -> N
 
 
 def samples(recipe: Recipe) -> int:
-    """The completions that a recipe's RL stages draw to learn from; those of a budget in another unit are not known."""
+    """The completions that a recipe's RL stages draw for training; unknown for a budget in another unit."""
     stages = [stage.rl for stage in recipe.stages if isinstance(stage, RlStage)]
     return sum((rl.steps or 0) * rl.prompts_per_step * rl.group_size for rl in stages)

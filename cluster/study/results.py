@@ -1,7 +1,7 @@
-"""What came of a study: `study.json`. How it looks to a person is `cluster.study.page`.
+"""The results of a study: `study.json`. `cluster.study.page` makes the page from it.
 
-Everything is computed from the folders of its runs, finished or not, and depends on nothing else: the same runs give
-the same bytes, but for what stands under `times`.
+Everything is computed from the folders of its runs, finished or not, and from nothing else: the same runs give the same
+bytes, except for what is under `times`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEARNING: Final = ("pretrain", "midtrain", "sft", "rejection", "rl")
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """An arm at the seeds at which it is done: what it started from, what it ended with."""
+    """An arm at the seeds that are done: the evaluations before and after."""
 
     before: dict[int, Evaluation]
     after: dict[int, Evaluation]
@@ -121,7 +121,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 def _compute(study: Study, spent: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """How far the arms of a claim are apart in what they spent, as a share of the largest."""
+    """How much the arms of a claim differ in what they spent, as a share of the largest."""
     means = [sum(of) / len(of) for of in spent.values() if of]
     apart = 1 - min(means) / max(means) if means and max(means) else 0.0
     return {"unit": study.equal, "apart": apart, "equal": apart <= COMPUTE_TOLERANCE}
@@ -132,7 +132,7 @@ def _estimate(found: Estimate) -> dict[str, Any]:
 
 
 def _scores(bands: Bands, measured: Measured) -> dict[str, Any]:
-    """What was measured of an arm, by band and by stratum; nothing where it is done at no seed."""
+    """What was measured of an arm, by band and by stratum; empty if it is done at no seed."""
     after = list(measured.after.values())
     if not after:
         return {"bands": {}, "strata": {}}
@@ -149,7 +149,7 @@ def _band(bands: Bands, band: str, before: Sequence[Evaluation], after: Sequence
     inside = {stratum for stratum in after[0].strata() if bands.holds(band, stratum)}
     scores = [s for e in after for s in e.scores if s.stratum in inside]
     judged = scores[0].strict is not None
-    ks = powers(min(s.samples for s in scores) // 2) or [1]  # n >= 2k, or the largest k is noise
+    ks = powers(min(s.samples for s in scores) // 2) or [1]  # n >= 2k, since pass@k at larger k is noise
     at_every_k: list[Metric] = ["outcome", "verified"] if judged else ["outcome"]
     at_one: list[Metric] = ["gap", "process"] if judged else []
     wanted: list[tuple[Metric, int]] = [*((m, k) for m in at_every_k for k in ks), *((m, 1) for m in at_one)]
@@ -182,7 +182,7 @@ def _by_metric(found: Iterable[tuple[Metric, int, Estimate]]) -> dict[str, dict[
 
 
 def _moved(before: Sequence[ProblemScore], after: Sequence[ProblemScore]) -> dict[str, float]:
-    """Shares of the problems that some completion solved before and after RL, or only then, or never."""
+    """Shares of the problems that some completion solved before and after RL, only before, only after, or never."""
     names = {(True, True): "kept", (True, False): "lost", (False, True): "solved", (False, False): "never"}
     found = Counter(names[_solved(b), _solved(a)] for b, a in zip(before, after, strict=True))
     return {name: found[name] / len(after) for name in names.values()}
@@ -193,7 +193,7 @@ def _solved(score: ProblemScore) -> bool:
 
 
 def _first_errors(scores: Sequence[ProblemScore]) -> dict[str, list[int]]:
-    """Completions by the status of their first error and by the step at which it stands."""
+    """Completions by the status of their first error and by the number of its step."""
     found: dict[str, list[int]] = {}
     for score in scores:
         for status, places in score.first_errors.items():
@@ -214,14 +214,14 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _standing(folder: StudyFolder, run: Run) -> dict[str, Any]:
-    """Whether a run is done; one that stands or goes on while the report is written is not."""
+    """Whether a run is done; one that is stopped or still running is not."""
     standing = folder.standing(run)
     done = standing.state is State.DONE
     return {"done": done, "failure": standing.failure, "folder": run.name}
 
 
 def _spent(folder: StudyFolder, run: Run) -> dict[str, float]:
-    """What a run's own stages of learning spent, drawing included."""
+    """What a run's own training stages spent, with the drawing."""
     stages = _own(folder, run)
     steps = _rl_steps(folder.run(run).path) if stages else []
     learning = [stage for stage in stages if stage.kind in LEARNING]

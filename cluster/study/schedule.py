@@ -1,7 +1,7 @@
-"""Runs what a plan says on one Ray: as many runs at a time as it has room for, each by what `interplay run` calls.
+"""Runs a plan on one Ray: as many runs at a time as there is room for, each as `interplay run` would.
 
-A run is a Ray task that holds no resources itself; the actors that it starts do. Where a run stands is read from its
-folder alone, so that a study that was killed goes on from there. A run that fails is written down and does not stop the
+A run is a Ray task that holds no resources itself; the actors that it starts do. The state of a run is read from its
+folder alone, so a study that was killed continues from there. A run that fails is recorded and does not stop the
 others; a run whose process is lost is started again.
 """
 
@@ -36,33 +36,33 @@ from verifier.errors import Failure, UserError
 
 POLL_S: Final = 1.0
 PROGRESS_S: Final = 30.0
-"""Between two lines that say how far the runs are."""
+"""Time between two lines about the progress of the runs."""
 SAVE_S: Final = 90.0
-"""What an interrupted run gets to save."""
+"""Time in which an interrupted run must save."""
 FREE_S: Final = 60.0
-"""Until the actors of a lost run are gone."""
+"""Time in which the actors of a lost run must end."""
 MAX_LOSSES: Final = 3
-"""Lost processes of a run without a stage getting done between them."""
+"""Lost processes of a run, without a finished stage between them, after which it has failed."""
 
 Tell = Callable[[Run, StageRecord | str], None]
-"""Hears of every stage that a run finishes, and in words of how far it is and of its failure."""
+"""Called with every stage that a run finishes, or with a text about its progress or its failure."""
 
 
 def needed(runs: Sequence[Run]) -> Resources:
-    """What the largest of some runs asks for."""
+    """The resources that any of the runs asks for."""
     each = [asked(run.recipe) for run in runs]
     return Resources(*(max(getattr(r, name) for r in each) for name in ("cpus", "gpus", "memory_gib")))
 
 
 def require_room(runs: Sequence[Run]) -> None:
-    """Raises NotEnough where this machine cannot hold the largest of the runs."""
+    """Raises NotEnough if this machine has too little for one of the runs."""
     require(needed(runs), of_this_machine(), "this machine")
 
 
 def perform(
     folder: StudyFolder, runs: Sequence[Run], tell: Tell, address: str | None, insecure: bool, wait_s: float
 ) -> None:
-    """Run what is not done. Returns when every run is done, or has failed, or waits for one that has.
+    """Run what is not done. Returns when every run is done, has failed, or waits for one that has failed.
 
     `address`, `insecure` and `wait_s` are those of `cluster.ray.runtime.running`. On Ctrl-C the runs save first.
     """
@@ -76,7 +76,7 @@ def perform(
 
 
 def _width(each: Resources, there: Resources) -> int:
-    """How many runs there is room for at a time; at least one."""
+    """How many runs fit at a time; at least one."""
     shares = [there.cpus / each.cpus, *([there.gpus / each.gpus] if each.gpus else [])]
     return max(1, int(min(shares) + 1e-9))
 
@@ -94,7 +94,7 @@ class _Schedule:
         self._told_at = time.monotonic()
 
     def work(self) -> None:
-        """Start what may start and wait, until nothing is left."""
+        """Start runs and wait for them, until none is left."""
         try:
             while self.waiting or self.open:
                 self._start()
@@ -129,7 +129,7 @@ class _Schedule:
         except ray.exceptions.RayError as error:
             self._losses[run.name] += 1
             if self._losses[run.name] < MAX_LOSSES:
-                self._tell(run, "its process was lost; it goes on from what it had saved")
+                self._tell(run, "its process was lost; it continues from what was saved")
                 self.waiting.insert(0, run)
             else:
                 self._fail(run, f"its process was lost {MAX_LOSSES} times: {error}")
@@ -167,7 +167,7 @@ class _Schedule:
 
 
 def _run(path: Path, before: Path | None, recipe: Recipe) -> str | None:
-    """In a process of Ray: what `interplay run --resume` does. What it failed of in words, None if it did not."""
+    """What `interplay run --resume` does, in a process of Ray. Returns why it failed; None if it did not."""
     (path / FAILURE_FILE).unlink(missing_ok=True)
     folder = RunFolder(path)
     try:
@@ -178,13 +178,13 @@ def _run(path: Path, before: Path | None, recipe: Recipe) -> str | None:
             run_stages(recipe, folder, None, False, 0)
     except (UserError, Failure) as error:
         return " ".join(f"{error} {error.fix}".split())
-    except Exception:  # nobody foresaw it; the others go on, and the report names it
+    except Exception:  # an unexpected error: the other runs continue, and the report shows it
         return traceback.format_exc()
     return None
 
 
 def _status(path: Path) -> RunStatus | None:
-    """What the controller of a run says, where it has one and that answers at once."""
+    """The status of a run's controller; None if there is none, or if it does not answer at once."""
     try:
         actor = ray.get_actor(controller_name(path), namespace=NAMESPACE)
         return ray.get(actor.status.remote(), timeout=POLL_S)
@@ -193,7 +193,7 @@ def _status(path: Path) -> RunStatus | None:
 
 
 def _await_end_of(actor: str) -> None:
-    """Wait until an actor of this name, whose run was lost, is gone. Raises StageFailed if it stays."""
+    """Wait until the actor of a lost run, which has this name, has ended. Raises StageFailed if it stays."""
     deadline = time.monotonic() + FREE_S
     while time.monotonic() < deadline:
         try:

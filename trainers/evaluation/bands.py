@@ -1,4 +1,4 @@
-"""Bands: named parts of a task, given by values on its axes, and the one that training is to improve."""
+"""Bands: named parts of a task, given by values on its axes, and the band that training should improve."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Bands(BaseModel, frozen=True, extra="forbid"):
         return self
 
     def holds(self, band: str | None, stratum: Stratum) -> bool:
-        """Whether a stratum is in a band; every stratum is in None, the whole task."""
+        """Whether a stratum is in a band. The band None is the whole task."""
         axes = {} if band is None else self.ranges[band]
         return all(_fits(value, dict(stratum.axes).get(axis)) for axis, value in axes.items())
 

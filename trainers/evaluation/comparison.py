@@ -1,10 +1,10 @@
 """How much two arms of a study differ: paired by problem, over several seeds, with an interval.
 
 An arm's `Table` has one value per (seed, problem) for each stratum, of the same held-out problems for every arm and
-seed. A band is the mean of its strata, so that a stratum with more problems weighs no more. Intervals are percentile
-bootstraps over both factors of the crossed design: seeds and, within each stratum, problems are drawn anew, and each
-drawn seed meets each drawn problem. Pure arithmetic on arrays; which arms are compared, and what follows, is
-`cluster.study.claims`.
+seed. A band is the mean of its strata, so a stratum with more problems has no more weight. Intervals are percentile
+bootstraps over both factors of the crossed design: seeds and, within each stratum, problems are resampled, and each
+resampled seed is combined with each resampled problem. Pure arithmetic on arrays; `cluster.study.claims` decides which
+arms are compared.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Metric = Literal["verified", "outcome", "gap", "process"]
 
 @dataclass(frozen=True)
 class Table:
-    """Values [seeds, problems] for each stratum by name. Every stratum has the same number of seeds, at least one."""
+    """Values [seeds, problems] of each stratum, by name. Every stratum has the same number of seeds, at least one."""
 
     strata: Mapping[str, Values]
 
@@ -70,7 +70,7 @@ class Estimate:
 
 
 class Scores:
-    """What an arm scored, by the evaluation of each seed. Raises ValueError where their problems differ."""
+    """What an arm scored, from the evaluation of each seed. Raises ValueError if their problems differ."""
 
     def __init__(self, evaluations: Sequence[Evaluation]) -> None:
         first = [score.problem_id for score in evaluations[0].scores]
@@ -119,7 +119,7 @@ class _Counts:
 
 @lru_cache
 def _passes(most: int, k: int) -> Values:
-    """pass@k for [samples, right ones] up to `most`; not a number where there are fewer samples than k."""
+    """pass@k by [samples, right ones], up to `most` samples; NaN where there are fewer samples than k."""
     found = np.full((most + 1, most + 1), np.nan)
     for samples in range(k, most + 1):
         for right in range(samples + 1):
@@ -140,5 +140,5 @@ def estimate(of: Table, seed: int = 0) -> Estimate:
 
 @lru_cache(maxsize=64)
 def _weights(size: int, *seed: int) -> Values:
-    """How often each of `size` things is drawn when as many are drawn anew, as a share; [RESAMPLES, size]."""
+    """The weight of each of `size` things in each bootstrap resample, as a share; [RESAMPLES, size]."""
     return np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), size=RESAMPLES) / size

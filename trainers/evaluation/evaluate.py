@@ -1,9 +1,9 @@
 """Evaluation: sampled pass@k per stratum and band, outcome and process-verified side by side, on held-out problems.
 
-An `Evaluation` keeps what every problem scored, so that bands, intervals and paired differences are computed from one
-record and never from one another. Protocol: paper section on evaluation, with the unbiased estimator of pass@k
-(1 - C(n-c, k) / C(n, k)) throughout. Sampling is never greedy: letters are uniform noise, and the arg-max letter
-repeats one that is taken.
+An `Evaluation` keeps the score of every problem, so that bands, intervals and paired differences are all computed from
+one record. Protocol: the paper's section on evaluation, with the unbiased estimator of pass@k, 1 - C(n-c, k) / C(n, k).
+Sampling is never greedy: the letters of op-graph traces are uniform noise, and the most likely letter is often one
+that is already used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, few enough for a s
 
 
 class EvalConfig(BaseModel):
-    """What to sample. The strata of the task are the rows; the target band decides, so it gets more items."""
+    """What to sample. The strata of the task are the rows; the target band gets more items, since it decides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,12 +46,12 @@ class EvalConfig(BaseModel):
     max_tokens: int = Field(default=160, ge=1, description="longest completion [tokens]")
 
     def per_stratum(self, target: bool) -> int:
-        """Items of one stratum."""
+        """The number of items of a stratum."""
         return self.target_problems if target else self.problems
 
 
 class NotJudged(Failure):
-    """The judge failed on every completion of an item, so that it has no score; the message has the first error."""
+    """The judge failed on every completion of an item, so it has no score; the message has the first error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class ProblemScore:
     """What `samples` completions of one item scored: counts of right answers and of verified traces.
 
     `strict`, `process_accuracy` and `traces` are None where the family judges no steps. `errors` counts all steps that
-    are not right, by status; `first_errors` the first one of each completion, by status and then by its place among the
-    steps. `traces` is how many completions differ in their steps and what became of them; letters do not count.
+    are not right, by status; `first_errors` the first one of each completion, by status and then by its number among
+    the steps. `traces` is the number of completions with different steps or statuses; the letters are ignored.
     """
 
     problem_id: str
@@ -76,7 +76,7 @@ class ProblemScore:
 
 @dataclass(frozen=True, slots=True)
 class TextSample:
-    """One completion to look at: what was asked, what was written, and how it was judged."""
+    """One completion to look at: the item, the text, and its judgement."""
 
     address: Address
     prompt: str
@@ -97,7 +97,7 @@ class Evaluation:
     samples: tuple[TextSample, ...]
 
     def strata(self) -> tuple[Stratum, ...]:
-        """The strata that were measured, in the order of the items."""
+        """The measured strata, in the order of the items."""
         return tuple(dict.fromkeys(s.stratum for s in self.scores))
 
     def record(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _text_sample(record: dict[str, Any]) -> TextSample:
 
 
 Sample = Callable[[GroupRequest, JudgeRequest], Awaitable[RolloutGroup]]
-"""Samples one prompt and judges every completion: what evaluation needs of a fleet."""
+"""Samples one prompt and judges every completion; the part of a fleet that evaluation needs."""
 
 
 async def evaluate(
@@ -141,7 +141,7 @@ async def evaluate(
     """Sample and judge every item with the weights that `sample` draws with; `checkpoint` only names it in the result.
 
     The seed of an item depends on (seed, its id) alone, so that two checkpoints are compared on the same draws.
-    `cost` gives the FLOPs of drawing a group; `progress` is told (items done, items in all).
+    `cost` returns the FLOPs of drawing a group; `progress` is called with (items done, items in all).
     Raises NotJudged.
     """
     gate = asyncio.Semaphore(GROUPS_IN_FLIGHT)
@@ -203,7 +203,7 @@ def held_out_counts(config: EvalConfig, bands: Bands) -> dict[Stratum, int]:
 
 
 def score(group: RolloutGroup) -> ProblemScore:
-    """Count one group; completions on which the judge failed are left out of the samples."""
+    """Count one group, without the completions on which the judge failed."""
     judgements = [r.judgement for r in group.rollouts if r.judgement is not None]
     traces = [j for j in judgements if isinstance(j, TraceJudgement)]
     errors = Counter(s.status.value for j in traces for s in j.steps if s.status is not StepStatus.RIGHT)
@@ -229,7 +229,7 @@ def _first_errors(traces: Sequence[TraceJudgement]) -> dict[str, list[int]]:
 
 
 def kinds(scores: Sequence[ProblemScore]) -> tuple[Kind, ...]:
-    """The readings of pass@k that these scores have: by verified traces, if steps were judged, and by answers."""
+    """The kinds of pass@k that these scores have: by verified traces, if steps were judged, and by answers."""
     return ("strict", "outcome") if any(s.strict is not None for s in scores) else ("outcome",)
 
 

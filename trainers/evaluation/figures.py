@@ -1,4 +1,4 @@
-"""How the figures of all reports look, and how one becomes SVG, in a file or inside a page."""
+"""The style of the figures in all reports, and their SVG, as a file or inside a page."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def svg(figure: Figure) -> str:
 
 
 def inline(file: str) -> Markup:
-    """The element of an SVG file that `svg` made, to stand inside HTML."""
+    """The SVG element of a file that `svg` made, for use inside HTML."""
     return Markup(file[file.index("<svg") :])  # noqa: S704  # matplotlib's own output

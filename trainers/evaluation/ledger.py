@@ -1,6 +1,6 @@
 """What each stage spent: tokens, FLOPs, seconds, and the paper's own unit for comparing mid-training with RL.
 
-Counting is the learner's and the fleet's; this module only adds up and converts. Source: paper, "equal compute".
+The learner and the fleet count; this module only adds and converts. Source: the paper, "equal compute".
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ class StageRecord:
 
     @classmethod
     def of(cls, name: str, kind: str, seconds: float, spent: Spent) -> StageRecord:
-        """The record of a stage that ended now."""
+        """The record of a stage that ends now."""
         return cls(name, kind, seconds, spent.tokens, spent.flops, spent.paper_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class LearningCost:
-    """What a learner's step costs: `forward(context)` FLOPs a token, of which `head` are the output layer's.
+    """The cost of a learner step: `forward(context)` FLOPs per token, of which `head` are the output layer's.
 
-    Prompt tokens are not read off, so the head is paid for predicted tokens alone.
+    Nothing is predicted from most prompt tokens, so the head is counted for predicted tokens alone.
     """
 
     forward: Callable[[float], float]
@@ -47,13 +47,13 @@ class LearningCost:
 
     @classmethod
     def of(cls, config: Any, with_reference: bool) -> LearningCost:
-        """For a model of this transformers configuration, with or without the pass of a KL penalty's reference."""
+        """The cost for a model with this transformers configuration, with or without the reference of a KL penalty."""
         from actors.policy.model import forward_flops
 
         return cls(forward_flops(config), 2.0 * config.vocab_size * config.hidden_size, with_reference)
 
     def flops(self, batch: Batch) -> float:
-        """Three passes' worth for training, one more for each of old and reference log-probabilities."""
+        """Three forward passes' worth for training, and one more each for old and reference log-probabilities."""
         passes = 3 + (len(batch.minibatches) > 1) + self.with_reference
         flops = 0.0
         for stream in batch.streams:
@@ -63,7 +63,7 @@ class LearningCost:
 
 
 def paper_tokens(completions: int, longest: int) -> float:
-    """RL in equivalent training tokens as the paper counts it: (5/3) N r L, of N prompts drawn r times each.
+    """RL in equivalent training tokens as the paper counts it: (5/3) N r L, for N prompts drawn r times each.
 
     `longest` (L) is the run's own longest sequence, prompt and completion, in tokens.
     """
@@ -71,12 +71,12 @@ def paper_tokens(completions: int, longest: int) -> float:
 
 
 def drawing_paper_tokens(completions: int, longest: int) -> float:
-    """Drawing without scoring or updating, in the same unit: the first 2 of RL's 10 parts in 6."""
+    """Drawing without scoring or updating, in the same unit: 2 of the 10 parts that RL is counted as."""
     return _DRAWING_PASSES * completions * longest
 
 
 def sampling_flops(group: RolloutGroup, forward: Callable[[float], float]) -> float:
-    """Forward FLOPs of drawing a group: its prompt once, since engines keep prefixes, and each token it wrote.
+    """Forward FLOPs of drawing a group: its prompt once, since engines cache prefixes, and each token drawn.
 
     `forward(context)` is the cost of one token that sees `context` positions (`actors.policy.model.forward_flops`).
     """

@@ -1,6 +1,7 @@
 """The report as one static HTML page: figures as inline SVG, no script, no outside request.
 
-Only how it looks; every number comes from `trainers.evaluation.report`, every verdict on a trace from `verifier`.
+This module is only about the layout; every number comes from `trainers.evaluation.report`, and every verdict on a trace
+from `verifier`.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """Exponential moving average over about ten steps, so that the trend shows through the noise."""
+    """Exponential moving average over about ten steps, which shows the trend."""
     smooth: list[float] = []
     for value in values:
         smooth.append(value if not smooth else 0.9 * smooth[-1] + 0.1 * value)

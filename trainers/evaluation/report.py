@@ -1,7 +1,7 @@
-"""The numbers of a run's report, `report.json`; how they look to a person is `trainers.evaluation.page`.
+"""The numbers of a run's report, `report.json`; `trainers.evaluation.page` makes the page from them.
 
-Pure arithmetic over what the stages left in the run folder; nothing is sampled or loaded here. Every interval is a 95%
-bootstrap over problems, paired where two evaluations are compared.
+Pure arithmetic on the files that the stages wrote into the run folder; nothing is sampled or loaded here. Every
+interval is a 95% bootstrap over problems, paired where two evaluations are compared.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _rl_steps(run: RunRecord) -> dict[str, list[dict[str, Any]]]:
 
 
 def _learning(steps: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the steps of an RL stage came to: updates, groups drawn per group trained on, and the curriculum's end."""
+    """A summary of an RL stage: updates, groups drawn per group trained on, and the curriculum's last state."""
     trained = sum(step["trained_groups"] for step in steps)
     return {
         "steps": len(steps),
@@ -143,7 +143,7 @@ def _ks(scores: Sequence[ProblemScore]) -> list[int]:
 
 
 def events_of(run_dir: Path) -> tuple[dict[str, Any], ...]:
-    """The run's events; of a step that was redone after a resume only the last record counts."""
+    """The run's events; if a step was repeated after a resume, only its last record counts."""
     latest: dict[tuple[Any, ...], dict[str, Any]] = {}
     for number, event in enumerate(read_events(run_dir / "metrics.jsonl")):
         stepped = event["event"] in ("rl_step", "rl_eval", "pretrain_step")

@@ -1,6 +1,6 @@
-"""Groups that were drawn ahead of their step, as a file of a checkpoint: what only older weights could draw again.
+"""Groups that were drawn ahead of their step, as a file of a checkpoint: only older weights could draw them again.
 
-One JSON object a line. An item is named by its address, and the task gives it again; nothing is unpickled.
+One JSON object per line. An item is stored as its address, from which the task makes it again; nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Ahead = Mapping[int, Sequence[RolloutGroup]]
 
 
 def write_groups(path: Path, ahead: Ahead) -> None:
-    """Write the groups; no file where there are none."""
+    """Write the groups; without groups there is no file."""
     if ahead:
         path.write_text("".join(json.dumps(line) + "\n" for line in _lines(ahead)), encoding="utf-8")
 
 
 def read_groups(path: Path, task: TaskConfig) -> dict[int, list[RolloutGroup]]:
-    """The inverse of `write_groups`, by the task that the groups were drawn from; nothing where there is no file."""
+    """The inverse of `write_groups`, given the task that the groups were drawn from; empty if there is no file."""
     ahead: dict[int, list[RolloutGroup]] = {}
     if path.is_file():
         opened = open_task(task)
@@ -50,7 +50,7 @@ def _lines(ahead: Ahead) -> Iterator[dict[str, Any]]:
 
 
 def _rollout_record(rollout: Rollout) -> dict[str, Any]:
-    assert rollout.judgement is not None, "what could not be judged was dropped"
+    assert rollout.judgement is not None, "completions without a judgement were dropped"
     return {
         "completion": asdict(rollout.completion),
         "text": rollout.text,

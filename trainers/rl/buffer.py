@@ -1,7 +1,7 @@
-"""The group buffer: which groups exist, what state each is in, and the two promises about training on them.
+"""The group buffer: which groups exist, what state each is in, and two guarantees about training on them.
 
 Each group is consumed at most once, and none is consumed whose oldest token was drawn more than `max_staleness`
-versions ago (promise P5). Pure bookkeeping; the payloads are held until they are consumed.
+versions ago. It is bookkeeping only; the groups are held until they are consumed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from verifier.errors import Failure
 
 
 class GroupState(StrEnum):
-    """The life of a group; `DROPPED` is a group without a gradient (all rewards equal) or without a judgement."""
+    """The state of a group; `DROPPED` is a group without a gradient (all rewards equal) or without a judgement."""
 
     GENERATING = "generating"
     READY = "ready"
@@ -25,9 +25,9 @@ class GroupState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Where a group belongs: the learner step it is for, its place in that step, and which try at a place it is.
+    """Where a group belongs: its learner step, its place in that step, and the attempt at that place.
 
-    The slots of a step are counted tries first: all places at the first try, then places at the second.
+    The slots of a step are ordered by attempt: all places at the first attempt, then all at the second.
     """
 
     step: int
@@ -36,16 +36,16 @@ class Slot:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Where it stands among the slots of its step."""
+        """The sort key among the slots of a step."""
         return self.attempt, self.place
 
 
 class StaleGroupError(Failure):
-    """A group older than the staleness bound reached the learner: our own mistake, never a reason to train on it."""
+    """A group older than the staleness bound was about to be trained on; this is a bug in the loop."""
 
 
 class GroupBuffer:
-    """States of the groups of the steps in flight; finished steps are forgotten as they are consumed.
+    """States of the groups of the steps in flight; a step is forgotten once it is consumed.
 
     With `exact`, a group of step t must be drawn wholly by version max(0, t - max_staleness).
     """
@@ -58,7 +58,7 @@ class GroupBuffer:
         self._ready: dict[Slot, RolloutGroup] = {}
 
     def reserve(self, slot: Slot) -> None:
-        """Take note that `slot` is being generated; a slot is reserved once."""
+        """Record that `slot` is being generated; a slot is reserved once."""
         assert slot not in self._states, f"{slot} is reserved already"
         self._states[slot] = GroupState.GENERATING
 
@@ -69,7 +69,7 @@ class GroupBuffer:
         self._ready[slot] = group
 
     def drop(self, slot: Slot) -> None:
-        """Give a group up: it is counted and never trained on."""
+        """Drop a group: it is counted and never trained on."""
         assert self._states[slot] is GroupState.GENERATING, f"{slot} is {self._states[slot]}"
         self._states[slot] = GroupState.DROPPED
         self.totals[GroupState.DROPPED] += 1
@@ -77,8 +77,8 @@ class GroupBuffer:
     def consume(self, step: int) -> list[RolloutGroup]:
         """The ready groups of `step` in slot order; afterwards the step is closed.
 
-        Policy version t is the one the learner holds before step t. Raises StaleGroupError when a token of a group
-        was drawn by a version older than step - max_staleness or, with `exact`, by another than that one.
+        Policy version t is the one that the learner holds before step t. Raises StaleGroupError if a token of a group
+        was drawn by a version older than step - max_staleness or, with `exact`, by any version but that one.
         """
         assert GroupState.GENERATING not in {s for k, s in self._states.items() if k.step == step}
         slots = sorted((k for k in self._ready if k.step == step), key=lambda k: k.order)

@@ -1,9 +1,10 @@
-"""What to ask next: the choice of a stratum for every group, and what the results teach about it.
+"""The curriculum: it chooses a stratum for every group, and learns from the results.
 
-Pure: a state is a value, made from the one before and from the results of a step in slot order, so that a resumed run
-asks the same questions whatever order groups came in. The `frontier` curriculum follows the paper's finding 1 (RL pays
-at the edge of competence): a Beta posterior of the success rate p per stratum, and a share of the groups in proportion
-to the posterior mean of p(1 - p), the variance of a binary reward; a floor keeps every stratum in play.
+Pure: a state is a value, computed from the state before and the results of a step in slot order, so a resumed run draws
+the same items, whatever the order in which groups arrived. The `frontier` curriculum follows the paper's finding 1 (RL
+helps at the edge of competence): it keeps a Beta posterior of the success rate p per stratum, and gives each stratum a
+share of the groups in proportion to the posterior mean of p(1 - p), the variance of a binary reward. A floor keeps
+every stratum in use.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from verifier.mixture import Mixture
 from verifier.seeds import derive
 from verifier.task import Item, Stratum, Task
 
-FLOOR: Final = 0.1  # the part of the shares that is the mixture's, whatever the posterior says
-MEMORY: Final = 512  # samples per stratum after which a result counts 1/e: the policy moves, old results fade
+FLOOR: Final = 0.1  # the part of the shares that follows the mixture, whatever the posterior
+MEMORY: Final = 512  # samples per stratum after which a result counts 1/e, since the policy changes
 
 State = tuple[tuple[float, float], ...]
-"""Per stratum how many samples were solved and how many were not, faded: the Beta posterior's parameters less one."""
+"""Per stratum the faded counts of samples solved and not solved: the Beta posterior's parameters less one."""
 
 
 @dataclass(frozen=True, slots=True)
 class StratumView:
-    """One stratum as the curriculum sees it: the share of groups it gets, and the posterior mean of its pass rate."""
+    """What the curriculum knows of a stratum: its share of the groups, and the posterior mean of its pass rate."""
 
     share: float
     pass_rate: float
@@ -43,11 +44,11 @@ class Curriculum:
         self.kind = kind
 
     def beginning(self) -> State:
-        """Nothing is known yet."""
+        """The state before the first step, when nothing is known."""
         return ((0.0, 0.0),) * len(self.mixture.strata)
 
     def after(self, state: State, strata: Sequence[Stratum], solved: Sequence[Sequence[bool]]) -> State:
-        """What is known after one step: for each group its stratum and which samples were solved, in slot order."""
+        """The state after one step, given each group's stratum and which of its samples were solved, in slot order."""
         fading = math.exp(-sum(map(len, solved)) / (MEMORY * len(state)))
         counts = [(a * fading, b * fading) for a, b in state]
         places = {stratum: place for place, stratum in enumerate(self.mixture.strata)}
@@ -57,7 +58,7 @@ class Curriculum:
         return tuple(counts)
 
     def shares(self, state: State) -> tuple[float, ...]:
-        """The chance of each stratum to be asked; they add up to 1."""
+        """The probability of each stratum; they sum to 1."""
         if self.kind == "mixture":
             return self.mixture.shares
         gains = [_gain(a + 1, b + 1) for a, b in state]
@@ -67,12 +68,12 @@ class Curriculum:
         )
 
     def view(self, state: State) -> dict[Stratum, StratumView]:
-        """Shares and pass rates by stratum, for a person to look at."""
+        """Shares and pass rates by stratum, for metrics."""
         views = zip(self.mixture.strata, self.shares(state), state, strict=True)
         return {s: StratumView(share, (a + 1) / (a + b + 2)) for s, share, (a, b) in views}
 
     def item(self, state: State, step: int, place: int, attempt: int) -> Item:
-        """The training item of one slot, given what is known when the step is drawn."""
+        """The training item of a slot, given the state at the time the step is drawn."""
         draw = random.Random(derive(self.seed, "cell", step, place, attempt))  # noqa: S311  # no secret
         stratum = draw.choices(self.mixture.strata, self.shares(state))[0]
         return self.task.item(stratum, self.seed, (step, place, attempt), "train")

@@ -1,9 +1,9 @@
-"""Draws the groups of learner steps: which slots there are, what each asks, and when a step has enough.
+"""Draws the groups of learner steps: which slots there are, which item each gets, and when a step is complete.
 
-Every group is named by its slot, and slot and run seed determine its item and its draws. A step begins with a slot for
-each of its places; each group without a gradient is replaced by the next slot at once, until every place has a group
-with one or the refills are spent. So many slots are taken in all as groups are missing, whatever order groups come in:
-the groups of a step are the same in every run.
+Every group is identified by its slot; the slot and the run's seed determine its item and its draws. A step begins with
+one slot for each of its places. A group without a gradient is replaced at once by the next slot, until every place has
+a group with a gradient or the refills are used up. The number of slots used depends only on how many groups lack a
+gradient, not on the order in which they arrive, so the groups of a step are the same in every run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from verifier.errors import Failure
 from verifier.seeds import derive
 from verifier.task import Item
 
-VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops rather than learn from what is left
+VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops rather than learn from the rest
 
 Ask = Callable[[Slot], Item]
 
@@ -37,13 +37,13 @@ class Sampler(Protocol):
         ...
 
     async def sync(self, weights: WeightVersion) -> Sequence[SyncReport]:
-        """Bring every worker to a published version and prove it."""
+        """Load a published version into every worker and check its parity."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """All that was sampled for one step, in slot order: the groups to train on and every group that was judged."""
+    """What was sampled for one step, in slot order: the groups to train on, and every group that was judged."""
 
     trained: list[RolloutGroup]
     judged: list[RolloutGroup]
@@ -51,11 +51,11 @@ class Drawn:
 
 
 class VerifierBroken(Failure):
-    """The verifier failed on more completions than can be put down to one odd text."""
+    """The verifier failed on more completions than one unusual text can explain."""
 
 
 class Drawing:
-    """The groups of the steps in flight. `begin` a step, `take` it when it is due, `abandon` what is left."""
+    """The groups of the steps in flight: `begin` a step, `take` it when it is due, `abandon` the others."""
 
     def __init__(
         self,
@@ -75,12 +75,12 @@ class Drawing:
         self._held: dict[int, list[RolloutGroup]] = {}
 
     def begin(self, step: int, ask: Ask) -> None:
-        """Start to draw the groups of a step, unless that has begun; `ask` gives the item of a slot."""
+        """Start to draw the groups of a step, unless it has begun; `ask` gives the item of a slot."""
         if step not in self._steps and step not in self._held:
             self._steps[step] = asyncio.create_task(self._draw(step, ask))
 
     async def take(self, step: int) -> Drawn:
-        """Wait for a step's groups; it is closed afterwards. Raises VerifierBroken, StaleGroupError."""
+        """Wait for a step's groups, and close the step. Raises VerifierBroken, StaleGroupError."""
         started = time.monotonic()
         judged = self._held.pop(step) if step in self._held else await self._steps.pop(step)
         asked = len(judged) * self.config.group_size
@@ -94,12 +94,12 @@ class Drawing:
         await asyncio.gather(*self._steps.values())
 
     def finished(self) -> dict[int, list[RolloutGroup]]:
-        """All judged groups of the steps that are drawn and not taken yet, in slot order."""
+        """All judged groups of the steps that are drawn but not yet taken, in slot order."""
         done = {step: task.result() for step, task in self._steps.items() if task.done()}
         return dict(sorted({**self._held, **done}.items()))
 
     def hold(self, step: int, judged: Sequence[RolloutGroup]) -> None:
-        """Take up a step that was drawn before, as `finished` gave it."""
+        """Put back a step that was drawn before, as `finished` returned it."""
         for number, group in enumerate(judged):
             slot = self._slot(step, number)
             self.buffer.reserve(slot)
@@ -119,7 +119,7 @@ class Drawing:
         return [group for _, group in sorted((s.order, g) for one in filled for s, g in one.items())]
 
     async def _fill(self, slots: Iterator[Slot], ask: Ask) -> dict[Slot, RolloutGroup]:
-        """Take the next slots, until a group has a gradient or no slot is left; all that was judged."""
+        """Draw the next slots until a group has a gradient or no slot is left; returns all judged groups."""
         judged: dict[Slot, RolloutGroup] = {}
         for slot in slots:
             item = ask(slot)
@@ -131,7 +131,7 @@ class Drawing:
         return judged
 
     def _settle(self, slot: Slot, group: RolloutGroup) -> bool:
-        """Keep a judged group for its step if it has a gradient; whether it has."""
+        """Keep a judged group for its step if it has a gradient; returns whether it has."""
         if has_signal(group.rollouts, self.config.learning.token_credit):
             self.buffer.ready(slot, group)
             return True

@@ -1,8 +1,8 @@
-"""The RL controller's loop: one learner step after another, as a list of named steps.
+"""The RL loop: one learner step after another, as a list of named steps.
 
-Control plane only: it moves requests, rollouts and versions, never tensors. Policy version t is what the learner holds
-before step t. Staleness S lets the groups of step t be drawn by version t - S or newer, as they come (`order:
-arrival`), or wholly by version max(0, t - S) (`order: deterministic`); synchronous training is S = 0 of the same path.
+It is control plane only: it moves requests, rollouts and versions, never tensors. Policy version t is what the learner
+holds before step t. With staleness S the groups of step t are drawn by version t - S or newer, in order of arrival
+(`order: arrival`), or all by version max(0, t - S) (`order: deterministic`). Synchronous training is the case S = 0.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ class Learner(Protocol):
         ...
 
     async def publish(self, version: int) -> WeightVersion:
-        """Put the weights where rollout workers can fetch them. Raises LearnerLost."""
+        """Put the weights into the object store, where rollout workers fetch them. Raises LearnerLost."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LoopState:
-    """What a checkpoint keeps of the loop, besides the weights and the optimiser.
+    """The part of a checkpoint that is the loop's, besides the weights and the optimiser.
 
     `curriculum` holds its states before the last max_staleness + 1 steps, the newest last; `longest` is the longest
-    sequence so far, prompt and completion, in tokens; `updates` counts the steps that moved the policy.
+    sequence so far, prompt and completion, in tokens; `updates` counts the steps that changed the policy.
     """
 
     step: int = 0
@@ -66,7 +66,7 @@ class LoopState:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The measure of a checkpoint, and whether an evaluation gave it or the training rollouts."""
+    """The score of a checkpoint, and whether it comes from an evaluation or from the training rollouts."""
 
     value: float
     evaluated: bool
@@ -74,10 +74,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What a loop does besides drawing and learning; `trainers.rl.stage` does it on disks and engines.
+    """What the loop calls for everything but drawing and learning; `trainers.rl.stage` implements it.
 
-    `cost` gives the FLOPs of drawing a group, `save` writes a checkpoint of a state with its score, `evaluate` gives
-    the score of the policy before a step, `emit` takes an event for metrics.jsonl.
+    `cost` returns the FLOPs of drawing a group, `save` writes a checkpoint of a state with its score, `evaluate`
+    returns the score of the policy before a step, `emit` writes an event to metrics.jsonl.
     """
 
     cost: Callable[[RolloutGroup], float]
@@ -110,7 +110,7 @@ class RlLoop:
         self.restore(LoopState())
 
     def restore(self, state: LoopState, drawn: Mapping[int, Sequence[RolloutGroup]] | None = None) -> None:
-        """Take up a state and the steps that were drawn ahead; what else is in flight belongs to later steps."""
+        """Continue from a state and the steps drawn ahead of it; everything else in flight is dropped."""
         self.state = state
         self.history = state.curriculum or (self.curriculum.beginning(),)
         self.drawing = self._drawing()
@@ -121,9 +121,9 @@ class RlLoop:
         self._without_update = 0
 
     async def run(self) -> None:
-        """Train until the budget is reached, or until `stopping` is set; the state is saved either way.
+        """Train until the budget is reached or `stopping` is set; the state is saved in both cases.
 
-        Expects the fleet to serve version `state.step`.
+        The fleet must hold version `state.step`.
         """
         try:
             if self.state.step == 0:
@@ -153,13 +153,13 @@ class RlLoop:
     def _draw_ahead(self) -> None:
         """Start the groups of this step and, within the staleness bound, of the next ones."""
         last = self.state.step + self.config.max_staleness
-        if self.config.steps is not None:  # nobody knows the last step of another budget: its groups are cancelled
+        if self.config.steps is not None:  # the last step of another budget is unknown: extra groups are cancelled
             last = min(last, self.config.steps - 1)
         for step in range(self.state.step, last + 1):
             self.drawing.begin(step, partial(self._ask, self._known_for(step)))
 
     def _known_for(self, step: int) -> State:
-        """What the curriculum knew when the draws of a step could first begin."""
+        """The curriculum's state when the draws of a step could first begin."""
         since = self.state.step + self.config.max_staleness - step
         return self.history[-1 - min(since, len(self.history) - 1)]
 
@@ -167,7 +167,7 @@ class RlLoop:
         return self.curriculum.item(known, slot.step, slot.place, slot.attempt)
 
     async def _learn(self, drawn: Drawn) -> tuple[StepReport | None, float]:
-        """One optimiser step on the groups that have a gradient; none when no group has. Raises NotFinite."""
+        """One optimiser step on the groups that have a gradient, if there are any. Raises NotFinite."""
         started = time.monotonic()
         if not drawn.trained:
             return None, 0.0
@@ -181,7 +181,7 @@ class RlLoop:
         started = time.monotonic()
         version = await self.learner.publish(self.state.step + 1)
         if self.config.order == "deterministic":
-            await self.drawing.settled()  # no group is drawn by two versions
+            await self.drawing.settled()  # so that no group is drawn by two versions
         for report in await self.fleet.sync(version):
             self.around.emit("sync", **asdict(report))
         return time.monotonic() - started
@@ -207,7 +207,7 @@ class RlLoop:
         return learned.skipped < self.config.learning.minibatches and learned.gradient_norm != 0
 
     async def _evaluated(self) -> float | None:
-        """The score of the policy by evaluation, where one is due."""
+        """The score of the policy from an evaluation, if one is due."""
         every = self.config.eval_every
         return await self.around.evaluate(self.state.step) if every and self.state.step % every == 0 else None
 
@@ -233,7 +233,7 @@ class RlLoop:
         )
 
     def _warn(self, drawn: Drawn, learned: StepReport | None) -> None:
-        """Tell of a step without an update at once, and of more in a row each time their number has doubled."""
+        """Log a step without an update at once, and several in a row each time their number has doubled."""
         row = self._without_update
         if row and row & (row - 1) == 0:
             cause = _without_update(drawn) if learned is None else "its gradient was zero or not finite"

@@ -1,7 +1,7 @@
-"""An RL stage: a learner, the loop, its checkpoints, and coming back from a lost learner.
+"""An RL stage: a learner, the loop, its checkpoints, and the recovery from a lost learner.
 
-What touches disks and processes on behalf of `trainers.rl.loop`; the loop itself stays arithmetic on records. It is
-given the learner and the fleet, and tells what happens as events.
+It does the disk and process work for `trainers.rl.loop`, which itself only computes on records. It is given the learner
+and the fleet, and reports its progress as events.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ EVAL_SEED: Final = 2  # other problems than those of an eval stage: `best` is ch
 class StageLearner(Learner, Protocol):
     """What an RL stage needs of `trainers.learner_group.handle.LearnerGroup`; every call may raise LearnerLost.
 
-    `waits_for` says what keeps it from coming up, and is empty when it is up.
+    `waits_for` says what its start waits for; it is empty when the learner is up.
     """
 
     waits_for: str
 
     async def start(self) -> None:
-        """Start it, anew after LearnerLost, and wait until it can take a step from the weights it was planned with."""
+        """Start it, or start it again after LearnerLost, and wait until it holds the weights of its plan."""
         ...
 
     async def load(self, directory: Path) -> None:
@@ -97,14 +97,14 @@ class RlRunner:
 
     @property
     def waits_for(self) -> str:
-        """What keeps the stage from its next step, if it is known."""
+        """What the stage waits for before its next step, if it is known."""
         return self._learner.waits_for
 
     async def train(self) -> LoopState:
-        """Run the loop from the stage's last good checkpoint, or from the parent, over deaths of the learner.
+        """Run the loop from the stage's last good checkpoint, or from the parent; a learner that dies is restarted.
 
-        Returns the final state, short of the last step only when the loop was asked to stop. Raises LearnerLost when
-        the learner keeps dying, and Interrupted when it was asked to stop before it had a step to save after.
+        Returns the final state, which is before the last step only if the loop was asked to stop. Raises LearnerLost if
+        the learner keeps dying, and Interrupted if it was asked to stop before its first step began.
         """
         deaths = DeathLimit(MAX_DEATHS)
         while True:
@@ -119,7 +119,7 @@ class RlRunner:
                     raise
 
     def stop(self) -> None:
-        """Ask the loop to save after the step it is in and return; what the stage waits for before, it gives up."""
+        """Ask the loop to finish its step, save and return; a stage that is still starting ends at once."""
         self.loop.stopping = True
         self._restoring.interrupt()
 
@@ -129,7 +129,7 @@ class RlRunner:
         await self._learner.stop()
 
     async def _restore(self) -> None:
-        """Bring learner, loop and engines to the last good checkpoint of the stage; the parent if there is none."""
+        """Load the stage's last good checkpoint, or the parent, into learner, loop and engines."""
         await self._learner.start()
         last = self.store.latest(self.origin.stage)
         if last is None:
@@ -147,7 +147,7 @@ class RlRunner:
         return self._text.prompt_ids(item.prompt)
 
     async def _evaluate(self, step: int) -> float:
-        """Measure the policy before a step on held-out problems: its pass@1, strictest reading, on the target band."""
+        """Evaluate the policy before a step on held-out problems; returns pass@1 of the target band, read strictly."""
         config = self.config.eval
         assert config is not None
         measured = await evaluate(
@@ -171,7 +171,7 @@ class RlRunner:
         return {f"{kind}_pass@{k}": value for kind in kinds(target) for k, value in curve(target, kind).items()}
 
     async def _save(self, state: LoopState, score: Score) -> None:
-        """Publish a checkpoint of the learner and the loop. A full disk costs a checkpoint, not the run, at first."""
+        """Publish a checkpoint of the learner and the loop. Only several failed writes in a row end the stage."""
         reached = {"step": state.step, "tokens": state.tokens, "flops": state.flops}
         reached |= {"score": score.value, "evaluated": score.evaluated}
         ahead = self.loop.drawing.finished() if self.config.order == "deterministic" else {}

@@ -1,4 +1,4 @@
-"""What a step's rollouts say, as the numbers of its event: rewards, shares of judgements, lengths, strata."""
+"""The numbers of a step's event, from its rollouts: rewards, shares of judgements, lengths, strata."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def solved(groups: Sequence[RolloutGroup]) -> list[list[bool]]:
 
 
 def lengths(drawn: Drawn) -> list[int]:
-    """Of every sequence that was judged, prompt and completion, in tokens."""
+    """The length of every judged sequence, prompt and completion, in tokens."""
     return [len(g.prompt_ids) + len(r.completion.token_ids) for g in drawn.judged for r in g.rollouts]
 
 
@@ -41,7 +41,7 @@ def statistics(drawn: Drawn) -> dict[str, float]:
 
 
 def by_stratum(curriculum: Curriculum, state: State, drawn: Drawn) -> dict[str, dict[str, Any]]:
-    """Per stratum: its share and pass rate in the curriculum, and what was drawn of it in this step."""
+    """Per stratum: its share and pass rate in the curriculum, and its samples in this step."""
     names = labels(curriculum.mixture.strata)
     told: dict[str, dict[str, Any]] = {}
     for stratum, view in curriculum.view(state).items():
@@ -56,7 +56,7 @@ def by_stratum(curriculum: Curriculum, state: State, drawn: Drawn) -> dict[str, 
 
 
 def _shares(judgements: Sequence[Judgement]) -> dict[str, float]:
-    """Means over the judged texts; those of the steps only where the family judges steps."""
+    """Means over the judged texts; the means over steps only where the family judges steps."""
     traces = [j for j in judgements if isinstance(j, TraceJudgement)]
     shares = {"outcome": fmean(j.right for j in judgements), "score": fmean(j.score for j in judgements)}
     if not traces:

@@ -13,7 +13,7 @@ RAY_PREFIX = "ray_"
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard as Grafana imports it: one panel for each metric, two abreast, in the order of the table."""
+    """The dashboard as Grafana imports it: one panel for each metric, two in a row, in the order of the table."""
     return {
         "uid": "interplay",
         "title": "Interplay",

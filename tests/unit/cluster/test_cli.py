@@ -63,7 +63,7 @@ def test_a_users_mistake_is_one_line_with_its_fix_and_no_traceback() -> None:
     started = time.monotonic()
     done = interplay("stop", "some-job", "--address", "ray://nowhere:1")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: ray://nowhere:1 is no address of a job server. fix: ")
+    assert done.stderr.startswith("error: ray://nowhere:1 is not the address of a job server. fix: ")
     assert len(done.stderr.splitlines()) == 1
     assert time.monotonic() - started < 30
 

@@ -164,5 +164,5 @@ def test_a_small_gzip_of_one_endless_line_is_refused_before_it_fills_the_memory(
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert caught.value.fix == "Write one record a line."
+    assert caught.value.fix == "Write one record per line."
     assert peak < 4 * jsonl.LONGEST_LINE

@@ -27,7 +27,7 @@ def faults(*overrides: str) -> list[str]:
             "stages.rl.judge_timeout_s=1",
             "stages.rl.judge_timeout_s: there is no such key; did you mean fleet.judge_timeout_s?",
         ),
-        ("stages.report.x=1", "stages.report.x: there is no such key; here may stand name, kind"),
+        ("stages.report.x=1", "stages.report.x: there is no such key; the keys here are name, kind"),
         ("stages.rl.rl.steps=many", "stages.rl.rl.steps: must be a valid integer, not 'many'"),
         ("stages.after.eval=3", "stages.after.eval: must be a map of keys, not 3"),
         ("stages=3", "stages: must be a list, not 3"),
@@ -46,8 +46,7 @@ def faults(*overrides: str) -> list[str]:
         ("bands.target=middle", "bands: target 'middle' is not one of the bands ['edge', 'id']"),
         (
             "stages.rl.rl.flops=1e9",
-            "stages.rl.rl.steps: say how long the stage is by one of steps, flops and paper_tokens, "
-            "not flops and steps",
+            "stages.rl.rl.steps: set exactly one of steps, flops and paper_tokens, not flops and steps",
         ),
         ("stages.after.name=before", "stages.before: stage names must differ"),
         ("policy.heads=3", "policy: hidden (64) must be heads (3) times an even head width"),

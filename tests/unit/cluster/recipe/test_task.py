@@ -68,9 +68,9 @@ def test_code_that_a_run_folder_names_is_not_imported_unasked(tmp_path: Path, mo
     monkeypatch.syspath_prepend(tmp_path)
     run = run_of(tmp_path / "run", with_task(STRANGERS))
     assert STRANGERS["object"] in dump(RunFolder(run).recipe())
-    with pytest.raises(NoTask, match="strangers_code:make, which is not imported unasked") as refused:
+    with pytest.raises(NoTask, match="strangers_code:make, which is imported only if you name it") as refused:
         task_of_run(run)
-    assert refused.value.fix == "Agree to it by name: --task strangers_code:make"
+    assert refused.value.fix == "If you trust it, name it: --task strangers_code:make"
     assert "strangers_code" not in sys.modules
     with pytest.raises(RecipeError, match="AssertionError: imported"):
         load(str(run / "recipe.yaml"))

@@ -108,7 +108,7 @@ def test_keys_are_listed_with_their_end_and_revoked_by_name(file: Path):
     assert [line.split()[:3] for line in lines] == [["alice", "probe", "until"], ["bob", "admin", "does"]]
     with pytest.raises(UserError, match="has no key named 'carol'"):
         revoke_key(file, "carol")
-    assert handle(file, None, "alice") == f"alice is out of {file}"
+    assert handle(file, None, "alice") == f"alice is revoked in {file}"
     with pytest.raises(UserError, match="is the last key"):
         revoke_key(file, "bob")
     assert [record.name for record in read_keys(file)] == ["bob"]

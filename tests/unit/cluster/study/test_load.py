@@ -43,5 +43,5 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path):
         load("proces-reward")
     with pytest.raises(StudyError, match="no scale 'huge'"):
         scale_of(load("process-reward"), "huge")
-    with pytest.raises(StudyError, match="there is no file"):
+    with pytest.raises(StudyError, match="does not exist"):
         load(str(tmp_path / "none.yaml"))

@@ -103,12 +103,12 @@ def test_a_claim_that_nothing_measures_is_refused_with_its_key(claim: dict[str, 
 
 
 def test_a_band_that_is_not_evaluated_is_refused():
-    with pytest.raises(StudyError, match="measures nothing in 'edge'"):
+    with pytest.raises(StudyError, match="evaluates no problem in 'edge'"):
         plan(TWO, "stages.after.eval.task.ops=[2]")
 
 
 def test_two_arms_that_are_the_same_run_are_refused():
-    with pytest.raises(StudyError, match=r"arms.twin: is the same run as arms.outcome"):
+    with pytest.raises(StudyError, match=r"arms.twin: is the same as arms.outcome"):
         plan({"outcome": REWARD, "twin": REWARD | {"fleet.max_restarts": 2}})
 
 
