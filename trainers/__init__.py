@@ -1,1 +1,1 @@
-"""Learning: advantages, losses, the DeepSpeed learner, the RL loop, evaluation and the report."""
+"""Training: advantages, losses, the DeepSpeed learner, pre-training, the RL loop, evaluation and the report."""

@@ -59,7 +59,7 @@ class OptimizerConfig(_Model):
     def rate_at(self, step: int, total_steps: int | None, spent_share: float = 0.0) -> float:
         """The learning rate of step `step` (from 0) of `total_steps`.
 
-        Where a stage has another budget than steps, its course runs over the share of it that is spent.
+        If the stage's budget is not in steps, the schedule follows the share of the budget that is spent.
         """
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
@@ -73,10 +73,10 @@ class OptimizerConfig(_Model):
 
 
 class CorrectionConfig(_Model):
-    """What is done about tokens that another policy drew: an older version, or the same one in another dtype.
+    """How tokens are corrected that another policy drew: an older version, or the same one in another dtype.
 
-    Decoupled, the ratio that is clipped starts from the learner's own policy before the step, and what lies between
-    that and the engine's is an importance weight of its own. Bypass, the ratio starts from the engine's
+    With `decoupled` the clipped ratio is relative to the learner's own policy before the step, and the difference
+    between that and the engine's is a separate importance weight. With `bypass` the ratio is relative to the engine's
     log-probabilities.
     """
 
@@ -111,7 +111,7 @@ class CorrectionConfig(_Model):
 class LearningConfig(_Model):
     """How one RL step learns from its groups: an algorithm, its knobs, and what all algorithms share.
 
-    A knob without a value takes the algorithm's own default (docs/algorithms.md); one that the algorithm does not have
+    A key without a value has the algorithm's own default (docs/algorithms.md); a key that the algorithm does not have
     is refused.
     """
 
@@ -169,7 +169,7 @@ class LearningConfig(_Model):
     def _own_knob(cls, value: Any, info: ValidationInfo) -> Any:
         name = info.data.get("algorithm")
         if value is not None and name in ALGORITHMS and info.field_name not in ALGORITHMS[name].knobs:
-            raise ValueError(f"is no knob of {name}, which has {', '.join(ALGORITHMS[name].knobs)}")
+            raise ValueError(f"is not a key of {name}, which has {', '.join(ALGORITHMS[name].knobs)}")
         return value
 
     @property
@@ -182,16 +182,16 @@ class LearningConfig(_Model):
     def learner_config(
         self, total_steps: int | None, temperature: float = 1.0, engine_dtype: str = "float32"
     ) -> LearnerConfig:
-        """What the learner of an RL stage is made with; the last two are those of the engines that draw for it."""
+        """The settings of an RL stage's learner; temperature and dtype are those of the engines that draw for it."""
         return LearnerConfig(self.optimizer, total_steps, self, temperature, engine_dtype)
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerConfig:
-    """What a learner is made with; `total_steps` is the length of the learning rate's schedule, None by budget.
+    """The settings of a learner; `total_steps` is the length of the schedule, None if that follows another budget.
 
-    Without `learning` it trains on documents (next-token cross-entropy). Log-probabilities are those at the sampling
-    `temperature`; `engine_dtype` is what the engines compute in.
+    Without `learning` it trains on documents (next-token cross-entropy). Log-probabilities are taken at the sampling
+    `temperature`; `engine_dtype` is the dtype that the engines compute in.
     """
 
     optimizer: OptimizerConfig
@@ -202,7 +202,7 @@ class LearnerConfig:
 
     @property
     def engine_differs(self) -> bool:
-        """Whether the engines compute the same weights to other numbers than the learner: their dtypes differ or round.
+        """Whether engines and learner get different numbers from the same weights: their dtypes differ or round.
 
         Two float32 computations agree to about 1e-5; bfloat16 ones differ by up to 0.1 even from one another.
         """
@@ -210,12 +210,12 @@ class LearnerConfig:
 
     @property
     def kl(self) -> float:
-        """The weight of the pull to a reference."""
+        """The weight of the KL penalty."""
         return self.learning.kl if self.learning else 0.0
 
 
 class TextTraining(Budgeted):
-    """What all stages share that train on texts."""
+    """The settings that all stages on texts share."""
 
     documents_per_step: int = Field(ge=1, description="in one update [texts]")
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-4, schedule="cosine", weight_decay=0.1)
@@ -227,7 +227,7 @@ class TextTraining(Budgeted):
     )
 
     def learner_config(self) -> LearnerConfig:
-        """What the learner of this stage is made with."""
+        """The settings of this stage's learner."""
         return LearnerConfig(self.optimizer, self.steps)
 
 
@@ -251,7 +251,7 @@ class PretrainConfig(TextTraining):
 
 
 class SftConfig(TextTraining):
-    """Supervised training: the loss is on what follows the prompts alone."""
+    """Supervised training: the loss is only on the text after each prompt."""
 
     task: GoldTask | None = Field(default=None, description="the problems whose gold texts are learned")
     traces: Path | None = Field(
@@ -270,11 +270,11 @@ class SftConfig(TextTraining):
             return None
         if opens(info):
             read_traces(traces.absolute())
-        return traces.absolute()  # a run that is resumed from another folder reads the same file
+        return traces.absolute()  # so that a run resumed from another folder reads the same file
 
 
 class RejectionConfig(TextTraining):
-    """Rejection sampling: draw from the policy, keep what the judge verifies, train on it as `sft` does."""
+    """Rejection sampling: draw from the policy, keep what the judge verifies, train on that as `sft` does."""
 
     task: AnyTask = Field(description="the problems that completions are drawn for")
     prompts: int = Field(ge=1, description="drawn for, from the train split, by the task's shares [problems]")

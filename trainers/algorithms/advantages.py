@@ -1,7 +1,7 @@
-"""How much better than its siblings a completion was, as one number per completion and then per token.
+"""Advantages: how much better a completion is than the others of its group, per completion and then per token.
 
-Pure functions on rewards and step credits, from which algorithms are put together. A group whose rewards are
-all equal has no advantage in any of them, and nothing is ever divided by zero.
+Pure functions of rewards and step credits, of which algorithms are composed. A group whose rewards are all equal has no
+advantage in any of them, and nothing is ever divided by zero.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Scale = Literal["none", "group", "batch"]
 
-_SMALLEST_DEVIATION = 1e-6  # below it rewards count as equal
+_SMALLEST_DEVIATION = 1e-6  # up to it rewards count as equal
 
 
 def has_signal(rollouts: Sequence[Rollout], step_weight: float) -> bool:
@@ -33,7 +33,7 @@ def has_signal(rollouts: Sequence[Rollout], step_weight: float) -> bool:
 
 
 def centred(rewards: Rewards, config: LearningConfig) -> list[list[float]]:
-    """Reward minus the group's mean, divided by nothing, the group's deviation or the batch's (`advantage_scale`)."""
+    """Reward minus the group's mean; `advantage_scale` divides it by the group's deviation, the batch's or nothing."""
     return scaled(_centred(rewards), config.advantage_scale)
 
 
@@ -59,13 +59,13 @@ def over_mean(rewards: Rewards, config: LearningConfig) -> list[list[float]]:
 
 
 def best_of_k(rewards: Rewards, config: LearningConfig) -> list[list[float]]:
-    """How much a completion adds to the best of `pass_k` draws from its group, over that best's deviation."""
+    """How much a completion adds to the best of `pass_k` draws from its group, divided by that best's deviation."""
     assert config.pass_k is not None
     return [_best_of(group, config.pass_k) for group in rewards]
 
 
 def overlong(lengths: Sequence[int], max_tokens: int, buffer: int) -> list[float]:
-    """DAPO's soft punishment: 0 up to max_tokens - buffer, then falling to -1 at max_tokens (2503.14476, eq. 13)."""
+    """DAPO's soft penalty: 0 up to max_tokens - buffer, then falling to -1 at max_tokens (2503.14476, eq. 13)."""
     return [-min(1.0, max(0, length - (max_tokens - buffer)) / buffer) for length in lengths]
 
 

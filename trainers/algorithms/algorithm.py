@@ -1,7 +1,7 @@
-"""What an algorithm is: two hooks, the average it takes, and the knobs that are its own.
+"""What defines an algorithm: two hooks, its average over tokens, and its own keys.
 
-The hooks are called by `trainers.learner.packing` (advantages, on numbers) and `trainers.algorithms.losses`
-(objective, on tensors). Light to import: torch is for the type checker only, since recipes are checked without it.
+The hooks are called by `trainers.learner.packing` (advantages, on numbers) and `trainers.algorithms.losses` (objective,
+on tensors). Light to import: torch is imported for types only, since recipes are checked without it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Objective = Callable[["Tokens", "LearningConfig"], "Term"]
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """What is minimised, per token [N], and which tokens a clip deprived of their gradient (bool) [N]."""
+    """The loss of each token [N], and the tokens whose gradient a clip removed (bool) [N]."""
 
     loss: Tensor
     clipped: Tensor
@@ -34,8 +34,8 @@ class Term:
 class Algorithm:
     """`advantages` scores completions among their siblings; `objective` is the loss of each token.
 
-    `knobs` are the keys of a recipe that belong to the algorithm, with their defaults. Keys in no algorithm's knobs
-    (the pull to a reference, corrections, minibatches) belong to all of them.
+    `knobs` are the keys of a recipe that belong to the algorithm, with their defaults. Keys that are in no algorithm's
+    knobs (the KL penalty, corrections, minibatches) belong to all of them.
     """
 
     name: str

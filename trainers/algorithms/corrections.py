@@ -1,7 +1,7 @@
 """Importance weights and masks for tokens that another policy drew: an older version, or the same in another dtype.
 
-The weight is (old / behaviour), the learner's probability before the step over that of the engine that sampled. Where
-the two are the same policy, weight and mask are exactly 1. Sources: truncated importance sampling (Ionides 2008),
+The weight is (old / behaviour): the learner's probability before the step, divided by that of the engine that sampled.
+Where the two are the same policy, weight and mask are exactly 1. Sources: truncated importance sampling (Ionides 2008),
 token level as in arXiv 2509.01321 and TRL; the geometric mean of a completion's ratios as in verl's rollout correction.
 """
 
@@ -27,7 +27,7 @@ class Correction:
 
 
 def correction(log_ratio: Tensor, completion: Tensor, differs: Tensor, config: CorrectionConfig) -> Correction:
-    """From the log of old / behaviour per token; tokens for which `differs` is false count with a ratio of 1."""
+    """The correction from log(old / behaviour) per token; tokens for which `differs` is false have a ratio of 1."""
     log_ratio = torch.where(differs, log_ratio, torch.zeros_like(log_ratio))
     ratio = _levelled(log_ratio, completion, config.weights)
     weight = ratio.clamp(config.weight_low, config.weight_high)

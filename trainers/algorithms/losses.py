@@ -1,4 +1,4 @@
-"""The loss of a stream: the algorithm's objective, corrected, plus the pull to the reference, as a weighted sum.
+"""The loss of a stream: the algorithm's objective, corrected, plus the KL penalty, as a weighted sum.
 
 Denominators are in the weights (`trainers.learner.packing`), so the losses of streams add up to the loss of the batch.
 Nothing here knows models, batches or ranks. KL estimators: Schulman, "Approximating KL divergence" (2020).

@@ -1,6 +1,6 @@
-"""The objectives that algorithms share: a clipped ratio of one kind or another, and plain policy gradient.
+"""The objectives that algorithms share: clipped ratios, and plain policy gradient.
 
-Signs are those of a loss. A token whose ratio the clip silenced has no gradient.
+Signs are those of a loss. A token whose ratio is clipped has no gradient.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 class Tokens:
     """The tokens of one stream, all of shape [N]; only `logprob` carries gradients.
 
-    `old_logprob` is that of the policy from which the ratio is taken, `correction` the importance weight that makes up
-    for another policy's having drawn the token (1 where none did), `completion` the number of the completion that a
-    token belongs to. `reference_logprob` is None without a KL penalty.
+    `old_logprob` is that of the policy in the ratio's denominator, `correction` the importance weight of tokens that
+    another policy drew (1 for the others), `completion` the number of the completion that a token belongs to.
+    `reference_logprob` is None without a KL penalty.
     """
 
     logprob: Tensor
@@ -28,12 +28,12 @@ class Tokens:
 
 
 def completion_sum(values: Tensor, completion: Tensor) -> Tensor:
-    """Each token's completion's sum of `values`, [N]."""
+    """For each token the sum of `values` over its completion, [N]."""
     return _sums(values, completion).index_select(0, completion)
 
 
 def completion_mean(values: Tensor, completion: Tensor) -> Tensor:
-    """Each token's completion's mean of `values`, [N]."""
+    """For each token the mean of `values` over its completion, [N]."""
     return (_sums(values, completion) / _sums(values.new_ones(values.shape), completion)).index_select(0, completion)
 
 

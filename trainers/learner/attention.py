@@ -1,7 +1,7 @@
-"""Attention over packed streams: gathers each segment's queries and keys, attends, puts the outputs back in order.
+"""Attention over packed streams: it gathers each segment's queries and keys, attends, and reorders the outputs.
 
-Registered with transformers under a name, so that the model itself is the stock one. Without a layout (parity,
-other callers) it is transformers' own scaled-dot-product attention.
+It is registered with transformers under a name, so the model's own code is unchanged. Without a layout (in the
+parity check and for other callers) it is transformers' own scaled-dot-product attention.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _table(segments: Segments, positions: Tensor, device: torch.device) -> Table
     queries, keys = torch.tensor(segments.queries), torch.tensor(segments.keys)
     mask = None
     if not segments.causal:
-        # Padded queries see every key (a row without any would be NaN); their outputs are never read.
+        # Padded queries attend to every key (without any the row would be NaN); their outputs are never read.
         asked = positions[queries.clamp(min=0)].masked_fill(queries < 0, positions.numel())
         seen = positions[keys.clamp(min=0)]
         mask = (seen[:, None, :] <= asked[:, :, None]) & (keys >= 0)[:, None, :]

@@ -1,8 +1,8 @@
-"""The learner: one rank of a DeepSpeed engine behind four verbs - step, publish, save, load.
+"""The learner: one rank of a DeepSpeed engine, with four methods: step, publish, save, load.
 
-Algorithm-blind: it sees packed tokens with advantage, loss weight, behaviour log-probability and version, and applies
-the loss it was made with. Pre-training, mid-training and RL run in the same object. It publishes no checkpoint
-itself (that is `actors.policy.checkpoint`) and knows neither rollouts nor how it was started.
+It knows no algorithm: it gets packed tokens with advantage, loss weight, behaviour log-probability and version, and
+applies the loss it was made with. Pre-training, mid-training and RL use the same class. It publishes no checkpoints
+(`actors.policy.checkpoint` does), and knows neither rollouts nor how it was started.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from trainers.records import Batch, StepReport, Stream
 
 
 class GuardedAdamW(torch.optim.AdamW):
-    """AdamW that leaves weights and states alone when a gradient is not finite on any rank, and counts it.
+    """AdamW that skips and counts an update whose gradient is not finite on some rank.
 
-    With `clip_to` it also clips, which DeepSpeed does itself under ZeRO; `norm` is then the norm before.
+    With `clip_to` it also clips gradients, which under ZeRO DeepSpeed does; `norm` is then the norm before clipping.
     """
 
     skipped = 0
@@ -50,7 +50,7 @@ class GuardedAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One update, or none."""
+        """One update, unless it is skipped."""
         if self.clip_to is not None:
             parameters = [p for group in self.param_groups for p in group["params"]]
             self.norm = nn.utils.clip_grad_norm_(parameters, self.clip_to).item()
@@ -67,7 +67,7 @@ class GuardedAdamW(torch.optim.AdamW):
 class Learner:
     """One rank. Needs an initialised process group (`trainers.learner_group.rank` or `form_group_of_one` makes one).
 
-    It changes `policy`; `reference` is only read, and only needed with a KL penalty.
+    It changes `policy`. `reference` is only read, and is needed only with a KL penalty.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Learner:
         self.reference = PackedPolicy(reference).to(self.device).eval() if reference is not None else None
 
     def step(self, batch: Batch) -> StepReport:
-        """One step: an optimiser update for each minibatch. Every rank is called with the same batch."""
+        """One step: an optimiser update for each minibatch. Every rank gets the same batch."""
         started = time.monotonic()
         skipped_before = self._skipped
         rate = self.config.optimizer.rate_at(self.steps, self.config.total_steps, batch.spent_share)
@@ -117,7 +117,7 @@ class Learner:
     def publish(self, version: int) -> WeightVersion | None:
         """Put the weights into the object store as `version` (rank 0; the others return None).
 
-        From now on tokens drawn by older versions count as another policy's.
+        From then on tokens drawn by older versions count as drawn by another policy.
         """
         self.weight_version = version
         parity = self._parity()
@@ -125,13 +125,13 @@ class Learner:
             return on_all(lambda: publish(version, self._tensors(), parity) if self.rank == 0 else None)
 
     def gathered(self) -> AbstractContextManager[Any]:
-        """Inside it rank 0 reads all parameters whole, and no rank may run the model. Costs time under ZeRO-3 only."""
+        """Inside the block rank 0 can read all parameters, and no rank may run the model. Slow under ZeRO-3 only."""
         return deepspeed.zero.GatheredParameters(
             list(self.policy.parameters()), enabled=self.config.optimizer.zero_stage == 3
         )
 
     def _parity(self) -> ParityReference:
-        """The fixed tokens as the learner scores them; every rank takes part, since under ZeRO-3 each holds a part."""
+        """The learner's scores of the parity tokens. All ranks take part, since under ZeRO-3 each holds a part."""
         tokens = parity_tokens(self.policy.config.vocab_size)
         (stream,) = pack_documents([Document(tokens, 1)], len(tokens)).streams
         self.engine.eval()
@@ -148,9 +148,9 @@ class Learner:
         return self.engine.module.policy
 
     def save(self, directory: Path) -> None:
-        """Write the transformers files (rank 0) and `resume/` (every rank its own optimiser part).
+        """Write the transformers files (rank 0) and `resume/` (every rank its own part of the optimiser).
 
-        Raises OSError on every rank when a file cannot be written.
+        Raises OSError on every rank if a file cannot be written.
         """
         with self.gathered():
             on_first(lambda: _on_disk(lambda: save(self.policy, self.tokenizer, directory)))
@@ -160,9 +160,9 @@ class Learner:
         on_all(lambda: _on_disk(lambda: save_optimizer(directory, state, self.steps)))
 
     def load(self, directory: Path) -> None:
-        """Continue exactly from what `save` wrote, whatever the number of ranks and the ZeRO stage were.
+        """Continue exactly from what `save` wrote, with any number of ranks and any ZeRO stage.
 
-        Raises ResumeError, on every rank, where the directory holds no optimiser or another model's.
+        Raises ResumeError, on every rank, if the directory holds no optimiser or another model's.
         """
         self._load_weights(on_all(lambda: load(directory).state_dict()))
         self.steps = on_all(lambda: load_optimizer(directory, self._optimizer_state()))
@@ -196,7 +196,7 @@ class Learner:
         return olds
 
     def _share(self, streams: Sequence[Stream]) -> list[Stream]:
-        """This rank's streams; one that is a stream short gets an idle one, since all ranks must take part."""
+        """This rank's streams; a rank that is one short gets an idle stream, since all ranks must take part."""
         rounds = -(-len(streams) // self.world_size)
         own = list(streams[self.rank :: self.world_size])
         return own + [_IDLE] * (rounds - len(own))
@@ -262,7 +262,7 @@ class Learner:
         return losses.loss
 
     def _correction(self, learning: LearningConfig, stream: Stream, log_ratio: Tensor, lag: Tensor) -> Correction:
-        """The correction: 1 for tokens of the learner's own version where engine and learner compute alike."""
+        """The correction: 1 for tokens of the learner's own version if engine and learner compute alike."""
         differs = torch.ones_like(lag, dtype=torch.bool) if self.config.engine_differs else lag > 0
         if learning.correction.weights == learning.correction.mask == "none":
             return no_correction(log_ratio)
@@ -323,7 +323,7 @@ class _Sums:
         self.worst: list[Tensor] = []
 
     def add(self, stream: Stream, **sums: Tensor) -> None:
-        """Add a stream's sums by their names in `_SUMS`; those not given are 0."""
+        """Add a stream's sums, named as in `_SUMS`; those that are not given are 0."""
         if stream is _IDLE:
             return
         count = torch.tensor(float(len(stream.targets)), device=sums["loss"].device)
@@ -342,7 +342,7 @@ class _Sums:
 
 
 def _on_disk(write: Callable[[], None]) -> None:
-    """Write; raises OSError for every error of the disk."""
+    """Write the model. Raises OSError for every error of the disk."""
     try:
         write()
     except SafetensorError as error:  # safetensors' own name for it
@@ -354,7 +354,7 @@ def _tensor(array: Any, device: torch.device) -> Tensor:
 
 
 def _idle_stream() -> Stream:
-    """The shortest possible stream, without weight in the loss."""
+    """The shortest possible stream, with weight 0 in the loss."""
     (stream,) = pack_documents([Document((0, 0), 1)], 2).streams
     return replace(stream, weight=stream.weight * 0)
 
@@ -363,7 +363,7 @@ _IDLE: Final = _idle_stream()
 
 
 def _decay_groups(policy: PreTrainedModel, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices with decay; norms and biases without."""
+    """The parameter groups: matrices with weight decay, norms and biases without."""
     matrices = [p for p in policy.parameters() if p.ndim > 1]
     others = [p for p in policy.parameters() if p.ndim <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

@@ -1,9 +1,9 @@
 """The optimiser's part of a checkpoint: AdamW's states as safetensors, one file per rank, nothing pickled.
 
-DeepSpeed's own checkpoints are pickles and hold the weights a second time. Under every ZeRO stage the arithmetic is
-done by a plain torch optimiser on this rank's part of the float32 masters, so those and their moments are all there is
-to keep. They are stored by the name of the parameter and the range of its values they cover, so another number of ranks
-or another ZeRO stage, which cuts the same parameters elsewhere, can put its own parts together.
+DeepSpeed's own checkpoints are pickles and hold the weights a second time. Under every ZeRO stage a plain torch
+optimiser works on this rank's part of the float32 master weights, so only these and their moments are stored. They are
+stored by the name of the parameter and the range of its values, so that another number of ranks or another ZeRO stage,
+which cuts the parameters elsewhere, can assemble its own parts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ResumeError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The values [start, start + count) of a parameter, flat; they lie in `master` from `offset` on."""
+    """The values [start, start + count) of a flattened parameter; in `master` they start at `offset`."""
 
     name: str
     start: int
@@ -44,7 +44,7 @@ class Part:
     offset: int
 
     def of(self, tensor: Tensor) -> Tensor:
-        """This part of a tensor laid out as the master is, as a view."""
+        """This part of a tensor with the layout of the master weights, as a view."""
         return tensor.detach().view(-1)[self.offset : self.offset + self.count]
 
 
@@ -77,7 +77,7 @@ def save_optimizer(directory: Path, state: OptimizerState, steps: int) -> None:
 
 
 def load_optimizer(directory: Path, state: OptimizerState) -> int:
-    """Put masters and moments back in place; returns the number of steps taken. Raises ResumeError.
+    """Restore master weights and moments; returns the number of steps taken. Raises ResumeError.
 
     The files may have been written by any number of ranks under any ZeRO stage.
     """
@@ -113,7 +113,9 @@ class _Stored:
                 name, start, kind = key.split("/")
                 self._pieces.setdefault((name, kind), []).append((int(start), file, key))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise ResumeError(f"{self._name}: {path.name} holds no optimiser that this version reads") from error
+            raise ResumeError(
+                f"{self._name}: {path.name} holds no optimiser state that this version can read"
+            ) from error
 
     def fill(self, part: Part, kind: str, target: Tensor) -> None:
         """Copy the stored values of a part into `target`. Raises ResumeError unless all are there."""
@@ -130,7 +132,7 @@ class _Stored:
 
 
 def _part(optimizer: Any, name: str, parameter: Any, rank: int, zero_stage: int) -> Part | None:
-    """Where DeepSpeed keeps this rank's part of a parameter; None if it is wholly on other ranks."""
+    """The place of this rank's part of a parameter in DeepSpeed; None if the parameter is wholly on other ranks."""
     if zero_stage == 0:  # every rank updates everything: one copy is enough
         return Part(name, 0, parameter.numel(), parameter, 0)
     if zero_stage == 3:
@@ -147,7 +149,7 @@ def _part(optimizer: Any, name: str, parameter: Any, rank: int, zero_stage: int)
 
 
 def _held(optimizer: torch.optim.Optimizer, master: Tensor, updates: int) -> dict[str, Tensor]:
-    """The optimiser's state of a master after `updates` updates, to be filled; nothing before the first."""
+    """The optimiser's state of a master tensor after `updates` updates, to be filled; empty before the first."""
     if updates == 0:
         optimizer.state.pop(master, None)
         return {}

@@ -21,7 +21,7 @@ _PROOF_TOKENS: Final = 24
 class PackedPolicy(nn.Module):
     """The policy as the engine runs it: a stream in, log-probabilities and entropies of its targets out.
 
-    It changes the model. Dropout is turned off: the policy that learns is the one that drew the tokens.
+    It changes the model. Dropout is turned off, so that the policy is the one that drew the tokens.
     """
 
     def __init__(self, policy: PreTrainedModel) -> None:
@@ -53,9 +53,9 @@ class PackedPolicy(nn.Module):
 
 
 class Float32Head(nn.Module):
-    """The language model head, always in float32: bfloat16 logits cost more accuracy than all else together.
+    """The language model head, always in float32: bfloat16 logits lose more accuracy than everything else together.
 
-    A module, because that is what ZeRO-3 gathers parameters for.
+    It is a module, because ZeRO-3 gathers parameters per module.
     """
 
     def __init__(self, head: Any) -> None:
@@ -70,9 +70,9 @@ class Float32Head(nn.Module):
 
 
 def proved(policy: PreTrainedModel) -> PackedPolicy:
-    """The packed policy of a model, whose log-probabilities of two packed texts are the model's own.
+    """The packed policy of a model, after a check that it gives two packed texts the model's own log-probabilities.
 
-    Raises ModelRefused where the configuration or the numbers say that packing changes what the model computes.
+    Raises ModelRefused if the configuration or that check shows that packing changes what the model computes.
     """
     require_trainable(policy.config)
     tokens = parity_tokens(policy.config.vocab_size, _PROOF_TOKENS)

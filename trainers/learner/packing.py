@@ -1,8 +1,8 @@
-"""Packed token streams: what the learner computes on, made of rollout groups or of training documents.
+"""Packed token streams, which the learner computes on, made from rollout groups or from training documents.
 
-A stream lays tokens end to end without padding. Only attention knows of sequences: the tokens of a *segment* see the
-earlier ones of the same segment, and those of a completion also see the prompt of its group, which is stored once
-however many completions share it. The result equals the plain padded batch
+A stream is a sequence of tokens without padding. Only attention knows about separate texts: the tokens of a *segment*
+attend to the earlier ones of the same segment, and those of a completion also to the prompt of its group, which is
+stored once for all its completions. The result equals that of a padded batch
 (tests/unit/trainers/learner/test_packing.py). Pure: records in, a record out.
 """
 
@@ -27,7 +27,7 @@ _LENGTH_STEP = 16  # documents whose lengths round up to the same multiple share
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A training text as token ids; the loss is on the tokens from `loss_from` on (at least 1)."""
+    """A training text as token ids; the loss is on the tokens from index `loss_from` on (at least 1)."""
 
     token_ids: tuple[int, ...]
     loss_from: int
@@ -60,8 +60,8 @@ Item = TypeVar("Item", _Group, Document)
 def pack(groups: Sequence[RolloutGroup], config: LearningConfig, max_tokens: int) -> Batch:
     """The batch of one RL step. Groups are taken in id order, so the order of arrival changes nothing.
 
-    `max_tokens` is the longest completion that was allowed, which some averages and the overlong penalty need. Every
-    rollout needs a reward and at least one token; the caller has dropped those on which the verifier failed.
+    `max_tokens` is the longest completion allowed, which some averages and the overlong penalty need. Every rollout
+    needs a reward and at least one token; the caller has dropped those on which the verifier failed.
     """
     ordered = sorted(groups, key=lambda group: group.group_id)
     rewards = [_rewards(group, config, max_tokens) for group in ordered]
@@ -79,7 +79,7 @@ def pack(groups: Sequence[RolloutGroup], config: LearningConfig, max_tokens: int
 def pack_documents(documents: Sequence[Document], microbatch_tokens: int) -> Batch:
     """The batch of one pre-training step: mean loss over all predicted tokens of the documents.
 
-    Documents are sorted by length, so that those of one attention table hardly differ.
+    Documents are sorted by length, so that those of one attention table have similar lengths.
     """
     ordered = sorted(documents, key=lambda document: len(document.token_ids))
     weight = 1.0 / sum(len(document.token_ids) - document.loss_from for document in ordered)
@@ -107,7 +107,7 @@ def _weigher(groups: Sequence[RolloutGroup], average: Average | None, max_tokens
 
 @dataclass(frozen=True, slots=True)
 class Weigher:
-    """The loss weight of each token of a completion, by the average that the algorithm takes."""
+    """The loss weight of each token of a completion, by the algorithm's average."""
 
     average: Average | None
     tokens: int
@@ -115,7 +115,7 @@ class Weigher:
     longest: int
 
     def weight(self, length: int) -> float:
-        """For each token of a completion of `length` tokens."""
+        """The weight of each token of a completion of `length` tokens."""
         if self.average == "completions":
             return 1.0 / (length * self.completions)
         if self.average == "longest":
@@ -154,7 +154,7 @@ def _within(items: Iterable[Item], budget: int) -> Iterator[list[Item]]:
 
 
 def _group_stream(groups: Sequence[_Group]) -> Stream:
-    """Per group: the prompt, then each completion at positions that follow the prompt."""
+    """The stream of some groups: each prompt, then each completion at positions that follow the prompt."""
     ids: list[int] = []
     positions: list[int] = []
     sources: list[int] = []
@@ -221,7 +221,7 @@ def _document_stream(documents: Sequence[Document], weight: float) -> Stream:
 
 
 def _by_length(spans: Sequence[range]) -> list[list[range]]:
-    """Spans, ordered by length, in tables of about the same length."""
+    """Group spans that are ordered by length into tables of about equal length."""
     tables: dict[int, list[range]] = {}
     for span in spans:
         tables.setdefault(-(-len(span) // _LENGTH_STEP), []).append(span)
@@ -241,7 +241,7 @@ def _padded(rows: Sequence[Sequence[int]]) -> Ints:
 
 
 def _places(segments: Sequence[Segments], tokens: int) -> Ints:
-    """For each token of the stream, where its attention output lies among the segments' outputs."""
+    """For each token of the stream, the index of its attention output among the segments' outputs."""
     queries = np.concatenate([s.queries.reshape(-1) for s in segments])
     places = np.full(tokens, -1, np.int64)
     real = np.flatnonzero(queries >= 0)

@@ -1,7 +1,7 @@
 """DeepSpeed as this project imports it, and the process group of a learner that runs outside Ray Train.
 
-Inside Ray Train, Ray makes the group of the workers. DeepSpeed reads the environment while it is imported, so it is
-imported here only, after the variables are set.
+Inside Ray Train, Ray makes the process group of the workers. DeepSpeed reads the environment while it is imported, so
+it is imported only here, after the variables are set.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else
 
 import deepspeed
 
-# On the CPU DeepSpeed would compile a C++ extension for its collectives at start (a minute, and a compiler that a
-# user's machine need not have). Gloo does the same work.
+# On the CPU DeepSpeed would compile a C++ extension for its collectives at start, which takes a minute and needs a
+# compiler. Gloo does the same work.
 deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 __all__ = ["deepspeed", "form_group_of_one"]

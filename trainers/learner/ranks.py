@@ -1,7 +1,7 @@
-"""What the ranks of a learner decide together: a value that rank 0 has, and whether every rank succeeded.
+"""Agreement between the ranks of a learner: a value from rank 0, and whether every rank succeeded.
 
-A rank that failed alone would leave the others waiting for it in the next collective operation. So whatever may fail on
-one rank only (disks, above all) runs inside `on_first` or `on_all`, which raise on every rank or on none.
+If a rank failed alone, the others would wait for it in the next collective operation. So all that may fail on one
+rank only (disks, above all) runs inside `on_first` or `on_all`, which raise on every rank or on none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def on_first(act: Callable[[], T]) -> T:
 
 
 def on_all(act: Callable[[], T]) -> T:
-    """Run `act` on every rank and return this rank's result; if it failed on one, every rank raises. All call it."""
+    """Run `act` on every rank and return this rank's result; if it fails on one, all raise. All ranks call it."""
     value, error = _tried(act)
     errors: list[Exception | None] = [error]
     if dist.get_world_size() > 1:

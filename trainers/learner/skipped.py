@@ -1,7 +1,7 @@
-"""When to stop a stage whose steps are skipped because loss or gradient is not finite.
+"""Ends a stage whose updates are skipped because loss or gradient is not finite.
 
 The learner skips such an update and counts it. One may be chance; after many in a row the stage ends, since the policy
-does not recover.
+will not recover.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_SKIPPED: Final = 10  # steps in a row
 
 
 class NotFinite(Failure):
-    """Too many steps in a row had no finite gradient; the last checkpoint is the last good state."""
+    """Too many steps in a row had a gradient that is not finite; the last checkpoint is the last good state."""
 
 
 class SkipLimit:

@@ -1,7 +1,7 @@
-"""The documents of a training stage, by index: gold texts of a task, traces of a file, or what a policy itself drew.
+"""The documents of a training stage, by index: gold texts of a task, traces of a file, or completions of the policy.
 
 A stream of documents is endless and a pure function of the stage's settings and seed, so data need no state. A finite
-set is gone through again and again, each time in another order.
+set is repeated, each time in another order.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def require_fitting_traces(file: Path, text: TextFormat, max_positions: int) -> 
     for line, document in trace_documents(file, text):
         if (size := len(document.token_ids)) > max_positions:
             raise BadTask(
-                f"{file}, line {line}: {size} tokens, and the model takes {max_positions}; shorten or drop it"
+                f"{file}, line {line}: {size} tokens, and the model takes {max_positions}; shorten it or leave it out"
             )
 
 
 def document_of(item: Item, text: TextFormat, loss_on: Literal["all", "solution"]) -> Document:
-    """An item with its gold text as the model is to continue it, ended by the model's end token."""
+    """The document of an item: its prompt and gold text, and the model's end token."""
     assert item.gold is not None, "the stage was checked to have gold texts"
     return _document(item.prompt, item.gold, text, loss_on)
 

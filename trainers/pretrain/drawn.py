@@ -1,7 +1,7 @@
-"""What a rejection stage draws before it trains: completions of the policy, of which it keeps those that are verified.
+"""Rejection sampling: before it trains, the stage draws completions of the policy and keeps those that are verified.
 
 Every group's draws have a derived seed, and what is kept is in slot order, so the same weights give the same documents
-whatever the fleet. Token ids are kept as the engine wrote them, end token included; text is never tokenised again.
+with any fleet. Token ids are kept as the engine returned them, end token included; text is never tokenised again.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from verifier.seeds import derive
 from verifier.task import Item
 
 _GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, as in an evaluation
-_FAILED_SHARE = 0.01  # of the completions; above it the stage stops rather than train on what the verifier could read
-_REWARDS = (Reward("outcome"),)  # a judge pays for what it judges; here only the judgement counts
+_FAILED_SHARE = 0.01  # of the completions; above it the stage stops rather than train on the rest
+_REWARDS = (Reward("outcome"),)  # a request for judging names a reward; here only the judgement counts
 
 
 class NothingKept(Failure):
-    """The policy drew nothing that was verified, or the verifier failed on too much of it."""
+    """No completion was verified, or the verifier failed on too many."""
 
-    fix = "Draw more, from easier problems, or from a policy that solves some of them."
+    fix = "Draw more, use easier problems, or start from a policy that solves some of them."
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The documents that were kept, of how many completions, and what drawing them cost."""
+    """The documents that were kept, the number of completions drawn, and what the drawing cost."""
 
     documents: tuple[Document, ...]
     completions: int
@@ -64,7 +64,8 @@ async def draw(
 ) -> Drawn:
     """Draw a group for each of the stage's prompts and keep what is verified.
 
-    `cost` gives the FLOPs of drawing a group; `progress` is told (groups done, groups in all). Raises NothingKept.
+    `cost` returns the FLOPs of drawing a group; `progress` is called with (groups done, groups in all). Raises
+    NothingKept.
     """
     gate = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
     sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=stop_token_ids)
@@ -97,12 +98,12 @@ def _kept(groups: Sequence[RolloutGroup], asked: int, flops: float) -> Drawn:
 
 
 def _documents(group: RolloutGroup) -> list[Document]:
-    """The group's verified completions, each text once."""
+    """The group's verified completions, each different one once."""
     written = dict.fromkeys(rollout.completion.token_ids for rollout in group.rollouts if _verified(rollout))
     return [Document((*group.prompt_ids, *token_ids), len(group.prompt_ids)) for token_ids in written]
 
 
 def _verified(rollout: Rollout) -> bool:
-    """Whether the judge verified it and the policy ended it: one that was cut off would teach not to end."""
+    """Whether it is verified and was not cut off: a completion that was cut off would teach not to end."""
     judged = rollout.judgement is not None and rollout.judgement.solved
     return judged and rollout.completion.finish_reason == "stop"

@@ -1,4 +1,4 @@
-"""The items that a training stage sees, and the texts that a tokenizer learns from."""
+"""The items of a training stage, and the texts that a tokenizer learns from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TOKENIZER_CORPUS: Final = 20_000  # texts; the words of the task all occur many 
 
 
 def training_items(config: TaskConfig, seed: int, start: int = 0) -> Iterator[Item]:
-    """The endless stream of a task's training items, each of a stratum drawn by its share, from index `start` on."""
+    """The endless stream of a task's training items from index `start` on, their strata drawn by their shares."""
     task, mixture = open_task(config), config.mixture()
     return (task.item(mixture.at(seed, index), seed, index, "train") for index in count(start))
 

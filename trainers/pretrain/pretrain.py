@@ -1,8 +1,8 @@
 """Next-token training on documents, in the same learner that RL uses: pre- and mid-training, sft, rejection.
 
-Step t trains on the documents of indices [t * n, (t + 1) * n) of one stream (`trainers.pretrain.documents`), so data
-need no state: a resumed run sees what the straight one saw. This module drives a learner; it starts no process and
-publishes nothing (callbacks do).
+Step t trains on the documents with indices [t * n, (t + 1) * n) of one stream (`trainers.pretrain.documents`), so data
+need no state: a resumed run gets the same documents as an uninterrupted one. This module drives a learner; it starts no
+process, and callbacks publish checkpoints.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from trainers.records import Batch, StepReport
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress:
-    """Where a stage stands: what a bar, a log line and the ledger need. Means are since the last report.
+    """The progress of a stage, as a bar, a log line and the ledger need it. Means are since the last report.
 
-    `steps` is how many there will be: an estimate, 0 at first, where the budget is not steps.
+    `steps` is the number of steps in total; if the budget is not in steps, it is an estimate, at first 0.
     """
 
     step: int
@@ -45,7 +45,7 @@ class TrainingProgress:
 
 
 class Steps(Protocol):
-    """What the loop needs of a learner."""
+    """The part of a learner that this loop needs."""
 
     steps: int
 
@@ -63,7 +63,7 @@ def pretrain(
     stop: Callable[[], bool] = lambda: False,
     spent: Spent = NOTHING,
 ) -> TrainingProgress:
-    """Train from the learner's step until the budget is reached, or until `stop`; the end asks for a checkpoint too.
+    """Train from the learner's step until the budget is reached or `stop` is true; a checkpoint is written at the end.
 
     `spent` is what the stage had spent before. Raises NotFinite.
     """

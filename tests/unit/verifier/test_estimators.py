@@ -36,6 +36,8 @@ def test_an_interval_is_reproducible_holds_the_mean_and_narrows_with_more_proble
         (3, 0.95, 0.37623762376237624, 0.5795379537953795),
         (4, 0.95, 0.37854785478547853, 0.5854785478547855),
         (3, 0.5, 0.4429042904290429, 0.5118811881188119),
+        (3, 0.4, 0.45016501650165014, 0.5042904290429042),
+        (3, 0.003, 0.47722772277227726, 0.4775577557755775),
     ],
 )
 def test_an_interval_is_these_percentiles_of_these_draws_and_a_report_made_again_says_the_same(seed, level, lo, hi):

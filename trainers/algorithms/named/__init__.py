@@ -1,1 +1,1 @@
-"""The algorithms that a recipe can name, a small module each; `trainers.algorithms.registry` lists them."""
+"""The algorithms that a recipe can name, one small module each; `trainers.algorithms.registry` lists them."""

@@ -2,9 +2,9 @@
 
     L = -1/(sum_i |o_i|) sum_i sum_t min(r_it, 1 + clip_high) A_i log p_it       the weight held constant
 
-The ratio weighs a token and is capped, but no token loses its gradient. Defaults: clip_high 4, a cap of 5, as ScaleRL
-(arXiv 2510.13786) and TRL take it; MiniMax gives no number. The paper sets no lower bound; so do we. Advantages are
-GRPO's, with the group's deviation.
+The ratio is a capped weight of the token, so no token loses its gradient. Defaults: clip_high 4, a cap of 5, as in
+ScaleRL (arXiv 2510.13786) and TRL; MiniMax gives no number. The paper sets no lower bound, and there is none here.
+Advantages are GRPO's, with the group's deviation.
 """
 
 from __future__ import annotations

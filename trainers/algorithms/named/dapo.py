@@ -3,10 +3,10 @@
     A_i = R_i - mean(R)
     L   = -1/(sum_i |o_i|) sum_i sum_t min(r_it A_i, clip(r_it, 1 - clip_low, 1 + clip_high) A_i)
 
-Every token of the batch counts the same, and a clip that is wider above leaves rare tokens room to grow. Defaults: clip
-0.2 and 0.28, as in the paper; no deviation (`advantage_scale: group` is the paper's), for Dr. GRPO's reasons. Groups
-without a gradient are replaced by the loop. `overlong_tokens` is the paper's soft punishment: over the last so many
-tokens before `max_tokens` the reward falls by up to 1 (the paper: 4096 of 20480; 0, the default, is none).
+All tokens of the batch have the same weight, and the wider clip above lets rare tokens grow. Defaults: clip 0.2 and
+0.28, as in the paper; no deviation (`advantage_scale: group` is the paper's), for the reasons given by Dr. GRPO. The
+loop replaces groups without a gradient. `overlong_tokens` is the paper's soft penalty: over that many tokens before
+`max_tokens` the reward falls by up to 1 (the paper: 4096 of 20480; the default 0 turns it off).
 """
 
 from __future__ import annotations

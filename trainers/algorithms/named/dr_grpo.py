@@ -3,8 +3,9 @@
     A_i = R_i - mean(R)
     L   = -1/(G * max_tokens) sum_i sum_t min(r_it A_i, clip(r_it, 1 - clip_low, 1 + clip_high) A_i)
 
-No deviation, which favours very easy and very hard prompts, and a constant denominator, so that a token of a long wrong
-answer is not punished less than one of a short. Defaults: clip 0.2 on both sides, as in the paper.
+It does not divide by the deviation, which favours very easy and very hard prompts, and its denominator is constant, so
+that a token of a long wrong answer is not penalised less than one of a short answer. Defaults: clip 0.2 on both sides,
+as in the paper.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     s_i = (p(o_i) / p_old(o_i)) ^ (1/|o_i|)                     the geometric mean of its tokens' ratios
     L   = -1/G sum_i min(s_i A_i, clip(s_i, 1 - clip_low, 1 + clip_high) A_i)
 
-with GRPO's advantages. Defaults: clip 3e-4 and 4e-4, the paper's, since such means hardly move; the group's deviation.
+with GRPO's advantages. Defaults: the group's deviation; clip 3e-4 and 4e-4, as in the paper, since means hardly change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def geometric_ratio(tokens: Tokens, config: LearningConfig) -> Term:
-    """The completion's value at each of its tokens: their mean is the completion's term."""
+    """The completion's value, repeated at each of its tokens, so that their mean is the completion's term."""
     log_ratio = completion_mean(tokens.logprob - tokens.old_logprob, tokens.completion)
     return clipped(log_ratio.exp(), tokens.advantage, config)
 

@@ -1,4 +1,4 @@
-"""MaxRL, maximum likelihood reinforcement learning (arXiv 2602.02710): hard prompts count for more.
+"""MaxRL, maximum likelihood reinforcement learning (arXiv 2602.02710): hard prompts have more weight.
 
     A_i = (R_i - mean(R)) / mean(R)
     L   = -1/(sum_i |o_i|) sum_i sum_t min(r_it A_i, clip(r_it, 1 - clip_low, 1 + clip_high) A_i)

@@ -1,10 +1,11 @@
-"""Pass@k training (arXiv 2508.10751, eq. 12 to 15): a completion earns what it adds to the best of k draws.
+"""Pass@k training (arXiv 2508.10751, eq. 12 to 15): a completion's advantage is what it adds to the best of k draws.
 
     A_i = (mean of max over subsets of k with i  -  mean of max over all subsets of k) / std of that max
 
-over the group's G completions, exactly, with DAPO's loss. For rewards of 0 and 1 these are the paper's numbers. In a
-group that is mostly right a wrong completion costs little, so variety survives. Defaults: pass_k 4, a free choice (the
-paper tries 4 to 16 of 32); clip 0.2 and 0.28. With pass_k 1 it is centred rewards over the population's deviation.
+exactly, over the group's G completions, with DAPO's loss. For rewards of 0 and 1 these are the paper's numbers. In a
+group that is mostly right, a wrong completion is penalised little, which keeps variety. Defaults: pass_k 4, our choice
+(the paper tries 4 to 16 of 32); clip 0.2 and 0.28. With pass_k 1 the advantages are centred rewards divided by the
+population's deviation.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     L = -1/(sum_i |o_i|) sum_i sum_t (R_i - mean(R)) log p_it
 
-No ratio and no clip, so one update per step (`minibatches: 1`) is what it is meant for.
+It has no ratio and no clip, so it is meant for one update per step (`minibatches: 1`).
 """
 
 from __future__ import annotations

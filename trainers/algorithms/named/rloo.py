@@ -3,7 +3,7 @@
     A_i = R_i - 1/(G - 1) sum_{j != i} R_j
     L   = -1/G sum_i min(p(o_i)/p_old(o_i) A_i, clip(...) A_i)
 
-A completion is one action: the ratio is that of all its tokens together, and on the sampling policy the gradient is the
+A completion is one action: the ratio is that of all its tokens together. At the sampling policy the gradient is the
 paper's, A_i times that of log p(o_i). Defaults: clip 0.2 on both sides, as TRL's RLOOConfig; no deviation.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def sequence_ratio(tokens: Tokens, config: LearningConfig) -> Term:
-    """The completion's value at each of its tokens: their mean is the completion's term."""
+    """The completion's value, repeated at each of its tokens, so that their mean is the completion's term."""
     log_ratio = completion_sum(tokens.logprob - tokens.old_logprob, tokens.completion)
     return clipped(log_ratio.exp(), tokens.advantage, config)
 

@@ -4,6 +4,7 @@ from itertools import combinations
 from math import comb
 from statistics import fmean, pstdev
 
+import numpy as np
 import pytest
 
 from actors.records import Completion, Rollout, TokenCredit
@@ -22,6 +23,7 @@ def test_the_mean_of_the_group_is_subtracted():
 
 def test_the_group_scale_divides_by_the_groups_own_sample_deviation():
     assert advantages([[1.0, 0.0, 0.5], [5.0, 1.0, 3.0]], "grpo") == [pytest.approx([1.0, -1.0, 0.0])] * 2
+    assert advantages([[1.0, 0.0]], "grpo") == [pytest.approx([0.5**0.5, -(0.5**0.5)])]
 
 
 def test_the_batch_scale_keeps_groups_in_proportion():
@@ -31,11 +33,12 @@ def test_the_batch_scale_keeps_groups_in_proportion():
 
 
 def test_leaving_one_out_compares_with_the_mean_of_the_others():
-    assert advantages([[3.0, 0.0, 1.0]], "rloo") == [pytest.approx([2.5, -2.0, -0.5])]
+    assert advantages([[3.0, 0.0, 1.0], [1.0, 0.0]], "rloo") == [pytest.approx([2.5, -2.0, -0.5]), [1.0, -1.0]]
 
 
 def test_maxrl_divides_by_the_pass_rate():
     assert advantages([[1.0, 0.0, 0.0, 0.0]], "maxrl") == [pytest.approx([3.0, -1.0, -1.0, -1.0])]
+    assert advantages([[2e-6, 0.0]], "maxrl") == [[0.0, 0.0]], "a mean of 1e-6 counts as 0"
 
 
 @pytest.mark.parametrize(("right", "k"), [(1, 2), (3, 2), (2, 4), (1, 1), (5, 4)])
@@ -93,6 +96,7 @@ def test_step_credit_reaches_the_tokens_of_its_step_only():
     one, two = token_advantages(rollouts, [0.5, -0.5], 0.2)
     assert one.tolist() == pytest.approx([0.7, 0.7, 0.3, 0.5])
     assert two.tolist() == pytest.approx([-0.5, -0.5])
+    assert one.dtype == np.float32
 
 
 def test_credits_that_are_all_equal_add_nothing():
@@ -103,3 +107,10 @@ def test_credits_that_are_all_equal_add_nothing():
 def test_without_weight_every_token_has_its_completions_advantage():
     rollouts = [judged(2, TokenCredit(0, 2, 1.0)), judged(2, TokenCredit(0, 2, -1.0))]
     assert [a.tolist() for a in token_advantages(rollouts, [1.0, -1.0], 0.0)] == [[1.0] * 2, [-1.0] * 2]
+
+
+def test_completions_without_any_step_have_their_own_advantage_alone():
+    rollouts = [judged(2), judged(1)]
+    assert [a.tolist() for a in token_advantages(rollouts, [1.0, -1.0], 0.2)] == [[1.0] * 2, [-1.0]]
+    with pytest.raises(ValueError, match="shorter"):
+        token_advantages(rollouts, [1.0], 0.2)
