@@ -258,7 +258,7 @@ def test_a_bad_record_is_named_and_no_verdict_is_written(made, tmp_path, problem
 def test_a_pid_that_stands_twice_is_refused(made, tmp_path):
     doubled = tmp_path / "problems.jsonl"
     doubled.write_bytes(gzip.decompress(made[0].read_bytes()) * 2)
-    assert "stands twice" in str(_error(verify, "--problems", doubled, stdin=""))
+    assert "occurs twice" in str(_error(verify, "--problems", doubled, stdin=""))
 
 
 def test_a_single_trace_is_shown_step_by_step(made, tmp_path):

@@ -57,7 +57,7 @@ def test_a_runs_own_problems_are_asked_and_overrides_change_them(tmp_path: Path)
     assert asked["ops"] == (2, 3)
     assert read_settings(None, run, ["task.ops=[5]"]).task.model_dump() == {**asked, "ops": (5,)}
     assert read_settings("tiny-cpu", run, []).task.model_dump()["ops"] != (2, 3)
-    with pytest.raises(NoTask, match="no problems to ask"):
+    with pytest.raises(NoTask, match="no problems to evaluate on"):
         read_settings(None, None, ["engine.threads=1"])
     with pytest.raises(NoTask, match="no recipe with a task"):
         task_of_run(tmp_path)

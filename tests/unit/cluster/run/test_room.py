@@ -19,6 +19,6 @@ def test_a_stage_whose_prompts_do_not_fit_is_found_before_any_stage_works(tmp_pa
     phrase_tokenizer([]).save_pretrained(folder.path / "tokenizer")
     part = {"pretrain": "train", "rl": "rl", "after": "eval"}[stage]
     recipe = load("smoke", ["policy.max_positions=512", f"stages.{stage}.{part}.task={{ops: [20]}}"])
-    with pytest.raises(PromptTooLong, match="the model takes 512 with its answer"):
+    with pytest.raises(PromptTooLong, match="the model takes 512, answer included"):
         check_prompts(recipe, folder, recipe.stages[1:])
     check_prompts(recipe, folder, [s for s in recipe.stages if s.name != stage])

@@ -42,8 +42,8 @@ def test_a_claim_may_be_against_the_base():
     ("fields", "message"),
     [
         ({"claims": [{**given()["claims"][0], "arm": "egde"}]}, "no arm 'egde'; the arms are base, edge, id"),
-        ({"claims": given()["claims"] * 2}, "claims: 'c' stands twice"),
-        ({"seeds": [0, 1, 0]}, "seeds: '0' stands twice"),
+        ({"claims": given()["claims"] * 2}, "claims: 'c' occurs twice"),
+        ({"seeds": [0, 1, 0]}, "seeds: '0' occurs twice"),
         ({"arms": {**given()["arms"], "base": {"says": ".", "changes": {"seed": 1}}}}, "give the arm another name"),
         ({"arms": {"id": {"says": ".", "changes": {}}, "edge": given()["arms"]["edge"]}}, "at least 1 item"),
     ],
