@@ -33,6 +33,7 @@ COMMANDS = MappingProxyType(
         "submit": "Send a recipe to a Ray cluster as a job and follow its log.",
         "stop": "Stop a live run, or a job on a Ray cluster.",
         "status": "Show what a live run is doing.",
+        "rollouts": "Show the rollouts that an RL stage kept: a table, JSON lines, or one judged text in colour.",
         "scale": "Change the number of rollout or reward workers of a live run.",
         "report": "Write the report of a run or a study again.",
         "doctor": "Check this machine and list what is missing.",

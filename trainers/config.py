@@ -312,6 +312,11 @@ class RlConfig(Budgeted):
     eval: EvalConfig | None = Field(default=None, description="what to evaluate on; needs eval_every")
     checkpoint_every: int = Field(ge=1, description="between two checkpoints [learner steps]")
     keep_last: int = Field(default=20, ge=1, description="of this stage, the newest, besides the best [checkpoints]")
+    keep_rollouts: int = Field(
+        default=100,
+        ge=0,
+        description="whose rollouts are kept: the newest, and as many older ones drawn at random [learner steps]",
+    )
     learning: LearningConfig = Field(default=LearningConfig(), description="how a step learns from its groups")
 
     @model_validator(mode="after")

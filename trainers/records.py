@@ -6,7 +6,7 @@ takes seconds. The learner makes tensors of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,7 +91,8 @@ class StepReport:
     `effective_share` is the effective sample size of the importance weights per token, (sum w)^2 / (n sum w^2).
     `capped_share` and `masked_share` are the shares of tokens whose weight reached a bound, or that a mask left out.
     `lag_mean` is how many versions older the tokens are than the policy that learns from them. `skipped` counts
-    optimiser updates that were skipped because loss or gradient was not finite.
+    optimiser updates that were skipped because loss or gradient was not finite. `logprobs` are those of the targets of
+    the batch's streams, in order, under the policy before the step: [predicted]; None for documents.
     """
 
     loss: float
@@ -111,3 +112,8 @@ class StepReport:
     flops: float
     seconds: float
     skipped: int
+    logprobs: Floats | None = None
+
+    def numbers(self) -> dict[str, float]:
+        """What metrics.jsonl holds of it."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "logprobs"}

@@ -7,10 +7,10 @@ need not carry problems.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from verifier.errors import TooFewItems
 from verifier.judgement import Judgement
@@ -39,6 +39,11 @@ class Stratum:
         """The stratum of these values, in the order given."""
         return cls(tuple(axes.items()))
 
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Stratum:
+        """The inverse of `dataclasses.asdict`, also after JSON."""
+        return cls(tuple((axis, value) for axis, value in record["axes"]))
+
     @property
     def name(self) -> str:
         """A readable key, unique within a task: "op=4 mode=forward template=zoo depth=2"."""
@@ -64,6 +69,11 @@ Prompt = str | tuple[Message, ...]
 """Text that the model continues as it is, or messages that the model's own chat template turns into text."""
 
 
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt as a person reads it: messages one below the other."""
+    return prompt if isinstance(prompt, str) else "\n\n".join(message.content for message in prompt)
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Everything that determines an item of a task: `task.item` of these four gives it again."""
@@ -72,6 +82,12 @@ class Address:
     seed: int
     index: Index
     split: Split
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Address:
+        """The inverse of `dataclasses.asdict`, also after JSON."""
+        index = record["index"] if isinstance(record["index"], int) else tuple(record["index"])
+        return cls(Stratum.from_record(record["stratum"]), record["seed"], index, record["split"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +151,11 @@ class Listed(Protocol):
     def prompts(self) -> Iterator[tuple[str, Prompt]]:
         """The id and the prompt of every item of every split."""
         ...
+
+
+def item_at(task: Task, address: Address) -> Item:
+    """The item of an address."""
+    return task.item(address.stratum, address.seed, address.index, address.split)
 
 
 def distinct_items(task: Task, stratum: Stratum, count: int, seed: int) -> tuple[Item, ...]:

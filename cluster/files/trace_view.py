@@ -1,4 +1,4 @@
-"""A judged trace for a terminal: each step in the colour of its status, with the reason where it is wrong.
+"""A judged text for a terminal: each step in the colour of its status, with the reason where it is wrong.
 
 The marks at the left say the same as the colours, for pipes and for readers who do not see colours. Control characters
 in a model's text are replaced, so that it cannot control the terminal.
@@ -11,7 +11,7 @@ import textwrap
 
 import typer
 
-from verifier.judgement import AnswerStatus, StepJudgement, StepStatus, TraceJudgement
+from verifier.judgement import AnswerStatus, Judgement, StepJudgement, StepStatus, TraceJudgement
 
 WIDTH = 100
 MARK = max(len(status.value) for status in StepStatus) + 2
@@ -24,11 +24,11 @@ _COLOURS = {
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
-def render(text: str, verdict: TraceJudgement) -> str:
+def render(text: str, verdict: Judgement) -> str:
     """The whole view with ANSI colours; the caller drops them where the output is not a terminal."""
     lines: list[str] = []
     at = 0
-    for step in verdict.steps:
+    for step in verdict.steps if isinstance(verdict, TraceJudgement) else ():
         if step.status is not StepStatus.MISSING and step.start >= at:
             lines += _loose(text[at : step.start])
             at = step.end
@@ -40,6 +40,11 @@ def render(text: str, verdict: TraceJudgement) -> str:
 def wrapped(text: str) -> str:
     """Plain text, wrapped to the view's width."""
     return textwrap.fill(_clean(text), WIDTH)
+
+
+def one_line(text: str) -> str:
+    """Text of any source on one line."""
+    return _clean(text)
 
 
 def _step(text: str, step: StepJudgement) -> list[str]:
@@ -70,18 +75,18 @@ def _clean(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
 
 
-def _summary(verdict: TraceJudgement) -> list[str]:
-    colour = typer.colors.GREEN if verdict.verified else typer.colors.RED
+def _summary(verdict: Judgement) -> list[str]:
+    answer = "none" if verdict.answer is None else _clean(verdict.answer)
+    right = verdict.answer_status is AnswerStatus.RIGHT
+    told = typer.style(
+        f"{'answer'.ljust(MARK)}{answer} ({verdict.answer_status.value})", fg="green" if right else "red"
+    )
+    if not isinstance(verdict, TraceJudgement):
+        return [told]
     faults = [
         typer.style(_wrapped("fault", _clean(fault), " " * MARK), fg=typer.colors.RED) for fault in verdict.faults
     ]
-    answer = "none" if verdict.answer is None else _clean(verdict.answer)
-    right = verdict.answer_status is AnswerStatus.RIGHT
+    colour = typer.colors.GREEN if verdict.verified else typer.colors.RED
     head = "verified" if verdict.verified else "not verified"
-    return [
-        *faults,
-        typer.style(f"{'answer'.ljust(MARK)}{answer} ({verdict.answer_status.value})", fg="green" if right else "red"),
-        typer.style(
-            f"{'verdict'.ljust(MARK)}{head}, process accuracy {verdict.process_accuracy:.3f}", fg=colour, bold=True
-        ),
-    ]
+    said = f"{'verdict'.ljust(MARK)}{head}, process accuracy {verdict.process_accuracy:.3f}"
+    return [*faults, told, typer.style(said, fg=colour, bold=True)]

@@ -18,8 +18,8 @@ FREE_KEYS: Final = frozenset({"description", "fleet", "learner", "trackers"})
 """Keys that do not change a run's results: its description, and where its processes are."""
 TRAINING: Final = ("train", "sft", "rejection", "rl")
 """The sections of the stages that train."""
-FREE_STAGE_KEYS: Final = frozenset({"checkpoint_every", "keep_last", "report_every"})
-"""How often a stage saves and reports, and how many checkpoints it keeps."""
+FREE_STAGE_KEYS: Final = frozenset({"checkpoint_every", "keep_last", "keep_rollouts", "report_every"})
+"""How often a stage saves and reports, and how many checkpoints and rollouts it keeps."""
 DECIDED_BY: Final = MappingProxyType(
     {
         "base": (),

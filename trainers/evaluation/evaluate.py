@@ -25,7 +25,7 @@ from verifier.families import AnyTask, open_task
 from verifier.judgement import Judgement, StepStatus, TraceJudgement, from_record
 from verifier.rewards.registry import Reward
 from verifier.seeds import derive
-from verifier.task import Address, Item, Stratum
+from verifier.task import Address, Item, Stratum, prompt_text
 
 Kind = Literal["strict", "outcome"]
 GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, few enough for a steady progress line
@@ -107,19 +107,13 @@ class Evaluation:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Evaluation:
         """The inverse of `record`."""
-        scores = tuple(ProblemScore(**{**s, "stratum": _stratum(s["stratum"])}) for s in record["scores"])
+        scores = tuple(ProblemScore(**{**s, "stratum": Stratum.from_record(s["stratum"])}) for s in record["scores"])
         samples = tuple(_text_sample(s) for s in record["samples"])
         return cls(**{**record, "scores": scores, "samples": samples})
 
 
-def _stratum(record: dict[str, Any]) -> Stratum:
-    return Stratum(tuple((axis, value) for axis, value in record["axes"]))
-
-
 def _text_sample(record: dict[str, Any]) -> TextSample:
-    address = record["address"]
-    index = address["index"] if isinstance(address["index"], int) else tuple(address["index"])
-    placed = Address(_stratum(address["stratum"]), address["seed"], index, address["split"])
+    placed = Address.from_record(record["address"])
     return TextSample(placed, record["prompt"], record["text"], from_record(record["judgement"]))
 
 
@@ -184,8 +178,7 @@ _REWARDS = (Reward("outcome"),)  # evaluation counts judgements, but a request f
 
 def _sample(item: Item, rollout: Rollout) -> TextSample:
     assert rollout.judgement is not None
-    asked = item.prompt if isinstance(item.prompt, str) else "\n\n".join(m.content for m in item.prompt)
-    return TextSample(item.address, asked, rollout.text, rollout.judgement)
+    return TextSample(item.address, prompt_text(item.prompt), rollout.text, rollout.judgement)
 
 
 def held_out(config: EvalConfig, bands: Bands, seed: int) -> list[Item]:

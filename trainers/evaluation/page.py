@@ -26,7 +26,7 @@ from trainers.evaluation.figures import STYLE, inline, svg
 from trainers.evaluation.report import RunRecord, summary
 from verifier.families import TaskConfig, drawing, open_task
 from verifier.judgement import Judgement, TraceJudgement
-from verifier.task import labels
+from verifier.task import item_at, labels
 
 _BEFORE, _AFTER, _OUTCOME, _CUT_OFF = "#8a8f98", "#1f6feb", "#c4892b", "#cf222e"
 
@@ -171,9 +171,7 @@ def _trace(sample: TextSample, task: TaskConfig | None) -> _Trace:
     draw = drawing(task.family) if task is not None else None
     graph = None
     if draw is not None and task is not None:
-        address = sample.address
-        item = open_task(task).item(address.stratum, address.seed, address.index, address.split)
-        graph = Markup(draw(item, sample.judgement))  # noqa: S704  # a drawing escapes all names itself
+        graph = Markup(draw(item_at(open_task(task), sample.address), sample.judgement))  # noqa: S704  # a drawing escapes all names itself
     return _Trace(sample, _pieces(sample.text, sample.judgement), graph)
 
 

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -35,7 +36,9 @@ from trainers.learner.packed_policy import PackedPolicy, proved
 from trainers.learner.packing import Document, pack_documents
 from trainers.learner.process_group import deepspeed
 from trainers.learner.ranks import on_all, on_first
-from trainers.records import Batch, StepReport, Stream
+from trainers.records import Batch, Floats, StepReport, Stream
+
+T = TypeVar("T")
 
 
 class GuardedAdamW(torch.optim.AdamW):
@@ -198,8 +201,11 @@ class Learner:
     def _share(self, streams: Sequence[Stream]) -> list[Stream]:
         """This rank's streams; a rank that is one short gets an idle stream, since all ranks must take part."""
         rounds = -(-len(streams) // self.world_size)
-        own = list(streams[self.rank :: self.world_size])
+        own = self._own(streams)
         return own + [_IDLE] * (rounds - len(own))
+
+    def _own(self, streams: Sequence[T]) -> list[T]:
+        return list(streams[self.rank :: self.world_size])
 
     def _update(self, streams: Sequence[Stream], olds: Sequence[Tensor] | None, sums: _Sums) -> None:
         self.engine.train()
@@ -259,6 +265,7 @@ class Learner:
         )
         if stream is not _IDLE:
             sums.worst.append(mismatch.max())
+            sums.own.append(own)
         return losses.loss
 
     def _correction(self, learning: LearningConfig, stream: Stream, log_ratio: Tensor, lag: Tensor) -> Correction:
@@ -296,7 +303,22 @@ class Learner:
             flops=self._cost.flops(batch),
             seconds=time.monotonic() - started,
             skipped=skipped,
+            logprobs=self._logprobs(batch, sums.own) if self.config.learning else None,
         )
+
+    def _logprobs(self, batch: Batch, own: Sequence[Tensor]) -> Floats:
+        """The log-probabilities of the batch's targets: each rank puts its streams in their places, 0 elsewhere."""
+        ends = list(accumulate(len(stream.targets) for stream in batch.streams))
+        numbers = iter(range(len(ends)))
+        streams = [
+            number for minibatch in batch.minibatches for number in self._own([next(numbers) for _ in minibatch])
+        ]
+        whole = torch.zeros(ends[-1], device=self.device)
+        for number, values in zip(streams, own, strict=True):
+            whole[ends[number] - len(values) : ends[number]] = values
+        if self.world_size > 1:
+            dist.reduce(whole, dst=0)
+        return whole.cpu().numpy()
 
 
 _SUMS: Final = (
@@ -321,6 +343,7 @@ class _Sums:
         self.gradient_norm = math.nan
         self.parts: list[Tensor] = []
         self.worst: list[Tensor] = []
+        self.own: list[Tensor] = []
 
     def add(self, stream: Stream, **sums: Tensor) -> None:
         """Add a stream's sums, named as in `_SUMS`; those that are not given are 0."""

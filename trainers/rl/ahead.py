@@ -14,7 +14,7 @@ from typing import Any
 from actors.records import Completion, Rollout, RolloutGroup, TokenCredit
 from verifier.families import TaskConfig, open_task
 from verifier.judgement import from_record, to_record
-from verifier.task import Item, Stratum, Task
+from verifier.task import Address, Task, item_at
 
 Ahead = Mapping[int, Sequence[RolloutGroup]]
 """The judged groups of each step, in slot order."""
@@ -61,15 +61,9 @@ def _rollout_record(rollout: Rollout) -> dict[str, Any]:
 
 
 def _group(record: Mapping[str, Any], task: Task) -> RolloutGroup:
-    item = _item(record["address"], task)
+    item = item_at(task, Address.from_record(record["address"]))
     rollouts = tuple(_rollout(rollout) for rollout in record["rollouts"])
     return RolloutGroup(record["group_id"], item, tuple(record["prompt_ids"]), rollouts)
-
-
-def _item(address: Mapping[str, Any], task: Task) -> Item:
-    stratum = Stratum(tuple((axis, value) for axis, value in address["stratum"]["axes"]))
-    index = address["index"] if isinstance(address["index"], int) else tuple(address["index"])
-    return task.item(stratum, address["seed"], index, address["split"])
 
 
 def _rollout(record: Mapping[str, Any]) -> Rollout:

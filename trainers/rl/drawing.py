@@ -43,11 +43,15 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What was sampled for one step, in slot order: the groups to train on, and every group that was judged."""
+    """What was sampled for one step, in slot order: the groups to train on, and every group that was judged.
+
+    `failed` counts the completions that the verifier failed on; no group contains them.
+    """
 
     trained: list[RolloutGroup]
     judged: list[RolloutGroup]
     seconds: float
+    failed: int = 0
 
 
 class VerifierBroken(Failure):
@@ -87,7 +91,7 @@ class Drawing:
         failed = asked - sum(len(g.rollouts) for g in judged)
         if failed > max(1, VERIFIER_ERROR_SHARE * asked):
             raise VerifierBroken(f"the verifier failed on {failed} of {asked} completions of step {step}")
-        return Drawn(self.buffer.consume(step), judged, time.monotonic() - started)
+        return Drawn(self.buffer.consume(step), judged, time.monotonic() - started, failed)
 
     async def settled(self) -> None:
         """Wait until nothing is being drawn."""

@@ -15,6 +15,7 @@ from statistics import fmean
 from typing import Protocol
 
 from actors.records import RolloutGroup
+from actors.rollouts.table import StepRollouts
 from actors.weights.version import WeightVersion
 from trainers.budget import Spent
 from trainers.config import RlConfig
@@ -25,6 +26,7 @@ from trainers.records import Batch, StepReport
 from trainers.rl.buffer import Slot
 from trainers.rl.curriculum import Curriculum, State
 from trainers.rl.drawing import Drawing, Drawn, Sampler
+from trainers.rl.judged import Learned, judged_step
 from trainers.rl.statistics import by_stratum, lengths, solved, statistics
 from verifier.families import open_task
 from verifier.task import Item
@@ -77,13 +79,15 @@ class Around:
     """What the loop calls for everything but drawing and learning; `trainers.rl.stage` implements it.
 
     `cost` returns the FLOPs of drawing a group, `save` writes a checkpoint of a state with its score, `evaluate`
-    returns the score of the policy before a step, `emit` writes an event to metrics.jsonl.
+    returns the score of the policy before a step, `emit` writes an event to metrics.jsonl, `keep` stores the rollouts
+    of a step.
     """
 
     cost: Callable[[RolloutGroup], float]
     save: Callable[[LoopState, Score], Awaitable[None]]
     evaluate: Callable[[int], Awaitable[float]]
     emit: Callable[..., None]
+    keep: Callable[[StepRollouts], None]
 
 
 class RlLoop:
@@ -131,11 +135,12 @@ class RlLoop:
             while not self.config.budget.reached(self.state.spent) and not self.stopping:
                 self._draw_ahead()
                 drawn = await self.drawing.take(self.state.step)
-                learned, learn_s = await self._learn(drawn)
+                learned = await self._learn(drawn)
                 sync_s = await self._sync()
-                self._advance(drawn, learned)
-                self._tell(drawn, learned, learn_s, sync_s)
-                self._warn(drawn, learned)
+                self._advance(drawn, learned.report)
+                self._tell(drawn, learned, sync_s)
+                self._warn(drawn, learned.report)
+                self.around.keep(judged_step(self.state.step, self.config.prompts_per_step, drawn, learned))
                 measured = await self._evaluated()
                 if self.state.step % self.config.checkpoint_every == 0:
                     await self._save(measured)
@@ -166,16 +171,16 @@ class RlLoop:
     def _ask(self, known: State, slot: Slot) -> Item:
         return self.curriculum.item(known, slot.step, slot.place, slot.attempt)
 
-    async def _learn(self, drawn: Drawn) -> tuple[StepReport | None, float]:
+    async def _learn(self, drawn: Drawn) -> Learned:
         """One optimiser step on the groups that have a gradient, if there are any. Raises NotFinite."""
         started = time.monotonic()
         if not drawn.trained:
-            return None, 0.0
+            return Learned(None, None, 0.0)
         batch = pack(drawn.trained, self.config.learning, self.config.max_tokens)
         spent_share = self.config.budget.share(self.state.spent)
         report = await self.learner.step(replace(batch, spent_share=spent_share))
         self._skip_limit.see(report)
-        return report, time.monotonic() - started
+        return Learned(batch, report, time.monotonic() - started)
 
     async def _sync(self) -> float:
         started = time.monotonic()
@@ -216,18 +221,18 @@ class RlLoop:
         await self.around.save(self.state, score)
         self._scores = []
 
-    def _tell(self, drawn: Drawn, learned: StepReport | None, learn_s: float, sync_s: float) -> None:
+    def _tell(self, drawn: Drawn, learned: Learned, sync_s: float) -> None:
         self.around.emit(
             "rl_step",
             step=self.state.step,
             steps=self.config.budget.steps(self.state.spent),
             updates=self.state.updates,
             **statistics(drawn),
-            **(asdict(learned) if learned else {}),
+            **(learned.report.numbers() if learned.report else {}),
             generate_s=drawn.seconds,
-            learn_s=learn_s,
+            learn_s=learned.seconds,
             sync_s=sync_s,
-            step_s=drawn.seconds + learn_s + sync_s,
+            step_s=drawn.seconds + learned.seconds + sync_s,
             groups=self.drawing.buffer.counts(),
             strata=by_stratum(self.curriculum, self.history[-1], drawn),
         )

@@ -16,6 +16,9 @@ from typing import Any, Final, Protocol
 
 from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
 from actors.policy.text_format import read_text_format
+from actors.rollouts.store import RolloutStore
+from actors.rollouts.table import StepRollouts
+from actors.rollouts.writer import RolloutWriter
 from trainers.config import RlConfig
 from trainers.deaths import MAX_DEATHS, DeathLimit
 from trainers.evaluation.bands import Bands
@@ -90,7 +93,9 @@ class RlRunner:
         self._learner = learner
         self._text = text = read_text_format(parent)
         self._cost = partial(sampling_flops, forward=forward_flops(config_of(parent)))
-        around = Around(self._cost, self._save, self._evaluate, self._tell)
+        kept = RolloutStore(store.root.parent, origin.stage, origin.seed, config.keep_rollouts)
+        self._rollouts = RolloutWriter(kept)
+        around = Around(self._cost, self._save, self._evaluate, self._tell, self._keep)
         self.loop = RlLoop(config, origin.seed, fleet, learner, self._encode, text.end_ids, around)
         self._failed_saves = 0
         self._restoring = Interruptible()
@@ -124,9 +129,11 @@ class RlRunner:
         self._restoring.interrupt()
 
     async def close(self) -> None:
-        """End the learner's processes."""
+        """End the learner's processes, and what is written beside the loop."""
         self.loop.abandon()
         await self._learner.stop()
+        await asyncio.to_thread(self._rollouts.close)
+        self._tell_lost()
 
     async def _restore(self) -> None:
         """Load the stage's last good checkpoint, or the parent, into learner, loop and engines."""
@@ -139,6 +146,7 @@ class RlRunner:
             await self._learner.load(path)
             self.loop.restore(_read_state(path), read_groups(path / AHEAD, self.config.task))
             self._tell("resumed", checkpoint=last.id, step=last.step)
+        self._rollouts.rewind(self.loop.state.step)
         version = await self._learner.publish(self.loop.state.step)
         for report in await self._fleet.sync(version):
             self._tell("sync", **asdict(report))
@@ -170,6 +178,16 @@ class RlRunner:
         target = [s for s in measured.scores if self.bands.holds(self.bands.target, s.stratum)] or measured.scores
         return {f"{kind}_pass@{k}": value for kind in kinds(target) for k, value in curve(target, kind).items()}
 
+    def _keep(self, step: StepRollouts) -> None:
+        self._rollouts.offer(step)
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        """Tell of rollouts that could not be kept: the first, and then each time that their number has doubled."""
+        for lost in self._rollouts.lost():
+            if lost.in_a_row & (lost.in_a_row - 1) == 0:
+                self._tell("rollouts_lost", **asdict(lost))
+
     async def _save(self, state: LoopState, score: Score) -> None:
         """Publish a checkpoint of the learner and the loop. Only several failed writes in a row end the stage."""
         reached = {"step": state.step, "tokens": state.tokens, "flops": state.flops}
@@ -182,6 +200,7 @@ class RlRunner:
             asyncio.run_coroutine_threadsafe(self._learner.save(directory), here).result()
             (directory / LOOP_STATE).write_text(json.dumps(asdict(state)), encoding="utf-8")
             write_groups(directory / AHEAD, ahead)
+            self._rollouts.settle()  # a run that is resumed from here does not do these steps again
 
         try:
             manifest = await asyncio.to_thread(self.store.publish, lineage, write)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
+from actors.rollouts.table import StepRollouts
 from actors.weights.parity import ParityReference
 from actors.weights.version import WeightVersion
 from tests.judgements import verified
@@ -118,6 +119,7 @@ class Run:
         self.ahead: list[dict] = []
         self.evaluated: list[int] = []
         self.events: list[tuple[str, dict]] = []
+        self.kept: list[StepRollouts] = []
 
         async def save(state: LoopState, score: Score) -> None:
             self.saved.append((state, score))
@@ -134,7 +136,13 @@ class Run:
             self.learner,
             lambda item: (1, 2),
             (3,),
-            Around(lambda group: 100.0, save, evaluate, lambda event, **values: self.events.append((event, values))),
+            Around(
+                lambda group: 100.0,
+                save,
+                evaluate,
+                lambda event, **values: self.events.append((event, values)),
+                self.kept.append,
+            ),
         )
 
     def go(self) -> Run:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from actors.policy.checkpoint import RESUME, TOKENIZER, WEIGHTS, CheckpointStore, CheckpointWriteError, Lineage
+from actors.rollouts.store import parts
 from tests.fleets import save_policy
 from tests.unit.trainers.rl.test_loop import FakeFleet, FakeLearner, config
 from trainers.deaths import MAX_DEATHS
@@ -197,3 +198,39 @@ async def test_the_best_checkpoint_is_the_one_that_an_evaluation_put_first(tmp_p
     assert chosen is not None
     assert (chosen.id, chosen.score, chosen.evaluated) == (f"rl-{best['step']}", best["strict_pass@1"], True)
     assert stage.runner.loop.state.flops < sum(e["flops"] for e in measured) + stage.runner.loop.state.flops
+
+
+def stored(folder: Path) -> list[int]:
+    return list(parts(folder / "rollouts" / "rl"))
+
+
+async def test_every_step_is_kept_once_also_when_it_is_done_twice(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, StageFake(dies_at=(3,)))
+    await stage.runner.train()
+    await stage.runner.close()
+    assert [e["step"] for e in stage.told("rl_step")] == [1, 2, 3, 3, 4]
+    assert stored(tmp_path) == [1, 2, 3, 4]
+    assert stage.told("rollouts_lost") == []
+
+
+async def test_a_checkpoint_is_published_when_the_rollouts_before_it_are_on_disk(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, StageFake(dies_at=(2,) * (MAX_DEATHS + 1)))
+    with pytest.raises(LearnerLost):
+        await stage.runner.train()
+    assert stage.store.latest("rl") is not None
+    assert stored(tmp_path) == [1, 2]
+
+
+async def test_rollouts_that_cannot_be_written_cost_a_warning_and_not_the_run(tmp_path: Path) -> None:
+    (tmp_path / "rollouts").write_text("a file where the folder should be")
+    stage = Stage(tmp_path, StageFake())
+    assert (await stage.runner.train()).step == 4
+    await stage.runner.close()
+    assert [e["in_a_row"] for e in stage.told("rollouts_lost")] == [1, 2, 4]
+
+
+async def test_a_stage_that_keeps_no_rollouts_writes_none(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, StageFake(), keep_rollouts=0)
+    await stage.runner.train()
+    await stage.runner.close()
+    assert not (tmp_path / "rollouts").exists()
