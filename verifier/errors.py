@@ -3,7 +3,7 @@
     UserError        exit code 2: the person has something to put right; `fix` says how
       ImpossibleSpec BadMixture UnknownPreset MalformedProblem TooFewItems                           verifier
       BadJudgement BadReward BadTask BadImportPath                                                   verifier
-      CheckpointError EventLogError ModelRefused                                                     actors
+      CheckpointError EventLogError ModelRefused NoRollouts OtherForm DamagedPart                    actors
       ResumeError NothingToScale PromptTooLong                                                       trainers
       KeyFileError SameRun                                                                           serving
       NotEnough ClusterUnreachable UnsafeCluster RecipeError NoModel RunFolderError JobError         cluster
