@@ -39,7 +39,7 @@ WARNINGS: Final = {
     "save_failed": "step {step} was not saved ({in_a_row} in a row): {cause}",
     "rollouts_lost": "the rollouts of step {step} are not kept ({in_a_row} in a row): {cause}",
     "learner_lost": "the learner was lost and starts again from the last checkpoint: {cause}",
-    "no_update": "step {step} did not change the policy ({in_a_row} in a row): {cause}",
+    "finding": "{line}",
 }
 EVAL_SEED: Final = 1  # the held-out problems are the same for every seed of a run, so that runs can be compared
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import ray
 import ray.exceptions
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cluster.errors import ClusterUnreachable
@@ -90,6 +91,8 @@ def show(progress: RunStatus, as_json: bool) -> None:
     console = Console(file=sys.stdout, highlight=False)
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in progress.numbers.items())
     console.print(f"stage {progress.stage}  {progress.done}/{progress.total}  {numbers}", soft_wrap=True)
+    for warning in progress.warnings:
+        console.print(f"[yellow]warning[/yellow]: {escape(warning)}", soft_wrap=True)
     if progress.waits_for:
         console.print(progress.waits_for, soft_wrap=True)
     if progress.fleet is not None:

@@ -94,6 +94,10 @@ class Reporter:
         """A fault that did not stop the run."""
         self._console.print(f"  {self._stage:<12} [yellow]warning[/yellow]: {escape(what)}", soft_wrap=True)
 
+    def found(self, what: str) -> None:
+        """A finding on the stage that ends: `interplay diagnose` says what to do about it."""
+        self._console.print(f"  {self._stage:<12} [yellow]finding[/yellow]: {escape(what)}", soft_wrap=True)
+
     def _tell(self, line: str) -> None:
         self._also()
         if self._live is not None:

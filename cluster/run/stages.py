@@ -10,7 +10,9 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
+from actors.diagnosis.findings import diagnose
 from actors.policy.checkpoint import Lineage
+from actors.telemetry import read_events
 from cluster.recipe.base import adopt
 from cluster.recipe.config import (
     BaseStage,
@@ -97,8 +99,9 @@ def _reinforce(stage: RlStage, folder: RunFolder, workplace: Workplace, report: 
     state: LoopState = drive(workplace, report, lambda c: c.train.remote(stage.name, stage.rl, parent.id))
     if not stage.rl.budget.reached(state.spent):
         raise KeyboardInterrupt
-    if not state.updates:
-        report.warn(f"none of its {state.step} steps changed the policy, which is still the one that it began with")
+    for finding in diagnose(read_events(folder.metrics)):
+        if finding.stage == stage.name:
+            report.found(finding.line)
     return state.spent
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from actors.diagnosis.findings import diagnose
 from actors.telemetry import read_events
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import Evaluation, ProblemScore, curve, gain, interval, kinds, powers
@@ -52,6 +53,7 @@ def summary(run: RunRecord) -> dict[str, Any]:
         },
         "wall_s": sum(s.seconds for s in run.stages),
         "stages": [asdict(s) for s in run.stages],
+        "findings": [asdict(finding) | {"line": finding.line} for finding in diagnose(run.events)],
         "learning": {stage: _learning(steps) for stage, steps in _rl_steps(run).items()},
         "evaluations": [
             {key: value for key, value in event.items() if key not in ("event", "time")}

@@ -122,7 +122,6 @@ class RlLoop:
             self.drawing.hold(step, groups)
         self._scores: list[float] = []
         self._skip_limit = SkipLimit()
-        self._without_update = 0
 
     async def run(self) -> None:
         """Train until the budget is reached or `stopping` is set; the state is saved in both cases.
@@ -139,15 +138,12 @@ class RlLoop:
                 sync_s = await self._sync()
                 self._advance(drawn, learned.report)
                 self._tell(drawn, learned, sync_s)
-                self._warn(drawn, learned.report)
                 self.around.keep(judged_step(self.state.step, self.config.prompts_per_step, drawn, learned))
                 measured = await self._evaluated()
                 if self.state.step % self.config.checkpoint_every == 0:
                     await self._save(measured)
             if self._scores:
                 await self._save(None)
-            if self.config.budget.reached(self.state.spent) and not self.state.updates:
-                self.around.emit("never_updated", steps=self.state.step)
         finally:
             self.abandon()
 
@@ -197,7 +193,6 @@ class RlLoop:
         self.history = (*self.history, known)[-1 - self.config.max_staleness :]
         self._scores.append(fmean(s for group in passes for s in group))
         updated = learned is not None and self._updated(learned)
-        self._without_update = 0 if updated else self._without_update + 1
         self.state = LoopState(
             step=self.state.step + 1,
             curriculum=self.history,
@@ -236,17 +231,3 @@ class RlLoop:
             groups=self.drawing.buffer.counts(),
             strata=by_stratum(self.curriculum, self.history[-1], drawn),
         )
-
-    def _warn(self, drawn: Drawn, learned: StepReport | None) -> None:
-        """Log a step without an update at once, and several in a row each time their number has doubled."""
-        row = self._without_update
-        if row and row & (row - 1) == 0:
-            cause = _without_update(drawn) if learned is None else "its gradient was zero or not finite"
-            self.around.emit("no_update", step=self.state.step, in_a_row=row, cause=cause)
-
-
-def _without_update(drawn: Drawn) -> str:
-    rewards = [r.reward for g in drawn.judged for r in g.rollouts if r.reward is not None]
-    low, high = min(rewards), max(rewards)
-    paid = f"every completion earned {low:g}" if low == high else "the rewards within each group are all equal"
-    return f"no group has a gradient, since {paid}"

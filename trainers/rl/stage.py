@@ -14,11 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from actors.diagnosis.findings import Watch
 from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
 from actors.policy.text_format import read_text_format
 from actors.rollouts.store import RolloutStore
 from actors.rollouts.table import StepRollouts
 from actors.rollouts.writer import RolloutWriter
+from actors.telemetry import read_events
 from trainers.config import RlConfig
 from trainers.deaths import MAX_DEATHS, DeathLimit
 from trainers.evaluation.bands import Bands
@@ -95,6 +97,7 @@ class RlRunner:
         self._cost = partial(sampling_flops, forward=forward_flops(config_of(parent)))
         kept = RolloutStore(store.root.parent, origin.stage, origin.seed, config.keep_rollouts)
         self._rollouts = RolloutWriter(kept)
+        self._watch = Watch(origin.stage, read_events(store.root.parent / "metrics.jsonl"))
         around = Around(self._cost, self._save, self._evaluate, self._tell, self._keep)
         self.loop = RlLoop(config, origin.seed, fleet, learner, self._encode, text.end_ids, around)
         self._failed_saves = 0
@@ -216,6 +219,9 @@ class RlRunner:
 
     def _tell(self, event: str, **fields: Any) -> None:
         self.emit(event, stage=self.origin.stage, **fields)
+        if event == "rl_step":
+            for finding in self._watch.see(fields):
+                self.emit("finding", **asdict(finding), line=finding.line)
 
 
 def _read_state(checkpoint: Path) -> LoopState:

@@ -33,11 +33,20 @@ def statistics(drawn: Drawn) -> dict[str, float]:
         "completion_tokens": fmean(len(r.completion.token_ids) for r in rollouts),
         "truncated": fmean(r.completion.finish_reason == "length" for r in rollouts),
         "no_gradient": 1 - len(drawn.trained) / len(drawn.judged),
+        "all_solved": fmean(bool(group) and all(group) for group in solved(drawn.judged)),
+        "distinct": fmean(map(_distinct, drawn.judged)),
+        "verifier_errors": drawn.failed,
         "judged_groups": len(drawn.judged),
         "trained_groups": len(drawn.trained),
         "completions": len(rollouts),
         "longest": max(lengths(drawn)),
     }
+
+
+def _distinct(group: RolloutGroup) -> float:
+    """The share of a group's completions that differ from one another; 1 for a group without any."""
+    drawn = [rollout.completion.token_ids for rollout in group.rollouts]
+    return len(set(drawn)) / len(drawn) if drawn else 1.0
 
 
 def by_stratum(curriculum: Curriculum, state: State, drawn: Drawn) -> dict[str, dict[str, Any]]:

@@ -229,24 +229,9 @@ def test_a_refilled_run_that_is_resumed_asks_what_the_unbroken_one_asked():
     assert resumed.loop.state == straight.loop.state
 
 
-def test_a_step_without_an_update_is_told_at_once_and_a_stage_without_any_at_its_end():
-    run = Run(FakeFleet(equal=True), steps=4).go()
-    warned = told(run, "no_update")
-    assert [(e["step"], e["in_a_row"]) for e in warned] == [(1, 1), (2, 2), (4, 4)]
-    assert "every completion earned 0" in warned[0]["cause"]
-    assert told(run, "never_updated") == [{"steps": 4}]
-    assert run.loop.state.updates == 0
-
-
-def test_a_stage_that_learns_is_not_warned_about():
-    run = Run().go()
-    assert told(run, "no_update") == told(run, "never_updated") == []
-    assert run.loop.state.updates == 4
-
-
 def test_updates_left_out_because_they_are_not_finite_are_no_updates():
     run = Run(learner=FakeLearner(skips=2)).go()
-    assert [e["step"] for e in told(run, "no_update")] == [1, 2]
+    assert [e["updates"] for e in told(run, "rl_step")][:3] == [0, 0, 1]
     assert run.loop.state.updates == 2
 
 

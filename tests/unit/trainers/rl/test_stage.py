@@ -67,7 +67,7 @@ class StageFake(FakeLearner):
 
 
 class Stage:
-    def __init__(self, folder: Path, learner: StageFake, **fields: Any) -> None:
+    def __init__(self, folder: Path, learner: StageFake, fleet: FakeFleet | None = None, **fields: Any) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.learner = learner
         self.store = CheckpointStore(folder / "checkpoints")
@@ -76,7 +76,7 @@ class Stage:
                 Lineage(run="r", stage="base", step=0, parent=None, seed=0), lambda d: (save_policy(d), None)[1]
             )
         origin = Lineage(run="r", stage="rl", step=0, parent="base-0", seed=3)
-        self.runner = RlRunner(origin, config(**fields), self.store, learner, FakeFleet(), self.tell, Bands())
+        self.runner = RlRunner(origin, config(**fields), self.store, learner, fleet or FakeFleet(), self.tell, Bands())
 
     def tell(self, event: str, **fields: Any) -> None:
         self.events.append((event, fields))
@@ -234,3 +234,18 @@ async def test_a_stage_that_keeps_no_rollouts_writes_none(tmp_path: Path) -> Non
     await stage.runner.train()
     await stage.runner.close()
     assert not (tmp_path / "rollouts").exists()
+
+
+async def test_a_step_without_an_update_is_a_finding_at_once_and_told_once(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, StageFake(), fleet=FakeFleet(equal=True))
+    await stage.runner.train()
+    (finding,) = stage.told("finding")
+    assert (finding["name"], finding["since"], finding["stage"]) == ("no-signal", 1, "rl")
+    assert "1 without an update" in finding["line"]
+    assert stage.events.index(("finding", finding)) < stage.events.index(("rl_step", stage.told("rl_step")[1]))
+
+
+async def test_a_stage_that_learns_has_no_finding(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, StageFake())
+    await stage.runner.train()
+    assert stage.told("finding") == []

@@ -1,0 +1,93 @@
+"""A finding, and the diagnosis of a run: all rules over all its RL stages, after its end or step by step as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from actors.diagnosis.metrics import History, StepMetrics
+from actors.diagnosis.rules import RULES, Rule, Sign
+
+PAGE: Final = "docs/diagnosis.md"
+LIVE: Final = 50
+"""Steps that a live diagnosis looks back on besides the first: its cost stays the same however long a stage is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with a stage: since which step (and until which, if it ended), by which numbers, what to turn."""
+
+    stage: str
+    name: str
+    since: int
+    until: int | None
+    says: str
+    evidence: str
+    knob: str
+    docs: str
+
+    @property
+    def line(self) -> str:
+        """The finding in one line."""
+        when = f"since step {self.since}" if self.until is None else f"in steps {self.since} to {self.until}"
+        return f"{self.says} {when}: {self.evidence}"
+
+
+def diagnose(events: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """The findings on every RL stage among the events of a run, each step once, by stage and by beginning."""
+    stages: dict[str, dict[int, StepMetrics]] = {}
+    for event in events:
+        if event["event"] == "rl_step":
+            stages.setdefault(event["stage"], {})[event["step"]] = StepMetrics.of(event)
+    found: list[Finding] = []
+    for stage, by_step in stages.items():
+        history = History.of([by_step[step] for step in sorted(by_step)])
+        found += sorted(_findings(stage, history), key=lambda finding: finding.since)
+    return found
+
+
+class Watch:
+    """The diagnosis of one stage as it goes on: what is found for the first time after each step.
+
+    `events` are those of the run so far: a stage that is resumed is held against its own beginning. What they showed is
+    told again, since whoever listens is new.
+    """
+
+    def __init__(self, stage: str, events: Iterable[Mapping[str, Any]] = ()) -> None:
+        self.stage = stage
+        self._steps: dict[int, StepMetrics] = {}
+        self._told: set[str] = set()
+        for event in events:
+            if event["event"] == "rl_step" and event["stage"] == stage:
+                self._steps[event["step"]] = StepMetrics.of(event)
+
+    def see(self, event: Mapping[str, Any]) -> list[Finding]:
+        """What the step of this event shows for the first time in the stage."""
+        step = StepMetrics.of(event)
+        self._steps = {number: old for number, old in self._steps.items() if number < step.step}
+        self._steps[step.step] = step
+        history = History.of(list(self._steps.values()), LIVE)
+        new = [f for f in _findings(self.stage, history) if f.until is None and f.name not in self._told]
+        self._told |= {finding.name for finding in new}
+        return new
+
+
+def _findings(stage: str, history: History) -> Iterable[Finding]:
+    for rule in RULES:
+        if history.steps and (sign := rule.look(history)) is not None:
+            yield _finding(stage, history, rule, sign)
+
+
+def _finding(stage: str, history: History, rule: Rule, sign: Sign) -> Finding:
+    last = sign.steps[-1].step
+    return Finding(
+        stage=stage,
+        name=rule.name,
+        since=sign.steps[0].step,
+        until=None if last == history.steps[-1].step else last,
+        says=rule.says,
+        evidence=sign.evidence,
+        knob=sign.knob or rule.knob,
+        docs=f"{PAGE}#{rule.name}",
+    )

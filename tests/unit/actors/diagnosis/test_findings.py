@@ -1,0 +1,45 @@
+"""A live diagnosis tells each finding once, when it begins, and agrees with the one afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actors.diagnosis.findings import PAGE, Watch, diagnose
+from actors.diagnosis.rules import RULES
+from tests.unit.actors.diagnosis.test_rules import BEGINS, FAULTS, stage
+
+
+@pytest.mark.parametrize(("name", "numbers"), FAULTS.items())
+def test_a_live_diagnosis_says_once_what_the_whole_one_says(name, numbers):
+    watch, told = Watch("rl"), []
+    for event in stage(numbers):
+        told += [(event["step"], finding) for finding in watch.see(event)]
+    ((at_step, finding),) = told
+    (whole,) = diagnose(stage(numbers))
+    assert (finding.name, finding.since) == (whole.name, whole.since) == (name, BEGINS)
+    assert at_step <= BEGINS + 9
+
+
+def test_a_resumed_stage_is_held_against_its_own_beginning():
+    events = stage(FAULTS["entropy-collapse"])
+    before = events[: BEGINS + 1]
+    watch = Watch("rl", before)
+    assert [f.name for event in events[BEGINS + 1 :] for f in watch.see(event)] == ["entropy-collapse"]
+
+
+def test_steps_that_are_done_again_replace_those_of_the_lost_life():
+    watch = Watch("rl")
+    bad, good = stage(FAULTS["never-ending"]), stage()
+    for event in bad[: BEGINS + 1]:
+        assert watch.see(event) == []
+    for event in good[BEGINS - 2 :]:
+        assert watch.see(event) == []
+
+
+def test_every_rule_has_its_section_in_the_docs_with_the_thresholds_that_hold():
+    page = (Path(__file__).parents[4] / PAGE).read_text()
+    for rule in RULES:
+        assert f"## {rule.name.replace('-', ' ').capitalize()}\n" in page
+        assert rule.when in " ".join(page.split()), f"put this into the section of {rule.name}: {rule.when}"
