@@ -35,6 +35,7 @@ COMMANDS = MappingProxyType(
         "status": "Show what a live run is doing.",
         "rollouts": "Show the rollouts that an RL stage kept: a table, JSON lines, or one judged text in colour.",
         "diagnose": "Say what went wrong in a run's RL stages, since when, and what to turn.",
+        "compare": "Show runs side by side: recipes, bands with paired intervals, curves, costs.",
         "scale": "Change the number of rollout or reward workers of a live run.",
         "report": "Write the report of a run or a study again.",
         "doctor": "Check this machine and list what is missing.",

@@ -10,13 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from trainers.evaluation.figures import STYLE, svg
+from trainers.evaluation.figures import COLOURS, LINES, STYLE, colour, svg
 
 Content = Mapping[str, Any]
 
-COLOURS: Final = ("#1f6feb", "#c4892b", "#2da44e", "#8250df", "#cf222e", "#57606a")
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
-LINES: Final = ("-", "--", "-.", ":")
 BASE_STYLE: Final[dict[str, Any]] = {"color": "black", "linestyle": ":", "marker": "."}
 SHOWN: Final = 12
 """Most arms in a figure of curves; the tables list more."""
@@ -40,7 +38,7 @@ def _main(scores: Content) -> str:
 
 def _style(number: int) -> dict[str, Any]:
     return {
-        "color": COLOURS[number % len(COLOURS)],
+        "color": colour(number),
         "marker": MARKERS[number % len(MARKERS)],
         "linestyle": LINES[number % len(LINES)],
     }
@@ -155,7 +153,7 @@ def _first_errors(measured: Content) -> Figure:
                 height=0.7,
                 edgecolor="black",
                 linewidth=0.4,
-                color=COLOURS[number % len(COLOURS)],
+                color=colour(number),
                 hatch=hatches[number % len(hatches)],
             )
             left = [a + b for a, b in zip(left, shares, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any, Final
 
 from markupsafe import Markup
@@ -19,6 +20,23 @@ STYLE: Final[Any] = {
     "grid.color": "#e3e6ea",
     "axes.axisbelow": True,
 }
+
+
+COLOURS: Final = ("#1f6feb", "#c4892b", "#2da44e", "#8250df", "#cf222e", "#57606a")
+LINES: Final = ("-", "--", "-.", ":")
+
+
+def colour(number: int) -> str:
+    """The colour of the n-th line of a figure."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Exponential moving average over about ten values, which shows the trend."""
+    smooth: list[float] = []
+    for value in values:
+        smooth.append(value if not smooth else 0.9 * smooth[-1] + 0.1 * value)
+    return smooth
 
 
 def svg(figure: Figure) -> str:

@@ -22,7 +22,7 @@ from matplotlib.ticker import StrMethodFormatter
 
 from actors.files import replace_text
 from trainers.evaluation.evaluate import TextSample
-from trainers.evaluation.figures import STYLE, inline, svg
+from trainers.evaluation.figures import STYLE, inline, smoothed, svg
 from trainers.evaluation.report import RunRecord, summary
 from verifier.families import TaskConfig, drawing, open_task
 from verifier.judgement import Judgement, TraceJudgement
@@ -100,20 +100,12 @@ def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
     for key, label, colour in (s for s in shares if s[0] in steps[0]):
         values = [s[key] for s in steps]
         rates.plot(xs, values, color=colour, alpha=0.3, linewidth=0.8)
-        rates.plot(xs, _smooth(values), color=colour, label=label, linewidth=1.8)
+        rates.plot(xs, smoothed(values), color=colour, label=label, linewidth=1.8)
     rates.set_xlabel("learner step")
     rates.set_ylabel("share of rollouts")
     rates.set_ylim(0, 1)
     rates.legend(frameon=False)
     return inline(svg(figure))
-
-
-def _smooth(values: Sequence[float]) -> list[float]:
-    """Exponential moving average over about ten steps, which shows the trend."""
-    smooth: list[float] = []
-    for value in values:
-        smooth.append(value if not smooth else 0.9 * smooth[-1] + 0.1 * value)
-    return smooth
 
 
 def _curves(bands: Mapping[str, Any]) -> Markup | None:

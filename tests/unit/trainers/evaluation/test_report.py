@@ -71,7 +71,9 @@ def test_the_report_holds_the_grid_the_gain_and_the_counters(tmp_path):
     assert (learning["updates"], learning["groups_drawn_per_trained"]) == (0, 2.5)
     assert content["evaluations"][0]["strict_pass@1"] == 0.5
     page = (tmp_path / "report.html").read_text()
-    assert "rl: 0 of 1 steps changed the policy, so it is the one that the stage began with" in page
+    assert "rl: 0 of 1 steps changed the policy" in page
+    assert [finding["name"] for finding in content["findings"]] == ["no-signal"]
+    assert "<b>no-signal</b> (rl): the policy does not change" in page
     assert "2.50 groups were drawn for each one trained on" in page
     assert content["gain"]["strict_pass@1"] == {"mean": 0.5, "lo": 0.5, "hi": 0.5}
     assert content["rollout"]["restarts"] == 1
