@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from actors.rollouts.query import Query, Status
+
 
 class Format(StrEnum):
     """How rollouts are shown."""
@@ -14,15 +16,6 @@ class Format(StrEnum):
     TABLE = "table"
     JSONL = "jsonl"
     TRACE = "trace"
-
-
-class Status(StrEnum):
-    """What may be asked for; `actors.rollouts.reading.Status` says what it means."""
-
-    SOLVED = "solved"
-    ANSWER = "answer"
-    WRONG = "wrong"
-    CUT = "cut"
 
 
 def main(
@@ -47,13 +40,12 @@ def main(
 
     docs/rollouts.md says what is kept, and how pandas and DuckDB read it.
     """
-    from actors.rollouts import reading
+    from actors.rollouts.reading import kept
     from cluster.run import rollouts
     from cluster.run.folder import find_run
 
     folder = find_run(run)
-    query = reading.Query(rollouts.axes_of(stratum), reading.Status(status.value) if status else None)
-    rows = rollouts.rows(reading.kept(folder.path, stage, step), query)
+    rows = rollouts.rows(kept(folder.path, stage, step), Query(rollouts.axes_of(stratum), status))
     if judge_again:
         if rollouts.judge_again(folder, rows):
             raise typer.Exit(1)

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actors.rollouts.reading import DamagedPart, Part, Query, Status
+from actors.rollouts.query import Query, Status
+from actors.rollouts.reading import DamagedPart, Part
 from actors.rollouts.table import StoredRollout
 from cluster.files import jsonl, trace_view
 from cluster.recipe.config import RlStage

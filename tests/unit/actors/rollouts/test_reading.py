@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from actors.rollouts.reading import DamagedPart, NoRollouts, OtherForm, Query, Status, kept
+from actors.rollouts.query import Query, Status
+from actors.rollouts.reading import DamagedPart, NoRollouts, OtherForm, kept
 from actors.rollouts.store import RolloutStore, parts
 from actors.rollouts.table import FORM_KEY
 from tests.rollouts import step_rollouts
