@@ -51,9 +51,9 @@ def entropy_collapse(history: History) -> Sign | None:
     if before is None:
         return None
     found = stretch(history.later(), lambda s: s.entropy is not None and s.entropy < at.ENTROPY_FALL * before)
-    return found and Sign(
-        found, f"entropy {_n(mean(found, lambda s: s.entropy))} nats per token, {_n(before)} at first"
-    )
+    if found is None:
+        return None
+    return Sign(found, f"entropy {_n(mean(found, lambda s: s.entropy))} nats per token, {_n(before)} at first")
 
 
 def length_runaway(history: History) -> Sign | None:
@@ -140,7 +140,9 @@ def no_signal(history: History) -> Sign | None:
     if still is not None:
         return Sign(still, f"{len(still)} without an update, {_without_gradient(still)}", _easy_or_hard(still))
     found = stretch(history.steps, lambda s: (s.no_gradient or 0) >= at.NO_GRADIENT)
-    return found and Sign(found, _without_gradient(found), _easy_or_hard(found))
+    if found is None:
+        return None
+    return Sign(found, _without_gradient(found), _easy_or_hard(found))
 
 
 def _not_updated(history: History) -> list[StepMetrics] | None:
@@ -220,7 +222,9 @@ def duplicate_samples(history: History) -> Sign | None:
         history.steps,
         lambda s: s.distinct is not None and s.distinct < at.DISTINCT and (s.completion_tokens or 0) >= at.SHORT,
     )
-    return found and Sign(found, f"{_n(mean(found, lambda s: s.distinct))} of the completions of a group differ")
+    if found is None:
+        return None
+    return Sign(found, f"{_n(mean(found, lambda s: s.distinct))} of the completions of a group differ")
 
 
 def _moved(found: Sequence[StepMetrics], history: History) -> str:
