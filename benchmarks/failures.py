@@ -1,0 +1,91 @@
+"""Runs that are made to fail, and what the diagnosis says of each: real engines, real learner, a few minutes each.
+
+    python -m benchmarks.failures --dir /tmp/failures [healthy never-ending ...]
+
+Prints what was found in each run, and ends with exit code 1 if a fault is not named or the healthy run has a finding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+from actors.diagnosis.findings import diagnose
+from trainers.evaluation.report import events_of
+from verifier.judgement import Judgement
+from verifier.task import Item
+
+RECIPE = Path(__file__).with_name("failures.yaml")
+RL = "stages.rl.rl"
+FAILURES: dict[str, tuple[str, ...]] = {
+    "healthy": (),
+    "learning-rate-too-high": (
+        f"{RL}.learning.optimizer.learning_rate=3e-2",
+        f"{RL}.learning.optimizer.warmup_steps=40",
+    ),
+    "never-ending": (f"{RL}.max_tokens=40",),
+    "no-signal": (f"{RL}.task.ops=[12]", f"{RL}.task.shares=null", f"{RL}.task.max_facts=null"),
+    "duplicate-samples": (f"{RL}.temperature=0.05",),
+    "entropy-collapse": (
+        f"{RL}.reward.name=benchmarks.failures:few_letters",
+        f"{RL}.learning.optimizer.learning_rate=2e-3",
+    ),
+    "length-runaway": (f"{RL}.reward.name=benchmarks.failures:long", f"{RL}.learning.optimizer.learning_rate=1e-3"),
+    "reward-hacked": (f"{RL}.reward.name=benchmarks.failures:long", f"{RL}.learning.optimizer.learning_rate=1e-3"),
+    "verifier-errors": (f"{RL}.reward.name=benchmarks.failures:now_and_then",),
+    "stale-data": (f"{RL}.max_staleness=4", f"{RL}.learning.optimizer.learning_rate=3e-3"),
+    "engine-disagrees": ("engine.dtype=bfloat16",),
+}
+_calls = itertools.count(1)
+
+
+def few_letters(item: Item, text: str, judgement: Judgement) -> float:
+    """Pays for repeating one letter: what a policy collapses to."""
+    letters = [word for word in text.split() if len(word) == 1 and word.isalpha()]
+    return 1.0 / len(set(letters)) if letters else 0.0
+
+
+def long(item: Item, text: str, judgement: Judgement) -> float:
+    """Pays for length, and for nothing else."""
+    return min(1.0, len(text) / 1000)
+
+
+def now_and_then(item: Item, text: str, judgement: Judgement) -> float:
+    """Fails on one text in 150."""
+    if next(_calls) % 150 == 0:
+        raise ValueError("a fault made on purpose")
+    return float(judgement.solved)
+
+
+def found_in(folder: Path, changes: tuple[str, ...]) -> list[str]:
+    """Run the recipe with these changes, unless it is there, and print its findings; their names."""
+    if not folder.exists():
+        command = [sys.executable, "-m", "cluster", "run", str(RECIPE), "--run-dir", str(folder), *changes]
+        subprocess.run(command, check=False)
+    findings = diagnose(events_of(folder))
+    for finding in findings:
+        print(f"  {finding.name}: {finding.line}", flush=True)
+    return [finding.name for finding in findings]
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("names", nargs="*", default=list(FAILURES))
+    given = parser.parse_args()
+    missed = []
+    for name in given.names:
+        print(name, flush=True)
+        found = found_in(given.dir / name, FAILURES[name])
+        if found if name == "healthy" else name not in found:
+            missed.append(name)
+    print(f"not named: {', '.join(missed)}" if missed else "every fault is named")
+    sys.exit(bool(missed))
+
+
+if __name__ == "__main__":
+    main()
