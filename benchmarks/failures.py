@@ -20,25 +20,6 @@ from verifier.task import Item
 
 RECIPE = Path(__file__).with_name("failures.yaml")
 RL = "stages.rl.rl"
-FAILURES: dict[str, tuple[str, ...]] = {
-    "healthy": (),
-    "learning-rate-too-high": (
-        f"{RL}.learning.optimizer.learning_rate=3e-2",
-        f"{RL}.learning.optimizer.warmup_steps=40",
-    ),
-    "never-ending": (f"{RL}.max_tokens=40",),
-    "no-signal": (f"{RL}.task.ops=[12]", f"{RL}.task.shares=null", f"{RL}.task.max_facts=null"),
-    "duplicate-samples": (f"{RL}.temperature=0.05",),
-    "entropy-collapse": (
-        f"{RL}.reward.name=benchmarks.failures:few_letters",
-        f"{RL}.learning.optimizer.learning_rate=2e-3",
-    ),
-    "length-runaway": (f"{RL}.reward.name=benchmarks.failures:long", f"{RL}.learning.optimizer.learning_rate=1e-3"),
-    "reward-hacked": (f"{RL}.reward.name=benchmarks.failures:long", f"{RL}.learning.optimizer.learning_rate=1e-3"),
-    "verifier-errors": (f"{RL}.reward.name=benchmarks.failures:now_and_then",),
-    "stale-data": (f"{RL}.max_staleness=4", f"{RL}.learning.optimizer.learning_rate=3e-3"),
-    "engine-disagrees": ("engine.dtype=bfloat16",),
-}
 _calls = itertools.count(1)
 
 
@@ -58,6 +39,33 @@ def now_and_then(item: Item, text: str, judgement: Judgement) -> float:
     if next(_calls) % 150 == 0:
         raise ValueError("a fault made on purpose")
     return float(judgement.solved)
+
+
+FAILURES: dict[str, tuple[str, ...]] = {
+    "healthy": (),
+    "learning-rate-too-high": (
+        f"{RL}.learning.optimizer.learning_rate=3e-2",
+        f"{RL}.learning.optimizer.warmup_steps=40",
+    ),
+    "never-ending": (f"{RL}.max_tokens=40",),
+    "no-signal": (f"{RL}.task.ops=[12]", f"{RL}.task.shares=null", f"{RL}.task.max_facts=null"),
+    "duplicate-samples": (f"{RL}.temperature=0.05",),
+    "entropy-collapse": (
+        f"{RL}.reward.name=benchmarks.failures:{few_letters.__name__}",
+        f"{RL}.learning.optimizer.learning_rate=2e-3",
+    ),
+    "length-runaway": (
+        f"{RL}.reward.name=benchmarks.failures:{long.__name__}",
+        f"{RL}.learning.optimizer.learning_rate=1e-3",
+    ),
+    "reward-hacked": (
+        f"{RL}.reward.name=benchmarks.failures:{long.__name__}",
+        f"{RL}.learning.optimizer.learning_rate=1e-3",
+    ),
+    "verifier-errors": (f"{RL}.reward.name=benchmarks.failures:{now_and_then.__name__}",),
+    "stale-data": (f"{RL}.max_staleness=4", f"{RL}.learning.optimizer.learning_rate=3e-3"),
+    "engine-disagrees": ("engine.dtype=bfloat16",),
+}
 
 
 def found_in(folder: Path, changes: tuple[str, ...]) -> list[str]:
