@@ -44,6 +44,9 @@ def test_every_zero_stage_trains_and_publishes_the_same_on_one_rank_and_on_two(s
     for name in ("losses", "norms", "kl"):
         assert made[name] == pytest.approx(straight[name], rel=1e-3, abs=1e-5), name
     assert made["predicted"] == straight["predicted"]
+    for logprobs, expected, predicted in zip(made["logprobs"], straight["logprobs"], made["predicted"], strict=True):
+        assert len(logprobs) == predicted
+        assert logprobs == pytest.approx(expected, abs=1e-3)
     assert made["published"] == pytest.approx(straight["published"], rel=1e-3, abs=1e-3)
     assert made["parity"] == pytest.approx(straight["parity"], abs=1e-3)
 
