@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from verifier.errors import BadMixture
-from verifier.mixture import Mixture, largest_remainder
+from verifier.mixture import Mixture, largest_remainder, place_at
 from verifier.task import Stratum
 
 STRATA = tuple(Stratum.of(op=op) for op in (2, 3))
@@ -18,7 +18,18 @@ def test_strata_are_drawn_by_their_shares():
     assert Mixture.even(STRATA).shares == (0.5, 0.5)
 
 
+def test_the_strata_of_a_stream_never_change():
+    streams = ["".join(str(place_at((0.25, 0.75), seed, index)) for index in range(16)) for seed in (1, 2)]
+    assert streams == ["1101111111101110", "0111101111101111"]
+
+
+def test_a_draw_above_the_sum_of_the_shares_gets_the_last_of_them():
+    assert {place_at((1e-9, 1e-9), 0, index) for index in range(8)} == {1}
+
+
 def test_shares_that_do_not_fit_are_refused():
+    with pytest.raises(BadMixture, match=r"^a mixture needs at least one cell$"):
+        Mixture((), ())
     with pytest.raises(BadMixture, match="1 shares for 2 strata"):
         Mixture(STRATA, (1.0,))
     with pytest.raises(BadMixture, match=r"sum to 0.9, not to 1"):
