@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,7 +219,9 @@ async def test_a_load_past_its_deadline_is_an_error_that_names_the_phase(engine:
 async def test_two_engines_share_a_process_and_one_may_leave(engine: Engine, model_dir: Path) -> None:
     second = await start_engine(model_dir, ENGINE, weight_version=9)
     assert (await second.generate(PROMPT, SAMPLING)).weight_version == 9
+    assert gc.get_freeze_count() > 0
     await second.stop()
+    assert gc.get_freeze_count() == 0, "the collector would never look at what it left behind"
     assert (await engine.generate(PROMPT, SAMPLING)).finish_reason == "length"
 
 
