@@ -51,13 +51,14 @@ def _texts(file: str) -> Iterator[tuple[str, str]]:
     from cluster.files import jsonl
     from verifier.graphs.solver.reading import split_text
 
-    with jsonl.open_bytes(file) as lines:
-        first = next(iter(lines), b"")
+    with jsonl.open_bytes(file) as opened:
+        lines = jsonl.lines(opened, file)
+        first = next(lines, b"")
         if first.lstrip().startswith(JSON_START.encode()):
             for _, record in jsonl.records(itertools.chain([first], lines), file, ("problem", "question")):
                 yield record["problem"], record["question"]
         else:
-            yield split_text((first + lines.read()).decode("utf-8", "replace"))
+            yield split_text((first + jsonl.rest(opened, file)).decode("utf-8", "replace"))
 
 
 def _printed(found: Derivation) -> str:

@@ -36,11 +36,15 @@ def read(path: str, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, An
         UserError: no such file, damaged gzip, no UTF-8, or a line that is no record with these fields.
     """
     with open_bytes(path) as file:
-        yield from records(_lines(file, path), path, fields)
+        yield from records(lines(file, path), path, fields)
 
 
-def _lines(file: IO[bytes], path: str) -> Iterator[bytes]:
-    """The lines of a file, of bounded length: a small gzip file can unpack to one line of gigabytes."""
+def lines(file: IO[bytes], path: str) -> Iterator[bytes]:
+    """The lines of an open file, of bounded length: a small gzip file can unpack to one line of gigabytes.
+
+    Raises:
+        UserError: a line is longer than LONGEST_LINE.
+    """
     number = 0
     while line := file.readline(LONGEST_LINE + 1):
         number += 1
@@ -49,6 +53,14 @@ def _lines(file: IO[bytes], path: str) -> Iterator[bytes]:
                 f"{shown(path)}, line {number}: longer than {LONGEST_LINE >> 20} MiB.", "Write one record per line."
             )
         yield line
+
+
+def rest(file: IO[bytes], path: str) -> bytes:
+    """What is left of an open file that is one text, under the same bound. Raises UserError when it is longer."""
+    text = file.read(LONGEST_LINE + 1)
+    if len(text) > LONGEST_LINE:
+        raise UserError(f"{shown(path)}: a text longer than {LONGEST_LINE >> 20} MiB.", "Give one problem at a time.")
+    return text
 
 
 def records(lines: Iterable[bytes], path: str, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -358,6 +358,23 @@ def test_a_malformed_record_to_solve_is_named():
     assert "line 2" in str(_error(solve, stdin='{"problem": "", "question": ""}\n{"problem": ""}\n'))
 
 
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [(b"{", "line 1: longer than 16 MiB"), (b"The ", "line 1: longer than 16 MiB"), (b"The \n", "longer than 16 MiB")],
+)
+def test_a_small_file_that_unpacks_without_end_is_not_read_to_its_end(tmp_path, monkeypatch, start, said):
+    bomb = tmp_path / "bomb.gz"
+    with gzip.GzipFile(bomb, "wb", compresslevel=1) as file:
+        file.write(start)
+        for _ in range(16):
+            file.write(b" " * (2 << 20))
+    read = []
+    unpack = gzip.GzipFile.read
+    monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: read.append(size) or unpack(self, size))
+    assert said in str(_error(solve, bomb))
+    assert all(0 <= size <= (16 << 20) + 1 for size in read)
+
+
 def test_a_long_file_is_cut_into_ranges_that_join_without_a_gap():
     bounds = list(problem_files._bounds(620))
     assert bounds == [(0, 250), (250, 500), (500, 620)]
