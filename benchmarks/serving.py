@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--run-dir", type=Path, required=True)
     parser.add_argument("--requests", type=int, default=512)
     parser.add_argument("--max-tokens", type=int, default=96)
-    parser.add_argument("--proxy", action="store_true", help="go through Serve's proxy, as with --address")
+    parser.add_argument("--proxy", action="store_true", help="go through Serve's proxy, as on several nodes")
     parser.add_argument("--side", choices=["engine", "http"], help=argparse.SUPPRESS)
     parser.add_argument("--newest", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -244,9 +244,8 @@ def _plan(run_dir: Path, proxy: bool) -> tuple[Plan, list[str]]:
         gpus=0,
         running=CONCURRENCY,
         queued=CONCURRENCY,
-        address="an own Ray all the same" if proxy else None,
     )
-    return plan, keys
+    return plan.through_proxy() if proxy else plan, keys
 
 
 # --- What is measured -------------------------------------------------------------------------------------------------

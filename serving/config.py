@@ -40,7 +40,7 @@ def require_run_names(run_dirs: Sequence[Path]) -> None:
 
 
 class Listen(BaseModel):
-    """Where a replica listens itself."""
+    """Where every replica listens itself; those of one machine share the port."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,7 +66,7 @@ class ServingConfig(BaseModel):
         default=6_000_000, ge=1, description="tokens that one key may ask for: max_tokens x samples x problems"
     )
     deadline_s: float = Field(default=DEADLINE_S, gt=0, le=DEADLINE_S, description="for every answer and every stream")
-    listen: Listen | None = Field(default=None, description="for the one replica; without it, Serve's proxy listens")
+    listen: Listen | None = Field(default=None, description="for the replicas; without it, Serve's proxy listens")
     task: AnyTask | None = Field(default=None, description="problems for the probe besides op-graph ones")
     grace_s: float = Field(default=20.0, gt=0, description="for what runs when the server is told to stop")
 

@@ -1,7 +1,8 @@
 """The Ray Serve application: one deployment whose replicas are ingress and engines in one process.
 
-A request takes at most one hop, from Serve's proxy to the replica, and none from there to the engine (docs/decisions/).
-Replicas are alike: each loads what it is asked for, and what admins set lies in the run folder, where all see it.
+A request takes at most one hop, from Serve's proxy to a replica that does not listen itself (docs/decisions/0150), and
+none from there to the engine. Replicas are alike: each loads what it is asked for, and what admins set lies in the run
+folder, where all see it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,11 @@ from ray.serve.schema import LoggingConfig
 
 from actors.config import engine_env
 from serving.config import ReplicaConfig, ServingConfig
+from verifier.errors import UserError
+
+
+class NotCounted(UserError):
+    """The settings of a deployment contradict each other."""
 
 
 @serve.ingress()
@@ -43,7 +49,15 @@ class Gateway:
 
 
 def application(config: ServingConfig, replicas: ReplicaConfig, env: Mapping[str, str]) -> Application:
-    """The application for `serve.run`; `env` is what every process of ours gets, besides the engine's own needs."""
+    """The application for `serve.run`; `env` is what every process of ours gets, besides the engine's own needs.
+
+    Raises NotCounted when Serve is to scale replicas by requests that it does not see.
+    """
+    if config.listen is not None and replicas.min_replicas != replicas.max_replicas:
+        raise NotCounted(
+            "replicas that listen themselves are not scaled: Serve does not see their requests.",
+            "Give min_replicas and max_replicas the same number, or leave `listen` out.",
+        )
     deployment = serve.deployment(
         name="gateway",
         # Far above what the gate lets in: refusals are ours, at once and in our error shape.

@@ -5,7 +5,7 @@
       BadJudgement BadReward BadTask BadImportPath                                                   verifier
       CheckpointError EventLogError ModelRefused NoRollouts OtherForm DamagedPart                    actors
       ResumeError NothingToScale PromptTooLong                                                       trainers
-      KeyFileError SameRun                                                                           serving
+      KeyFileError SameRun NotCounted                                                                serving
       NotEnough ClusterUnreachable UnsafeCluster RecipeError NoModel RunFolderError JobError         cluster
       ServeError TooMuchToShip NoTask KeyWishError RunHeld StudyError NotComparable                  cluster
     Failure          exit code 1: the work stopped; what is saved stays

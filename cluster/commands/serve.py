@@ -33,7 +33,7 @@ def main(
         ),
     ] = None,
     engines: Annotated[int, typer.Option(min=1, help="Checkpoints in memory at once, per replica.")] = 3,
-    replicas: Annotated[int, typer.Option(min=1, help="At most so many replicas; Serve starts them under load.")] = 1,
+    replicas: Annotated[int, typer.Option(min=1, help="Processes with engines of their own behind the port.")] = 1,
     gpus: Annotated[float, typer.Option(min=0, help="GPUs of one replica; 0 serves on the CPU.")] = 0,
     running: Annotated[int, typer.Option(min=1, help="Sequences in the engines of one replica at once.")] = 32,
     queued: Annotated[int, typer.Option(min=0, help="Requests that may wait; more get 503 at once.")] = 64,
@@ -65,7 +65,6 @@ def main(
         gpus=gpus,
         running=running,
         queued=queued,
-        address=address,
         task=task,
     )
     server.serve(plan, typer.echo, address=address, insecure=insecure)

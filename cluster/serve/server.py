@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,8 +58,12 @@ class Plan:
 
     @property
     def direct(self) -> bool:
-        """Whether the one replica listens itself, and Serve needs no proxy (docs/decisions/0070)."""
+        """Whether the replicas listen themselves, and Serve needs no proxy (docs/decisions/0150)."""
         return self.config.listen is not None
+
+    def through_proxy(self) -> Plan:
+        """The same with Serve's proxy on every node: on a cluster of several, nobody knows where a replica will be."""
+        return replace(self, config=self.config.model_copy(update={"listen": None}))
 
     @property
     def url(self) -> str:
@@ -79,7 +83,6 @@ def plan(
     gpus: float,
     running: int,
     queued: int,
-    address: str | None,
     task: str | None = None,
 ) -> Plan:
     """Check the arguments before anything starts. Raises ServeError, KeyFileError, NoTask or RecipeError. `task` names
@@ -96,7 +99,6 @@ def plan(
     keys, shown = _keys(key_file, host)
     _require_free(host, port)
     device, dtype = ("cuda", "bfloat16") if gpus else ("cpu", "float32")
-    direct = replicas == 1 and not (address or os.environ.get("RAY_ADDRESS"))
     engine = EngineConfig.model_validate({"device": device, "dtype": dtype, "max_open_requests": max(64, 2 * running)})
     config = ServingConfig(
         run_dirs=tuple(folder.resolve() for folder in run_dirs),
@@ -106,10 +108,10 @@ def plan(
         engines_per_replica=engines,
         running=running,
         queued=queued,
-        listen=Listen(host=host, port=port) if direct else None,
+        listen=Listen(host=host, port=port),
         task=problems,
     )
-    place = ReplicaConfig(max_replicas=replicas, cpus=1.0, gpus=gpus)
+    place = ReplicaConfig(min_replicas=replicas, max_replicas=replicas, cpus=1.0, gpus=gpus)
     return Plan(host, port, config, place, shown, no_task)
 
 
@@ -120,10 +122,13 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
     from cluster.ray.runtime import running
 
     prepare_environment()
-    asked = Resources(plan.replicas.cpus * plan.replicas.min_replicas, plan.replicas.gpus)
+    count = plan.replicas.min_replicas
+    asked = Resources(count * plan.replicas.cpus, count * plan.replicas.gpus)
     # No record in the run folder: the run may be training and has its own, and nobody needs to find this Ray.
     own = own_folder(plan.config.model_dump(mode="json"), Path.cwd())
     with running(None, asked, address=address, insecure=insecure, own=own):
+        if _nodes() > 1:
+            plan = plan.through_proxy()
         start(plan)
         try:
             say(_greeting(plan))
@@ -132,6 +137,13 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
             say("draining")
         finally:
             stop(plan)
+
+
+def _nodes() -> int:
+    """The nodes of the Ray that this process is connected to."""
+    import ray
+
+    return sum(node["Alive"] for node in ray.nodes())
 
 
 def prepare_environment() -> None:

@@ -237,12 +237,12 @@ class Listener:
     async def start(self, host: str, port: int) -> int:
         """Listen, and return the port (the kernel's choice for 0). OSError when it is another's.
 
-        SO_REUSEADDR: the kernel keeps the idle connections of a replica that was killed for a minute, and for so long
-        its successor could not take the port.
+        SO_REUSEPORT: the replicas of one machine share the port, and the kernel deals out new connections among them
+        (docs/decisions/0150); it lets in processes of the same user only. SO_REUSEADDR: the kernel keeps the idle
+        connections of a replica that was killed for a minute, and for so long its successor could not take the port.
         """
-        listening = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG
-        )
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=True)
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
         while not self._server.started:
             await asyncio.wait({self._task}, timeout=0.01)

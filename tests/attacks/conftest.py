@@ -93,10 +93,10 @@ async def listen(serve) -> AsyncIterator[Callable]:
     """A function that puts a server on a port; `total` and `per_address` bound its connections."""
     ports: list[Port] = []
 
-    async def make(total: int = 512, per_address: int = 256, **settings: object) -> Port:
+    async def make(total: int = 512, per_address: int = 256, number: int = 0, **settings: object) -> Port:
         made = serve(**settings)
         listener = Listener(made.replica.app, Connections(total, per_address))
-        ports.append(Port(made, listener, await listener.start("127.0.0.1", 0), []))
+        ports.append(Port(made, listener, await listener.start("127.0.0.1", number), []))
         return ports[-1]
 
     yield make

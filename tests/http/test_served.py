@@ -64,8 +64,8 @@ def served(ray_session: Path, pristine_run: Path, tmp_path_factory: pytest.TempP
         port = trial.getsockname()[1]
     plan = cluster_server.plan(
         run_dirs=(run_dir,), host="127.0.0.1", port=port, key_file=None, engines=2, replicas=1, gpus=0,
-        running=8, queued=16, address="the session's",
-    )  # fmt: skip
+        running=8, queued=16,
+    ).through_proxy()  # fmt: skip
     cluster_server.start(plan)
     found = Served(plan.url, plan.shown_key or "", run_dir)
     with found.client() as client:
