@@ -59,6 +59,7 @@ from serving.openai import routes as openai
 from serving.probe import compare, pass_at_k
 from serving.probe import routes as probe
 from serving.probe.bodies.events import EVENTS
+from serving.probe.desk import Desk
 from serving.probe.items import ServedTask
 from serving.probe.posed import ProblemBank
 from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
@@ -97,8 +98,9 @@ def build_routes(service: Service, limits: Limits, task: ServedTask | None = Non
     app.include_router(_operations(service, limits, app))
     for module in (openai, admin):
         app.include_router(module.routes(service))
+    bank = ProblemBank(task, Desk(lambda: service.gate.used > 0))
     for module in (probe, compare, pass_at_k):
-        app.include_router(module.routes(service, ProblemBank(task)))
+        app.include_router(module.routes(service, bank))
     _add_page(app)
     return app
 

@@ -29,12 +29,14 @@ from serving.encoding.codec import Codec
 from serving.http.errors import ApiError, Busy, NotFound, Unavailable
 from serving.http.metrics import Metrics
 from serving.models.registry import Entry
+from serving.turns import Turns
 
 logger = logging.getLogger(__name__)
 REFUSED_S: Final = 60.0
 """How long a checkpoint that did not load is refused without another try."""
 _START_DEADLINE_S: Final = 600.0
 _FIRST_TOKEN_DEADLINE_S: Final = 30.0
+_PAUSE: Final = 3.0  # of a start's length: starts take at most a quarter of the time of engines that are at work
 _FIRST_PROMPT: Final = "<question> </question> <solution>"
 
 
@@ -100,7 +102,7 @@ class EnginePool:
         self._loading: dict[str, asyncio.Task[Loaded]] = {}
         self._leaving: dict[asyncio.Task[None], Loaded] = {}  # take no new requests; stop after their last one
         self._refused: dict[tuple[str, str], _Refusal] = {}  # by id and weight hash
-        self._starts = asyncio.Lock()  # one engine starts at a time: starting is what uses the memory and the cores
+        self._starts = Turns(_PAUSE, lambda: any(held.leases for held in self._loaded.values()))
 
     @property
     def loaded(self) -> list[str]:
@@ -195,7 +197,7 @@ class EnginePool:
 
     async def _load(self, entry: Entry) -> Loaded:
         started = time.monotonic()
-        async with self._starts:
+        async with self._starts.turn():
             if self._leaving:  # memory holds one engine more than `capacity`, not two
                 await asyncio.wait(self._leaving)
             held = self._loaded.get(entry.id)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from serving.http.errors import BadRequest
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, StratumBody, TaskAnswer
+from serving.probe.desk import Clerk
 from serving.probe.judging import JudgeProcess, TaskFailed
 from verifier.errors import UserError
 from verifier.families import TaskConfig, open_task
@@ -38,8 +39,8 @@ class PosedItem:
         """No step of an unfinished text is judged."""
         return []
 
-    async def judge(self, text: str) -> Judgement:
-        """The judgement of a text. Raises TaskFailed."""
+    async def judge(self, text: str, clerk: Clerk) -> Judgement:
+        """The judgement of a text, made by the judge's own process. Raises TaskFailed."""
         return await self.process.judge(self.item, text)
 
 

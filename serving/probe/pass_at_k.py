@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.generation.service import Draw, Service, Session
+from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, named
 from serving.probe.bodies.pass_at_k import (
@@ -30,6 +30,7 @@ from serving.probe.bodies.pass_at_k import (
     PassStart,
     SampleEvent,
 )
+from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
 from serving.probe.routes import error_event
 from serving.probe.traces import timing
@@ -142,8 +143,11 @@ async def _last(run: AsyncGenerator[_Event, None]) -> PassAtKAnswer:
     return answer
 
 
-def _posed_all(bank: ProblemBank, body: PassAtKRequest) -> list[Posed]:
-    return [bank.find(_ahead(body, i)) for i in range(body.problems)]
+async def _posed_all(bank: ProblemBank, body: PassAtKRequest, caller: Caller) -> list[Posed]:
+    """The problems, each a piece of its own."""
+    clerk = bank.clerk(caller)
+    first = await bank.find(body, caller)
+    return [first, *[await clerk.do(bank.found, _ahead(body, i)) for i in range(1, body.problems)]]
 
 
 def _ahead(body: PassAtKRequest, problems: int) -> PassAtKRequest:
@@ -159,13 +163,15 @@ async def _measure(
 ) -> AsyncGenerator[_Event, None]:
     """One measurement: what happens, in order. The samples of one problem are drawn together."""
     arrived = time.monotonic()
-    problems = await run_in_threadpool(_posed_all, bank, body)
+    caller = caller_of(request, None)
+    clerk = bank.clerk(caller)
+    problems = await _posed_all(bank, body, caller)
     seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, seed)
     tally, wanted, early = Tally.of(len(problems)), len(problems) * body.samples, False
     asked = service.session(
         body.model,
-        caller_of(request, None),
+        caller,
         draw,
         sequences=body.samples,
         problems=len(problems),
@@ -176,18 +182,18 @@ async def _measure(
         yield PassStart(
             request_id=request.state.request_id, policy=policy, problems=len(problems), samples=body.samples
         )
-        async with aclosing(_samples(service, session, problems, body.samples)) as samples:
+        async with aclosing(_samples(service, clerk, session, problems, body.samples)) as samples:
             async for sample in samples:
                 tally.add(sample)
                 yield sample
                 if tally.total % max(1, wanted // _ESTIMATES):
                     continue
-                estimate = await run_in_threadpool(tally.event, body.ks)
+                estimate = await clerk.do(tally.event, body.ks)
                 yield estimate
                 if _narrow(estimate, body.stop_width, wanted) and tally.total < wanted:
                     early = True
                     break
-        final = await run_in_threadpool(tally.event, body.ks)
+        final = await clerk.do(tally.event, body.ks)
         yield PassAtKAnswer(
             policy=policy,
             n=tally.total,
@@ -199,12 +205,13 @@ async def _measure(
 
 
 async def _samples(
-    service: Service, session: Session, problems: list[Posed], samples: int
+    service: Service, clerk: Clerk, session: Session, problems: list[Posed], samples: int
 ) -> AsyncGenerator[SampleEvent, None]:
     """Every sample as it ends, problem by problem. Closing it ends those that are being drawn."""
     for place, problem in enumerate(problems):
         prompt_ids = await session.encode(problem.prompt, "problem")
-        tasks = [asyncio.create_task(_sample(service, session, problem, prompt_ids, place, i)) for i in range(samples)]
+        drawn = (_sample(service, clerk, session, problem, prompt_ids, place, i) for i in range(samples))
+        tasks = [asyncio.create_task(sample) for sample in drawn]
         try:
             for done in asyncio.as_completed(tasks):
                 yield await done
@@ -215,11 +222,17 @@ async def _samples(
 
 
 async def _sample(
-    service: Service, session: Session, problem: Posed, prompt_ids: tuple[int, ...], place: int, index: int
+    service: Service,
+    clerk: Clerk,
+    session: Session,
+    problem: Posed,
+    prompt_ids: tuple[int, ...],
+    place: int,
+    index: int,
 ) -> SampleEvent:
     seed = derive(session.seed, place, index) % (MAX_SEED + 1)
     written = await session.reseeded(seed).write(prompt_ids, 0, 0)
-    verdict = await problem.judge(written.text)
+    verdict = await problem.judge(written.text, clerk)
     steps = verdict if isinstance(verdict, TraceJudgement) else None
     service.judged(session, verdict)
     return SampleEvent(

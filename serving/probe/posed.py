@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from serving.http.admission import Caller
 from serving.http.errors import BadRequest
 from serving.probe.bodies.problems import About, ItemRequest
+from serving.probe.desk import Clerk, Desk
 from serving.probe.items import PosedItem, ServedTask
 from serving.probe.problems import posed_cell, posed_texts
 from verifier.judgement import Judgement, StepJudgement
@@ -35,18 +37,27 @@ class Posed(Protocol):
         """The steps that stand in an unfinished text, as far as they can be judged at once."""
         ...
 
-    async def judge(self, text: str) -> Judgement:
-        """The judgement of a text."""
+    async def judge(self, text: str, clerk: Clerk) -> Judgement:
+        """The judgement of a text, made by `clerk` where it is the server's own work."""
         ...
 
 
 class ProblemBank:
     """What can be asked of this server: any op-graph problem, and the items of its task if it has one."""
 
-    def __init__(self, task: ServedTask | None) -> None:
+    def __init__(self, task: ServedTask | None, desk: Desk) -> None:
         self.task = task
+        self.desk = desk
 
-    def find(self, about: About) -> Posed:
+    def clerk(self, caller: Caller) -> Clerk:
+        """Who works for a caller that has been let in."""
+        return Clerk(self.desk, caller)
+
+    async def find(self, about: About, caller: Caller) -> Posed:
+        """As `found`, when it is the caller's turn. Unavailable when too many wait."""
+        return await self.desk.begin(caller, self.found, about)
+
+    def found(self, about: About) -> Posed:
         """The problem that a request is about. BadRequest names the field at fault."""
         if about.item is not None:
             return self.item(about.item)

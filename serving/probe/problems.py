@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
-
-from starlette.concurrency import run_in_threadpool
+from typing import Final, Literal
 
 from serving.http.errors import BadRequest
 from serving.probe.bodies.problems import (
@@ -22,6 +20,7 @@ from serving.probe.bodies.problems import (
     ProblemTexts,
 )
 from serving.probe.bodies.verdicts import DrawRequest
+from serving.probe.desk import Clerk
 from verifier.errors import ImpossibleSpec, MalformedProblem
 from verifier.graphs.draw import problem_svg, verdict_svg
 from verifier.graphs.generate import generate
@@ -30,6 +29,8 @@ from verifier.graphs.judge.judge import Gold, prepare, verify
 from verifier.graphs.problem import Graph, Problem, ProblemSpec
 from verifier.graphs.tell import prompt_text
 from verifier.judgement import Judgement, StepJudgement, StepStatus, TraceJudgement
+
+_REMEMBERED_CHARS: Final = 16_384  # a problem of op 40 has about 6,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class PosedProblem:
         """The judgement of a text."""
         return verify(text, self.gold)
 
-    async def judge(self, text: str) -> Judgement:
-        """As `verdict`, in a thread: a long text takes many milliseconds."""
-        return await run_in_threadpool(self.verdict, text)
+    async def judge(self, text: str, clerk: Clerk) -> Judgement:
+        """As `verdict`, when it is the caller's turn: a long text takes many milliseconds."""
+        return await clerk.do(self.verdict, text)
 
 
 def posed_cell(request: ProblemRequest) -> PosedProblem:
@@ -115,8 +116,14 @@ def problem_answer(request: ProblemRequest) -> ProblemAnswer:
     )
 
 
-@lru_cache(maxsize=512)
 def _gold(problem: str, question: str, solution: str) -> Gold:
+    """The gold trace of three texts, from memory unless they are long: what anyone sends is not to fill it."""
+    long = len(problem) + len(question) + len(solution) > _REMEMBERED_CHARS
+    return (_prepared.__wrapped__ if long else _prepared)(problem, question, solution)
+
+
+@lru_cache(maxsize=512)
+def _prepared(problem: str, question: str, solution: str) -> Gold:
     try:
         return prepare(problem, question, solution)
     except MalformedProblem as error:

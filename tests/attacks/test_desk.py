@@ -1,0 +1,102 @@
+"""Work of the server's own that a key asks for without end: problems made, drawn and judged."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from serving.http.admission import Caller
+from serving.http.errors import Unavailable
+from serving.probe.bodies.problems import ProblemTexts
+from serving.probe.desk import QUEUED, Desk
+from serving.probe.problems import _prepared, posed_texts
+from tests.http.conftest import Server
+from verifier.graphs.generate import generate
+from verifier.graphs.problem import ProblemSpec
+
+GREEDY, POLITE = Caller("greedy"), Caller("polite")
+
+
+class Work:
+    """Pieces that wait to be let go, and who has been done."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.at_once = 0
+        self.most = 0
+        self.go = threading.Event()
+
+    def piece(self, name: str) -> None:
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        self.go.wait(60)
+        self.done.append(name)
+        self.at_once -= 1
+
+
+async def test_one_piece_is_done_at_a_time_and_keys_take_turns():
+    work, desk = Work(), Desk(lambda: False)
+    flood = [asyncio.create_task(desk.begin(GREEDY, work.piece, "greedy")) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    polite = [asyncio.create_task(desk.begin(POLITE, work.piece, "polite")) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    work.go.set()
+    await asyncio.gather(*flood, *polite)
+    assert work.most == 1
+    assert work.done[:5].count("polite") == 2
+
+
+async def test_a_full_desk_refuses_the_key_that_asks_for_most():
+    work, desk = Work(), Desk(lambda: False)
+    flood = [asyncio.create_task(desk.begin(GREEDY, work.piece, "greedy")) for _ in range(2 * QUEUED)]
+    await asyncio.sleep(0.05)
+    polite = asyncio.create_task(desk.begin(POLITE, work.piece, "polite"))
+    further = asyncio.create_task(desk.go_on(GREEDY, work.piece, "further"))
+    await asyncio.sleep(0.05)
+    work.go.set()
+    ended = await asyncio.gather(*flood, return_exceptions=True)
+    assert {type(one) for one in ended} == {type(None), Unavailable}
+    await polite
+    await further
+    assert len(work.done) <= QUEUED + 3
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/probe/problems", {"op": 2}),
+        ("/v1/probe/draw", {"problem": {"op": 2}}),
+        ("/v1/probe/verify", {"problem": {"op": 2}, "text": "a"}),
+        ("/v1/probe/solve", {"problem": {"op": 2}, "model": "latest", "stream": False}),
+        ("/v1/probe/compare", {"problem": {"op": 2}, "models": ["demo@1", "demo@2"]}),
+        ("/v1/probe/pass-at-k", {"problem": {"op": 2}, "model": "latest", "problems": 2, "samples": 2, "ks": [1]}),
+    ],
+)
+async def test_every_route_with_work_of_its_own_goes_to_the_desk(
+    server: Server, monkeypatch: pytest.MonkeyPatch, path: str, body: dict
+):
+    turns = 0
+    do = Desk._done
+
+    async def counted(self, function, *args, **kwargs):
+        nonlocal turns
+        turns += 1
+        return await do(self, function, *args, **kwargs)
+
+    monkeypatch.setattr(Desk, "_done", counted)
+    answer = await server.client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    wanted = {"verify": 2, "solve": 2, "compare": 3, "pass-at-k": 2 + 4 + 4 + 1}
+    assert turns == wanted.get(path.rpartition("/")[2], 1)
+
+
+def test_long_texts_of_a_client_are_not_remembered():
+    made = generate(ProblemSpec(3), 1)
+    _prepared.cache_clear()
+    texts = ProblemTexts(problem=made.problem, question=made.question, solution=made.solution)
+    posed_texts(texts)
+    assert _prepared.cache_info().currsize == 1
+    posed_texts(texts.model_copy(update={"problem": made.problem + " " * 20_000}))
+    assert _prepared.cache_info().currsize == 1
