@@ -1,7 +1,9 @@
-"""Every attack that we know of beside a polite client, on one server: what the client waits at rest, and under each.
+"""Every attack that we know of beside a polite client, on one server: what the client waits at rest, and under each;
+then floods beside sixteen polite clients of another key: how much of their throughput they keep.
 
-The server is `interplay serve` on a copy of a run folder, on loopback; the attackers run in processes of their own and
-come from 127.0.0.2. About five minutes; ends with 1 when a wait is over its bar or the polite client met an error:
+The server is `interplay serve` on a copy of a run folder, on loopback, with hostile checkpoints beside the run's own.
+The attackers run in processes of their own and come from 127.0.0.2. About seven minutes; ends with 1 when a bar is not
+held or a polite client met an error:
 
     python -m benchmarks.attack runs/demo [--seconds 8] [--only NAME]
 """
@@ -32,7 +34,11 @@ SOURCE = "127.0.0.2"
 READY_S = 300.0
 PROMPT = "<question> There are 2 lions. </question> <solution>"
 ASK = {"model": "latest", "prompt": PROMPT, "max_tokens": 16, "seed": 1}
-BARS = "3 x rest + 50 ms"
+BAR = "3 x rest + 50 ms"
+CROWD = 16
+SHARE = 0.4
+BROKEN, SLOW = "broken", "slow"  # stages of the hostile checkpoints
+MORE = [f"more-{number}" for number in range(6)]  # and of copies, more than there are places
 
 
 @dataclass(frozen=True)
@@ -101,14 +107,28 @@ def get_attack(path: str) -> Attack:
     return lambda target: send(target, f"{head}{target.key}\r\n\r\n".encode())
 
 
+def stage_attack(stage: str, prompt: str) -> Attack:
+    """A completion by a hostile checkpoint."""
+    body = {"model": f"run.{stage}@1", "prompt": prompt, "max_tokens": 1}
+    return body_attack("/v1/completions", body)
+
+
+async def every_checkpoint(target: Target) -> None:
+    """One short completion by each copy, one after the other: each has to be loaded, and another to give way."""
+    for stage in MORE:
+        await stage_attack(stage, PROMPT)(target)
+
+
 PROBE = {"model": "latest", "problem": {"op": 5}, "max_tokens": 200, "temperature": 1.0}
 PASS_AT_K = {**PROBE, "samples": 64, "problems": 64, "ks": [1]}
 UNREAD = {**ASK, "max_tokens": 900, "n": 64, "stream": True}
-CHAT = {"model": "latest", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 200, "n": 64}
+CHAT = {"model": "latest", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 100, "n": 64}
 ALTERNATIVES = {**CHAT, "logprobs": True, "top_logprobs": 20}
 IDS = {"model": "latest", "prompt": [1] * 19_000}
 UPLOAD = b"POST /v1/completions HTTP/1.1\r\nContent-Length: 9999999999\r\n\r\n"
 PAGE = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
+BLANKS = {**ASK, "prompt": " " * 65_000, "max_tokens": 1}
+DEEP = {"problem": {"op": 40}, "text": "Define a as A. " * 4_000}
 ATTACKS: dict[str, Attack] = {
     "no key: unclosed quotes to an open path": many(4, body_attack("/healthz", b'"' + b'\\"' * 131_000, key=False)),
     "no key: an endless address": many(4, bytes_attack(b"GET /", b"a" * 65_536)),
@@ -124,8 +144,21 @@ ATTACKS: dict[str, Attack] = {
     "probe key: streams of 64 that nobody reads": many(2, body_attack("/v1/completions", UNREAD, read=False)),
     "probe key: 200 clients": many(200, body_attack("/v1/completions", {**ASK, "max_tokens": 200})),
     "probe key: 64 samples with 20 alternatives": many(2, body_attack("/v1/chat/completions", ALTERNATIVES)),
+    "probe key: a stream of the same": many(2, body_attack("/v1/chat/completions", {**ALTERNATIVES, "stream": True})),
+    "probe key: 65,000 blanks": many(4, body_attack("/v1/completions", BLANKS)),
+    "probe key: 60 KB to be judged": many(4, body_attack("/v1/probe/verify", DEEP)),
+    "probe key: a checkpoint that does not load": many(4, stage_attack(BROKEN, PROMPT)),
+    "probe key: a tokenizer that takes for ever": many(4, stage_attack(SLOW, "a" * 60_000)),
+    "probe key: every checkpoint in turn": many(2, every_checkpoint),
     "read: openapi.json, again and again": many(8, get_attack("/openapi.json")),
+    "read: the models, again and again": many(8, get_attack("/v1/models")),
 }
+FLOODS = (
+    "probe key: two pass@k of 64 x 64",
+    "probe key: streams of 64 that nobody reads",
+    "probe key: 200 clients",
+    "probe key: 64 samples with 20 alternatives",
+)
 
 
 @dataclass(frozen=True)
@@ -165,10 +198,60 @@ def politely(port: int, key: str, seconds: float) -> Waits:
     return waits
 
 
+async def crowded(port: int, key: str, seconds: float) -> tuple[float, int]:
+    """What CROWD clients of one key are given who ask without a pause: answers a second, and errors."""
+    answered, errors, end = 0, 0, time.monotonic() + seconds
+
+    async def one(client: httpx.AsyncClient) -> None:
+        nonlocal answered, errors
+        while time.monotonic() < end:
+            status = (await client.post("/v1/completions", json=ASK)).status_code
+            answered += status == httpx.codes.OK
+            errors += status != httpx.codes.OK
+
+    headers = {"authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=90) as client:
+        started = time.monotonic()
+        await asyncio.gather(*(one(client) for _ in range(CROWD)))
+        return answered / (time.monotonic() - started), errors
+
+
+def plant(run: Path) -> None:
+    """Checkpoints with valid manifests: weights that are none, a tokenizer that backtracks, and copies."""
+    from actors.policy.checkpoint import CheckpointStore, Lineage
+
+    store = CheckpointStore(run / "checkpoints")
+    newest = store.latest("rl")
+    assert newest is not None, f"{run} has no checkpoint of the RL stage"
+    files = [path for path in store.path(newest.id).iterdir() if path.name != "manifest.json"]
+
+    def publish(stage: str, change: Callable[[Path], object]) -> None:
+        def write(folder: Path) -> None:
+            for path in files:
+                shutil.copy(path, folder / path.name)
+            change(folder)
+
+        lineage = Lineage(run="run", stage=stage, step=1, parent=None, seed=0, tokens=1, flops=1.0, score=None)
+        store.publish(lineage, write)
+
+    publish(BROKEN, lambda folder: (folder / "model.safetensors").write_bytes(b"no weights"))
+    for stage in MORE:
+        publish(stage, lambda folder: None)
+    publish(SLOW, lambda folder: _slow_down(folder / "tokenizer.json"))
+
+
+def _slow_down(path: Path) -> None:
+    tokenizer = json.loads(path.read_text())
+    split = {"type": "Split", "pattern": {"Regex": "(?:a|b)+[!?]"}, "behavior": "Isolated", "invert": False}
+    tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, tokenizer["pre_tokenizer"]]}
+    path.write_text(json.dumps(tokenizer))
+
+
 @contextmanager
 def serving(run_dir: Path, folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The command on a copy of the run: its port, and the keys by name."""
-    copy = shutil.copytree(run_dir, folder / "run")
+    copy = Path(shutil.copytree(run_dir, folder / "run"))
+    plant(copy)
     key_file = folder / "keys.json"
     command = [sys.executable, "-m", "cluster", "serve", "--api-key-file", str(key_file)]
     keys = {}
@@ -201,39 +284,65 @@ def _await_ready(port: int, key: str, log: Path) -> None:
     raise SystemExit(f"no model became ready within {READY_S:.0f} s: {log.read_text()[-2000:]}")
 
 
-def under(name: str, port: int, keys: dict[str, str], seconds: float) -> Waits:
-    """The polite client's waits while one attack runs, begun two seconds before."""
+@contextmanager
+def attacked(name: str, port: int, keys: dict[str, str]) -> Iterator[None]:
+    """One attack, begun two seconds before the block."""
     command = [sys.executable, "-m", "benchmarks.attack", "--attack", name, "--port", str(port)]
     attacker = subprocess.Popen(
         command, env={**os.environ, "ATTACKER_KEY": keys["attacker"]}, stderr=subprocess.DEVNULL
     )
     try:
         time.sleep(2.0)
-        return politely(port, keys["polite"], seconds)
+        yield
     finally:
         attacker.kill()
         attacker.wait()
+        time.sleep(2.0)
+
+
+def report_waits(port: int, keys: dict[str, str], seconds: float, only: str) -> bool:
+    """Print what one polite client waits; whether every median is within its bar and no request failed."""
+    good = True
+    politely(port, keys["polite"], 3.0)
+    rest = politely(port, keys["polite"], seconds)
+    print(f"| attack | median ms | 95th ms | errors | bar: {BAR} |\n|---|---|---|---|---|")
+    print(f"| at rest | {rest.median:.0f} | {rest.worst_of_twenty:.0f} | {len(rest.errors)} | |", flush=True)
+    for name in (name for name in ATTACKS if only in name):
+        with attacked(name, port, keys):
+            waits = politely(port, keys["polite"], seconds)
+        held = waits.median <= 3 * rest.median + 50 and not waits.errors
+        good &= held
+        print(
+            f"| {name} | {waits.median:.0f} | {waits.worst_of_twenty:.0f} | {len(waits.errors)} "
+            f"| {'held' if held else 'NOT HELD'} {' '.join(sorted(set(waits.errors)))} |",
+            flush=True,
+        )
+    return good
+
+
+def report_shares(port: int, keys: dict[str, str], seconds: float, only: str) -> bool:
+    """Print what CROWD polite clients keep; whether it is SHARE under every flood, without an error."""
+    good = True
+    alone, _ = asyncio.run(crowded(port, keys["polite"], seconds))
+    print(f"\n| flood by one key | answers/s to {CROWD} clients of another | kept | errors | bar: {SHARE:.0%} |")
+    print(f"|---|---|---|---|---|\n| none | {alone:.1f} | | 0 | |", flush=True)
+    for name in (name for name in FLOODS if only in name):
+        with attacked(name, port, keys):
+            beside, errors = asyncio.run(crowded(port, keys["polite"], seconds))
+        held = beside >= SHARE * alone and not errors
+        good &= held
+        print(
+            f"| {name} | {beside:.1f} | {beside / alone:.0%} | {errors} | {'held' if held else 'NOT HELD'} |",
+            flush=True,
+        )
+    return good
 
 
 def report(run_dir: Path, seconds: float, only: str) -> bool:
-    """Print the table; whether every wait is within its bar and no polite request failed."""
-    good = True
+    """Print both tables; whether all bars are held."""
     with tempfile.TemporaryDirectory() as folder, serving(run_dir, Path(folder)) as (port, keys):
-        politely(port, keys["polite"], 3.0)
-        rest = politely(port, keys["polite"], seconds)
-        print(f"| attack | median ms | 95th ms | errors | bar: {BARS} |\n|---|---|---|---|---|")
-        print(f"| at rest | {rest.median:.0f} | {rest.worst_of_twenty:.0f} | {len(rest.errors)} | |", flush=True)
-        for name in (name for name in ATTACKS if only in name):
-            waits = under(name, port, keys, seconds)
-            held = waits.median <= 3 * rest.median + 50 and not waits.errors
-            good &= held
-            print(
-                f"| {name} | {waits.median:.0f} | {waits.worst_of_twenty:.0f} | {len(waits.errors)} "
-                f"| {'held' if held else 'NOT HELD'} {' '.join(sorted(set(waits.errors)))} |",
-                flush=True,
-            )
-            time.sleep(2.0)
-    return good
+        waits = report_waits(port, keys, seconds, only)
+        return report_shares(port, keys, seconds, only) and waits
 
 
 def main() -> None:

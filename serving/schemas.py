@@ -21,6 +21,7 @@ MAX_PROMPTS = 16
 MAX_NEW_TOKENS = 4096
 MAX_N = 64
 MAX_TOTAL_TOKENS = 65_536  # prompts x n x max_tokens of one request
+MAX_ALTERNATIVES = 131_072  # the same x logprobs: 12 MB of an answer
 MAX_STOPS = 4
 MAX_STOP_CHARS = 32
 MAX_LOGPROBS = 20
@@ -199,6 +200,7 @@ class Limits(Answer):
     max_tokens: int = MAX_NEW_TOKENS
     n: int = MAX_N
     total_tokens: int = MAX_TOTAL_TOKENS
+    total_alternatives: int = MAX_ALTERNATIVES
     stops: int = MAX_STOPS
     stop_chars: int = MAX_STOP_CHARS
     logprobs: int = MAX_LOGPROBS

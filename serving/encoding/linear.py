@@ -2,8 +2,8 @@
 
 A regular expression of the engine that tokenizers use may backtrack, in time quadratic or exponential in the text. What
 is listed here does not: literals, classes repeated once, and the patterns of the families that are trained most, each
-timed on its worst texts at doubled lengths (tests/attacks/test_encoding.py). A rule that is missing here costs its
-model a process, never an answer.
+timed on its worst texts at growing lengths (tests/unit/serving/encoding/test_encoder.py). A rule that is missing here
+costs its model a process, never an answer.
 """
 
 from __future__ import annotations

@@ -184,13 +184,12 @@ class _DeliveryClock:
     """Feeds the two latency histograms."""
 
     def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+        self._histogram, self._later = metrics.first_token, metrics.inter_token
+        self._tokens = metrics.tokens.labels(kind="completion")
         self._last = time.monotonic()
-        self._first = True
 
     def tick(self, tokens: int) -> None:
         now = time.monotonic()
-        histogram = self._metrics.first_token if self._first else self._metrics.inter_token
-        histogram.observe(now - self._last)
-        self._metrics.tokens.labels(kind="completion").inc(tokens)
-        self._last, self._first = now, False
+        self._histogram.observe(now - self._last)
+        self._tokens.inc(tokens)
+        self._last, self._histogram = now, self._later

@@ -19,6 +19,7 @@ from actors.policy.architecture import ModelRefused
 from actors.records import Sampling
 from serving.encoding.encoder import EncodingFailed
 from serving.generation.completion import Piece, Written, pieces, whole
+from serving.generation.pace import Pace
 from serving.http.admission import Budget, Caller, Gate, Ticket
 from serving.http.errors import ApiError, BadRequest, TooLarge, Unavailable
 from serving.http.metrics import Metrics
@@ -26,7 +27,7 @@ from serving.http.sse import Work
 from serving.models.cache import Loaded
 from serving.models.router import Route, Router
 from serving.models.traffic_split import Canary
-from serving.schemas import MAX_SEED, MAX_TOTAL_TOKENS, Policy, SamplingUsed
+from serving.schemas import MAX_ALTERNATIVES, MAX_SEED, MAX_TOTAL_TOKENS, Policy, SamplingUsed
 from verifier.judgement import Judgement, TraceJudgement
 from verifier.seeds import derive
 from verifier.task import Prompt
@@ -148,6 +149,7 @@ class Service:
         self.canary = canary
         self.metrics = metrics
         self.work = Work(metrics, deadline_s)
+        self.pace = Pace()
 
     @property
     def engine(self) -> str:
@@ -174,11 +176,7 @@ class Service:
 
         The key pays at once for all tokens that `sequences` of each of `problems` may draw.
         """
-        if sequences * draw.max_tokens > MAX_TOTAL_TOKENS:
-            raise BadRequest(
-                f"{sequences} samples of up to {draw.max_tokens} tokens exceed the {MAX_TOTAL_TOKENS} of one request",
-                param="max_tokens",
-            )
+        require_size(sequences, draw)
         self.router.registry.find(model)
         self.tokens.take(caller.key, sequences * problems * draw.max_tokens)
         seed = draw.seed if draw.seed is not None else secrets.randbelow(MAX_SEED)
@@ -205,6 +203,18 @@ class Service:
     async def stop(self) -> None:
         """Stop the engines."""
         await self.router.stop()
+
+
+def require_size(sequences: int, draw: Draw) -> None:
+    """BadRequest when so many samples have more tokens, or alternatives to tokens, than one answer may hold."""
+    samples, tokens = f"{sequences} samples of up to {draw.max_tokens} tokens", sequences * draw.max_tokens
+    if tokens > MAX_TOTAL_TOKENS:
+        raise BadRequest(f"{samples} exceed the {MAX_TOTAL_TOKENS} of one request", param="max_tokens")
+    if tokens * draw.top_logprobs > MAX_ALTERNATIVES:
+        raise BadRequest(
+            f"{samples} with {draw.top_logprobs} alternatives each exceed the {MAX_ALTERNATIVES} of one request",
+            param="max_tokens",
+        )
 
 
 def _side_of(caller: Caller) -> str:

@@ -56,6 +56,11 @@ def json_answer(body: BaseModel) -> Response:
     return Response(body.model_dump_json(), media_type="application/json")
 
 
+def json_bytes(body: bytes) -> Response:
+    """A body that is written down as JSON already."""
+    return Response(body, media_type="application/json")
+
+
 def caller_of(request: Request, user: str | None) -> Caller:
     """Who asks: the key, and the user that the request names."""
     return replace(request.state.caller, user=user)

@@ -28,6 +28,7 @@ T = TypeVar("T")
 DONE: Final = b"data: [DONE]\n\n"
 _BEAT: Final = b": beat\n\n"
 _HEARTBEAT_S: Final = 10.0
+_APART_S: Final = 0.02  # a write costs as much as all else that a token of a tiny model costs, and nobody reads faster
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -37,7 +38,12 @@ _HEADERS: Final = [
 
 def unnamed(body: BaseModel) -> bytes:
     """One event in OpenAI's form."""
-    return b"data: " + body.model_dump_json().encode() + b"\n\n"
+    return unnamed_bytes(body.model_dump_json().encode())
+
+
+def unnamed_bytes(body: bytes) -> bytes:
+    """The same of a body that is written down already."""
+    return b"data: %b\n\n" % body
 
 
 def named(name: str) -> Callable[[BaseModel], bytes]:
@@ -57,6 +63,7 @@ class Work:
         self.metrics = metrics
         self.deadline_s = deadline_s
         self.heartbeat_s = _HEARTBEAT_S
+        self.apart_s = _APART_S
         self._open: dict[asyncio.Task[Any], list[ApiError]] = {}
 
     def fail_all(self, error: ApiError) -> None:
@@ -98,7 +105,7 @@ class Work:
 
 
 class _EventStream(Response):
-    """Sends the events of a source; several that are ready together go out in one write."""
+    """Sends the events of a source. Those that come within 20 ms after a write go out together in the next."""
 
     def __init__(
         self, work: Work, source: AsyncGenerator[bytes, None], error_event: Callable[[BaseModel], bytes]
@@ -111,22 +118,22 @@ class _EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Drive the stream to its end, its failure, its deadline or the client's leaving."""
-        queue = _Unread()
-        pump = asyncio.create_task(_pump(self._source, queue))
+        unread = _Unread()
+        pump = asyncio.create_task(_pump(self._source, unread))
         watcher = asyncio.create_task(_disconnected(receive))
+        for task in (pump, watcher):
+            task.add_done_callback(unread.end)
         errors = self._work._open[pump] = []
         begun = False
         try:
             async with asyncio.timeout(self._work.deadline_s):
-                while True:
-                    chunk = await _next(queue, pump, watcher, errors, self._work.heartbeat_s)
-                    if chunk is None:
-                        break
+                while (chunk := await _next(unread, pump, watcher, errors, self._work.heartbeat_s)) is not None:
                     if not begun:
                         begun = True
                         await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                    queue.taken(len(chunk) if chunk is not _BEAT else 0)
+                    unread.taken(len(chunk) if chunk is not _BEAT else 0)
+                    await unread.gather(self._work.apart_s)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except ClientGone:
             self._work.metrics.aborted.labels(cause="disconnect").inc()
@@ -151,19 +158,29 @@ class _EventStream(Response):
                 await send({"type": "http.response.body", "body": self._error_event(error.answer())})
 
 
-class _Unread(asyncio.Queue[bytes | None]):
+class _Unread:
     """Events that the client has not taken yet: a bounded number of bytes, and a bounded wait for room.
 
     A generation goes on while there is room, so its place in the engines is free when it ends, read or not.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._events: list[bytes] = []
         self._bytes = 0
         self._room = asyncio.Event()
+        self._news = asyncio.Event()
+        self._end = asyncio.Event()
+        self._ended = False
 
     async def add(self, event: bytes) -> None:
         """Append an event. ReadTimeout when there is no room for long."""
+        if self._bytes > limits.MAX_UNREAD_BYTES:
+            await self._await_room()
+        self._bytes += len(event)
+        self._events.append(event)
+        self._news.set()
+
+    async def _await_room(self) -> None:
         try:
             async with asyncio.timeout(limits.UNREAD_ANSWER_S):
                 while self._bytes > limits.MAX_UNREAD_BYTES:
@@ -171,8 +188,27 @@ class _Unread(asyncio.Queue[bytes | None]):
                     await self._room.wait()
         except TimeoutError:
             raise ReadTimeout(f"the client read nothing for {limits.UNREAD_ANSWER_S:.0f} s") from None
-        self._bytes += len(event)
-        self.put_nowait(event)
+
+    def end(self, _: object = None) -> None:
+        """No more events come, or nobody wants them."""
+        self._ended = True
+        self._news.set()
+        self._end.set()
+
+    async def news(self, within_s: float) -> None:
+        """Wait for the next event or the end, so many seconds at most."""
+        await _set_within(self._news, within_s)
+
+    async def gather(self, within_s: float) -> None:
+        """Let events come together for so many seconds, but not beyond the end."""
+        if not self._ended:
+            await _set_within(self._end, within_s)
+
+    def at_hand(self) -> bytes:
+        """All events that are there, as one chunk."""
+        chunk = b"".join(self._events)
+        self._events.clear()
+        return chunk
 
     def taken(self, size: int) -> None:
         """The client has taken so many bytes."""
@@ -180,57 +216,50 @@ class _Unread(asyncio.Queue[bytes | None]):
         self._room.set()
 
 
-async def _pump(source: AsyncGenerator[bytes, None], queue: _Unread) -> None:
+async def _set_within(event: asyncio.Event, seconds: float) -> None:
+    """Wait until `event` is set anew, so many seconds at most; cheaper than `asyncio.timeout`, for it is done often."""
+    event.clear()
+    timer = asyncio.get_running_loop().call_later(seconds, event.set)
+    try:
+        await event.wait()
+    finally:
+        timer.cancel()
+
+
+async def _pump(source: AsyncGenerator[bytes, None], unread: _Unread) -> None:
     """The only task that reads the source, so that the source is closed in the task that opened it."""
     async with aclosing(source) as events:
         async for event in events:
-            await queue.add(event)
-    queue.put_nowait(None)
+            await unread.add(event)
 
 
 async def _next(
-    queue: asyncio.Queue[bytes | None],
+    unread: _Unread,
     pump: asyncio.Task[None],
     watcher: asyncio.Task[None],
     errors: list[ApiError],
     heartbeat_s: float,
 ) -> bytes | None:
     """All events at hand as one chunk, a heartbeat after a silence, or None at the end."""
-    if queue.empty():
-        getter = asyncio.create_task(queue.get())
-        try:
-            done, _ = await asyncio.wait(
-                {getter, pump, watcher}, timeout=heartbeat_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            if getter in done:
-                return _join(getter.result(), queue)
-        finally:
-            getter.cancel()
+    waited = False
+    while True:
+        if watcher.done():
+            raise ClientGone
+        if chunk := unread.at_hand():
+            return chunk
         if errors:
             raise errors[0]
-        if watcher in done:
-            raise ClientGone
-        if pump not in done:
+        if pump.done():
+            if (error := pump.exception()) is not None:
+                raise _as_api_error(error)
+            return None
+        if waited:
             return _BEAT
-        if pump.exception() is not None:
-            raise _as_api_error(pump.exception())
-    return _join(queue.get_nowait(), queue)
+        await unread.news(heartbeat_s)
+        waited = True
 
 
-def _join(first: bytes | None, queue: asyncio.Queue[bytes | None]) -> bytes | None:
-    if first is None:
-        return None
-    chunk = [first]
-    while not queue.empty():
-        event = queue.get_nowait()
-        if event is None:
-            queue.put_nowait(None)
-            break
-        chunk.append(event)
-    return b"".join(chunk)
-
-
-def _as_api_error(error: BaseException | None) -> ApiError:
+def _as_api_error(error: BaseException) -> ApiError:
     if isinstance(error, ApiError):
         return error
     logger.error("stream_failed", exc_info=error)

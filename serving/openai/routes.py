@@ -12,27 +12,22 @@ from typing import cast
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from actors.records import FinishReason
-from serving.encoding.codec import Codec
-from serving.generation.completion import Piece, Token, Written
+from serving.generation.completion import Piece, Written
 from serving.generation.service import Draw, Service, Session, merged, together
-from serving.http.answers import caller_of, documented, json_answer
-from serving.http.sse import DONE, unnamed
+from serving.http.answers import caller_of, documented, json_bytes
+from serving.http.sse import DONE, unnamed, unnamed_bytes
 from serving.openai.chat import chat_prompt
+from serving.openai.frames import OF_CHATS, OF_COMPLETIONS, Frame, written
 from serving.openai.schemas import (
     ChatAnswer,
     ChatChoice,
     ChatChunk,
     ChatDelta,
-    ChatLogprobs,
     ChatRequest,
     ChatText,
-    ChatToken,
     CompletionAnswer,
     CompletionChoice,
-    CompletionLogprobs,
     CompletionRequest,
-    TopToken,
     Usage,
 )
 from serving.schemas import DEFAULT_MAX_TOKENS, Policy, stop_strings
@@ -62,7 +57,7 @@ def routes(service: Service) -> APIRouter:
         job = _Completion(service, body, request)
         if body.stream:
             return service.work.stream(job.events(), unnamed)
-        return json_answer(await service.work.whole(request, job.whole()))
+        return json_bytes(await service.work.whole(request, job.whole()))
 
     @router.post("/v1/chat/completions", response_model=ChatAnswer, responses=documented(stream=True))
     async def chat(request: Request, body: ChatRequest) -> Response:
@@ -70,7 +65,7 @@ def routes(service: Service) -> APIRouter:
         job = _Chat(service, body, request)
         if body.stream:
             return service.work.stream(job.events(), unnamed)
-        return json_answer(await service.work.whole(request, job.whole()))
+        return json_bytes(await service.work.whole(request, job.whole()))
 
     return router
 
@@ -120,16 +115,16 @@ class _Completion:
             for prompt in self._prompts
         ]
 
-    async def whole(self) -> CompletionAnswer:
+    async def whole(self) -> bytes:
         """The answer when all samples are done."""
         async with self._session() as session:
             prompts = await self._encoded(session)
             places = [(ids, place, n) for place, ids in enumerate(prompts) for n in range(self._body.n)]
-            written = await together(session.write(*place) for place in places)
+            samples = await together(session.write(*place) for place in places)
             head = _head("cmpl", session.policy(self._service.engine))
-            choices = [self._choice(i, w.tokens, w.finish_reason, session) for i, w in enumerate(written)]
-            usage = _usage(prompts, sum(len(w.tokens) for w in written))
-            return self._answer(head, choices, usage)
+            usage = _usage(prompts, sum(len(sample.tokens) for sample in samples))
+            choices = [await self._written(i, sample, session) for i, sample in enumerate(samples)]
+            return Frame.of(self._answer(head, usage)).around(*choices)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The answer as a stream."""
@@ -137,33 +132,42 @@ class _Completion:
         async with self._session() as session:
             prompts = await self._encoded(session)
             head = _head("cmpl", session.policy(self._service.engine))
+            frame = Frame.of(self._answer(head, None))
             async with aclosing(merged(self._streams(session, prompts))) as stream:
                 async for index, piece in stream:
                     count += len(piece.tokens)
-                    choice = self._choice(index, piece.tokens, piece.finish_reason, session)
-                    yield unnamed(self._answer(head, [choice], None))
+                    yield unnamed_bytes(frame.around(self._written_piece(index, piece, session)))
             if self._body.stream_options and self._body.stream_options.include_usage:
-                yield unnamed(self._answer(head, [], _usage(prompts, count)))
+                yield unnamed(self._answer(head, _usage(prompts, count)))
         yield DONE
 
-    def _choice(
-        self, index: int, tokens: Sequence[Token], finish: FinishReason | None, session: Session
-    ) -> CompletionChoice:
-        body = self._body
+    async def _written(self, index: int, sample: Written, session: Session) -> bytes:
+        logprobs = None
+        if self._body.logprobs is not None:
+            codec = session.route.loaded.codec
+            logprobs = await OF_COMPLETIONS.in_parts(sample.tokens, codec, self._service.pace)
+        return written(self._choice(index, sample), logprobs)
+
+    def _written_piece(self, index: int, piece: Piece, session: Session) -> bytes:
+        asked = self._body.logprobs is not None
+        logprobs = OF_COMPLETIONS.at_once(piece.tokens, session.route.loaded.codec) if asked else None
+        return written(self._choice(index, piece), logprobs)
+
+    def _choice(self, index: int, part: Written | Piece) -> CompletionChoice:
+        """A choice without its log-probabilities."""
         return CompletionChoice(
             index=index,
-            text="".join(token.text for token in tokens),
-            logprobs=None if body.logprobs is None else _legacy_logprobs(tokens, session.route.loaded.codec),
-            finish_reason=finish,
-            token_ids=[token.id for token in tokens] if body.return_token_ids else None,
+            text=part.text,
+            finish_reason=part.finish_reason,
+            token_ids=[token.id for token in part.tokens] if self._body.return_token_ids else None,
         )
 
-    def _answer(self, head: Head, choices: list[CompletionChoice], usage: Usage | None) -> CompletionAnswer:
+    def _answer(self, head: Head, usage: Usage | None) -> CompletionAnswer:
         return CompletionAnswer(
             id=head.id,
             created=head.created,
             model=head.policy.model,
-            choices=choices,
+            choices=[],
             usage=usage,
             system_fingerprint=head.fingerprint,
             policy=head.policy,
@@ -192,21 +196,15 @@ class _Chat:
     def _streams(self, session: Session, prompt_ids: tuple[int, ...]) -> list[AsyncGenerator[Piece, None]]:
         return [session.pieces(prompt_ids, 0, n) for n in range(self._body.n)]
 
-    async def whole(self) -> ChatAnswer:
+    async def whole(self) -> bytes:
         """The answer when all samples are done."""
         async with self._session() as session:
             prompt_ids = await session.encode(self._prompt, "messages")
-            written = await together(session.write(prompt_ids, 0, n) for n in range(self._body.n))
+            samples = await together(session.write(prompt_ids, 0, n) for n in range(self._body.n))
             head = _head("chatcmpl", session.policy(self._service.engine))
-            return ChatAnswer(
-                id=head.id,
-                created=head.created,
-                model=head.policy.model,
-                choices=[self._choice(i, w, session) for i, w in enumerate(written)],
-                usage=_usage([prompt_ids], sum(len(w.tokens) for w in written)),
-                system_fingerprint=head.fingerprint,
-                policy=head.policy,
-            )
+            usage = _usage([prompt_ids], sum(len(sample.tokens) for sample in samples))
+            choices = [await self._written(i, sample, session) for i, sample in enumerate(samples)]
+            return Frame.of(_chat_answer(head, usage)).around(*choices)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The answer as a stream."""
@@ -216,35 +214,38 @@ class _Chat:
             head = _head("chatcmpl", session.policy(self._service.engine))
             for index in range(self._body.n):
                 yield unnamed(_chunk(head, [ChatDelta(index=index, delta=ChatText(content=""))]))
+            frame = Frame.of(_chunk(head, []))
             async with aclosing(merged(self._streams(session, prompt_ids))) as stream:
                 async for index, piece in stream:
                     count += len(piece.tokens)
-                    yield unnamed(_chunk(head, [self._delta(index, piece, session)]))
+                    yield unnamed_bytes(frame.around(self._written_piece(index, piece, session)))
             if self._body.stream_options and self._body.stream_options.include_usage:
                 yield unnamed(_chunk(head, [], _usage([prompt_ids], count)))
         yield DONE
 
-    def _delta(self, index: int, piece: Piece, session: Session) -> ChatDelta:
-        return ChatDelta(
-            index=index,
-            delta=ChatText(role=None, content=piece.text),
-            logprobs=self._logprobs(piece.tokens, session),
-            finish_reason=piece.finish_reason,
-        )
+    async def _written(self, index: int, sample: Written, session: Session) -> bytes:
+        logprobs = None
+        if self._body.logprobs:
+            logprobs = await OF_CHATS.in_parts(sample.tokens, session.route.loaded.codec, self._service.pace)
+        choice = ChatChoice(index=index, message=ChatText(content=sample.text), finish_reason=sample.finish_reason)
+        return written(choice, logprobs)
 
-    def _choice(self, index: int, written: Written, session: Session) -> ChatChoice:
-        return ChatChoice(
-            index=index,
-            message=ChatText(content=written.text),
-            logprobs=self._logprobs(written.tokens, session),
-            finish_reason=written.finish_reason,
-        )
+    def _written_piece(self, index: int, piece: Piece, session: Session) -> bytes:
+        logprobs = OF_CHATS.at_once(piece.tokens, session.route.loaded.codec) if self._body.logprobs else None
+        delta = ChatDelta(index=index, delta=ChatText(role=None, content=piece.text), finish_reason=piece.finish_reason)
+        return written(delta, logprobs)
 
-    def _logprobs(self, tokens: Sequence[Token], session: Session) -> ChatLogprobs | None:
-        if not self._body.logprobs:
-            return None
-        codec = session.route.loaded.codec
-        return ChatLogprobs(content=[_chat_token(token, codec) for token in tokens])
+
+def _chat_answer(head: Head, usage: Usage) -> ChatAnswer:
+    return ChatAnswer(
+        id=head.id,
+        created=head.created,
+        model=head.policy.model,
+        choices=[],
+        usage=usage,
+        system_fingerprint=head.fingerprint,
+        policy=head.policy,
+    )
 
 
 def _chunk(head: Head, choices: list[ChatDelta], usage: Usage | None = None) -> ChatChunk:
@@ -267,24 +268,3 @@ def _prompts(body: CompletionRequest) -> list[str] | list[list[int]]:
     if isinstance(prompt[0], int):
         return [cast("list[int]", prompt)]
     return cast("list[str] | list[list[int]]", prompt)
-
-
-def _legacy_logprobs(tokens: Sequence[Token], codec: Codec) -> CompletionLogprobs:
-    return CompletionLogprobs(
-        tokens=[token.text for token in tokens],
-        token_logprobs=[token.logprob for token in tokens],
-        top_logprobs=[{codec.text_of(t.token_id): t.logprob for t in token.top} for token in tokens],
-        text_offset=[token.start for token in tokens],
-    )
-
-
-def _chat_token(token: Token, codec: Codec) -> ChatToken:
-    return ChatToken(
-        token=token.text,
-        logprob=token.logprob,
-        bytes=list(codec.bytes_of(token.id)),
-        top_logprobs=[
-            TopToken(token=codec.text_of(t.token_id), logprob=t.logprob, bytes=list(codec.bytes_of(t.token_id)))
-            for t in token.top
-        ],
-    )

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from serving.generation.service import Draw, Service, together
-from serving.http.admission import Caller
+from serving.generation.service import Draw, Service, require_size, together
 from serving.http.answers import caller_of, documented, json_answer
 from serving.probe.bodies.compare import CompareAnswer, CompareCell, CompareRequest, CompareRow, Parting
 from serving.probe.bodies.solve import SolveAnswer, StepEvent
+from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
 from serving.probe.traces import JudgedTrace
 from serving.schemas import MAX_SEED
@@ -34,26 +33,29 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
 
 
 async def _compare(service: Service, bank: ProblemBank, request: Request, body: CompareRequest) -> CompareAnswer:
-    problem = await run_in_threadpool(bank.find, body)
+    caller = caller_of(request, None)
+    problem = await bank.find(body, caller)
     seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, seed, (), body.logprobs)
-    caller = caller_of(request, None)
-    answers = await together(_ask(service, model, caller, draw, problem) for model in body.models)
+    require_size(len(body.models), draw)
+    clerk = bank.clerk(caller)
+    answers = await together(_ask(service, model, clerk, draw, problem) for model in body.models)
     rows = aligned(problem.nodes, answers)
     return CompareAnswer(
         problem_id=problem.id, seed=seed, answers=answers, rows=rows, parting=parting(body.models, answers, rows)
     )
 
 
-async def _ask(service: Service, model: str, caller: Caller, draw: Draw, problem: Posed) -> SolveAnswer:
+async def _ask(service: Service, model: str, clerk: Clerk, draw: Draw, problem: Posed) -> SolveAnswer:
     arrived = time.monotonic()
-    async with service.session(model, caller, draw) as session:
+    async with service.session(model, clerk.caller, draw) as session:
         prompt_ids = await session.encode(problem.prompt, "problem")
         trace = JudgedTrace(problem, "", session.route.loaded.codec)
         trace.written = await session.write(prompt_ids, 0, 0)
-        verdict = await trace.verdict()
+        verdict = await trace.verdict(clerk)
         service.judged(session, verdict)
-        return trace.answer(verdict, session.policy(service.engine), len(prompt_ids), arrived)
+        policy = session.policy(service.engine)
+        return await trace.answer(verdict, policy, len(prompt_ids), arrived, service.pace)
 
 
 def aligned(gold_nodes: Sequence[str], answers: Sequence[SolveAnswer]) -> list[CompareRow]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.generation.service import Draw, Service, Session
@@ -21,6 +20,7 @@ from serving.http.sse import DONE, named
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, ProblemAnswer, ProblemRequest, TaskAnswer
 from serving.probe.bodies.solve import ContinueRequest, SolveAnswer, SolveRequest, StartEvent, StepEvent, TokenEvent
 from serving.probe.bodies.verdicts import DrawRequest, VerifyAnswer, VerifyRequest
+from serving.probe.desk import Clerk
 from serving.probe.items import item_answer, shown
 from serving.probe.posed import ProblemBank
 from serving.probe.problems import picture, problem_answer
@@ -42,9 +42,9 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
     router = APIRouter(tags=["Probe"])
 
     @router.post("/v1/probe/problems", response_model=ProblemAnswer, responses=documented())
-    async def problems(body: ProblemRequest) -> Response:
+    async def problems(request: Request, body: ProblemRequest) -> Response:
         """Make one problem with its graph, laid out for drawing."""
-        return json_answer(await run_in_threadpool(problem_answer, body))
+        return json_answer(await bank.desk.begin(caller_of(request, None), problem_answer, body))
 
     @router.get("/v1/probe/task", response_model=TaskAnswer, responses=documented_get())
     async def task() -> Response:
@@ -52,21 +52,23 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
         return json_answer(bank.task.answer() if bank.task else _NO_TASK)
 
     @router.post("/v1/probe/items", response_model=ItemAnswer, responses=documented())
-    async def items(body: ItemRequest) -> Response:
+    async def items(request: Request, body: ItemRequest) -> Response:
         """Show one held-out item of the served task."""
-        return json_answer(item_answer(body, await run_in_threadpool(bank.item, body)))
+        return json_answer(item_answer(body, await bank.desk.begin(caller_of(request, None), bank.item, body)))
 
     @router.post("/v1/probe/verify", response_model=VerifyAnswer, responses=documented())
-    async def judge(body: VerifyRequest) -> Response:
+    async def judge(request: Request, body: VerifyRequest) -> Response:
         """Judge a text against a problem, step by step."""
-        problem = await run_in_threadpool(bank.find, body)
-        verdict = await problem.judge(body.text)
+        caller = caller_of(request, None)
+        problem = await bank.find(body, caller)
+        verdict = await problem.judge(body.text, bank.clerk(caller))
         return json_answer(VerifyAnswer(verdict=verdict_body(verdict), rewards=rewards(verdict)))
 
     @router.post("/v1/probe/draw", response_class=Response, responses=documented() | _SVG)
-    async def draw(body: DrawRequest) -> Response:
+    async def draw(request: Request, body: DrawRequest) -> Response:
         """Draw a problem's dependency graph, or a text's verdict on it, as an SVG file without scripts."""
-        return Response(await run_in_threadpool(picture, body), media_type="image/svg+xml")
+        drawn = await bank.desk.begin(caller_of(request, None), picture, body)
+        return Response(drawn, media_type="image/svg+xml")
 
     @router.post("/v1/probe/solve", response_model=SolveAnswer, responses=documented(stream=True))
     async def solve(request: Request, body: SolveRequest) -> Response:
@@ -99,6 +101,7 @@ class _Solving:
     """One policy at work on one problem. `arrived` is a time of the monotonic clock."""
 
     service: Service
+    clerk: Clerk
     session: Session
     policy: Policy
     trace: JudgedTrace
@@ -107,9 +110,9 @@ class _Solving:
 
     async def answer(self) -> SolveAnswer:
         """The finished trace with its verdict, which is counted."""
-        verdict = await self.trace.verdict()
+        verdict = await self.trace.verdict(self.clerk)
         self.service.judged(self.session, verdict)
-        return self.trace.answer(verdict, self.policy, len(self.prompt_ids), self.arrived)
+        return await self.trace.answer(verdict, self.policy, len(self.prompt_ids), self.arrived, self.service.pace)
 
 
 @asynccontextmanager
@@ -117,12 +120,14 @@ async def _begun(
     service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str
 ) -> AsyncIterator[_Solving]:
     arrived = time.monotonic()
-    problem = await run_in_threadpool(bank.find, body)
+    caller = caller_of(request, body.user)
+    problem = await bank.find(body, caller)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, body.seed, stop_strings(body.stop), body.logprobs)
-    async with service.session(body.model, caller_of(request, body.user), draw, streamed=body.stream) as session:
+    async with service.session(body.model, caller, draw, streamed=body.stream) as session:
         prompt_ids = await session.encode(prompt_with(problem.prompt, prefix), "problem")
         trace = JudgedTrace(problem, prefix, session.route.loaded.codec)
-        yield _Solving(service, session, session.policy(service.engine), trace, prompt_ids, arrived)
+        policy = session.policy(service.engine)
+        yield _Solving(service, bank.clerk(caller), session, policy, trace, prompt_ids, arrived)
 
 
 async def _whole(service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str) -> SolveAnswer:

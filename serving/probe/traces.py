@@ -12,8 +12,10 @@ from typing import Final
 from actors.spans import tokens_of
 from serving.encoding.codec import Codec
 from serving.generation.completion import Token, Written
+from serving.generation.pace import Pace
 from serving.http.errors import BadRequest
 from serving.probe.bodies.solve import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
+from serving.probe.desk import Clerk
 from serving.probe.posed import Posed
 from serving.probe.verdicts import rewards, step_body, steps_of, verdict_body
 from serving.schemas import Policy
@@ -103,20 +105,26 @@ class JudgedTrace:
             ],
         )
 
-    async def verdict(self) -> Judgement:
+    async def verdict(self, clerk: Clerk) -> Judgement:
         """The judgement of the whole trace."""
-        return await self.problem.judge(self.text)
+        return await self.problem.judge(self.text, clerk)
 
-    def answer(self, verdict: Judgement, policy: Policy, prompt_tokens: int, arrived: float) -> SolveAnswer:
+    async def answer(
+        self, verdict: Judgement, policy: Policy, prompt_tokens: int, arrived: float, pace: Pace
+    ) -> SolveAnswer:
         """The finished trace as an answer. `arrived` is when the request came, on the monotonic clock."""
         written = self.written
+        tokens: list[TokenBody] = []
+        values = 1 + len(written.tokens[0].top) if written.tokens else 1
+        async for part in pace.parts(written.tokens, values):
+            tokens += self.token_bodies(part, len(tokens))
         assert written.finish_reason is not None
         wrong_before = any(step.status is not StepStatus.RIGHT for step in self._given_steps)
         return SolveAnswer(
             policy=policy,
             problem_id=self.problem.id,
             text=self.text,
-            tokens=self.token_bodies(written.tokens, 0),
+            tokens=tokens,
             steps=[self.step_event(i, step) for i, step in enumerate(steps_of(verdict))],
             verdict=verdict_body(verdict),
             rewards=rewards(verdict),

@@ -188,6 +188,18 @@ async def test_a_reader_that_stops_reading_does_not_hold_a_place_for_ever(serve)
     assert server.replica.service.gate.used == 0
 
 
+async def test_events_that_come_close_together_share_a_write_and_the_end_waits_for_nothing(server: Server):
+    server.replica.service.work.apart_s = 3600.0
+    await server.client.post("/v1/completions", json=ASK)
+    server.script.delay_s = 0.001
+    server.script.write = lambda model, seed: " a b c d" * 5
+    connection = Connection(server, "/v1/completions", {**ASK, "stream": True})
+    await asyncio.wait_for(connection.task, 20)
+    assert connection.body.count(b"data: {") > 20
+    assert connection.body.endswith(b"data: [DONE]\n\n")
+    assert len(connection.sent) == 4, "the head, the first event, all others, and the end"
+
+
 async def test_a_silent_stream_sends_heartbeats(server: Server):
     server.replica.service.work.heartbeat_s = 0.05
     await server.client.post("/v1/completions", json=ASK)

@@ -29,9 +29,9 @@ async def answered_by(server: Server, model: str = "latest") -> str:
     return answer.json()["policy"]["model"]
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 20.0) -> None:
     """Wait for what a background task does."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - nothing of ours signals it to a caller
             await asyncio.sleep(0.01)
 
