@@ -7,7 +7,7 @@
       ResumeError NothingToScale PromptTooLong                                                       trainers
       KeyFileError SameRun NotCounted                                                                serving
       NotEnough ClusterUnreachable UnsafeCluster RecipeError NoModel RunFolderError JobError         cluster
-      ServeError TooMuchToShip NoTask KeyWishError RunHeld StudyError NotComparable                  cluster
+      ServeError TooMuchToShip NoTask KeyCommandError RunHeld StudyError NotComparable               cluster
     Failure          exit code 1: the work stopped; what is saved stays
       CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime       actors
       LearnerLost NotFinite StaleGroupError VerifierBroken NothingKept Interrupted NotJudged     trainers
