@@ -166,8 +166,172 @@ def test_a_doubted_worker_gets_no_new_work_until_it_answers() -> None:
 
 
 def test_a_fleet_of_nobody_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match=r"^a fleet keeps at least one worker, not 0$"):
         WorkerTable(POLICY).resize(0, 0.0)
+
+
+def test_a_worker_is_forgiven_when_it_was_ready_for_five_minutes_and_only_then() -> None:
+    for lost_at, failures in ((399.0, 3), (400.0, 1)):
+        table = ready_table(1)
+        member = table.members[0]
+        table.doubted(0, member.incarnation, 50.0)
+        assert (member.state, member.since) == (State.SUSPECT, 50.0)
+        table.cleared(0, member.incarnation, 100.0)
+        assert (member.state, member.since) == (State.READY, 100.0)
+        member.failures = 2
+        table.lost(0, member.incarnation, "killed", lost_at)
+        assert member.failures == failures
+
+
+def test_a_worker_that_is_not_ready_is_not_forgiven_however_long_it_took() -> None:
+    table = WorkerTable(POLICY)
+    table.resize(1, 0.0)
+    (start,) = table.plan(0.0)
+    table.members[0].failures = 1
+    table.lost(0, start.incarnation, "did not start", 1000.0)
+    assert table.members[0].failures == 2
+
+
+def test_what_a_lost_worker_held_and_did_is_forgotten_and_its_cause_kept() -> None:
+    table = ready_table(1)
+    member = table.members[0]
+    table.take()
+    assert table.lost(0, member.incarnation, "killed", 7.0)
+    assert (member.state, member.since, member.open, member.held) == (State.DEAD, 7.0, 0, None)
+    assert (member.cause, table.first_cause) == ("killed", "killed")
+    table.plan(8.0)
+    assert (member.state, member.since) == (State.STARTING, 8.0)
+    table.lost(0, member.incarnation, "killed again", 9.0)
+    assert (member.cause, table.first_cause) == ("killed again", "killed")
+
+
+def test_a_worker_that_is_given_up_says_since_when() -> None:
+    table = ready_table(1)
+    table.members[0].failures = POLICY.max_restarts
+    table.lost(0, table.members[0].incarnation, "killed", 7.0)
+    assert (table.members[0].state, table.members[0].since) == (State.RETIRED, 7.0)
+    assert table.exhausted
+    assert table.settled
+    assert table.next_due() is None
+    assert table.plan(1e9) == []
+
+
+def test_a_worker_that_leaves_and_is_lost_is_not_stopped_and_the_others_that_leave_are() -> None:
+    table = ready_table(3)
+    for _ in range(3):
+        table.take()
+    table.resize(1, 5.0)
+    assert [(m.slot, m.state, m.since) for m in table.everyone()] == [
+        (0, State.READY, 0.0),
+        (2, State.DRAINING, 5.0),
+        (1, State.DRAINING, 5.0),
+    ]
+    assert not table.lost(2, next(m for m in table.everyone() if m.slot == 2).incarnation, "killed", 6.0)
+    assert [a.slot for a in table.plan(15.0)] == [1]
+
+
+def test_a_replaced_worker_starts_again_at_once_and_is_not_blamed() -> None:
+    table = ready_table(2)
+    member = table.members[0]
+    table.take()
+    table.replaced(0, member.incarnation, "its judge hung", 7.0)
+    assert (member.state, member.since, member.restart_at) == (State.DEAD, 7.0, 7.0)
+    assert (member.open, member.held, member.cause, member.failures) == (0, None, "its judge hung", 0)
+    assert table.first_cause is None
+    assert table.next_due() == 7.0
+    assert table.plan(7.0) == [Action("start", 0, 3)]
+    assert table.restarts == 1
+    table.replaced(0, 1, "news of an earlier one", 8.0)
+    assert member.state is State.STARTING
+
+
+def test_a_worker_that_leaves_and_is_replaced_is_only_gone() -> None:
+    table = ready_table(3)
+    for _ in range(3):
+        table.take()
+    leaving = table.members[2].incarnation
+    table.resize(1, 5.0)
+    table.replaced(2, leaving, "its judge hung", 6.0)
+    assert [a.slot for a in table.plan(15.0)] == [1]
+    assert sorted(table.members) == [0]
+
+
+def test_more_work_is_never_given_back_than_was_taken() -> None:
+    table = ready_table(2)
+    member = table.members[0]
+    table.take()
+    table.give_back(0, member.incarnation + 99)
+    assert member.open == 1
+    table.give_back(0, member.incarnation)
+    table.give_back(0, member.incarnation)
+    assert member.open == 0
+
+
+def test_the_worker_with_the_least_use_leaves_first_in_every_state() -> None:
+    table = ready_table(6)
+    slots = {m.slot: m for m in table.everyone()}
+    for slot, state in enumerate(
+        (State.READY, State.SUSPECT, State.SYNCING, State.STARTING, State.DEAD, State.RETIRED)
+    ):
+        slots[slot].state = state
+    for count in range(5, 0, -1):
+        table.resize(count, 1.0)
+        assert sorted(table.members) == list(range(count))
+
+
+def test_among_workers_of_equal_use_the_newest_leaves_and_its_slot_is_filled_again() -> None:
+    table = ready_table(3)
+    table.resize(2, 1.0)
+    assert sorted(table.members) == [0, 1]
+    table.members.pop(0)
+    table.resize(3, 2.0)
+    assert sorted(table.members) == [0, 1, 2]
+    assert [(m.since, m.restart_at) for slot, m in sorted(table.members.items()) if slot != 1] == [(2.0, 2.0)] * 2
+
+
+def test_a_worker_that_waits_to_start_is_due_then_and_not_settled() -> None:
+    table = WorkerTable(POLICY)
+    table.resize(1, 3.0)
+    assert table.next_due() == 3.0
+    assert not table.settled
+    assert table.plan(2.9) == []
+    assert table.plan(3.0) == [Action("start", 0, 1)]
+    assert table.restarts == 0
+    assert table.next_due() is None
+    assert not table.settled
+
+
+def test_a_proof_of_other_weights_sends_a_worker_back_and_a_suspect_stays_one() -> None:
+    table = ready_table(1)
+    member = table.members[0]
+    assert not table.proved(0, member.incarnation, held(1), held(2), 4.0)
+    assert (member.state, member.since, member.held) == (State.SYNCING, 4.0, held(1))
+    assert table.proved(0, member.incarnation, held(2), held(2), 5.0)
+    assert (member.state, member.since, member.held) == (State.READY, 5.0, held(2))
+    assert table.proved(0, member.incarnation, held(2), held(2), 6.0)
+    assert member.since == 5.0
+    table.doubted(0, member.incarnation, 7.0)
+    assert not table.proved(0, member.incarnation, held(2), held(2), 8.0)
+    assert member.state is State.SUSPECT
+
+
+def test_an_event_in_the_wrong_state_changes_nothing() -> None:
+    table = WorkerTable(POLICY)
+    table.resize(1, 0.0)
+    (start,) = table.plan(0.0)
+    for event in (table.doubted, table.cleared):
+        event(0, start.incarnation, 1.0)
+    assert not table.proved(0, start.incarnation, held(1), held(1), 1.0)
+    assert states(table) == [State.STARTING]
+    table.started(0, start.incarnation, 2.0)
+    table.started(0, start.incarnation, 3.0)
+    assert (states(table), table.members[0].since) == ([State.SYNCING], 2.0)
+    assert not table.lost(9, start.incarnation, "of no slot", 4.0)
+
+
+def test_a_table_without_workers_has_none_to_wait_for() -> None:
+    with pytest.raises(NoWorkersLeft, match=r"^no worker was asked for$"):
+        WorkerTable(POLICY).take()
 
 
 class RandomFleet(RuleBasedStateMachine):
