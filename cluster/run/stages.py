@@ -28,8 +28,8 @@ from cluster.recipe.config import (
 from cluster.run.folder import RunFolder
 from cluster.run.following import drive, naming_failures
 from cluster.run.progress import Reporter
+from cluster.run.prompts import check_prompts
 from cluster.run.report import write_report
-from cluster.run.room import check_prompts
 from cluster.run.trackers import Dashboards
 from cluster.run.training import make_tokenizer, newest, reject, train_on_texts
 from cluster.run.workplace import NEEDS_RAY, Workplace, workplace

@@ -75,7 +75,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class LoopHooks:
     """What the loop calls for everything but drawing and learning; `trainers.rl.stage` implements it.
 
     `cost` returns the FLOPs of drawing a group, `save` writes a checkpoint of a state with its score, `evaluate`
@@ -101,12 +101,12 @@ class RlLoop:
         learner: Learner,
         encode: Callable[[Item], tuple[int, ...]],
         stop_token_ids: tuple[int, ...],
-        around: Around,
+        hooks: LoopHooks,
     ) -> None:
         self.config = config
         self.fleet = fleet
         self.learner = learner
-        self.around = around
+        self.hooks = hooks
         self.stopping = False
         self.curriculum = Curriculum(open_task(config.task), config.task.mixture(), seed, config.curriculum)
         self._drawing = partial(Drawing, config, seed, fleet, encode, stop_token_ids)
@@ -138,7 +138,7 @@ class RlLoop:
                 sync_s = await self._sync()
                 self._advance(drawn, learned.report)
                 self._tell(drawn, learned, sync_s)
-                self.around.keep(judged_step(self.state.step, self.config.prompts_per_step, drawn, learned))
+                self.hooks.keep(judged_step(self.state.step, self.config.prompts_per_step, drawn, learned))
                 measured = await self._evaluated()
                 if self.state.step % self.config.checkpoint_every == 0:
                     await self._save(measured)
@@ -184,7 +184,7 @@ class RlLoop:
         if self.config.order == "deterministic":
             await self.drawing.settled()  # so that no group is drawn by two versions
         for report in await self.fleet.sync(version):
-            self.around.emit("sync", **asdict(report))
+            self.hooks.emit("sync", **asdict(report))
         return time.monotonic() - started
 
     def _advance(self, drawn: Drawn, learned: StepReport | None) -> None:
@@ -197,7 +197,7 @@ class RlLoop:
             step=self.state.step + 1,
             curriculum=self.history,
             tokens=self.state.tokens + (learned.tokens if learned else 0),
-            flops=self.state.flops + (learned.flops if learned else 0.0) + sum(map(self.around.cost, drawn.judged)),
+            flops=self.state.flops + (learned.flops if learned else 0.0) + sum(map(self.hooks.cost, drawn.judged)),
             completions=self.state.completions + sum(len(g.rollouts) for g in drawn.judged),
             longest=max(self.state.longest, *lengths(drawn)),
             updates=self.state.updates + updated,
@@ -209,15 +209,15 @@ class RlLoop:
     async def _evaluated(self) -> float | None:
         """The score of the policy from an evaluation, if one is due."""
         every = self.config.eval_every
-        return await self.around.evaluate(self.state.step) if every and self.state.step % every == 0 else None
+        return await self.hooks.evaluate(self.state.step) if every and self.state.step % every == 0 else None
 
     async def _save(self, measured: float | None) -> None:
         score = Score(fmean(self._scores), False) if measured is None else Score(measured, True)
-        await self.around.save(self.state, score)
+        await self.hooks.save(self.state, score)
         self._scores = []
 
     def _tell(self, drawn: Drawn, learned: Learned, sync_s: float) -> None:
-        self.around.emit(
+        self.hooks.emit(
             "rl_step",
             step=self.state.step,
             steps=self.config.budget.steps(self.state.spent),

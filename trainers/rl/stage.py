@@ -31,7 +31,7 @@ from trainers.learner_group.commands import LearnerLost
 from trainers.learner_group.rank import MAX_FAILED_SAVES
 from trainers.rl.ahead import read_groups, write_groups
 from trainers.rl.drawing import Sampler
-from trainers.rl.loop import Around, Learner, LoopState, RlLoop, Score
+from trainers.rl.loop import Learner, LoopHooks, LoopState, RlLoop, Score
 from verifier.task import Item
 
 LOOP_STATE: Final = f"{RESUME}/loop.json"
@@ -98,8 +98,8 @@ class RlRunner:
         kept = RolloutStore(store.root.parent, origin.stage, origin.seed, config.keep_rollouts)
         self._rollouts = RolloutWriter(kept)
         self._watch = Watch(origin.stage, read_events(store.root.parent / "metrics.jsonl"))
-        around = Around(self._cost, self._save, self._evaluate, self._tell, self._keep)
-        self.loop = RlLoop(config, origin.seed, fleet, learner, self._encode, text.end_ids, around)
+        hooks = LoopHooks(self._cost, self._save, self._evaluate, self._tell, self._keep)
+        self.loop = RlLoop(config, origin.seed, fleet, learner, self._encode, text.end_ids, hooks)
         self._failed_saves = 0
         self._restoring = Interruptible()
 

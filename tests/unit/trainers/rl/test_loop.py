@@ -19,7 +19,7 @@ from trainers.learner.skipped import MAX_SKIPPED, NotFinite
 from trainers.records import Batch, StepReport
 from trainers.rl.buffer import StaleGroupError
 from trainers.rl.drawing import VerifierBroken
-from trainers.rl.loop import Around, LoopState, RlLoop, Score
+from trainers.rl.loop import LoopHooks, LoopState, RlLoop, Score
 
 TASKS = {"ops": [2, 3], "max_facts": 4}
 
@@ -136,7 +136,7 @@ class Run:
             self.learner,
             lambda item: (1, 2),
             (3,),
-            Around(
+            LoopHooks(
                 lambda group: 100.0,
                 save,
                 evaluate,
@@ -312,7 +312,7 @@ def test_asking_to_stop_saves_after_the_step_and_returns():
     def stop_after_first(event, **values):
         run.loop.stopping = True
 
-    run.loop.around = replace(run.loop.around, emit=stop_after_first)
+    run.loop.hooks = replace(run.loop.hooks, emit=stop_after_first)
     run.go()
     assert run.loop.state.step == 1
     assert [state.step for state, _ in run.saved] == [1]

@@ -148,7 +148,7 @@ async def test_asked_to_stop_while_its_learner_comes_up_it_waits_no_longer(tmp_p
 async def test_a_second_process_goes_on_where_the_first_had_saved(tmp_path: Path) -> None:
     first = Stage(tmp_path, StageFake())
     emit = lambda event, **fields: first.runner.stop() if fields.get("step") == 2 else None  # noqa: E731
-    first.runner.loop.around = replace(first.runner.loop.around, emit=emit)
+    first.runner.loop.hooks = replace(first.runner.loop.hooks, emit=emit)
     assert (await first.runner.train()).step == 2
     second = Stage(tmp_path, StageFake())
     assert (await second.runner.train()).step == 4

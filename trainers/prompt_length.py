@@ -21,7 +21,7 @@ class PromptTooLong(UserError):
     fix = "Shorten it, leave the item out, or use a model with a longer context (policy.max_positions)."
 
 
-def require_room(config: TaskConfig, text: TextFormat, context: int, seed: int) -> None:
+def require_prompts_fit(config: TaskConfig, text: TextFormat, context: int, seed: int) -> None:
     """Raises PromptTooLong, with the item's id, if a prompt fills all `context` tokens, and ModelRefused for messages
     where the model has no chat template.
     """

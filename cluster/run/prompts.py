@@ -14,7 +14,7 @@ def check_prompts(recipe: Recipe, folder: RunFolder, stages: Sequence[Stage]) ->
     """Raises PromptTooLong, or NoModel for chat prompts without a chat template. Loads the tokenizer, no weights."""
     from actors.policy.architecture import ModelRefused, context_of
     from actors.policy.text_format import read_text_format
-    from trainers.room import require_room
+    from trainers.prompt_length import require_prompts_fit
 
     newest = folder.store.latest()
     model = folder.store.path(newest.id) if newest else None
@@ -22,7 +22,7 @@ def check_prompts(recipe: Recipe, folder: RunFolder, stages: Sequence[Stage]) ->
     try:
         text = read_text_format(model or folder.path / "tokenizer")
         for task in dict.fromkeys(_tasks(stages)):
-            require_room(task, text, context, recipe.seed)
+            require_prompts_fit(task, text, context, recipe.seed)
     except ModelRefused as error:
         raise NoModel(str(error), "Take a model with a chat template, or ask in plain text.") from error
 

@@ -9,8 +9,8 @@ import pytest
 from actors.policy.tokenizer import phrase_tokenizer
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder
-from cluster.run.room import check_prompts
-from trainers.room import PromptTooLong
+from cluster.run.prompts import check_prompts
+from trainers.prompt_length import PromptTooLong
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "rl", "after"])
