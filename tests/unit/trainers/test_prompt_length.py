@@ -35,7 +35,7 @@ def test_every_row_of_a_file_is_measured(tmp_path: Path, text: TextFormat, split
     tokens = len(text.prompt_ids(WORDS))
     require_prompts_fit(task, text, tokens + 1, seed=0)
     with pytest.raises(
-        PromptTooLong, match=f"item the long one has {tokens} tokens, and the model takes {tokens} with"
+        PromptTooLong, match=f"item the long one has {tokens} tokens, and the model takes {tokens}, answer"
     ):
         require_prompts_fit(task, text, tokens, seed=0)
 

@@ -313,6 +313,8 @@ def test_a_proof_of_other_weights_sends_a_worker_back_and_a_suspect_stays_one() 
     table.doubted(0, member.incarnation, 7.0)
     assert not table.proved(0, member.incarnation, held(2), held(2), 8.0)
     assert member.state is State.SUSPECT
+    assert not table.proved(0, member.incarnation, held(2), held(3), 9.0)
+    assert (member.state, member.since) == (State.SYNCING, 9.0)
 
 
 def test_an_event_in_the_wrong_state_changes_nothing() -> None:
