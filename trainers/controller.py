@@ -17,6 +17,8 @@ from typing import Any, Final
 from actors.config import EngineConfig, FleetConfig
 from actors.policy.checkpoint import CheckpointStore, Lineage
 from actors.policy.text_format import read_text_format
+from actors.rollouts.store import RolloutStore
+from actors.rollouts.writer import RolloutWriter
 from actors.telemetry import EventLog
 from actors.weights.version import WeightVersion
 from actors.workers.drivers import ray_fleet
@@ -151,7 +153,10 @@ class Controller:
         fleet = self._fleet_for(parent)
         learner = self._open_learner(learner_plan(config, parent, self.plan.engine.dtype), self.plan.learner)
         origin = Lineage(run=self.plan.run, stage=stage, step=0, parent=parent_id, seed=self.plan.seed)
-        self._rl = RlRunner(origin, config, self.store, learner, fleet, self._emit, self.plan.bands)
+        kept = RolloutStore(self.plan.run_dir, stage, self.plan.seed, config.keep_rollouts)
+        self._rl = RlRunner(
+            origin, config, self.store, learner, fleet, self._emit, self.plan.bands, RolloutWriter(kept)
+        )
         try:
             return await self._rl.train()
         finally:

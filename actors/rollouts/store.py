@@ -41,7 +41,7 @@ class RolloutStore:
                 temporary,
                 compression="zstd",
                 compression_level=1,
-                use_dictionary=list(_DICTIONARIES),
+                use_dictionary=list(_DICTIONARIES),  # pyright: ignore[reportArgumentType]  # its stub knows no lists
                 write_statistics=False,
             )
         self._thin()

@@ -34,6 +34,7 @@ class Lost:
 @dataclass(frozen=True, slots=True)
 class _Job:
     step: int
+    writes: bool
     act: Callable[[], None]
 
 
@@ -58,16 +59,16 @@ class RolloutWriter:
         with self._changed:
             if self._gave_up:
                 self._lose(step.step, f"the disk did not answer for {self._settle_s:g} s")
-            elif len(self._jobs) > WAITING:
+            elif sum(job.writes for job in self._jobs) > WAITING:
                 self._lose(step.step, "the disk is slower than the run")
             else:
-                self._take(_Job(step.step, partial(self._store.write, step)))
+                self._take(_Job(step.step, True, partial(self._store.write, step)))
 
     def rewind(self, step: int) -> None:
         """Forget the steps after `step`, as soon as those that were offered before are written."""
         with self._changed:
             if not self._gave_up:
-                self._take(_Job(step, partial(self._store.rewind, step)))
+                self._take(_Job(step, False, partial(self._store.rewind, step)))
 
     def settle(self) -> None:
         """Wait until all is written or lost. A disk that takes longer than `settle_s` is not asked again."""

@@ -17,7 +17,6 @@ from typing import Any, Final, Protocol
 from actors.diagnosis.findings import Watch
 from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
 from actors.policy.text_format import read_text_format
-from actors.rollouts.store import RolloutStore
 from actors.rollouts.table import StepRollouts
 from actors.rollouts.writer import RolloutWriter
 from actors.telemetry import read_events
@@ -80,6 +79,7 @@ class RlRunner:
         fleet: Sampler,
         emit: Callable[..., None],
         bands: Bands,
+        rollouts: RolloutWriter,
     ) -> None:
         from actors.policy.architecture import config_of
         from actors.policy.model import forward_flops
@@ -95,8 +95,7 @@ class RlRunner:
         self._learner = learner
         self._text = text = read_text_format(parent)
         self._cost = partial(sampling_flops, forward=forward_flops(config_of(parent)))
-        kept = RolloutStore(store.root.parent, origin.stage, origin.seed, config.keep_rollouts)
-        self._rollouts = RolloutWriter(kept)
+        self._rollouts = rollouts
         self._watch = Watch(origin.stage, read_events(store.root.parent / "metrics.jsonl"))
         hooks = LoopHooks(self._cost, self._save, self._evaluate, self._tell, self._keep)
         self.loop = RlLoop(config, origin.seed, fleet, learner, self._encode, text.end_ids, hooks)

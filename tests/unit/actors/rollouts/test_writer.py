@@ -53,6 +53,7 @@ def test_a_disk_slower_than_the_run_costs_the_steps_that_find_no_place(tmp_path)
     writer = RolloutWriter(store)
     writer.offer(step_rollouts(1))
     assert store.asked.wait(60)
+    writer.rewind(9)  # takes no place
     for step in range(2, WAITING + 4):
         writer.offer(step_rollouts(step))
     assert [(lost.step, lost.in_a_row) for lost in writer.lost()] == [(WAITING + 2, 1), (WAITING + 3, 2)]

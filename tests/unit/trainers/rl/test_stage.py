@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +12,9 @@ from typing import Any, cast
 import pytest
 
 from actors.policy.checkpoint import RESUME, TOKENIZER, WEIGHTS, CheckpointStore, CheckpointWriteError, Lineage
-from actors.rollouts.store import parts
+from actors.rollouts.store import RolloutStore, parts
+from actors.rollouts.table import StepRollouts
+from actors.rollouts.writer import RolloutWriter
 from tests.fleets import save_policy
 from tests.unit.trainers.rl.test_loop import FakeFleet, FakeLearner, config
 from trainers.deaths import MAX_DEATHS
@@ -67,7 +70,14 @@ class StageFake(FakeLearner):
 
 
 class Stage:
-    def __init__(self, folder: Path, learner: StageFake, fleet: FakeFleet | None = None, **fields: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        learner: StageFake,
+        fleet: FakeFleet | None = None,
+        kept: type[RolloutStore] | None = None,
+        **fields: Any,
+    ) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.learner = learner
         self.store = CheckpointStore(folder / "checkpoints")
@@ -76,7 +86,10 @@ class Stage:
                 Lineage(run="r", stage="base", step=0, parent=None, seed=0), lambda d: (save_policy(d), None)[1]
             )
         origin = Lineage(run="r", stage="rl", step=0, parent="base-0", seed=3)
-        self.runner = RlRunner(origin, config(**fields), self.store, learner, fleet or FakeFleet(), self.tell, Bands())
+        made = config(**fields)
+        self.kept = (kept or RolloutStore)(folder, "rl", 3, made.keep_rollouts)
+        writer = RolloutWriter(self.kept)
+        self.runner = RlRunner(origin, made, self.store, learner, fleet or FakeFleet(), self.tell, Bands(), writer)
 
     def tell(self, event: str, **fields: Any) -> None:
         self.events.append((event, fields))
@@ -213,12 +226,25 @@ async def test_every_step_is_kept_once_also_when_it_is_done_twice(tmp_path: Path
     assert stage.told("rollouts_lost") == []
 
 
+class Slow(RolloutStore):
+    """A disk that takes its time."""
+
+    def write(self, step: StepRollouts) -> None:
+        threading.Event().wait(0.2)
+        super().write(step)
+
+
 async def test_a_checkpoint_is_published_when_the_rollouts_before_it_are_on_disk(tmp_path: Path) -> None:
-    stage = Stage(tmp_path, StageFake(dies_at=(2,) * (MAX_DEATHS + 1)))
-    with pytest.raises(LearnerLost):
-        await stage.runner.train()
-    assert stage.store.latest("rl") is not None
-    assert stored(tmp_path) == [1, 2]
+    stage = Stage(tmp_path, StageFake(), kept=Slow)
+    on_disk: list[list[int]] = []
+
+    def tell(event: str, **fields: Any) -> None:
+        if event == "checkpoint":
+            on_disk.append(stored(tmp_path))
+
+    stage.runner.emit = tell
+    await stage.runner.train()
+    assert on_disk == [[1, 2], [1, 2, 3, 4]]
 
 
 async def test_rollouts_that_cannot_be_written_cost_a_warning_and_not_the_run(tmp_path: Path) -> None:
