@@ -17,14 +17,17 @@ def judged_group(number: int, step: int = 1) -> RolloutGroup:
     item = TASK.item(TASK.strata()[number % len(TASK.strata())], 7, (step, number, 0), "train")
     assert item.gold is not None
     texts = (item.gold, item.gold.replace(" = ", " = 9", 1), item.gold[: len(item.gold) // 2])
-    return RolloutGroup(number, item, (4, 5, number), tuple(_rollout(item, i, text) for i, text in enumerate(texts)))
+    return RolloutGroup(
+        number, item, (4, 5, number), tuple(_rollout(item, number, i, text) for i, text in enumerate(texts))
+    )
 
 
-def _rollout(item, index: int, text: str) -> Rollout:
+def _rollout(item, number: int, index: int, text: str) -> Rollout:
     length = 3 + index
     reason = "length" if index == 2 else "stop"
     logprobs = tuple(-0.1 * (i + 1) for i in range(length))
-    completion = Completion(index, tuple(range(10, 10 + length)), logprobs, reason, 3, 2)
+    ids = tuple(range(20 * number, 20 * number + length))
+    completion = Completion(index, ids, logprobs, reason, 3, 2)
     judgement = TASK.judge(item, text)
     return Rollout(completion, text, judgement, float(index == 0), (TokenCredit(0, 2, 1.0),) if index == 0 else ())
 

@@ -31,10 +31,8 @@ def test_a_resumed_stage_is_held_against_its_own_beginning():
 
 def test_steps_that_are_done_again_replace_those_of_the_lost_life():
     watch = Watch("rl")
-    bad, good = stage(FAULTS["never-ending"]), stage()
-    for event in bad[: BEGINS + 1]:
-        assert watch.see(event) == []
-    for event in good[BEGINS - 2 :]:
+    two, one = stage(FAULTS["never-ending"]), stage(FAULTS["never-ending"], begins=BEGINS - 1, ends=BEGINS - 1)
+    for event in [*two[: BEGINS + 1], *one[BEGINS - 2 :]]:
         assert watch.see(event) == []
 
 
