@@ -118,6 +118,17 @@ def test_a_run_syncs_after_every_step_within_the_parity_tolerance(straight):
     assert [e["step"] for e in learner_steps(straight)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_what_a_run_keeps_is_what_it_learned_from(straight):
+    rows = [row for part in kept(straight) for row in part.read()]
+    trained = [row for row in rows if row.trained]
+    assert 0 < len(trained) <= len(rows)
+    for row in trained:
+        assert row.learner_logprobs == pytest.approx(row.logprobs, abs=1e-3)
+        assert row.advantages is not None
+        assert len(row.advantages) == len(row.completion_ids)
+    assert all(row.learner_logprobs is None for row in rows if not row.trained)
+
+
 def test_every_checkpoint_knows_where_it_comes_from(straight):
     checkpoints = CheckpointStore(straight / "checkpoints").list()
     base, *learned = checkpoints

@@ -1,4 +1,4 @@
-"""What a person reads whose question a live run does not answer."""
+"""What a person reads of a live run, and of one that does not answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError
 
 from cluster.errors import ClusterUnreachable
-from cluster.run.client import LiveRun
+from cluster.run.client import LiveRun, show
+from trainers.status import RunStatus
 
 
 class Silent:
@@ -37,3 +38,11 @@ def test_a_run_that_does_not_answer_says_so_and_what_to_do(
         with pytest.raises(ClusterUnreachable, match=said) as refused:
             ask()
         assert refused.value.fix.startswith("Ask again")
+
+
+def test_what_went_wrong_so_far_is_shown_and_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    show(
+        RunStatus("rl", 3, 60, {"reward": 0.5}, ("completions do not end since step 2: [bold]0.5[/bold]",), None), False
+    )
+    told = capsys.readouterr().out.splitlines()
+    assert told == ["stage rl  3/60  reward 0.500", "warning: completions do not end since step 2: [bold]0.5[/bold]"]

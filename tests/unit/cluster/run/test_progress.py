@@ -21,6 +21,15 @@ def test_a_warning_is_printed_once_and_what_it_says_is_no_markup(capsys: pytest.
     assert "1,234 tokens" in told
 
 
+def test_a_finding_is_told_with_its_stage_and_what_it_says_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    report = Reporter("demo")
+    report.begin("rl")
+    report.found("the entropy has collapsed since step 16: [bold]0.2[/bold]")
+    assert (
+        "  rl           finding: the entropy has collapsed since step 16: [bold]0.2[/bold]" in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("written", [True, False])
 def test_a_report_is_named_only_if_the_run_wrote_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], written: bool
