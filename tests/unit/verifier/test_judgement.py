@@ -65,4 +65,6 @@ def test_what_a_lying_judge_returns_is_refused_in_one_short_line():
         with pytest.raises(BadJudgement) as told:
             checked(lie)
         assert len(str(told.value)) < 200
+    with pytest.raises(BadJudgement, match=r"^partial is 2.0: make it a number from 0 to 1$"):
+        checked(Judgement(right=True, partial=2.0))
     assert checked(Judgement(right=False, partial=1)) == Judgement(right=False, partial=1)

@@ -1,10 +1,12 @@
+import json
 import pickle
+from dataclasses import asdict
 
 import pytest
 
 from tests.tasks import Sums
 from verifier.errors import TooFewItems
-from verifier.task import Stratum, labels
+from verifier.task import Address, Stratum, labels
 
 TASK = Sums()
 ONE, TWO = TASK.strata()
@@ -33,6 +35,12 @@ def test_distinct_items_are_those_of_their_addresses_and_a_longer_set_begins_wit
         assert TASK.item(address.stratum, address.seed, address.index, address.split) == item
         assert address.split == "test"
         assert item.stratum == TWO
+
+
+@pytest.mark.parametrize("index", [3, (1, 0, 2)])
+def test_an_address_comes_back_from_a_file(index):
+    address = Address(TWO, 7, index, "train")
+    assert Address.from_record(json.loads(json.dumps(asdict(address)))) == address
 
 
 def test_a_stratum_with_too_few_items_says_so():

@@ -107,6 +107,7 @@ async def test_requests_that_leave_while_they_wait_leave_no_place_taken():
 def test_a_budget_pays_for_tokens_and_fills_again():
     now = 0.0
     budget = Budget("token", per_minute=600, burst=600, clock=lambda: now)
+    assert budget.per_minute == 600
     budget.take("a", 500)
     budget.take("b", 600)
     with pytest.raises(TooManyRequests) as refused:
@@ -252,13 +253,129 @@ async def test_a_full_queue_refuses_a_key_whose_own_line_is_the_longest_for_its_
 
 async def test_a_gate_that_drains_refuses_new_requests_and_waits_for_those_inside():
     gate = Gate(running=2, queued=2)
-    assert not gate.closed
+    assert gate.closed is False
     held = Holder(gate, FLOOD)
     await settle()
     assert not await gate.drain(0.01)
     assert gate.closed
-    with pytest.raises(Unavailable, match="shutting down") as refused:
+    with pytest.raises(Unavailable, match=r"^the server is shutting down$") as refused:
         gate.require_room(POLITE)
     assert (refused.value.own_code, refused.value.retry_after_s) == ("draining", 5)
     held.go.set()
     assert await gate.drain(5)
+
+
+async def test_a_request_that_leaves_twice_gives_its_place_back_once():
+    gate = Gate(running=2, queued=1)
+    async with gate.enter(FLOOD, 10) as ticket:
+        ticket.leave()
+        ticket.leave()
+        assert gate.used == 0
+    assert gate.used == 0
+
+
+async def test_places_given_back_can_be_taken_of_the_reserve_again_and_no_more_of_them():
+    gate = Gate(running=8, queued=16)
+    flood = [Holder(gate, FLOOD) for _ in range(8)]
+    await settle()
+    for _ in range(2):
+        polite = [Holder(gate, POLITE) for _ in range(3)]
+        await settle()
+        assert [one.inside for one in polite] == [True, True, False], "half of a fair share of 4"
+        polite[2].task.cancel()
+        for one in polite:
+            one.go.set()
+        await asyncio.gather(*(one.task for one in polite), return_exceptions=True)
+    for one in flood:
+        one.go.set()
+    await asyncio.gather(*(one.task for one in flood))
+
+
+async def test_the_reserve_of_a_key_grows_with_its_weight():
+    gate = Gate(running=8, queued=16)
+    flood = [Holder(gate, FLOOD) for _ in range(8)]
+    heavy = [Holder(gate, Caller("heavy", weight=3)) for _ in range(4)]
+    await settle()
+    assert [one.inside for one in heavy] == [True, True, True, False], "half of 8 * 3 // 4"
+    for one in (*flood, *heavy):
+        one.go.set()
+    await asyncio.gather(*(one.task for one in (*flood, *heavy)))
+
+
+async def test_a_request_that_gives_up_while_it_waits_leaves_its_line():
+    gate = Gate(running=1, queued=4)
+    await gate.take(FLOOD, 10, request=True)
+    waiting = asyncio.create_task(gate.take(POLITE, 10, request=True))
+    await settle()
+    assert gate.depth == 1
+    waiting.cancel()
+    await settle()
+    assert waiting.cancelled()
+    assert (gate.used, gate.depth) == (1, 0)
+
+
+async def test_a_request_that_gives_up_as_it_gets_its_place_gives_it_back():
+    gate = Gate(running=1, queued=4)
+    await gate.take(FLOOD, 10, request=True)
+    waiting = asyncio.create_task(gate.take(POLITE, 10, request=True))
+    await settle()
+    gate.free(FLOOD)
+    assert gate.used == 1
+    waiting.cancel()
+    await settle()
+    assert waiting.cancelled()
+    assert gate.used == 0
+
+
+async def test_a_request_that_gives_up_as_it_is_refused_gives_nothing_back():
+    gate = Gate(running=1, queued=2)
+    await gate.take(FLOOD, 10, request=True)
+    flood = [asyncio.create_task(gate.take(FLOOD, 10, request=True)) for _ in range(2)]
+    await settle()
+    newcomer = asyncio.create_task(gate.take(POLITE, 10, request=True))
+    asyncio.get_running_loop().call_soon(flood[1].cancel)
+    await settle()
+    assert flood[1].cancelled()
+    assert (gate.used, gate.depth) == (1, 2)
+    for task in (flood[0], newcomer):
+        task.cancel()
+    await settle()
+
+
+async def test_a_new_key_enters_a_full_queue_unless_its_line_would_be_the_longest():
+    async def full(queued: int) -> tuple[Gate, list[Holder]]:
+        gate = Gate(running=1, queued=queued)
+        held = [Holder(gate, FLOOD) for _ in range(1 + queued)]
+        await settle()
+        return gate, held
+
+    gate, held = await full(queued=2)
+    gate.require_room(POLITE)
+    for one in held:
+        one.task.cancel()
+    gate, held = await full(queued=1)
+    with pytest.raises(Unavailable):
+        gate.require_room(POLITE)
+    for one in held:
+        one.task.cancel()
+    await settle()
+
+
+async def test_among_keys_with_lines_of_the_same_length_the_one_that_asks_is_refused():
+    gate = Gate(running=1, queued=4)
+    held = [Holder(gate, caller) for caller in (FLOOD, FLOOD, FLOOD, POLITE, POLITE)]
+    await settle()
+    assert gate.depth == 4
+    for caller in (FLOOD, POLITE):
+        with pytest.raises(Unavailable):
+            gate.require_room(caller)
+    for one in held:
+        one.task.cancel()
+    await settle()
+
+
+async def test_a_gate_without_a_queue_refuses_who_would_have_to_wait():
+    gate = Gate(running=1, queued=0)
+    await gate.take(FLOOD, 10, request=True)
+    with pytest.raises(Unavailable, match=r"^all 1 places are taken and 0 requests wait$"):
+        await gate.take(FLOOD, 10, request=True)

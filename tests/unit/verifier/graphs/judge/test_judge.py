@@ -193,7 +193,8 @@ def test_text_around_the_grammar_is_a_fault():
     assert verify(f"{SOLUTION}</solution> well <answer> 10", GOLD).faults == (
         "there is text between the end of the solution and the answer",
     )
-    assert "too many steps" in str(judged(body=SOLUTION + "Define adult fox in Farm as R; so R = 4. " * 300).faults)
+    long = judged(body=SOLUTION + "Define adult fox in Farm as R; so R = 4. " * 300)
+    assert long.faults[-1] == "the trace has too many steps; the rest was not read"
     assert len(judged(body="Well. " * 1000).faults) <= 20
 
 
@@ -202,7 +203,7 @@ def test_text_around_the_grammar_is_a_fault():
     [
         ("We know t = 10", "We know t = 12", "the problem says 10"),
         ("We know t = 10", "We know K = 10", "not the quantity whose value the problem gives"),
-        ("We know t = 10", "We know t is 10", "not of the form"),
+        ("We know t = 10", "We know t is 10", ": is not of the form 'We know L = N, so we have ...'"),
         ("so we have 2*x + 2 = 10", "so we have 3*x + 2 = 10", "not the equation"),
         ("Simplifying the equation: 2*x", "Simplifying the equation: 3*x", "does not hold"),
         ("Simplifying the equation", "Multiplying by one", "says nothing that can be checked"),
