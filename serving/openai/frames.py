@@ -6,7 +6,7 @@ of a large answer: they are written down in parts (`serving.generation.pace`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +27,12 @@ from serving.openai.schemas import (
     TopToken,
 )
 
-_COLUMNS: Final = {name: TypeAdapter[Any](field.annotation) for name, field in CompletionLogprobs.model_fields.items()}
+_COLUMNS: Final[Mapping[str, TypeAdapter[Any]]] = {
+    "tokens": TypeAdapter(list[str]),
+    "token_logprobs": TypeAdapter(list[float]),
+    "top_logprobs": TypeAdapter(list[dict[str, float]]),
+    "text_offset": TypeAdapter(list[int]),
+}
 _CHAT_TOKENS: Final = TypeAdapter(list[ChatToken])
 
 
