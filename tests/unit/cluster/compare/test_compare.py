@@ -111,6 +111,12 @@ def test_the_page_stands_alone_and_shows_names_as_text(tmp_path):
     assert not re.findall(r'(?:src|href)\s*=\s*"(?!#)|url\((?!#)|@import', page)
 
 
+def test_a_page_that_cannot_be_written_is_refused_with_the_reason(tmp_path):
+    a, b = run(tmp_path / "a", evaluation()), run(tmp_path / "b", evaluation())
+    with pytest.raises(UserError, match="cannot write"):
+        main([str(a), str(b)], html=str(tmp_path / "nowhere" / "out.html"))
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path):
     a, b = run(tmp_path / "x" / "demo", evaluation()), run(tmp_path / "y" / "demo", evaluation())
     assert [one.name for one in compared([str(a), str(b)])] == ["x/demo", "y/demo"]
