@@ -1,4 +1,4 @@
-"""What a server is told when it starts. Also the arguments of the Serve config file; nothing here reads files."""
+"""The settings of a server, which are also the fields of the Serve config file; nothing here reads files."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Gateway:
         return self._replica.app
 
     async def drain(self) -> None:
-        """Refuse newcomers and finish what runs, within the configured grace."""
+        """Refuse new requests and finish the open ones, within the configured grace period."""
         await self._replica.drain()
 
     async def __del__(self) -> None:

@@ -71,7 +71,7 @@ class ThreadEncoder:
         return tuple(self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids)
 
     async def stop(self) -> None:
-        """It holds nothing."""
+        """Nothing to free."""
 
 
 class ProcessEncoder:

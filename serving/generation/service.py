@@ -187,7 +187,7 @@ class Service:
                 yield Session(route, draw, seed, self.metrics, ticket, blind=caller.user is None and not streamed)
 
     def judged(self, session: Session, verdict: Judgement) -> None:
-        """Count a verdict, and tell the canary those on answers that no caller could steer to one side."""
+        """Count a verdict; the canary gets those on answers whose side no caller could choose."""
         kind = "verified" if verdict.solved else "answer_only" if verdict.right else "wrong"
         self.metrics.verdicts.labels(verdict=kind).inc()
         if session.blind:
@@ -195,7 +195,7 @@ class Service:
             self.canary.observe(session.route.resolved, share)
 
     async def drain(self, grace_s: float) -> None:
-        """Refuse newcomers, let what runs finish for `grace_s`, then end the rest with an error."""
+        """Refuse new requests, let open ones finish for `grace_s`, then end the rest with an error."""
         if not await self.gate.drain(grace_s):
             self.work.fail_all(Unavailable("the server is shutting down", code="draining", retry_after_s=5))
             await self.gate.drain(2.0)

@@ -1,1 +1,1 @@
-"""Everything about HTTP that is no route: the guard, keys, admission, errors, streams, logs, metrics."""
+"""Everything about HTTP that is not a route: the guard, keys, admission, errors, streams, logs, metrics."""

@@ -16,7 +16,7 @@ class Closable(Protocol):
     """A connection."""
 
     def give_way(self) -> None:
-        """Close it now: another needs its room."""
+        """Close it now, to make room for another."""
         ...
 
 

@@ -139,11 +139,11 @@ class EnginePool:
             held.leave()
 
     async def bring(self, entry: Entry) -> None:
-        """Have `entry` in memory; the errors of `lease`."""
+        """Load `entry` into memory. Raises the errors of `lease`."""
         await self._get(entry)
 
     async def load(self, entry: Entry) -> None:
-        """As `bring`, trying again what has failed lately."""
+        """Like `bring`, but tries again what failed recently."""
         self._refused.pop(_key(entry), None)
         await self._get(entry)
 
