@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 
 import pytest
 
@@ -97,6 +98,26 @@ def test_a_failing_verifier_is_an_error_and_never_a_reward(tokenizer, by: JudgeR
     assert rollout.judgement is None
     assert rollout.error is not None
     assert rollout.error.startswith("MalformedProblem")
+
+
+def lying(item, text, judgement):
+    return math.nan
+
+
+def raising(item, text, judgement):
+    raise ZeroDivisionError("of the reward")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("lying", "make it a number from 0 to 1"), ("raising", "ZeroDivisionError: of the reward")]
+)
+def test_a_users_reward_that_lies_or_raises_is_an_error_and_never_a_reward(
+    tokenizer, by: JudgeRequest, name: str, told: str
+) -> None:
+    own = dataclasses.replace(by, rewards=(Reward("strict"), Reward(f"{__name__}:{name}")))
+    rollout = judge(tokenizer, own, gold_of(tokenizer, by))
+    assert (rollout.judgement, rollout.reward, rollout.credits) == (None, None, ())
+    assert told in (rollout.error or "")
 
 
 def test_nonsense_is_judged_wrong_without_an_error(tokenizer, by: JudgeRequest) -> None:
