@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from trainers.rl.judged import Learned, judged_step
 
 
 def report(logprobs: np.ndarray) -> StepReport:
-    return StepReport(*[0.0] * 12, 0, 0, 0.0, 0.0, 0, logprobs)
+    zeros: dict[str, Any] = dict.fromkeys((field.name for field in fields(StepReport)), 0)
+    return StepReport(**{**zeros, "logprobs": logprobs})
 
 
 def test_each_group_that_was_trained_on_has_its_stretch_of_the_batch():
