@@ -229,7 +229,8 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     from cluster.ray.resources import Resources
     from cluster.ray.runtime import running
     from cluster.recipe.load import load
-    from trainers.learner_group.handle import LearnerGroup, Placement
+    from trainers.learner_group.handle import LearnerGroup
+    from trainers.learner_group.host import Placement
     from trainers.learner_group.rank import LearnerPlan
 
     started = time.monotonic()

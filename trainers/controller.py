@@ -29,7 +29,8 @@ from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_out
 from trainers.evaluation.ledger import sampling_flops
 from trainers.interruption import Interruptible
-from trainers.learner_group.handle import LearnerGroup, Placement
+from trainers.learner_group.handle import LearnerGroup
+from trainers.learner_group.host import Placement
 from trainers.learner_group.rank import LearnerPlan
 from trainers.pretrain.drawn import Drawn, draw
 from trainers.rl.loop import LoopState

@@ -28,7 +28,7 @@ from cluster.run.target import Settings, Target
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, Kind, interval, kinds, powers
-from trainers.learner_group.handle import Placement
+from trainers.learner_group.host import Placement
 from verifier.seeds import derive
 from verifier.task import labels
 

@@ -94,7 +94,6 @@ async def _train(job: PretrainJob, plan: LearnerPlan, workplace: Workplace, repo
     from trainers.learner_group.handle import LearnerGroup
 
     group = LearnerGroup(plan, workplace.placement())
-    await group.start()
     try:
         with EventLog(workplace.folder.metrics) as log, on_interrupt(group.interrupt):
 

@@ -18,7 +18,7 @@ from cluster.ray.runtime import running
 from cluster.recipe.config import Recipe, Stage
 from cluster.run.folder import RunFolder
 from trainers.controller import Controller, ControllerPlan
-from trainers.learner_group.handle import Placement
+from trainers.learner_group.host import Placement
 from trainers.status import controller_name
 
 # Host memory of one process (proportional set size, tiny policy), and of the controller, Ray and Ray Train together.

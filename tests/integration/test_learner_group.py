@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 import torch
+from ray.util.placement_group import placement_group
 
 from actors.config import PolicyConfig, TokenizerConfig
 from actors.policy.checkpoint import CheckpointStore, Lineage
@@ -22,9 +24,10 @@ from trainers.learner.learner import Learner
 from trainers.learner.optimizer_state import ResumeError
 from trainers.learner.process_group import form_group_of_one
 from trainers.learner_group.commands import LearnerLost, PretrainJob
-from trainers.learner_group.handle import LearnerGroup, Placement
+from trainers.learner_group.handle import LearnerGroup
+from trainers.learner_group.host import Placement
 from trainers.learner_group.rank import LearnerPlan
-from trainers.pretrain.documents import DocumentStream
+from trainers.pretrain.pretrain import DocumentStream
 from trainers.records import Batch
 from verifier.families import config_of
 
@@ -57,9 +60,9 @@ async def group(ray_session: Path, base: Path, tmp_path: Path) -> AsyncIterator[
     """Makes groups that are stopped at the end, whatever happened."""
     made: list[LearnerGroup] = []
 
-    def make(weights: Path = base, workers: int = 1, max_restarts: int = 3) -> LearnerGroup:
+    def make(weights: Path = base, workers: int = 1, cpus: float = 0.5, start_s: float = 120) -> LearnerGroup:
         plan = LearnerPlan(STAGE.learner_config(), tokenizer=weights, weights=weights)
-        placement = Placement(workers, 0.5, 0, {"OMP_NUM_THREADS": "1"}, tmp_path / "train", max_restarts)
+        placement = Placement(workers, cpus, 0, {"OMP_NUM_THREADS": "1"}, tmp_path / "train", start_s, 60)
         made.append(LearnerGroup(plan, placement))
         return made[-1]
 
@@ -103,7 +106,7 @@ async def test_a_learner_that_is_killed_continues_from_its_checkpoint_to_the_sam
     os.kill((await learner.pids())[0], signal.SIGKILL)
     with pytest.raises(LearnerLost):
         await learner.step(todo[3])
-    with pytest.raises(LearnerLost):  # nor any later verb: the restarted group knows nothing of the first two steps
+    with pytest.raises(LearnerLost):  # nor any later verb: a new group knows nothing of the first two steps
         await learner.step(todo[3])
     await learner.start()
     await learner.load(tmp_path / "saved")
@@ -118,7 +121,7 @@ async def test_a_learner_that_is_killed_continues_from_its_checkpoint_to_the_sam
     await learner.stop()
 
 
-@pytest.mark.parametrize("title", ["ray::CommandQueue", "ray::TrainController"])
+@pytest.mark.parametrize("title", ["ray::LearnerHost", "ray::TrainController"])
 async def test_a_learner_whose_helper_is_killed_is_lost_and_can_be_started_again(group, base, tmp_path, title):
     learner = group()
     await learner.start()
@@ -149,6 +152,38 @@ async def test_two_ranks_pretrain_like_one(group, base, tmp_path):
 
 
 async def test_a_group_that_cannot_start_says_why(group, tmp_path):
-    learner = group(tmp_path / "missing", max_restarts=0)
+    learner = group(tmp_path / "missing")
     with pytest.raises(LearnerLost, match="missing"):
         await learner.start()
+
+
+@ray.remote(num_cpus=0)
+class _Owner:
+    """Reserves CPUs through an actor of its own, as a controller does through Ray Train's; both die together."""
+
+    def reserve(self, cpus: float) -> None:
+        self.maker = ray.remote(num_cpus=0)(_Maker).remote()
+        ray.get(self.maker.reserve.remote(cpus))
+
+
+class _Maker:
+    def reserve(self, cpus: float) -> None:
+        self.reserved = placement_group([{"CPU": cpus}])
+        assert self.reserved.wait(30)
+
+
+async def test_what_a_dead_owner_reserved_is_freed_for_the_next_learner(group):
+    free = ray.available_resources()["CPU"]
+    owner = _Owner.remote()
+    ray.get(owner.reserve.remote(free - 0.2))  # type: ignore[attr-defined]
+    ray.kill(owner)
+    learner = group()
+    await learner.start()
+    assert len(await learner.pids()) == 1
+
+
+async def test_a_learner_without_room_says_what_it_waits_for_and_gives_up(group):
+    learner = group(cpus=64, start_s=3)
+    with pytest.raises(LearnerLost, match=r"not up in 3 s: waits for 1 learner process\(es\), each with 64 CPU"):
+        await learner.start()
+    assert learner.waits_for == ""

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -175,6 +175,22 @@ def test_the_controller_a_rollout_worker_and_the_learner_killed_in_one_run_cost_
     assert sorted({e["step"] for e in learner_steps(tmp_path)}) == [1, 2, 3, 4, 5, 6]
     assert final_weights(tmp_path) == final_weights(straight)
     assert drawn(tmp_path) == drawn(straight)
+
+
+def test_kills_in_a_row_while_the_last_is_being_mended_cost_nothing_but_time(straight, tmp_path):
+    """The learner's reservation is so large that no second one fits beside it: what a dead one kept must be freed."""
+    with interplay("run", str(SHORT), "--run-dir", str(tmp_path), "learner.cpus=0.9") as process:
+        when(lambda: len(learner_steps(tmp_path)) >= 2, process)
+        for title in ("RayTrainWorker", "ray::Controller", "RayTrainWorker", "ray::LearnerHost", "TrainController"):
+            when(lambda title=title: bool(workers(process, title)), process)
+            for victim in workers(process, title):
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    assert "warning: the run's controller died" in output
+    assert sorted({e["step"] for e in learner_steps(tmp_path)}) == [1, 2, 3, 4, 5, 6]
+    assert final_weights(tmp_path) == final_weights(straight)
 
 
 def test_deterministic_asynchronous_runs_end_in_the_same_bytes_whatever_becomes_of_their_workers(tmp_path):

@@ -6,9 +6,10 @@ Pure waiting and counting: nothing here starts a process, computes, or touches a
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import ray
 
@@ -20,9 +21,6 @@ from verifier.errors import Failure
 
 if TYPE_CHECKING:
     from trainers.pretrain.pretrain import TrainingProgress
-
-
-_RESTARTED: Final = "a learner process died; the group was restarted"
 
 
 class LearnerLost(Failure):
@@ -85,62 +83,69 @@ Verb = Step | Publish | Save | Load | PretrainJob | Stop
 
 
 class CommandQueue:
-    """An asyncio Ray actor between the handle and the ranks: one verb at a time, to all, answered by all.
+    """Between the handle and the ranks of one life of the learner: one verb at a time, to all, answered by all.
 
-    A rank that joins again means that the group was restarted and forgot what it had learned. Whoever asks says which
-    life of the group is meant: the open verb, and every later one for that life, is answered with LearnerLost.
+    A rank that dies ends this life: every open and every later verb is answered with LearnerLost, and a new life has a
+    new queue. Whatever a rank asks or tells counts as a sign of life.
     """
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._lives = 0
         self._serial = 0
         self._verb: Verb | None = None
         self._ranks: dict[int, int] = {}  # rank -> pid
         self._answers: dict[int, Any] = {}
         self._open = False
         self._end: LearnerLost | None = None
-        self._cause = ""  # why the last life ended, where a rank could say so
+        self._cause = ""  # why a rank ended, where it could say so
         self._interrupted = False
         self._progress: list[TrainingProgress] = []
         self._all_told = False
+        self._heard_at = time.monotonic()
         self._changed = asyncio.Condition()
 
     async def join(self, rank: int, pid: int) -> int:
-        """A rank reports for work; returns the serial number of the last verb, which it must not run."""
+        """A rank reports for work; returns the serial number of the last verb before it."""
         async with self._changed:
-            if isinstance(self._verb, Stop):  # posted while the group was restarting
-                return self._serial - 1
-            if rank in self._ranks or len(self._ranks) == self.workers:
-                self._ranks.clear()
-                if self._open:
-                    self._settle(LearnerLost(f"{_RESTARTED}{self._cause}"))
+            self._hear()
             self._ranks[rank] = pid
-            if len(self._ranks) == self.workers:
-                self._lives += 1
             self._changed.notify_all()
-            return self._serial
+            return self._serial if not isinstance(self._verb, Stop) else self._serial - 1
 
     async def pids(self) -> tuple[int, ...]:
-        """The processes of the ranks, in rank order."""
+        """The processes of the ranks that are up, in rank order."""
         return tuple(self._ranks[rank] for rank in sorted(self._ranks))
 
-    async def joined(self) -> int | LearnerLost:
-        """Wait for all ranks; which life of the group this is (from 1), or why it will not live (again)."""
+    async def joined(self) -> LearnerLost | None:
+        """Wait for all ranks; why they will not come, if they will not."""
         async with self._changed:
-            await self._all_up()
-            return self._end or self._lives
+            await self._changed.wait_for(lambda: self._end is not None or len(self._ranks) == self.workers)
+            return self._end
 
-    async def ask(self, verb: Verb, life: int) -> Any:
-        """Give a verb to all ranks; rank 0's answer once all have answered, or the first exception among theirs."""
+    async def over(self) -> bool:
+        """Whether this life has ended."""
+        return self._end is not None
+
+    async def ended(self) -> None:
+        """Wait for the end of this life."""
         async with self._changed:
-            await self._all_up()
+            await self._changed.wait_for(lambda: self._end is not None)
+
+    async def ask(self, verb: Verb, stall_s: float) -> Any:
+        """Give a verb to all ranks; rank 0's answer once all have answered, or the first exception among theirs.
+
+        When no rank gives a sign of life for `stall_s` seconds, this life is over.
+        """
+        async with self._changed:
             if self._end is not None:
                 return self._end
-            if self._lives != life:
-                return LearnerLost(f"{_RESTARTED}{self._cause}")
             self._give(verb)
-            await self._changed.wait_for(lambda: not self._open)
+            self._hear()
+            while self._open:
+                await self._changed_within(self._heard_at + stall_s - time.monotonic())
+                if self._open and time.monotonic() - self._heard_at >= stall_s:
+                    self._end = LearnerLost(f"the learner hangs: no sign of a rank in {stall_s:g} s of {_name(verb)}")
+                    self._settle(self._end)
             failed = (a for _, a in sorted(self._answers.items()) if isinstance(a, Exception))
             return next(failed, self._answers[0])
 
@@ -154,11 +159,13 @@ class CommandQueue:
         async with self._changed:
             await self._changed.wait_for(lambda: self._serial > serial)
             assert self._verb is not None
+            self._hear()
             return self._serial, self._verb
 
     async def answer(self, rank: int, serial: int, answer: Any) -> None:
         """For ranks: the result of a verb. Those of a verb that is settled are dropped."""
         async with self._changed:
+            self._hear()
             if serial != self._serial or not self._open:
                 return
             self._answers[rank] = answer
@@ -167,12 +174,13 @@ class CommandQueue:
                 self._changed.notify_all()
 
     async def failed(self, rank: int, cause: str) -> None:
-        """For ranks: an error that ends this rank's process; it is told with the restart that follows."""
+        """For ranks: an error that ends this rank's process; it is told with the end of this life."""
         self._cause = f" (rank {rank}: {cause})"
 
     async def tell(self, progress: TrainingProgress) -> None:
         """For rank 0: progress of a pre-training stage."""
         async with self._changed:
+            self._hear()
             self._progress.append(progress)
             self._changed.notify_all()
 
@@ -194,18 +202,26 @@ class CommandQueue:
 
     async def interrupted(self) -> bool:
         """For rank 0: whether to end early."""
+        self._hear()
         return self._interrupted
 
-    async def close(self, cause: str | None) -> None:
-        """The Ray Train run is over; an open verb will not be answered."""
+    async def close(self, cause: str) -> None:
+        """This life is over; an open verb will not be answered."""
         async with self._changed:
-            self._end = LearnerLost(cause or "the learner was stopped")
+            self._end = self._end or LearnerLost(f"{cause}{self._cause}")
             if self._open:
                 self._settle(self._end)
             self._changed.notify_all()
 
-    async def _all_up(self) -> None:
-        await self._changed.wait_for(lambda: self._end is not None or len(self._ranks) == self.workers)
+    async def _changed_within(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def _hear(self) -> None:
+        self._heard_at = time.monotonic()
 
     def _give(self, verb: Verb) -> None:
         self._serial += 1
@@ -216,3 +232,7 @@ class CommandQueue:
         self._answers = {0: error}
         self._open = False
         self._changed.notify_all()
+
+
+def _name(verb: Verb) -> str:
+    return type(verb).__name__.lower()

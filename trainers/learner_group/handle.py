@@ -1,17 +1,16 @@
 """The learner as a run's controller holds it: a handle on N Ray Train workers, each with one rank.
 
-Ray Train places the workers, forms their process group and restarts them all when one dies. They take verbs from a
-queue actor, so the handle needs no thread of its own and survives them. What a worker does is
-`trainers.learner_group.rank`. A restarted group holds the weights it was planned with, so after a restart every verb
-raises `LearnerLost` until `start`; whoever hears it loads the checkpoint to continue from.
+They take verbs from a host actor, so the handle needs no thread of its own. What a worker does is
+`trainers.learner_group.rank`. When one dies, all end and every verb raises `LearnerLost`; `start` begins a new life,
+which holds the weights it was planned with, so whoever starts it again loads the checkpoint to continue from.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -19,36 +18,19 @@ import ray
 from ray.exceptions import RayActorError
 
 from actors.weights.version import WeightVersion
-from trainers.learner_group.commands import (
-    CommandQueue,
-    LearnerLost,
-    Load,
-    PretrainJob,
-    Publish,
-    Save,
-    Step,
-    Stop,
-    Verb,
-)
-from trainers.learner_group.rank import LearnerPlan, work
+from trainers.deaths import MAX_DEATHS, DeathLimit
+from trainers.interruption import Interruptible
+from trainers.learner_group.commands import LearnerLost, Load, PretrainJob, Publish, Save, Step, Stop, Verb
+from trainers.learner_group.host import LearnerHost, Placement
+from trainers.learner_group.orphans import remove_orphans
+from trainers.learner_group.rank import LearnerPlan
 from trainers.records import Batch, StepReport
 
 if TYPE_CHECKING:
     from trainers.pretrain.pretrain import TrainingProgress
 
-MAX_LEARNER_LOSSES: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Where the workers run. `env` is set in their processes before torch is imported."""
-
-    workers: int
-    cpus: float
-    gpus: float
-    env: dict[str, str]
-    storage: Path
-    max_restarts: int = 3
+_LOOK_S: Final = 1.0  # between two looks for what keeps the workers from coming up
+_STOP_S: Final = 30.0  # for the workers to end by themselves
 
 
 class LearnerGroup:
@@ -58,33 +40,32 @@ class LearnerGroup:
         self.plan = plan
         self.placement = placement
         self.waits_for = ""
-        self._queue: Any = None
-        self._fit: asyncio.Task[None] | None = None
-        self._life = 0  # the one that the caller knows of
+        self._host: Any = None
+        self._up = False
+        self._interrupted = False
+        self._starting = Interruptible()
 
     async def start(self) -> None:
-        """Start the workers, or after LearnerLost wait until they are up again, and begin anew where Ray Train gave up.
+        """Bring the workers up, anew if they were lost, and wait until every rank has built its engine.
 
         They hold the weights that they were planned with. Raises LearnerLost if they do not come up.
         """
-        if self._fit is not None:
-            try:
-                self._life = await self._joined()
-                return
-            except LearnerLost:
-                await self.stop()
-        self._queue = (
-            cast("Any", ray.remote(CommandQueue))
-            .options(num_cpus=0, max_concurrency=1000)
-            .remote(self.placement.workers)
-        )
-        self._fit = asyncio.create_task(self._run())
-        self._life = await self._joined()
+        if self._host is not None and await self._over():
+            await self.stop()
+        if self._host is None:
+            actor = cast("Any", ray.remote(LearnerHost)).options(num_cpus=0, max_concurrency=1000)
+            self._host = actor.remote(self.placement.workers)
+            self._host.run.remote(self.plan, self.placement)
+        try:
+            await self._joined()
+        except LearnerLost:
+            await self.stop()
+            raise
+        self._up = True
 
     async def pids(self) -> tuple[int, ...]:
-        """The processes of the ranks, in rank order; waits for a restart that is under way. Raises LearnerLost."""
-        await self._joined()
-        return await self._queue.pids.remote()
+        """The processes of the ranks, in rank order. Raises LearnerLost."""
+        return await self._answer(self._host.pids.remote())
 
     async def step(self, batch: Batch) -> StepReport:
         """One optimiser step. Raises LearnerLost."""
@@ -103,100 +84,106 @@ class LearnerGroup:
         await self._ask(Load(directory))
 
     async def pretrain(self, job: PretrainJob, report: Callable[[TrainingProgress], None]) -> TrainingProgress:
-        """Run a pre-training stage to its end (or until `interrupt`), over deaths of workers. Raises LearnerLost."""
-        for losses in range(MAX_LEARNER_LOSSES + 1):
+        """Run a pre-training stage to its end, or until `interrupt`, over deaths of its processes.
+
+        Raises LearnerLost when they keep dying, and Interrupted when there is no step to end after.
+        """
+        deaths = DeathLimit(MAX_DEATHS)
+
+        def tell(progress: TrainingProgress) -> None:
+            deaths.reached(progress.step)
+            report(progress)
+
+        while True:
             try:
-                return await self._pretrain(job, report)
+                await self._starting.run(self.start())
+                return await self._pretrain(job, tell)
             except LearnerLost:
-                if losses == MAX_LEARNER_LOSSES:
+                if deaths.one_too_many():
                     raise
-                await self.start()
-        raise AssertionError("the last loss is raised")
 
     async def interrupt(self) -> None:
-        """Ask a pre-training stage to save and end after the step it is in."""
-        await self._queue.interrupt.remote()
+        """Ask a pre-training stage to save and end after the step it is in, or to start no more."""
+        self._interrupted = True
+        self._starting.interrupt()
+        if self._host is not None:
+            with suppress(RayActorError):  # its end is told to whoever waits for the stage
+                await self._host.interrupt.remote()
 
     async def stop(self) -> None:
         """End the workers. Harmless when they are already gone."""
-        if self._fit is None:
+        if self._host is None:
             return
-        if not self._fit.done():
-            with suppress(RayActorError):  # without a queue they end by themselves
-                await self._queue.post.remote(Stop())
-        await asyncio.gather(self._fit, return_exceptions=True)
-        ray.kill(self._queue)
-        self._fit = None
+        host, self._host = self._host, None
+        up, self._up = self._up, False
+        if up:
+            with suppress(RayActorError, TimeoutError):  # what does not end by itself ends with its host
+                async with asyncio.timeout(_STOP_S):
+                    await host.post.remote(Stop())
+                    await host.ended.remote()
+        ray.kill(host)
+
+    async def _over(self) -> bool:
+        try:
+            return await self._host.over.remote()
+        except RayActorError:
+            return True
+
+    async def _joined(self) -> None:
+        """Wait for all ranks, and free meanwhile what dead owners keep from them. Raises LearnerLost."""
+        began = time.monotonic()
+        joined = asyncio.ensure_future(self._answer(self._host.joined.remote()))
+        try:
+            while not joined.done():
+                self.waits_for = await asyncio.to_thread(_what_is_missing, self.placement)
+                if time.monotonic() - began > self.placement.start_timeout_s:
+                    raise LearnerLost(f"not up in {self.placement.start_timeout_s:g} s: {self.waits_for}")
+                await asyncio.wait([joined], timeout=_LOOK_S)
+            await joined
+        finally:
+            joined.cancel()
+            self.waits_for = ""
 
     async def _ask(self, verb: Verb) -> Any:
-        return await self._answer(self._queue.ask.remote(verb, self._life))
-
-    async def _joined(self) -> int:
-        return await self._answer(self._queue.joined.remote())
+        if self._host is None:
+            raise LearnerLost("the learner was not started again after it was lost")
+        return await self._answer(self._host.ask.remote(verb, self.placement.stall_timeout_s))
 
     async def _answer(self, reply: Any) -> Any:
         try:
             answer = await reply
         except RayActorError as error:
-            raise LearnerLost(f"the learner's queue died: {error}") from error
+            raise LearnerLost(f"the learner's host died: {error}") from error
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     async def _pretrain(self, job: PretrainJob, report: Callable[[TrainingProgress], None]) -> TrainingProgress:
-        """The stage over the restarts of Ray Train. Raises LearnerLost when that gives up."""
+        """The stage in this life of the workers. Raises LearnerLost."""
         telling = asyncio.create_task(self._tell(report))
         try:
-            while True:
-                try:
-                    return await self._ask(job)
-                except LearnerLost:
-                    self._life = await self._joined()
+            if self._interrupted:
+                await self.interrupt()
+            return await self._ask(job)
         finally:
             with suppress(RayActorError):
-                await self._queue.told.remote()
+                await self._host.told.remote()
             await telling
 
     async def _tell(self, report: Callable[[TrainingProgress], None]) -> None:
         """Pass progress on as it is told, until the last of it."""
         seen = 0
         with suppress(RayActorError):
-            while told := await self._queue.progress_after.remote(seen):
+            while told := await self._host.progress_after.remote(seen):
                 for progress in told:
                     report(progress)
                 seen += len(told)
 
-    async def _run(self) -> None:
-        """Keep the Ray Train run; its end is told to whoever waits at the queue."""
-        end = await asyncio.to_thread(_fit, self.plan, self.placement, self._queue)
-        with suppress(RayActorError):
-            await self._queue.close.remote(end)
 
-
-def _fit(plan: LearnerPlan, placement: Placement, queue: Any) -> str | None:
-    """Run Ray Train until the workers are told to stop; the cause if it ended otherwise."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    resources = {"CPU": placement.cpus} | ({"GPU": placement.gpus} if placement.gpus else {})
-    trainer = TorchTrainer(
-        work,
-        train_loop_config={"plan": plan, "queue": queue},
-        torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=placement.workers, use_gpu=placement.gpus > 0, resources_per_worker=resources
-        ),
-        run_config=RunConfig(
-            name="learner",
-            storage_path=str(placement.storage),
-            failure_config=FailureConfig(max_failures=placement.max_restarts),
-            worker_runtime_env={"env_vars": placement.env},
-        ),
-    )
-    try:
-        trainer.fit()
-    except TrainingFailedError as error:
-        return f"the learner's processes failed for good: {error}"
-    except RayActorError as error:
-        return f"Ray Train's own controller died: {error}"
-    return None
+def _what_is_missing(placement: Placement) -> str:
+    """What the workers may be waiting for, after what dead owners still held is free again."""
+    remove_orphans()
+    free = ray.available_resources()
+    asked = {"CPU": placement.cpus, "GPU": placement.gpus}
+    needs = ", ".join(f"{amount:g} {kind} ({free.get(kind, 0.0):g} free)" for kind, amount in asked.items() if amount)
+    return f"waits for {placement.workers} learner process(es), each with {needs}"

@@ -18,7 +18,7 @@ from tests.unit.trainers.rl.test_loop import FakeFleet, config
 from tests.unit.trainers.rl.test_stage import StageFake
 from trainers.controller import Controller, ControllerPlan, NothingToScale, learner_plan
 from trainers.evaluation.bands import Bands
-from trainers.learner_group.handle import Placement
+from trainers.learner_group.host import Placement
 from trainers.records import Batch, StepReport
 from trainers.status import RunStatus
 
