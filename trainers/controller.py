@@ -8,11 +8,11 @@ and receives their progress as events; no stage knows the controller. It is cont
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from actors.config import EngineConfig, FleetConfig
 from actors.policy.checkpoint import CheckpointStore, Lineage
@@ -37,6 +37,8 @@ from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner, StageLearner
 from trainers.status import RunStatus
 from verifier.errors import UserError
+
+T = TypeVar("T")
 
 WARNINGS: Final = {
     "save_failed": "step {step} was not saved ({in_a_row} in a row): {cause}",
@@ -86,7 +88,7 @@ class Controller:
         self.events = EventLog(plan.run_dir / "metrics.jsonl")
         self._fleet: Fleet | None = None
         self._rl: RlRunner | None = None
-        self._evaluating: Interruptible | None = None
+        self._sampling: Interruptible | None = None
         self._at = ("idle", 0, 0)
         self._numbers: dict[str, float] = {}
         self._warnings: list[str] = []
@@ -97,11 +99,14 @@ class Controller:
         The problems and draws are the same for every seed of the run. The directory need not be of this run: its own
         tokenizer is used. Raises Interrupted when asked to stop.
         """
-        self._evaluating = Interruptible()
+        return await self._interruptible(self._evaluate(stage, directory, version, config))
+
+    async def _interruptible(self, work: Coroutine[Any, Any, T]) -> T:
+        self._sampling = Interruptible()
         try:
-            return await self._evaluating.run(self._evaluate(stage, directory, version, config))
+            return await self._sampling.run(work)
         finally:
-            self._evaluating = None
+            self._sampling = None
 
     async def _evaluate(self, stage: str, directory: Path, version: int, config: EvalConfig) -> Evaluation:
         from actors.policy.architecture import config_of
@@ -126,7 +131,13 @@ class Controller:
         return evaluation
 
     async def draw(self, stage: str, directory: Path, version: int, config: RejectionConfig, seed: int) -> Drawn:
-        """Draw what a rejection stage trains on: verified completions of a directory's model, as policy `version`."""
+        """Draw what a rejection stage trains on: verified completions of a directory's model, as policy `version`.
+
+        Raises Interrupted when asked to stop.
+        """
+        return await self._interruptible(self._draw(stage, directory, version, config, seed))
+
+    async def _draw(self, stage: str, directory: Path, version: int, config: RejectionConfig, seed: int) -> Drawn:
         from actors.policy.architecture import config_of
         from actors.policy.model import forward_flops
 
@@ -180,11 +191,11 @@ class Controller:
         return RunStatus(*self._at, dict(self._numbers), tuple(self._warnings), fleet, waits_for)
 
     async def stop(self) -> None:
-        """Ask an RL stage to save after the step it is in and return, and an evaluation to end now."""
+        """Ask an RL stage to save after the step it is in and return, and an evaluation or a drawing to end now."""
         if self._rl is not None:
             self._rl.stop()
-        if self._evaluating is not None:
-            self._evaluating.interrupt()
+        if self._sampling is not None:
+            self._sampling.interrupt()
 
     async def close(self) -> None:
         """End the workers."""
