@@ -1,7 +1,7 @@
 """Estimates from judged samples: unbiased pass@k and bootstrap intervals over problems.
 
-Plain Python on plain numbers. The unit of resampling is always the problem, never the sample: samples of one problem
-are not independent of one another.
+Plain Python on plain numbers. The unit of resampling is always the problem, within its stratum, never the sample:
+samples of one problem are not independent of one another.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import comb, fsum
 
 RESAMPLES = 1000
@@ -36,33 +37,38 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - comb(n - c, k) / comb(n, k)
 
 
-def bootstrap_interval(values: Sequence[float], seed: int, level: float = 0.95) -> Interval:
+def bootstrap_interval(strata: Sequence[Sequence[float]], seed: int, level: float = 0.95) -> Interval:
     """The mean of one value per problem with its percentile bootstrap interval; the same seed gives the same interval.
 
+    `strata` holds the values of each stratum. Problems are drawn anew within each, so that how many problems a stratum
+    has, which nobody drew, does not widen the interval.
+
     Raises:
-        ValueError: no value, or a level outside (0, 1).
+        ValueError: no stratum, one without a value, or a level outside (0, 1).
     """
-    if not values:
-        raise ValueError("an interval needs at least one value")
+    if not strata or not all(strata):
+        raise ValueError("an interval needs at least one value in each stratum")
     if not 0.0 < level < 1.0:
         raise ValueError(f"the level of an interval lies in (0, 1), not {level}")
     draw = random.Random(seed)  # noqa: S311 - a statistic, not a secret
-    size = len(values)
-    means = sorted(fsum(draw.choices(values, k=size)) / size for _ in range(RESAMPLES))
+    size = sum(map(len, strata))
+    drawn = (chain.from_iterable(draw.choices(values, k=len(values)) for values in strata) for _ in range(RESAMPLES))
+    means = sorted(fsum(values) / size for values in drawn)
     tail = (1.0 - level) / 2.0
     low = means[round(tail * (RESAMPLES - 1))]
     high = means[round((1.0 - tail) * (RESAMPLES - 1))]
-    return Interval(fsum(values) / size, low, high)
+    return Interval(fsum(chain.from_iterable(strata)) / size, low, high)
 
 
-def paired_interval(before: Sequence[float], after: Sequence[float], seed: int, level: float = 0.95) -> Interval:
-    """The mean difference after - before, problem by problem, with its bootstrap interval.
+def paired_interval(
+    before: Sequence[Sequence[float]], after: Sequence[Sequence[float]], seed: int, level: float = 0.95
+) -> Interval:
+    """The mean difference after - before, problem by problem, with its bootstrap interval; values of each stratum.
 
     Raises:
         ValueError: the two do not hold one value for each of the same problems.
     """
-    if len(before) != len(after):
-        raise ValueError(
-            f"a paired comparison needs the same problems on both sides, not {len(before)} and {len(after)}"
-        )
-    return bootstrap_interval([b - a for a, b in zip(before, after, strict=True)], seed, level)
+    if (held := list(map(len, before))) != (other := list(map(len, after))):
+        raise ValueError(f"a paired comparison needs the same problems on both sides, not {held} and {other}")
+    differences = [[b - a for a, b in zip(*pair, strict=True)] for pair in zip(before, after, strict=True)]
+    return bootstrap_interval(differences, seed, level)

@@ -106,7 +106,7 @@ class Tally:
 def _estimate(pairs: list[tuple[int, int]], k: int) -> Estimate:
     values = [pass_at_k(n, c, k) for n, c in pairs]
     if len(pairs) > 1:
-        interval = bootstrap_interval(values, seed=0)
+        interval = bootstrap_interval([values], seed=0)
         return Estimate(k=k, mean=interval.mean, lo=interval.lo, hi=interval.hi)
     low, high = wilson(*pairs[0])
     return Estimate(k=k, mean=values[0], lo=1 - (1 - low) ** k, hi=1 - (1 - high) ** k)

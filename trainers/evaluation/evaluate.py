@@ -238,16 +238,23 @@ def curve(scores: Sequence[ProblemScore], kind: Kind) -> dict[str, float]:
 
 
 def interval(scores: Sequence[ProblemScore], kind: Kind, k: int, seed: int) -> Interval:
-    """Mean pass@k with its 95% bootstrap interval over problems."""
-    return bootstrap_interval(_passes(scores, kind, k), seed)
+    """Mean pass@k with its 95% bootstrap interval over the problems of each stratum."""
+    return bootstrap_interval(_stratified(scores, kind, k), seed)
 
 
 def gain(before: Sequence[ProblemScore], after: Sequence[ProblemScore], kind: Kind, k: int, seed: int) -> Interval:
     """After minus before in pass@k, paired by problem, with its 95% bootstrap interval."""
     ids = [s.problem_id for s in before]
     assert ids == [s.problem_id for s in after], "paired evaluations hold the same problems in the same order"
-    return paired_interval(_passes(before, kind, k), _passes(after, kind, k), seed)
+    return paired_interval(_stratified(before, kind, k), _stratified(after, kind, k), seed)
 
 
 def _passes(scores: Sequence[ProblemScore], kind: Kind, k: int) -> list[float]:
     return [pass_at_k(s.samples, (s.strict or 0) if kind == "strict" else s.outcome, k) for s in scores]
+
+
+def _stratified(scores: Sequence[ProblemScore], kind: Kind, k: int) -> list[list[float]]:
+    found: dict[Stratum, list[float]] = {}
+    for score, value in zip(scores, _passes(scores, kind, k), strict=True):
+        found.setdefault(score.stratum, []).append(value)
+    return list(found.values())

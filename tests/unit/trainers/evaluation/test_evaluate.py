@@ -23,6 +23,7 @@ from trainers.evaluation.evaluate import (
     evaluate,
     gain,
     held_out,
+    interval,
     kinds,
     powers,
     score,
@@ -107,6 +108,12 @@ def test_a_gain_is_paired_by_problem_and_refuses_other_problems():
     assert found.mean == found.lo == found.hi == 0.25
     with pytest.raises(AssertionError):
         gain(scores(1), [], "strict", 1, seed=0)
+
+
+def test_an_interval_draws_problems_within_their_stratum():
+    easy, hard = scores(4, 4, 4), [replace(s, stratum=Stratum.of(op=3)) for s in scores(0, 0, 0)]
+    found = interval([*easy, *hard], "strict", 1, seed=0)
+    assert found.mean == found.lo == found.hi == 0.5
 
 
 def test_scores_of_a_family_without_steps_are_read_by_the_answer_alone():
