@@ -27,7 +27,7 @@ from trainers.learner_group.commands import LearnerLost, PretrainJob
 from trainers.learner_group.handle import LearnerGroup
 from trainers.learner_group.host import Placement
 from trainers.learner_group.rank import LearnerPlan
-from trainers.pretrain.pretrain import DocumentStream
+from trainers.pretrain.documents import DocumentStream
 from trainers.records import Batch
 from verifier.families import config_of
 
