@@ -67,14 +67,20 @@ class RolloutWorker:
     async def generate(
         self, request: GroupRequest, indices: Sequence[int]
     ) -> AsyncGenerator[tuple[Completion, ...], None]:
-        """Samples `indices` of a group, in the order they finish; those that finish together are returned together."""
+        """Samples `indices` of a group, in the order they finish; those that finish soon after one another together.
+
+        Each item of the stream, and the call of a judge that follows, costs the controller as much as a few completions
+        do, so an item waits for more of them as long again as the group has taken. The last one waits for nothing.
+        """
+        began = time.monotonic()
         tasks = [asyncio.create_task(self._sample(request, index)) for index in indices]
         waiting = set(tasks)
         try:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                if waiting:  # each item of the stream costs the two processes about 2 ms: collect a few
-                    more, waiting = await asyncio.wait(waiting, timeout=_GATHER_S)
+                if waiting:
+                    soon = max(_GATHER_S, time.monotonic() - began)
+                    more, waiting = await asyncio.wait(waiting, timeout=soon)
                     done |= more
                 yield tuple(sorted((task.result() for task in done), key=lambda c: c.index))
         finally:
