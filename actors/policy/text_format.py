@@ -6,6 +6,7 @@ Read once from a transformers directory, and used alike in pre-training, RL, eva
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,18 +36,21 @@ class TextFormat:
 
         Raises ModelRefused where the model has no chat template for messages, or its template fails on them.
         """
-        if not isinstance(prompt, str):
-            return self._ids(self.rendered(prompt))
-        return self.begun(self._ids(prompt))
+        return self.all_prompt_ids([prompt])[0]
+
+    def all_prompt_ids(self, prompts: Sequence[Prompt]) -> list[tuple[int, ...]]:
+        """`prompt_ids` of each, in one call of the tokenizer, which is twice as fast. Raises ModelRefused."""
+        ids = self._ids([prompt if isinstance(prompt, str) else self.rendered(prompt) for prompt in prompts])
+        return [self.begun(i) if isinstance(p, str) else i for p, i in zip(prompts, ids, strict=True)]
 
     def begun(self, ids: tuple[int, ...]) -> tuple[int, ...]:
         """The ids of a text prompt with `begin_ids` before them, where the text does not have them itself."""
         has_them = ids[: len(self.begin_ids)] == self.begin_ids
         return ids if has_them else (*self.begin_ids, *ids)
 
-    def completion_ids(self, text: str) -> tuple[int, ...]:
-        """The ids of a text that the model is to write after a prompt, ended."""
-        return (*self._ids(text), self.end_ids[0])
+    def all_completion_ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """The ids of texts that the model is to write after a prompt, ended."""
+        return [(*ids, self.end_ids[0]) for ids in self._ids(texts)]
 
     def rendered(self, messages: Prompt) -> str:
         """The text that the model's chat template makes of messages. Raises ModelRefused."""
@@ -58,8 +62,8 @@ class TextFormat:
         except (TemplateError, ValueError, TypeError) as error:
             raise ModelRefused(f"the model's chat template refuses the messages: {error}") from error
 
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def _ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        return [tuple(ids) for ids in self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
 
 
 def read_text_format(directory: Path) -> TextFormat:

@@ -141,7 +141,7 @@ class _Model:
     def _group(self, number: int, item: Item, config: RlConfig | RejectionConfig) -> RolloutGroup:
         written = config.max_tokens
         if item.gold is not None:
-            written = min(written, len(self.text.completion_ids(item.gold)))
+            written = min(written, len(self.text.all_completion_ids([item.gold])[0]))
         rollouts = tuple(_rollout(index, written) for index in range(config.group_size))
         return RolloutGroup(number, item, self.text.prompt_ids(item.prompt), rollouts)
 

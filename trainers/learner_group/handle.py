@@ -42,6 +42,7 @@ class LearnerGroup:
         self.waits_for = ""
         self._host: Any = None
         self._up = False
+        self._job: PretrainJob | None = None
         self._interrupted = False
         self._starting = Interruptible()
 
@@ -56,6 +57,8 @@ class LearnerGroup:
             actor = cast("Any", ray.remote(LearnerHost)).options(num_cpus=0, max_concurrency=1000)
             self._host = actor.remote(self.placement.workers)
             self._host.run.remote(self.plan, self.placement)
+            if self._job is not None:
+                self._host.make_batches.remote(self._job, self.plan, self.placement)
         try:
             await self._joined()
         except LearnerLost:
@@ -88,6 +91,7 @@ class LearnerGroup:
 
         Raises LearnerLost when they keep dying, and Interrupted when there is no step to end after.
         """
+        self._job = job
         deaths = DeathLimit(MAX_DEATHS)
 
         def tell(progress: TrainingProgress) -> None:

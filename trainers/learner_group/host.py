@@ -14,8 +14,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError
 
-from trainers.learner_group.commands import CommandQueue
+from trainers.learner_group.commands import CommandQueue, PretrainJob
 from trainers.learner_group.rank import LearnerPlan, work
+from trainers.pretrain.ahead import Ahead, BatchMaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,17 @@ class Placement:
 
 class LearnerHost(CommandQueue):
     """A Ray actor; see the module."""
+
+    async def make_batches(self, job: PretrainJob, plan: LearnerPlan, placement: Placement) -> None:
+        """Start the processes that make a stage's batches, as many as there are ranks; they end with this actor."""
+        maker: Any = ray.remote(BatchMaker).options(num_cpus=0, runtime_env={"env_vars": placement.env})
+        given = (job.config, plan.tokenizer, job.data_seed, job.drawn)
+        self._ahead = Ahead([maker.remote(*given) for _ in range(placement.workers)])
+
+    async def batch(self, step: int) -> list[Any]:
+        """For ranks: a reference to the batch of a step, in a list, so that Ray does not look behind it."""
+        self._hear()
+        return [self._ahead.batch(step)]
 
     async def run(self, plan: LearnerPlan, placement: Placement) -> None:
         """Keep the Ray Train run until it ends, and tell its end to whoever waits."""

@@ -25,7 +25,8 @@ from trainers.learner_group.commands import Load, PretrainJob, Publish, Save, St
 
 if TYPE_CHECKING:
     from trainers.learner.learner import Learner
-    from trainers.pretrain.pretrain import TrainingProgress
+    from trainers.pretrain.pretrain import Batches, TrainingProgress
+    from trainers.records import Batch
 
 MAX_FAILED_SAVES: Final = 3  # in a row; then the stage stops, with its last good checkpoint
 
@@ -104,14 +105,33 @@ def _obey(verb: Verb, learner: Learner, queue: Any) -> Any:
                 learner,
                 report=lambda progress: ray.get(queue.tell.remote(progress)),
                 stop=lambda: ray.get(queue.interrupted.remote()),
+                data=_FromMakers(queue),
             )
     raise AssertionError(f"no such verb: {verb}")
 
 
+class _FromMakers:
+    """The batches of a stage as its makers have laid them into the object store."""
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def batch(self, step: int) -> Batch:
+        (reference,) = ray.get(self._queue.batch.remote(step))
+        return ray.get(reference)
+
+
 def run_pretrain(
-    job: PretrainJob, learner: Learner, report: Callable[[TrainingProgress], None], stop: Callable[[], bool]
+    job: PretrainJob,
+    learner: Learner,
+    report: Callable[[TrainingProgress], None],
+    stop: Callable[[], bool],
+    data: Batches | None = None,
 ) -> TrainingProgress:
-    """A stage on texts on this rank, from the stage's last checkpoint if there is one. All ranks call it."""
+    """A stage on texts on this rank, from the stage's last checkpoint if there is one. All ranks call it.
+
+    Without `data` this process makes the batches itself.
+    """
     from actors.policy.text_format import text_format
     from trainers.learner.ranks import on_first
     from trainers.pretrain.documents import DocumentStream
@@ -126,7 +146,7 @@ def run_pretrain(
 
     return pretrain(
         learner,
-        DocumentStream(job.config, text_format(learner.tokenizer), job.data_seed, job.drawn),
+        data or DocumentStream(job.config, text_format(learner.tokenizer), job.data_seed, job.drawn),
         job.config,
         report=report if learner.rank == 0 else lambda progress: None,
         checkpoint=_Saving(store, job, learner).save,

@@ -7,9 +7,9 @@ set is repeated, each time in another order.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -25,8 +25,8 @@ from verifier.families import TaskConfig
 from verifier.seeds import derive
 from verifier.task import Item, Prompt
 
-Documents = Callable[[int], Iterator[Document]]
-"""The endless stream of a stage's documents from an index on."""
+Documents = Callable[[int, int], list[Document]]
+"""So many documents of a stage's endless stream, from an index on."""
 
 
 class DocumentStream:
@@ -39,7 +39,7 @@ class DocumentStream:
     def batch(self, step: int) -> Batch:
         """The batch of step `step` (from 0): a pure function of the stage's config, the seed and the step."""
         size = self._config.documents_per_step
-        return pack_documents(list(islice(self._documents(step * size), size)), self._config.microbatch_tokens)
+        return pack_documents(self._documents(step * size, size), self._config.microbatch_tokens)
 
 
 def documents_of(config: TextTraining, text: TextFormat, seed: int, drawn: Drawn | None) -> Documents:
@@ -59,7 +59,8 @@ def documents_of(config: TextTraining, text: TextFormat, seed: int, drawn: Drawn
 
 def trace_documents(file: Path, text: TextFormat) -> Iterator[tuple[int, Document]]:
     """The documents of a file of traces, each with its line's number."""
-    return ((line, _document(trace.asked, trace.completion, text, "solution")) for line, trace in read_traces(file))
+    for line, trace in read_traces(file):
+        yield line, _documents([(trace.asked, trace.completion)], text, "solution")[0]
 
 
 def require_fitting_traces(file: Path, text: TextFormat, max_positions: int) -> None:
@@ -71,19 +72,28 @@ def require_fitting_traces(file: Path, text: TextFormat, max_positions: int) -> 
             )
 
 
-def document_of(item: Item, text: TextFormat, loss_on: Literal["all", "solution"]) -> Document:
-    """The document of an item: its prompt and gold text, and the model's end token."""
-    assert item.gold is not None, "the stage was checked to have gold texts"
-    return _document(item.prompt, item.gold, text, loss_on)
+def gold_documents(items: Iterable[Item], text: TextFormat, loss_on: Literal["all", "solution"]) -> list[Document]:
+    """The documents of items: each its prompt and gold text, and the model's end token."""
+    pairs = []
+    for item in items:
+        assert item.gold is not None, "the stage was checked to have gold texts"
+        pairs.append((item.prompt, item.gold))
+    return _documents(pairs, text, loss_on)
 
 
-def _document(prompt: Prompt, completion: str, text: TextFormat, loss_on: Literal["all", "solution"]) -> Document:
-    before = text.prompt_ids(prompt)
-    return Document((*before, *text.completion_ids(completion)), len(before) if loss_on == "solution" else 1)
+def _documents(
+    pairs: Sequence[tuple[Prompt, str]], text: TextFormat, loss_on: Literal["all", "solution"]
+) -> list[Document]:
+    befores = text.all_prompt_ids([prompt for prompt, _ in pairs])
+    afters = text.all_completion_ids([completion for _, completion in pairs])
+    return [
+        Document((*before, *after), len(before) if loss_on == "solution" else 1)
+        for before, after in zip(befores, afters, strict=True)
+    ]
 
 
 def _gold(task: TaskConfig, text: TextFormat, seed: int, loss_on: Literal["all", "solution"]) -> Documents:
-    return lambda start: (document_of(item, text, loss_on) for item in training_items(task, seed, start))
+    return lambda start, size: gold_documents(islice(training_items(task, seed, start), size), text, loss_on)
 
 
 def _shuffled(documents: Sequence[Document], seed: int) -> Documents:
@@ -96,4 +106,4 @@ def _shuffled(documents: Sequence[Document], seed: int) -> Documents:
         epoch, place = divmod(index, len(documents))
         return documents[order(epoch)[place]]
 
-    return lambda start: map(at, count(start))
+    return lambda start, size: [at(index) for index in range(start, start + size)]

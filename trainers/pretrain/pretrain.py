@@ -15,7 +15,6 @@ from typing import Protocol
 from trainers.budget import NOTHING, Budget, Spent
 from trainers.config import TextTraining
 from trainers.learner.skipped import SkipLimit
-from trainers.pretrain.documents import DocumentStream
 from trainers.records import Batch, StepReport
 
 
@@ -44,6 +43,14 @@ class TrainingProgress:
         return Spent(self.step, self.tokens, self.flops, self.paper_tokens)
 
 
+class Batches(Protocol):
+    """What the loop needs of a stage's data."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of step `step` (from 0), the same whenever it is asked for."""
+        ...
+
+
 class Steps(Protocol):
     """The part of a learner that this loop needs."""
 
@@ -56,7 +63,7 @@ class Steps(Protocol):
 
 def pretrain(
     learner: Steps,
-    data: DocumentStream,
+    data: Batches,
     config: TextTraining,
     report: Callable[[TrainingProgress], None],
     checkpoint: Callable[[TrainingProgress], None],

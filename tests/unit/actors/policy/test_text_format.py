@@ -38,7 +38,7 @@ def test_our_tokenizers_add_nothing_and_end_at_their_own_token(tmp_path):
     ours = read_text_format(saved(tmp_path, OURS, EOS))
     assert (ours.begin_ids, ours.end_ids) == ((), (EOS,))
     assert ours.prompt_ids("<question> a </question>")[0] == 4
-    assert ours.completion_ids(" Define") == (*OURS(" Define")["input_ids"], EOS)
+    assert ours.all_completion_ids([" Define"]) == [(*OURS(" Define")["input_ids"], EOS)]
 
 
 def test_a_list_of_end_tokens_is_kept_and_a_number_that_is_a_word_is_not(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ def texts(documents: list[Document]) -> list[str]:
 
 def test_the_loss_of_a_given_trace_is_on_its_completion_and_its_end(tmp_path):
     config = SftConfig(traces=written(tmp_path / "t.jsonl", ROWS[:1]), **SIZES)
-    (document,) = islice(documents_of(config, TEXT, 0, None)(0), 1)
+    (document,) = documents_of(config, TEXT, 0, None)(0, 1)
     prompt, _ = decode_with_offsets(TEXT.tokenizer, document.token_ids[: document.loss_from])
     assert prompt == "0 + 1 ="
     assert texts([document]) == ["0 + 1 = 1[EOS]"]
@@ -43,7 +42,7 @@ def test_the_loss_of_a_given_trace_is_on_its_completion_and_its_end(tmp_path):
 
 def test_the_loss_of_gold_traces_is_on_them_alone():
     config = SftConfig.model_validate({"task": {"ops": [2], "max_facts": 4}, **SIZES})
-    document = next(documents_of(config, TEXT, 0, None)(0))
+    (document,) = documents_of(config, TEXT, 0, None)(0, 1)
     assert document.loss_from > 1
     prompt, _ = decode_with_offsets(TEXT.tokenizer, document.token_ids[: document.loss_from])
     assert prompt.endswith("<solution>")
@@ -52,13 +51,13 @@ def test_the_loss_of_gold_traces_is_on_them_alone():
 def test_a_file_is_gone_through_in_epochs_each_in_another_order(tmp_path):
     config = SftConfig(traces=written(tmp_path / "t.jsonl", ROWS), **SIZES)
     stream = documents_of(config, TEXT, 3, None)
-    epochs = [texts(list(islice(stream(5 * epoch), 5))) for epoch in range(4)]
+    epochs = [texts(stream(5 * epoch, 5)) for epoch in range(4)]
     assert {tuple(sorted(epoch)) for epoch in epochs} == {tuple(sorted(epochs[0]))}
     assert len(set(epochs[0])) == 5
     assert len({tuple(epoch) for epoch in epochs}) > 1
-    assert texts(list(islice(stream(0), 20))) == [text for epoch in epochs for text in epoch]
-    assert texts(list(islice(documents_of(config, TEXT, 3, None)(7), 5))) == texts(list(islice(stream(7), 5)))
-    assert texts(list(islice(documents_of(config, TEXT, 4, None)(0), 20))) != texts(list(islice(stream(0), 20)))
+    assert texts(stream(0, 20)) == [text for epoch in epochs for text in epoch]
+    assert texts(documents_of(config, TEXT, 3, None)(7, 5)) == texts(stream(7, 5))
+    assert texts(documents_of(config, TEXT, 4, None)(0, 20)) != texts(stream(0, 20))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from trainers.learner.process_group import form_group_of_one
 from trainers.learner.skipped import NotFinite
 from trainers.learner_group.commands import PretrainJob
 from trainers.learner_group.rank import run_pretrain
-from trainers.pretrain.documents import DocumentStream, document_of
+from trainers.pretrain.documents import DocumentStream, gold_documents
 from trainers.pretrain.drawn import Drawn
 from trainers.pretrain.items import training_items
 from trainers.pretrain.pretrain import pretrain
@@ -67,14 +67,14 @@ def never() -> bool:
 def test_a_document_is_the_prompt_and_the_completion_as_rl_will_see_them():
     config = config_of("graphs").model_validate({"ops": [3], "max_facts": 6})
     problem = next(training_items(config, 5))
-    document = document_of(problem, TEXT, "solution")
+    (document,) = gold_documents([problem], TEXT, "solution")
     prompt, _ = decode_with_offsets(TOKENIZER, document.token_ids[: document.loss_from])
     rest, _ = decode_with_offsets(TOKENIZER, document.token_ids[document.loss_from :])
     assert prompt.endswith("</question> <solution>")
     assert rest.startswith(" Define ")
     assert rest.endswith("</answer>[EOS]")
     assert document.token_ids[-1] == EOS
-    assert document_of(problem, TEXT, "all").loss_from == 1
+    assert gold_documents([problem], TEXT, "all")[0].loss_from == 1
 
 
 def test_batches_are_a_function_of_seed_and_step():
