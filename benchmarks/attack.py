@@ -30,6 +30,8 @@ from typing import Any
 
 import httpx
 
+from cluster.serve.keys import add_key
+
 SOURCE = "127.0.0.2"
 READY_S = 300.0
 PROMPT = "<question> There are 2 lions. </question> <solution>"
@@ -254,10 +256,8 @@ def serving(run_dir: Path, folder: Path) -> Iterator[tuple[int, dict[str, str]]]
     plant(copy)
     key_file = folder / "keys.json"
     command = [sys.executable, "-m", "cluster", "serve", "--api-key-file", str(key_file)]
-    keys = {}
-    for name in ("polite", "attacker"):
-        said = subprocess.run([*command, "--add-key", f"{name}:probe"], check=True, capture_output=True, text=True)
-        keys[name] = next(word for word in said.stdout.split() if word.startswith("ip_"))
+    # Each attack has a key of its own, so that none finds its budget spent.
+    keys = {name: add_key(key_file, f"key-{number}:probe") for number, name in enumerate(("polite", *ATTACKS))}
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         port = trial.getsockname()[1]
@@ -288,9 +288,7 @@ def _await_ready(port: int, key: str, log: Path) -> None:
 def attacked(name: str, port: int, keys: dict[str, str]) -> Iterator[None]:
     """One attack, begun two seconds before the block."""
     command = [sys.executable, "-m", "benchmarks.attack", "--attack", name, "--port", str(port)]
-    attacker = subprocess.Popen(
-        command, env={**os.environ, "ATTACKER_KEY": keys["attacker"]}, stderr=subprocess.DEVNULL
-    )
+    attacker = subprocess.Popen(command, env={**os.environ, "ATTACKER_KEY": keys[name]}, stderr=subprocess.DEVNULL)
     try:
         time.sleep(2.0)
         yield
