@@ -26,7 +26,7 @@ from trainers.config import RlConfig
 from trainers.learner.learner import Learner
 from trainers.learner.process_group import form_group_of_one
 from trainers.records import Batch, StepReport
-from trainers.rl.loop import Around, LoopState, RlLoop, Score
+from trainers.rl.loop import LoopHooks, LoopState, RlLoop, Score
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -88,8 +88,10 @@ async def train(directory: Path) -> list[tuple[str, dict[str, Any]]]:
     fleet = OneWorker(directory)
     await fleet.worker.start()
     await fleet.sync(await learner.publish(0))
-    around = Around(lambda group: 0.0, save, evaluate, lambda event, **fields: events.append((event, fields)))
-    await RlLoop(CONFIG, 0, fleet, learner, lambda item: PROMPT[:12], ENDS, around).run()
+    hooks = LoopHooks(
+        lambda group: 0.0, save, evaluate, lambda event, **fields: events.append((event, fields)), lambda stored: None
+    )
+    await RlLoop(CONFIG, 0, fleet, learner, lambda item: PROMPT[:12], ENDS, hooks).run()
     await fleet.worker.stop()
     return events
 
