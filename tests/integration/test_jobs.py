@@ -140,7 +140,7 @@ def test_an_unknown_job_is_one_clear_line(server: jobs.JobServer) -> None:
 
 def test_without_a_token_nothing_is_sent(head: Head, tmp_path: Path) -> None:
     assert httpx.get(f"{head.jobs_address}/api/jobs/").status_code == 401
-    with pytest.raises(ClusterUnreachable, match="wants a token"):
+    with pytest.raises(ClusterUnreachable, match="requires a token"):
         jobs.reach(head.jobs_address, {"HOME": str(tmp_path)})
 
 
