@@ -186,7 +186,7 @@ def _run(path: Path, before: Path | None, recipe: Recipe) -> str | None:
 def _status(path: Path) -> RunStatus | None:
     """The status of a run's controller; None if there is none, or if it does not answer at once."""
     try:
-        actor = ray.get_actor(controller_name(path), namespace=NAMESPACE)
+        actor: Any = ray.get_actor(controller_name(path), namespace=NAMESPACE)
         return ray.get(actor.status.remote(), timeout=POLL_S)
     except (ValueError, ray.exceptions.RayError):
         return None

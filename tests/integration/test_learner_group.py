@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -157,12 +158,15 @@ async def test_a_group_that_cannot_start_says_why(group, tmp_path):
         await learner.start()
 
 
-@ray.remote(num_cpus=0)
+def _actor(kind: type) -> Any:
+    return cast("Any", ray.remote(num_cpus=0)(kind)).remote()
+
+
 class _Owner:
     """Reserves CPUs through an actor of its own, as a controller does through Ray Train's; both die together."""
 
     def reserve(self, cpus: float) -> None:
-        self.maker = ray.remote(num_cpus=0)(_Maker).remote()
+        self.maker = _actor(_Maker)
         ray.get(self.maker.reserve.remote(cpus))
 
 
@@ -174,8 +178,8 @@ class _Maker:
 
 async def test_what_a_dead_owner_reserved_is_freed_for_the_next_learner(group):
     free = ray.available_resources()["CPU"]
-    owner = _Owner.remote()
-    ray.get(owner.reserve.remote(free - 0.2))  # type: ignore[attr-defined]
+    owner = _actor(_Owner)
+    ray.get(owner.reserve.remote(free - 0.2))
     ray.kill(owner)
     learner = group()
     await learner.start()

@@ -241,9 +241,10 @@ def test_a_bypass_takes_the_ratio_from_the_engine():
 
 @pytest.mark.parametrize("minibatches", [1, 2])
 def test_a_step_tells_the_log_probabilities_of_the_policy_before_it(minibatches):
-    learner = learner_for(LearningConfig(optimizer=RATE, minibatches=minibatches, microbatch_tokens=64))
+    config = LearningConfig(optimizer=RATE, minibatches=minibatches, microbatch_tokens=64)
+    learner = learner_for(config)
     drawn = groups(learner)
-    report = learner.step(pack(drawn, learner.config.learning, 8))
+    report = learner.step(pack(drawn, config, 8))
     assert report.logprobs is not None
     before = np.concatenate([rollout.completion.logprobs for group in drawn for rollout in group.rollouts])
     np.testing.assert_allclose(report.logprobs, before, atol=1e-5)

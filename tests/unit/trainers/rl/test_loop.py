@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -267,7 +268,7 @@ def test_a_version_that_comes_while_a_group_is_drawn_is_refused_in_deterministic
 
 
 def test_a_deterministic_run_that_is_resumed_trains_on_the_groups_it_had_drawn_ahead():
-    fields = DETERMINISTIC | {"steps": 6, "refills": 1}
+    fields: dict[str, Any] = DETERMINISTIC | {"steps": 6, "refills": 1}
     without = frozenset(range(0, 36, 9))
     straight = Run(FakeFleet(delays=1, without=without), **fields).go()
     resumed = Run(FakeFleet(delays=5, without=without), **fields)
