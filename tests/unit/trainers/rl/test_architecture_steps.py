@@ -1,6 +1,7 @@
 """Three steps of RL with every architecture: the loop, the learner and a worker as a run has them, in one process.
 
-The engine is the one of plain transformers; that vLLM takes an update of each architecture is in `test_architectures`.
+The engine is the one of plain transformers; that vLLM takes an update of each architecture is in
+`tests/integration/test_architectures.py`, whose engines end the process group that this learner would go on with.
 """
 
 from __future__ import annotations
