@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.integration.heads import Head, ray_head
-from tests.integration.running import run_to_its_end
 
 
 @pytest.fixture(scope="package")
@@ -18,11 +17,3 @@ def head() -> Iterator[Head]:
     with ray_head(folder) as started:
         yield started
     shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="package")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of short.yaml that nothing happened to."""
-    run_dir = tmp_path_factory.mktemp("straight")
-    run_to_its_end(run_dir)
-    return run_dir

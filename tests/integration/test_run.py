@@ -6,11 +6,14 @@ Promises P1 (any process may die), P3 (killed and resumed equals straight) and P
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -19,18 +22,42 @@ import pytest
 from actors.policy.checkpoint import CheckpointStore
 from actors.rollouts.reading import kept
 from actors.telemetry import read_events
-from tests.integration.running import (
-    DEADLINE_S,
-    SHORT,
-    descendants,
-    final_weights,
-    interplay,
-    learner_steps,
-    run_to_its_end,
-    when,
-)
+
+SHORT = Path(__file__).with_name("short.yaml")
+DEADLINE_S = 240.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@contextmanager
+def interplay(*arguments: str, environ: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+    """The command in a session of its own, ended with everything it started however the block ends."""
+    command = [sys.executable, "-m", "cluster", *arguments]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | (environ or {})
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+    try:
+        yield process
+    finally:
+        for member in [*_descendants(process.pid), *([process] if process.poll() is None else [])]:
+            member.kill()
+        process.wait(timeout=30)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def run_to_its_end(run_dir: Path, *more: str) -> str:
+    with interplay("run", str(SHORT), "--run-dir", str(run_dir), *more) as process:
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    return output
+
+
+def final_weights(run_dir: Path) -> str:
+    return CheckpointStore(run_dir / "checkpoints").get("rl-6").weight_hash
+
+
+def learner_steps(run_dir: Path) -> list[dict]:
+    return [dict(e) for e in read_events(run_dir / "metrics.jsonl") if e["event"] == "rl_step"]
 
 
 def drawn(run_dir: Path) -> list[tuple]:
@@ -38,6 +65,14 @@ def drawn(run_dir: Path) -> list[tuple]:
     rows = [row for part in reversed(kept(run_dir)) for row in part.read()]
     assert sorted({row.step for row in rows}) == [1, 2, 3, 4, 5, 6]
     return [(r.step, r.place, r.attempt, r.sample, r.item, r.completion_ids, r.text, r.reward, r.trained) for r in rows]
+
+
+def when(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until the run has come to a point; its end before that is a failure."""
+    pause = threading.Event()
+    while not condition():
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        pause.wait(0.05)
 
 
 def status_of(run_dir: Path) -> dict:
@@ -50,15 +85,30 @@ def status_of(run_dir: Path) -> dict:
         assert (run_dir / "cluster.json").exists(), answer
 
 
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
 def workers(process: subprocess.Popen[str], title: str) -> list[psutil.Process]:
     found = []
-    for member in descendants(process.pid):
+    for member in _descendants(process.pid):
         try:
             if title in " ".join(member.cmdline()):
                 found.append(member)
         except psutil.Error:
             continue
     return found
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happened to."""
+    run_dir = tmp_path_factory.mktemp("straight")
+    run_to_its_end(run_dir)
+    return run_dir
 
 
 def test_a_run_syncs_after_every_step_within_the_parity_tolerance(straight):
@@ -131,7 +181,7 @@ def test_kills_in_a_row_while_the_last_is_being_mended_cost_nothing_but_time(str
     """The learner's reservation is so large that no second one fits beside it: what a dead one kept must be freed."""
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path), "learner.cpus=0.9") as process:
         when(lambda: len(learner_steps(tmp_path)) >= 2, process)
-        for title in ("RayTrainWorker", "ray::Controller", "ray::LearnerHost"):
+        for title in ("RayTrainWorker", "ray::Controller", "RayTrainWorker", "ray::LearnerHost", "TrainController"):
             when(lambda title=title: bool(workers(process, title)), process)
             for victim in workers(process, title):
                 with suppress(psutil.NoSuchProcess):
@@ -187,7 +237,7 @@ def test_a_live_run_is_watched_and_scaled_and_ctrl_c_saves_and_leaves_no_process
             output, _ = scaling.communicate(timeout=60)
         assert scaling.returncode == 0, output
         assert status_of(tmp_path)["stage"] == "rl"
-        started = [p.pid for p in descendants(process.pid)]
+        started = [p.pid for p in _descendants(process.pid)]
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.policy.checkpoint import CheckpointStore
-from tests.integration.running import SHORT, interplay
+from tests.integration.test_run import SHORT, interplay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -28,7 +28,7 @@ def test_a_scale_may_be_a_file_of_its_own(tmp_path: Path):
         ("[", "is not plain YAML"),
         ("name: x", "question: Field required"),
         (LITTLE.read_text() + "\nextra: 1", "extra: Extra inputs"),
-        (LITTLE.read_text().replace("arm: dense", "arm: desne"), "claims.more: no arm 'desne'"),
+        (LITTLE.read_text().replace("arm: strict", "arm: srtict"), "claims.more: no arm 'srtict'"),
         ("#" * MAX_STUDY_BYTES + "#", "bytes"),
     ],
 )
