@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -42,9 +42,15 @@ class Head:
     policy: Policy
 
     @property
-    def fingerprint(self) -> str:
-        """OpenAI's `system_fingerprint`: the weights, shortly."""
-        return f"fp_{self.policy.weight_hash[:12]}"
+    def fields(self) -> dict[str, Any]:
+        """The fields of an answer or a chunk that say so; `system_fingerprint` stands for the weights."""
+        return {
+            "id": self.id,
+            "created": self.created,
+            "model": self.policy.model,
+            "system_fingerprint": f"fp_{self.policy.weight_hash[:12]}",
+            "policy": self.policy,
+        }
 
 
 def routes(service: Service) -> APIRouter:
@@ -163,15 +169,7 @@ class _Completion:
         )
 
     def _answer(self, head: Head, usage: Usage | None) -> CompletionAnswer:
-        return CompletionAnswer(
-            id=head.id,
-            created=head.created,
-            model=head.policy.model,
-            choices=[],
-            usage=usage,
-            system_fingerprint=head.fingerprint,
-            policy=head.policy,
-        )
+        return CompletionAnswer(**head.fields, choices=[], usage=usage)
 
 
 class _Chat:
@@ -237,27 +235,11 @@ class _Chat:
 
 
 def _chat_answer(head: Head, usage: Usage) -> ChatAnswer:
-    return ChatAnswer(
-        id=head.id,
-        created=head.created,
-        model=head.policy.model,
-        choices=[],
-        usage=usage,
-        system_fingerprint=head.fingerprint,
-        policy=head.policy,
-    )
+    return ChatAnswer(**head.fields, choices=[], usage=usage)
 
 
 def _chunk(head: Head, choices: list[ChatDelta], usage: Usage | None = None) -> ChatChunk:
-    return ChatChunk(
-        id=head.id,
-        created=head.created,
-        model=head.policy.model,
-        choices=choices,
-        usage=usage,
-        system_fingerprint=head.fingerprint,
-        policy=head.policy,
-    )
+    return ChatChunk(**head.fields, choices=choices, usage=usage)
 
 
 def _prompts(body: CompletionRequest) -> list[str] | list[list[int]]:
