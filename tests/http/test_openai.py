@@ -21,6 +21,8 @@ async def test_a_completion_names_the_policy_that_gave_it(server: Server):
     assert policy["sampling"] == {"temperature": 0.5, "top_p": 1.0, "max_tokens": 256, "stop": []}
     assert len(policy["weight_hash"]) == 64
     assert len(policy["tokenizer_hash"]) == 64
+    assert body["model"] == policy["model"] == "demo@3"
+    assert body["system_fingerprint"] == f"fp_{policy['weight_hash'][:12]}"
     assert body["choices"][0]["finish_reason"] == "stop"
     assert body["choices"][0]["text"].startswith(" Define demo@3 as A")
 
