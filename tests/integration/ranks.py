@@ -104,7 +104,7 @@ def trained(zero_stage: int, ranks: int, folder: Path) -> dict[str, Any]:
         "norms": [r.gradient_norm for r in reports],
         "kl": [r.kl for r in reports],
         "predicted": [r.predicted for r in reports],
-        "logprobs": [[float(x) for x in r.logprobs or ()] for r in reports],
+        "logprobs": [[] if r.logprobs is None else [float(x) for x in r.logprobs] for r in reports],
         "published": tensors,
         "parity": None if version is None else version.parity.logprobs,
     }
