@@ -19,6 +19,8 @@ from typing import Final
 from serving.http.errors import TooManyRequests, Unavailable
 
 _BUCKETS_KEPT: Final = 4096
+_AWAY_S: Final = 1.0
+"""How long a key that has left still counts among the others: who asks one thing after another is away in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,20 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Line:
-    """What one key holds and waits for. `finish` is the virtual time at which its last place is paid for."""
+    """What one key holds and waits for.
+
+    `finish` is the virtual time at which its last place is paid for, `left` the time at which it gave a place back.
+    """
 
     weight: int
     finish: float = 0.0
+    left: float = -math.inf
     used: int = 0
     waiting: deque[_Waiting] = field(default_factory=deque)
 
-    @property
-    def active(self) -> bool:
-        """Whether the key holds a place or waits for one."""
-        return bool(self.used or self.waiting)
+    def active(self, now: float) -> bool:
+        """Whether the key holds a place, waits for one, or gave one back in the last second."""
+        return bool(self.used or self.waiting) or now - self.left < _AWAY_S
 
     @property
     def requests(self) -> int:
@@ -116,11 +121,13 @@ class Ticket:
 class Gate:
     """At most `running` sequences in the engines, and `queued` requests that wait for their first place.
 
-    No key can keep the others out. A key that holds less than its fair share may have places of a reserve, half as many
-    again, at once. When the queue is full, the newest request of the key with the longest line (by weight) gives way.
+    No key can keep the others out. While others are active, a key takes no more than its fair share, though places stay
+    free: what runs beside them slows every step of the engine. A key that holds less than half its share may have
+    places of a reserve, half as many again, at once. When the queue is full, the newest request of the key with the
+    longest line (by weight) gives way.
     """
 
-    def __init__(self, running: int, queued: int) -> None:
+    def __init__(self, running: int, queued: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.running = running
         self.queued = queued
         self.reserve = running // 2
@@ -129,6 +136,8 @@ class Gate:
         self._inside = 0
         self._virtual = 0.0
         self._closed = False
+        self._clock = clock
+        self._next_look: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -182,6 +191,7 @@ class Gate:
             self._push_out(self._longest(caller))
         waiting = _Waiting(cost, asyncio.get_running_loop().create_future(), request)
         line.waiting.append(waiting)
+        self._look_again_later()
         try:
             await waiting.turn
         except asyncio.CancelledError:
@@ -193,8 +203,10 @@ class Gate:
 
     def free(self, caller: Caller) -> None:
         """Give one place back; the next waiting one gets it at once."""
+        line = self._lines[caller.key]
         self._used -= 1
-        self._lines[caller.key].used -= 1
+        line.used -= 1
+        line.left = self._clock()
         self._advance()
 
     async def drain(self, timeout_s: float) -> bool:
@@ -207,13 +219,23 @@ class Gate:
         return True
 
     def _may_take(self, caller: Caller) -> bool:
-        """Whether there is a place: one of all, or one of the reserve for a key below its fair share."""
+        """Whether there is a place within its share: one of all, or one of the reserve for a key below half of it."""
+        line, now = self._lines.get(caller.key, _Line(caller.weight)), self._clock()
+        others = sum(other.weight for key, other in self._lines.items() if key != caller.key and other.active(now))
+        share = max(1, self.running * line.weight // (others + line.weight))
         if self._used < self.running:
-            return True
-        line = self._lines.get(caller.key, _Line(caller.weight))
-        others = sum(other.weight for key, other in self._lines.items() if key != caller.key and other.active)
-        share = self.running * line.weight // (others + line.weight)
+            return line.used < share
         return self._used < self.running + self.reserve and line.used < max(1, share // 2) and others > 0
+
+    def _look_again_later(self) -> None:
+        """While any request waits, see four times a second whether a key that was away counts no more."""
+        if self._next_look is None and any(line.waiting for line in self._lines.values()):
+            self._next_look = asyncio.get_running_loop().call_later(_AWAY_S / 4, self._look_again)
+
+    def _look_again(self) -> None:
+        self._next_look = None
+        self._advance()
+        self._look_again_later()
 
     def _grant(self, line: _Line, cost: float) -> None:
         self._virtual = max(self._virtual, line.finish)

@@ -47,6 +47,29 @@ async def test_a_key_that_holds_every_place_leaves_another_its_reserve_at_once()
     assert (gate.used, gate.depth) == (0, 0)
 
 
+async def test_a_key_takes_no_more_than_its_share_while_another_is_active_or_was_a_second_ago():
+    now = [0.0]
+    gate = Gate(running=8, queued=40, clock=lambda: now[0])
+    polite = Holder(gate, POLITE)
+    await settle()
+    flood = [Holder(gate, FLOOD) for _ in range(20)]
+    await settle()
+    assert sum(one.inside for one in flood) == 4, "half of the places, though three more are free"
+    polite.go.set()
+    await polite.task
+    now[0] = 0.9
+    late = Holder(gate, FLOOD)
+    await settle()
+    assert sum(one.inside for one in flood) == 4, "who asks one thing after another is away in between"
+    now[0] = 1.0
+    await asyncio.sleep(0.6)  # the gate looks by itself, though nobody comes or leaves
+    assert sum(one.inside for one in flood) == 8
+    for one in (*flood, late):
+        one.go.set()
+    await asyncio.gather(*(one.task for one in (*flood, late)))
+    assert (gate.used, gate.depth) == (0, 0)
+
+
 async def test_places_that_come_free_go_to_the_keys_in_turn_by_tokens_and_weight():
     async def order(first: Caller, second: Caller, costs: tuple[int, int]) -> list[str]:
         gate, came = Gate(running=1, queued=100), []
