@@ -32,7 +32,7 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108
 PACKAGES = ("verifier", "actors", "trainers", "serving", "cluster")
 UNFIT = ("torchvision", "torchaudio", "torchcodec")
 # Our HTTP service, Ray's dashboard and job API.
-PORTS = {8000: "interplay serve", 8265: "Ray dashboard and jobs"}
+PORTS = {6379: "ray start --head", 8000: "interplay serve", 8265: "Ray dashboard and jobs", 52365: "Ray job agent"}
 
 
 @dataclass(frozen=True, slots=True)

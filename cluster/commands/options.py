@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -17,3 +18,8 @@ Insecure = Annotated[
     bool,
     typer.Option("--i-accept-that-anyone-on-the-network-can-run-code", help="Use a cluster without authentication."),
 ]
+
+
+def tell_asking(run: str) -> None:
+    """Say on stderr that the run is asked, before Ray is imported: the answer takes seconds, more on a busy machine."""
+    print(f"asking {run} ...", file=sys.stderr, flush=True)

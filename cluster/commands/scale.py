@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import tell_asking
+
 
 def main(
     run: Annotated[str, typer.Argument(help="Name or folder of the run.")],
@@ -17,10 +19,12 @@ def main(
     A new worker gets work only after its weights have passed the parity check; a worker that is removed finishes
     its open work first. Asking twice for the same number changes nothing.
     """
-    from cluster.run.client import live_run, show
     from verifier.errors import UserError
 
     if rollout_workers is None and reward_workers is None:
         raise UserError("Nothing to scale.", "Give --rollout-workers N, --reward-workers N or both.")
+    tell_asking(run)
+    from cluster.run.client import live_run, show
+
     with live_run(run) as controller:
         show(controller.scale(rollout_workers, reward_workers), as_json=False)

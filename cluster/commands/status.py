@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from cluster.commands.options import tell_asking
+
 
 def main(
     run: Annotated[str, typer.Argument(help="Name or folder of the run or study.")],
@@ -15,6 +17,7 @@ def main(
 
     Of a study: the state of each arm and seed.
     """
+    tell_asking(run)
     from cluster.run.client import live_run, show
     from cluster.study.folder import find_study
 

@@ -72,3 +72,20 @@ def test_the_version_is_printed() -> None:
     done = interplay("--version")
     assert done.stdout.startswith("interplay ")
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("words", [("status", "nowhere"), ("scale", "nowhere", "--rollout-workers", "2")])
+def test_what_is_asked_of_a_run_is_told_before_ray_is_imported(words: tuple[str, ...]) -> None:
+    done = interplay(*words)
+    assert done.stderr.startswith("asking nowhere ...\nerror: there is no run nowhere.")
+    code = (
+        f"import sys; sys.argv = ['interplay', *{words!r}]\n"
+        "from cluster.cli import main\n"
+        "class Told(BaseException): pass\n"
+        "def write(text): raise Told(sorted(set(sys.modules) & {'ray', 'torch'}))\n"
+        "sys.stderr.write = write\n"
+        "try: main()\n"
+        "except Told as told: print(told)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert told.stdout.strip() == "[]", told.stdout

@@ -58,6 +58,7 @@ def test_a_good_machine_has_nothing_to_put_right() -> None:
         ({"cache_writable": False}, "fail", "disk", "cannot be written"),
         ({"open_files": 1024}, "warn", "open files", "1024"),
         ({"busy_ports": (8000,)}, "warn", "ports", "8000 (interplay serve)"),
+        ({"busy_ports": (52365,)}, "warn", "ports", "52365 (Ray job agent)"),
         ({"environ": {"RAY_AUTH_MODE": "disabled"}}, "warn", "Ray authentication", "switched off"),
         ({"token_mode": 0o644}, "warn", "Ray authentication", "mode 0644"),
     ],
