@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from actors.records import GroupRequest, JudgeRequest, Rollout, RolloutGroup, Sampling
+from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
 from trainers.evaluation.bands import Bands
 from verifier.errors import Failure
 from verifier.estimators import Interval, bootstrap_interval, paired_interval, pass_at_k
@@ -142,7 +142,7 @@ async def evaluate(
     started = time.monotonic()
     done = 0
 
-    async def one(number: int, item: Item) -> RolloutGroup:
+    async def one(number: int, item: Item) -> _Measured:
         nonlocal done
         sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=stop_token_ids)
         request = GroupRequest(number, derive(seed, "eval", item.id), encode(item), config.samples, sampling)
@@ -150,35 +150,46 @@ async def evaluate(
             group = await sample(request, JudgeRequest(config.task, item, _REWARDS))
         done += 1
         progress(done, len(items))
-        return group
+        return _measured(group, cost(group))
 
-    groups = await asyncio.gather(*(one(i, p) for i, p in enumerate(items)))
-    _require_judged(groups)
-    judged = [(g.item, r) for g in groups for r in g.rollouts if r.judgement is not None]
-    firsts = {item.stratum: _sample(item, rollout) for item, rollout in reversed(judged)}
+    tasks = [asyncio.ensure_future(one(number, item)) for number, item in enumerate(items)]
+    try:
+        measured = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    firsts = {one.score.stratum: one.sample for one in reversed(measured)}
     return Evaluation(
         checkpoint=checkpoint,
         temperature=config.temperature,
-        tokens=sum(len(r.completion.token_ids) for g in groups for r in g.rollouts),
-        flops=sum(map(cost, groups)),
+        tokens=sum(one.tokens for one in measured),
+        flops=sum(one.flops for one in measured),
         seconds=time.monotonic() - started,
-        scores=tuple(score(g) for g in groups),
-        samples=tuple(firsts[s] for s in dict.fromkeys(i.stratum for i in items) if s in firsts),
+        scores=tuple(one.score for one in measured),
+        samples=tuple(firsts[stratum] for stratum in dict.fromkeys(item.stratum for item in items)),
     )
 
 
-def _require_judged(groups: Sequence[RolloutGroup]) -> None:
-    for group in groups:
-        if all(r.judgement is None for r in group.rollouts):
-            raise NotJudged(f"no completion of item {group.item.id} could be judged: {group.rollouts[0].error}")
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """All that stays of a group: an evaluation of a million completions does not keep their tokens."""
+
+    score: ProblemScore
+    sample: TextSample
+    tokens: int
+    flops: float
+
+
+def _measured(group: RolloutGroup, flops: float) -> _Measured:
+    """Raises NotJudged."""
+    rollout = next((r for r in group.rollouts if r.judgement is not None), None)
+    if rollout is None or rollout.judgement is None:
+        raise NotJudged(f"no completion of item {group.item.id} could be judged: {group.rollouts[0].error}")
+    sample = TextSample(group.item.address, prompt_text(group.item.prompt), rollout.text, rollout.judgement)
+    return _Measured(score(group), sample, sum(len(r.completion.token_ids) for r in group.rollouts), flops)
 
 
 _REWARDS = (Reward("outcome"),)  # evaluation counts judgements, but a request for judging names a reward
-
-
-def _sample(item: Item, rollout: Rollout) -> TextSample:
-    assert rollout.judgement is not None
-    return TextSample(item.address, prompt_text(item.prompt), rollout.text, rollout.judgement)
 
 
 def held_out(config: EvalConfig, bands: Bands, seed: int) -> list[Item]:

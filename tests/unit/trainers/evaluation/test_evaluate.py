@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import random
 from dataclasses import replace
@@ -14,6 +15,7 @@ from tests.judgements import trace, verified
 from tests.tasks import ITEM
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import (
+    GROUPS_IN_FLIGHT,
     EvalConfig,
     Evaluation,
     NotJudged,
@@ -71,6 +73,23 @@ def test_an_item_that_no_judgement_was_given_on_stops_the_evaluation_with_the_ju
     fifth = held_out(CONFIG, bands=BANDS, seed=1)[4].id
     with pytest.raises(NotJudged, match=f"no completion of item {fifth} could be judged: fault"):
         run(drawn_by=unjudged)
+
+
+def test_no_more_groups_are_kept_than_are_drawn_at_once():
+    kept = []
+
+    async def counted(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
+        await asyncio.sleep(0)
+        kept.append(sum(isinstance(one, RolloutGroup) for one in gc.get_objects()))
+        return await sample(request, by)
+
+    config = CONFIG.model_copy(update={"problems": 60, "target_problems": 60})
+    problems = held_out(config, bands=BANDS, seed=1)
+    asyncio.run(
+        evaluate(counted, "c", problems, lambda i: (1,), config, (3,), lambda g: 2.0, 0, lambda done, total: None)
+    )
+    assert len(kept) == 120 > GROUPS_IN_FLIGHT
+    assert kept[-1] <= GROUPS_IN_FLIGHT
 
 
 def scores(*strict: int, samples: int = 4) -> list[ProblemScore]:
