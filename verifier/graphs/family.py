@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import count as count_from
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from verifier.errors import TooFewItems
 from verifier.families import TaskConfig
@@ -45,11 +45,28 @@ _HELD_OUT_DRAW = 3
 _TRIES = 2_000
 
 
+class GraphsPart(BaseModel, frozen=True, extra="forbid"):
+    """A part of a mixture of several kinds of problems: its ops are equally frequent within it."""
+
+    ops: tuple[int, ...] = Field(min_length=1, description="operations of its problems; a stratum each [operations]")
+    share: float = Field(gt=0, le=1, description="of all problems; those of the parts sum to 1")
+    mode: Mode = Field(default=MODES[0], description="ask for a result, or for an unknown at the start")
+    template: Template = Field(default=TEMPLATES[0], description="the words of the story")
+    depth: int = Field(default=2, ge=2, le=3, description="3 has averages as well [levels of the graph]")
+
+    def cells(self) -> list[Cell]:
+        """A cell for each op."""
+        return [Cell(op, self.mode, self.template, self.share / len(self.ops), self.depth) for op in self.ops]
+
+
 class GraphsConfig(TaskConfig, frozen=True):
-    """Op-graph problems. `preset` excludes `ops` and all that shapes them."""
+    """Op-graph problems. `preset` excludes `ops` and all that shapes them; so does `parts`, but for the limits."""
 
     family: Literal["graphs"] = "graphs"
     preset: str | None = Field(default=None, description="a mixture of arXiv 2512.07783 by name, instead of ops")
+    parts: tuple[GraphsPart, ...] = Field(
+        default=(), description="a mixture of several modes, stories or depths, each with its ops and its share"
+    )
     ops: tuple[int, ...] = Field(
         default=(), description="arithmetic operations that a solution needs; a stratum each [operations]"
     )
@@ -66,25 +83,34 @@ class GraphsConfig(TaskConfig, frozen=True):
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
-        if (self.preset is None) == (not self.ops):
-            raise ValueError("name either a preset or the ops")
+        if [self.preset is not None, bool(self.parts), bool(self.ops)].count(True) != 1:
+            raise ValueError("name either a preset, parts or the ops")
         if self.preset is not None and self != GraphsConfig.model_construct(preset=self.preset):
             raise ValueError(f"preset {self.preset!r} says all of its tasks: leave the other fields out")
+        if self.parts and self != self.model_copy(update=_OF_EACH_PART):
+            raise ValueError(f"each part has its own: leave {', '.join(_OF_EACH_PART)} out")
         if self.shares and len(self.shares) != len(self.ops):
             raise ValueError(f"{len(self.shares)} shares for {len(self.ops)} ops")
-        self.grid()  # raises where the preset is unknown, the shares do not sum to 1 or a problem cannot be made
+        cells = self.grid().cells  # raises where the preset is unknown, shares do not sum to 1, no problem can be made
+        names = [_stratum(cell).name for cell in cells]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{twice} is named twice: give it one share")
         return self
 
     def grid(self) -> GraphMixture:
         """The cells with their shares and the limits that they have in common."""
         if self.preset is not None:
             return preset(self.preset)
+        return GraphMixture(tuple(self._cells()), self.max_facts, self.max_answer, self.max_constant)
+
+    def _cells(self) -> list[Cell]:
+        if self.parts:
+            return [cell for part in self.parts for cell in part.cells()]
         shares = self.shares or tuple(1 / len(self.ops) for _ in self.ops)
-        cells = tuple(
+        return [
             Cell(op=op, mode=self.mode, template=self.template, share=share, depth=self.depth)
             for op, share in zip(self.ops, shares, strict=True)
-        )
-        return GraphMixture(cells, self.max_facts, self.max_answer, self.max_constant)
+        ]
 
     def task(self) -> Task:
         """The op-graph problems of this grid."""
@@ -94,6 +120,9 @@ class GraphsConfig(TaskConfig, frozen=True):
         """The cells as strata."""
         cells = self.grid().cells
         return Mixture(tuple(_stratum(cell) for cell in cells), tuple(cell.share for cell in cells))
+
+
+_OF_EACH_PART: dict[str, object] = {"shares": (), "mode": MODES[0], "template": TEMPLATES[0], "depth": 2}
 
 
 @dataclass(frozen=True, slots=True)

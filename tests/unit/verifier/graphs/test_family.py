@@ -19,11 +19,33 @@ def test_a_preset_is_taken_as_it_is():
     assert GraphsConfig.model_validate(tasks.model_dump(mode="json")) == tasks
 
 
+def test_parts_are_stories_and_modes_with_shares_of_their_own_and_the_limits_in_common():
+    task = GraphsConfig.model_validate(
+        {
+            "parts": [{"ops": [2, 4], "share": 0.99}, {"ops": [2], "share": 0.01, "template": "school"}],
+            "max_facts": 4,
+        }
+    )
+    assert [s.name for s in task.mixture().strata] == [
+        "op=2 mode=forward template=zoo depth=2",
+        "op=4 mode=forward template=zoo depth=2",
+        "op=2 mode=forward template=school depth=2",
+    ]
+    assert task.mixture().shares == (0.495, 0.495, 0.01)
+    assert {task.grid().spec(cell).max_facts for cell in task.grid().cells} == {4}
+    assert GraphsConfig.model_validate(task.model_dump(mode="json")) == task
+
+
 @pytest.mark.parametrize(
     ("tasks", "hint"),
     [
-        ({}, "either a preset or the ops"),
-        ({"ops": [2], "preset": "op11-14_uniform"}, "either a preset or the ops"),
+        ({}, "either a preset, parts or the ops"),
+        ({"ops": [2], "preset": "op11-14_uniform"}, "either a preset, parts or the ops"),
+        ({"ops": [2], "parts": [{"ops": [2], "share": 1}]}, "either a preset, parts or the ops"),
+        ({"template": "school", "parts": [{"ops": [2], "share": 1}]}, "leave shares, mode, template, depth out"),
+        ({"parts": [{"ops": [2, 3], "share": 0.9}]}, "the shares sum to 0.9"),
+        ({"parts": [{"ops": [2], "share": 0.5}, {"ops": [2], "share": 0.5}]}, "op=2 .*named twice"),
+        ({"ops": [2, 2]}, "op=2 .*named twice"),
         ({"preset": "op11-14"}, "unknown preset 'op11-14'"),
         ({"preset": "op11-14_uniform", "max_answer": 4}, "leave the other fields out"),
         ({"ops": [2, 3], "shares": [1.0]}, "1 shares for 2 ops"),
