@@ -32,7 +32,7 @@ from trainers.interruption import Interruptible
 from trainers.learner_group.handle import LearnerGroup
 from trainers.learner_group.host import Placement
 from trainers.learner_group.rank import LearnerPlan
-from trainers.pretrain.drawn import Drawn, draw
+from trainers.pretrain.rejection import Drawn, draw
 from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner, StageLearner
 from trainers.status import RunStatus

@@ -21,7 +21,7 @@ from cluster.recipe.identity import refused
 from cluster.recipe.load import dump, load
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
-from trainers.pretrain.drawn import Drawn
+from trainers.pretrain.rejection import Drawn
 from verifier.errors import UserError
 
 RUNS: Final = Path("runs")

@@ -24,7 +24,7 @@ from cluster.recipe.overrides import RecipeError
 from cluster.run.training import document_seed, make_tokenizer
 from trainers.budget import NOTHING, Budget, Budgeted, Spent
 from trainers.config import RejectionConfig, RlConfig, TextTraining
-from trainers.pretrain.drawn import Drawn
+from trainers.pretrain.rejection import Drawn
 from verifier.families import open_task
 from verifier.task import Item
 

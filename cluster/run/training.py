@@ -17,8 +17,8 @@ from cluster.run.progress import Reporter
 from cluster.run.workplace import Workplace
 from trainers.budget import Spent
 from trainers.config import SftConfig, TextTraining
-from trainers.pretrain.drawn import Drawn
 from trainers.pretrain.pretrain import TrainingProgress
+from trainers.pretrain.rejection import Drawn
 from verifier.seeds import derive
 
 if TYPE_CHECKING:

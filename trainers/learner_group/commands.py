@@ -16,7 +16,7 @@ import ray
 from actors.policy.checkpoint import Lineage
 from trainers.budget import NOTHING, Spent
 from trainers.config import TextTraining
-from trainers.pretrain.drawn import Drawn
+from trainers.pretrain.rejection import Drawn
 from verifier.errors import Failure
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from actors.policy.text_format import text_format
 from actors.policy.tokenizer import load_tokenizer
 from trainers.config import TextTraining
 from trainers.pretrain.documents import DocumentStream
-from trainers.pretrain.drawn import Drawn
+from trainers.pretrain.rejection import Drawn
 from trainers.records import Batch
 
 BUFFERED: Final = 2  # batches beyond those that are being made; each may hold some 50 MB

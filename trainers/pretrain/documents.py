@@ -16,8 +16,8 @@ from typing import Literal
 from actors.policy.text_format import TextFormat
 from trainers.config import PretrainConfig, RejectionConfig, SftConfig, TextTraining
 from trainers.learner.packing import Document, pack_documents
-from trainers.pretrain.drawn import Drawn
 from trainers.pretrain.items import training_items
+from trainers.pretrain.rejection import Drawn
 from trainers.records import Batch
 from trainers.traces import read_traces
 from verifier.errors import BadTask

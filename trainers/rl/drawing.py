@@ -42,7 +42,7 @@ class Sampler(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnStep:
     """What was sampled for one step, in slot order: the groups to train on, and every group that was judged.
 
     `failed` counts the completions that the verifier failed on; no group contains them.
@@ -83,7 +83,7 @@ class Drawing:
         if step not in self._steps and step not in self._held:
             self._steps[step] = asyncio.create_task(self._draw(step, ask))
 
-    async def take(self, step: int) -> Drawn:
+    async def take(self, step: int) -> DrawnStep:
         """Wait for a step's groups, and close the step. Raises VerifierBroken, StaleGroupError."""
         started = time.monotonic()
         judged = self._held.pop(step) if step in self._held else await self._steps.pop(step)
@@ -91,7 +91,7 @@ class Drawing:
         failed = asked - sum(len(g.rollouts) for g in judged)
         if failed > max(1, VERIFIER_ERROR_SHARE * asked):
             raise VerifierBroken(f"the verifier failed on {failed} of {asked} completions of step {step}")
-        return Drawn(self.buffer.consume(step), judged, time.monotonic() - started, failed)
+        return DrawnStep(self.buffer.consume(step), judged, time.monotonic() - started, failed)
 
     async def settled(self) -> None:
         """Wait until nothing is being drawn."""

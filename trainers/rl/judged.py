@@ -10,7 +10,7 @@ import numpy as np
 from actors.records import RolloutGroup
 from actors.rollouts.table import JudgedGroup, StepRollouts, TokenNumbers
 from trainers.records import Batch, StepReport
-from trainers.rl.drawing import Drawn
+from trainers.rl.drawing import DrawnStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Learned:
     seconds: float
 
 
-def judged_step(step: int, places: int, drawn: Drawn, learned: Learned) -> StepRollouts:
+def judged_step(step: int, places: int, drawn: DrawnStep, learned: Learned) -> StepRollouts:
     """The rollouts of a step of `places` places; slots are counted tries first, as `trainers.rl.buffer.Slot` says."""
     numbers = dict(_token_numbers(drawn, learned))
     trained = {group.group_id for group in drawn.trained}
@@ -33,7 +33,7 @@ def judged_step(step: int, places: int, drawn: Drawn, learned: Learned) -> StepR
     return StepRollouts(step, tuple(groups))
 
 
-def _token_numbers(drawn: Drawn, learned: Learned) -> Iterator[tuple[int, TokenNumbers]]:
+def _token_numbers(drawn: DrawnStep, learned: Learned) -> Iterator[tuple[int, TokenNumbers]]:
     """Of each trained group by its id: its stretch of the batch, which lays groups end to end in id order."""
     if learned.batch is None or learned.report is None or learned.report.logprobs is None:
         return

@@ -25,7 +25,7 @@ from trainers.learner.skipped import SkipLimit
 from trainers.records import Batch, StepReport
 from trainers.rl.buffer import Slot
 from trainers.rl.curriculum import Curriculum, State
-from trainers.rl.drawing import Drawing, Drawn, Sampler
+from trainers.rl.drawing import Drawing, DrawnStep, Sampler
 from trainers.rl.judged import Learned, judged_step
 from trainers.rl.statistics import by_stratum, lengths, solved, statistics
 from verifier.families import open_task
@@ -167,7 +167,7 @@ class RlLoop:
     def _ask(self, known: State, slot: Slot) -> Item:
         return self.curriculum.item(known, slot.step, slot.place, slot.attempt)
 
-    async def _learn(self, drawn: Drawn) -> Learned:
+    async def _learn(self, drawn: DrawnStep) -> Learned:
         """One optimiser step on the groups that have a gradient, if there are any. Raises NotFinite."""
         started = time.monotonic()
         if not drawn.trained:
@@ -187,7 +187,7 @@ class RlLoop:
             self.hooks.emit("sync", **asdict(report))
         return time.monotonic() - started
 
-    def _advance(self, drawn: Drawn, learned: StepReport | None) -> None:
+    def _advance(self, drawn: DrawnStep, learned: StepReport | None) -> None:
         passes = solved(drawn.judged)
         known = self.curriculum.after(self.history[-1], [g.item.stratum for g in drawn.judged], passes)
         self.history = (*self.history, known)[-1 - self.config.max_staleness :]
@@ -216,7 +216,7 @@ class RlLoop:
         await self.hooks.save(self.state, score)
         self._scores = []
 
-    def _tell(self, drawn: Drawn, learned: Learned, sync_s: float) -> None:
+    def _tell(self, drawn: DrawnStep, learned: Learned, sync_s: float) -> None:
         self.hooks.emit(
             "rl_step",
             step=self.state.step,

@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.records import RolloutGroup
 from trainers.rl.curriculum import Curriculum, State
-from trainers.rl.drawing import Drawn
+from trainers.rl.drawing import DrawnStep
 from verifier.judgement import Judgement, TraceJudgement
 from verifier.task import labels
 
@@ -18,12 +18,12 @@ def solved(groups: Sequence[RolloutGroup]) -> list[list[bool]]:
     return [[r.judgement is not None and r.judgement.solved for r in g.rollouts] for g in groups]
 
 
-def lengths(drawn: Drawn) -> list[int]:
+def lengths(drawn: DrawnStep) -> list[int]:
     """The length of every judged sequence, prompt and completion, in tokens."""
     return [len(g.prompt_ids) + len(r.completion.token_ids) for g in drawn.judged for r in g.rollouts]
 
 
-def statistics(drawn: Drawn) -> dict[str, float]:
+def statistics(drawn: DrawnStep) -> dict[str, float]:
     """Means over the judged completions, and counts."""
     rollouts = [r for g in drawn.judged for r in g.rollouts]
     judgements = [r.judgement for r in rollouts if r.judgement is not None]
@@ -49,7 +49,7 @@ def _distinct(group: RolloutGroup) -> float:
     return len(set(drawn)) / len(drawn) if drawn else 1.0
 
 
-def by_stratum(curriculum: Curriculum, state: State, drawn: Drawn) -> dict[str, dict[str, Any]]:
+def by_stratum(curriculum: Curriculum, state: State, drawn: DrawnStep) -> dict[str, dict[str, Any]]:
     """Per stratum: its share and pass rate in the curriculum, and its samples in this step."""
     names = labels(curriculum.mixture.strata)
     told: dict[str, dict[str, Any]] = {}

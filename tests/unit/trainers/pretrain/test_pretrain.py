@@ -19,9 +19,9 @@ from trainers.learner.skipped import NotFinite
 from trainers.learner_group.commands import PretrainJob
 from trainers.learner_group.rank import run_pretrain
 from trainers.pretrain.documents import DocumentStream, gold_documents
-from trainers.pretrain.drawn import Drawn
 from trainers.pretrain.items import training_items
 from trainers.pretrain.pretrain import pretrain
+from trainers.pretrain.rejection import Drawn
 from verifier.families import config_of
 
 TOKENIZER = build_tokenizer(TokenizerConfig(templates=("zoo",)))

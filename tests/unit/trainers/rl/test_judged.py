@@ -12,7 +12,7 @@ from tests.rollouts import judged_group
 from tests.unit.trainers.rl.test_loop import Run, config
 from trainers.learner.packing import pack
 from trainers.records import StepReport
-from trainers.rl.drawing import Drawn
+from trainers.rl.drawing import DrawnStep
 from trainers.rl.judged import Learned, judged_step
 
 
@@ -27,7 +27,7 @@ def test_each_group_that_was_trained_on_has_its_stretch_of_the_batch():
     learning = config(learning={"optimizer": {"learning_rate": 1e-4}, "minibatches": 2}).learning
     batch = pack(trained, learning, 8)
     targets = np.concatenate([stream.targets for stream in batch.streams])
-    step = judged_step(9, 2, Drawn(trained, groups, 0.0), Learned(batch, report(-targets.astype(np.float32)), 0.0))
+    step = judged_step(9, 2, DrawnStep(trained, groups, 0.0), Learned(batch, report(-targets.astype(np.float32)), 0.0))
     assert [(g.place, g.attempt, g.trained) for g in step.groups] == [
         (0, 0, True), (1, 0, False), (0, 1, False), (1, 1, True)
     ]  # fmt: skip
@@ -43,7 +43,7 @@ def test_each_group_that_was_trained_on_has_its_stretch_of_the_batch():
 
 def test_a_step_without_a_gradient_keeps_its_groups_without_numbers():
     group: RolloutGroup = judged_group(0)
-    step = judged_step(1, 1, Drawn([], [group], 0.0), Learned(None, None, 0.0))
+    step = judged_step(1, 1, DrawnStep([], [group], 0.0), Learned(None, None, 0.0))
     assert [(g.trained, g.numbers) for g in step.groups] == [(False, None)]
 
 

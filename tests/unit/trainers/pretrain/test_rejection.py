@@ -11,7 +11,7 @@ import pytest
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
 from tests.judgements import verified
 from trainers.config import RejectionConfig
-from trainers.pretrain.drawn import Drawn, NothingKept, draw
+from trainers.pretrain.rejection import Drawn, NothingKept, draw
 
 CONFIG = RejectionConfig.model_validate(
     {
