@@ -28,7 +28,10 @@ class EngineConfig(BaseModel):
     )
     max_open_requests: int = Field(default=64, ge=1, description="decoded together; the rest wait [sequences]")
     kv_cache_mib: int = Field(default=256, ge=8, description="memory for keys and values [MiB]")
-    compiled: bool = Field(default=False, description="compile the model (GPU); costs half a minute at start")
+    compiled: Literal[False, True, "graphs"] = Field(
+        default=False,
+        description="GPU: graphs records CUDA graphs of decoding, in seconds; true compiles too, in half a minute",
+    )
 
 
 class FleetConfig(BaseModel):
@@ -58,18 +61,21 @@ class FleetConfig(BaseModel):
     judge_timeout_s: float = Field(
         default=30, gt=0, description="for one completion; a judge that takes longer is ended [seconds]"
     )
-    parity_tolerance: float = Field(
-        default=1e-4,
+    parity_tolerance: float | None = Field(
+        default=None,
         gt=0,
-        description="how far an engine may be from the learner, weights being the same [nats per token]",
+        description="how far an engine may be from the learner; by default as far as their dtypes let it "
+        "[nats per token]",
     )
 
 
 def engine_env(config: EngineConfig) -> dict[str, str]:
     """Environment variables that an engine's process must have before torch or vLLM is imported.
 
-    In-process vLLM (no child processes: 4 s to start instead of 39 s), no thread pinning, and no just-in-time compiler
-    on the CPU, where vLLM would start one (3.4 s and a C++ compiler) for the rank of a log-probability, read by nobody.
+    In-process vLLM (no child processes: 4 s to start instead of 39 s). On the CPU no thread pinning and no just-in-time
+    compiler, which vLLM would start (3.4 s and a C++ compiler) for the rank of a log-probability, read by nobody. On a
+    GPU none of FlashInfer's samplers, which are downloaded or compiled at first use, an address for a machine without a
+    network, and the lines of the log that name the attention back end.
     """
     threads = str(config.threads)
     env = {
@@ -83,8 +89,12 @@ def engine_env(config: EngineConfig) -> dict[str, str]:
         "KMP_BLOCKTIME": "0",
     }
     if config.device == "cpu":
-        env |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
-    return env
+        return env | {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "TORCHDYNAMO_DISABLE": "1"}
+    return env | {
+        "VLLM_LOGGING_LEVEL": "INFO",
+        "VLLM_USE_FLASHINFER_SAMPLER": "0",
+        "VLLM_HOST_IP": "127.0.0.1",
+    }
 
 
 TemplateName = Literal["zoo", "school", "movie"]  # those of the op-graph problems

@@ -36,13 +36,12 @@ from vllm.v1.engine.llm_engine import LLMEngine
 from actors.config import EngineConfig
 from actors.engines.fair_lock import FairLock
 from actors.engines.protocol import EngineDead, EngineTimeout, LoadReport, RequestRefused, TokenDelta, TopLogprob
+from actors.engines.vllm_settings import vllm_settings
 from actors.records import Completion, FinishReason, Sampling
 from actors.weights.object_store import fetch
 from actors.weights.version import WeightVersion, check_layout
 
 _BACKEND: Final = "ray"
-_CPU_BLOCK_TOKENS: Final = 32  # the CPU default of 128 is longer than most prompts: nothing would be shared
-_MAX_TOP_LOGPROBS: Final = 20
 _STOP_TIMEOUT_S: Final = 30.0
 
 _T = TypeVar("_T")
@@ -338,28 +337,9 @@ def _settle(done: asyncio.Future[RequestOutput], item: RequestOutput | Exception
 
 
 def _engine_args(model_dir: Path, config: EngineConfig) -> EngineArgs:
-    on_cpu = config.device == "cpu"
-    return EngineArgs(
-        model=str(model_dir),
-        skip_tokenizer_init=True,
-        trust_remote_code=False,
-        dtype=config.dtype,
-        enforce_eager=not config.compiled,
-        max_num_seqs=config.max_open_requests,
-        # Seeded sampling of a prompt that is split over steps fails in vLLM 0.32 on a CPU ("CPU Generator does not use
-        # offset"), so prompts are prefilled whole there.
-        enable_chunked_prefill=not on_cpu,
-        block_size=_CPU_BLOCK_TOKENS if on_cpu else None,
-        kv_cache_memory_bytes=config.kv_cache_mib * 1024**2,
-        enable_prefix_caching=True,  # the samples of a group share their prompt's keys and values
-        distributed_executor_backend="uni",
-        # What the policy drew with: after temperature and top-p, so that it is the behaviour policy's own.
-        logprobs_mode="processed_logprobs",
-        max_logprobs=_MAX_TOP_LOGPROBS,
-        weight_transfer_config=WeightTransferConfig(backend=_BACKEND),
-        disable_log_stats=True,
-        seed=0,
-    )
+    card_bytes = torch.cuda.mem_get_info()[1] if config.device == "cuda" else None
+    transfer = WeightTransferConfig(backend=_BACKEND)
+    return EngineArgs(**vllm_settings(model_dir, config, card_bytes), weight_transfer_config=transfer)
 
 
 def _open_engine(args: EngineArgs, version: int) -> LLMEngine:

@@ -15,6 +15,7 @@ import ray
 from actors.config import EngineConfig, FleetConfig, engine_env
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout
 from actors.telemetry import Meters
+from actors.weights.parity import Disagreement, Numerics, tolerance
 from actors.weights.version import WeightsRefused, WeightVersion
 from actors.workers.fleet import Fleet
 from actors.workers.judge import RewardWorker
@@ -23,6 +24,9 @@ from actors.workers.states import HeldWeights
 from actors.workers.supervisor import WorkerFault
 
 _RPC_MARGIN_S: Final = 10.0  # beyond the deadlines that the worker itself keeps
+# Ray's own 1,000 are fewer than the groups of a large step: a health check would wait behind them until the worker
+# counts as hung.
+_OPEN_CALLS: Final = 10_000
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -35,6 +39,18 @@ def ray_fleet(model_dir: Path, engine: EngineConfig, config: FleetConfig, env: M
     meters = Meters()
     rollout = _RolloutDriver(model_dir, engine, config, env, meters)
     return Fleet(config, rollout, _RewardDriver(model_dir, config, env), meters)
+
+
+def rollout_actor(engine: EngineConfig, config: FleetConfig, env: Mapping[str, str]) -> Any:
+    """The class of rollout workers as Ray makes them; `remote(name, model_dir, engine)` starts one."""
+    return ray.remote(RolloutWorker).options(
+        num_cpus=config.rollout_cpus,
+        num_gpus=config.rollout_gpus,
+        max_concurrency=_OPEN_CALLS,
+        max_restarts=0,  # the fleet replaces workers, so that it alone decides what is sent again
+        max_task_retries=0,
+        runtime_env={"env_vars": {**env, **engine_env(engine)}},
+    )
 
 
 class _RolloutDriver:
@@ -53,13 +69,7 @@ class _RolloutDriver:
         self._engine = engine
         self._config = config
         self._meters = meters
-        self._actor = ray.remote(RolloutWorker).options(
-            num_cpus=config.rollout_cpus,
-            num_gpus=config.rollout_gpus,
-            max_restarts=0,  # the fleet replaces workers, so that it alone decides what is sent again
-            max_task_retries=0,
-            runtime_env={"env_vars": {**env, **engine_env(engine)}},
-        )
+        self._actor = rollout_actor(engine, config, env)
 
     def publish(self, weights: WeightVersion) -> None:
         """Set what workers must hold from now on, and drop the reports on the version before."""
@@ -88,12 +98,18 @@ class _RolloutDriver:
             self._meters.add("interplay_weights_refused_total")
             raise
         self._note(report)
-        if not report.parity_max_abs_diff <= config.parity_tolerance:
+        apart, allowed = report.parity, self._allowed(weights)
+        if not apart.within(allowed):
             raise WorkerFault(
-                f"{name} differs from the learner at weight version {report.weight_version}: "
-                f"{report.parity_max_abs_diff:.3g} nats per token, {config.parity_tolerance:g} allowed"
+                f"{name} differs from the learner at weight version {report.weight_version}: {apart.largest:.3g} nats "
+                f"per token, {apart.mean:.3g} on average; {allowed.largest:g} and {allowed.mean:g} are allowed"
             )
         return _held(weights)
+
+    def _allowed(self, weights: WeightVersion) -> Disagreement:
+        if (given := self._config.parity_tolerance) is not None:
+            return Disagreement(given, given)
+        return tolerance(weights.parity.numerics, Numerics(self._engine.device, self._engine.dtype))
 
     def wanted(self) -> HeldWeights | None:
         return None if self.weights is None else _held(self.weights)

@@ -18,7 +18,7 @@ from typing import Final
 from actors.config import EngineConfig
 from actors.engines.protocol import Engine, LoadReport, start_engine
 from actors.records import Completion, GroupRequest
-from actors.weights.parity import max_abs_diff
+from actors.weights.parity import Disagreement, disagreement
 from actors.weights.version import WeightVersion
 from verifier.seeds import derive
 
@@ -31,7 +31,13 @@ class SyncReport(LoadReport):
 
     worker: str
     parity_s: float
+    parity_mean_abs_diff: float
     parity_max_abs_diff: float
+
+    @property
+    def parity(self) -> Disagreement:
+        """The two numbers of the parity check."""
+        return Disagreement(self.parity_mean_abs_diff, self.parity_max_abs_diff)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +98,13 @@ class RolloutWorker:
         report = await self._ready.load(weights, fetch_timeout_s, load_timeout_s)
         began = time.monotonic()
         logprobs = await self._ready.score(weights.parity.token_ids)
+        apart = disagreement(weights.parity, logprobs)
         return SyncReport(
             **dataclasses.asdict(report),
             worker=self._name,
             parity_s=time.monotonic() - began,
-            parity_max_abs_diff=max_abs_diff(weights.parity, logprobs),
+            parity_mean_abs_diff=apart.mean,
+            parity_max_abs_diff=apart.largest,
         )
 
     async def health(self) -> WorkerHealth:

@@ -33,6 +33,15 @@ class LearnerFleet(_Model):
     gpus: float = Field(default=0, ge=0, description="what Ray reserves for a rank [GPUs]")
     threads: int = Field(default=1, ge=1, description="of torch, in each rank [threads]")
 
+    @model_validator(mode="after")
+    def _a_card_for_each_rank(self) -> Self:
+        if self.workers > 1 and 0 < self.gpus < 1:
+            raise ValueError(
+                f"gpus: {self.workers} ranks need a GPU each, since NCCL forms no group of two ranks on one; "
+                "give 1, or one worker"
+            )
+        return self
+
 
 class _Stage(_Model):
     name: str = Field(

@@ -18,7 +18,7 @@ from actors.config import Architecture, engine_env
 from actors.engines.protocol import start_engine
 from actors.policy.model import build
 from actors.weights.object_store import publish_model
-from actors.weights.parity import max_abs_diff
+from actors.weights.parity import disagreement
 from actors.weights.version import WeightVersion
 from tests.tiny import ENGINE, POLICY, VOCAB
 
@@ -45,9 +45,9 @@ def sharpened(architecture: str, tied: bool, seed: int) -> PreTrainedModel:
 async def _update(directory: Path, weights: WeightVersion) -> Differences:
     engine = await start_engine(directory, ENGINE)
     tokens = weights.parity.token_ids
-    before = max_abs_diff(weights.parity, await engine.score(tokens))
+    before = disagreement(weights.parity, await engine.score(tokens)).largest
     await engine.load(weights, LOAD_S, LOAD_S)
-    after = max_abs_diff(weights.parity, await engine.score(tokens))
+    after = disagreement(weights.parity, await engine.score(tokens)).largest
     await engine.stop()
     return before, after
 

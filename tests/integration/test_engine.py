@@ -18,7 +18,7 @@ from actors.config import EngineConfig, engine_env
 from actors.engines.protocol import Engine, EngineDead, EngineTimeout, RequestRefused, start_engine
 from actors.records import Completion, Sampling
 from actors.weights.object_store import publish, publish_model
-from actors.weights.parity import max_abs_diff, parity_reference
+from actors.weights.parity import disagreement, parity_reference
 from actors.weights.version import WeightsRefused, WeightVersion
 from tests.tiny import ENGINE, PROMPT, VOCAB, save_tiny, tiny_model
 
@@ -142,7 +142,7 @@ async def test_a_new_version_is_what_the_learner_holds_tied_head_included(engine
         weights = publish_model(version, tiny_model(seed, scale=2.0))
         report = await engine.load(weights, LOAD_S, LOAD_S)
         assert report.weight_version == engine.weight_version == version
-        assert max_abs_diff(weights.parity, await engine.score(weights.parity.token_ids)) <= 1e-4
+        assert disagreement(weights.parity, await engine.score(weights.parity.token_ids)).largest <= 1e-4
 
 
 async def test_without_repacking_the_tied_head_parity_sees_whole_nats(model_dir: Path, ray_session: Path) -> None:
@@ -157,9 +157,9 @@ async def test_without_repacking_the_tied_head_parity_sees_whole_nats(model_dir:
     packed = head.cpu_linear
     weights = publish_model(1, tiny_model(1, scale=2.0))
     await engine.load(weights, LOAD_S, LOAD_S)
-    mended = max_abs_diff(weights.parity, await engine.score(weights.parity.token_ids))
+    mended = disagreement(weights.parity, await engine.score(weights.parity.token_ids)).largest
     head.cpu_linear = packed  # what the stock reload leaves behind
-    stock = max_abs_diff(weights.parity, await engine.score(weights.parity.token_ids))
+    stock = disagreement(weights.parity, await engine.score(weights.parity.token_ids)).largest
     await engine.stop()
     assert mended <= 1e-4
     assert stock > 0.5
@@ -193,7 +193,7 @@ async def test_a_damaged_bucket_is_refused_and_the_old_version_keeps_serving(eng
     with pytest.raises(WeightsRefused, match="bucket 0"):
         await engine.load(dataclasses.replace(fresh, buckets=(damaged,)), LOAD_S, LOAD_S)
     assert engine.weight_version == 300
-    assert max_abs_diff(held.parity, await engine.score(held.parity.token_ids)) <= 1e-4
+    assert disagreement(held.parity, await engine.score(held.parity.token_ids)).largest <= 1e-4
 
 
 async def test_weights_of_another_model_are_refused_before_anything_changes(engine: Engine, ray_session: Path) -> None:

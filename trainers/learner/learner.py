@@ -19,18 +19,19 @@ from typing import Any, Final, TypeVar
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from actors.policy.model import load, save
 from actors.weights.object_store import publish
-from actors.weights.parity import ParityReference, parity_tokens
+from actors.weights.parity import ParityReference, numerics_of, parity_tokens
 from actors.weights.version import WeightVersion
 from trainers.algorithms.corrections import Correction, correction, no_correction
 from trainers.algorithms.losses import cross_entropy, policy_loss
 from trainers.algorithms.tokens import Tokens
-from trainers.config import LearnerConfig, LearningConfig, OptimizerConfig
+from trainers.config import LearnerConfig, LearningConfig
 from trainers.evaluation.ledger import LearningCost
+from trainers.learner.optimizer import GuardedAdamW, decay_groups, deepspeed_config
 from trainers.learner.optimizer_state import OptimizerState, load_optimizer, parts_of, save_optimizer
 from trainers.learner.packed_policy import PackedPolicy, proved
 from trainers.learner.packing import Document, pack_documents
@@ -39,32 +40,6 @@ from trainers.learner.ranks import on_all, on_first
 from trainers.records import Batch, Floats, StepReport, Stream
 
 T = TypeVar("T")
-
-
-class GuardedAdamW(torch.optim.AdamW):
-    """AdamW that skips and counts an update whose gradient is not finite on some rank.
-
-    With `clip_to` it also clips gradients, which under ZeRO DeepSpeed does; `norm` is then the norm before clipping.
-    """
-
-    skipped = 0
-    clip_to: float | None = None
-    norm = math.nan
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """One update, unless it is skipped."""
-        if self.clip_to is not None:
-            parameters = [p for group in self.param_groups for p in group["params"]]
-            self.norm = nn.utils.clip_grad_norm_(parameters, self.clip_to).item()
-        gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
-        finite = torch.stack([g.isfinite().all() for g in gradients]).all().int() if gradients else torch.tensor(1)
-        if dist.get_world_size() > 1:
-            dist.all_reduce(finite, op=dist.ReduceOp.MIN)
-        if finite.item():
-            super().step()
-        else:
-            self.skipped += 1
 
 
 class Learner:
@@ -90,7 +65,7 @@ class Learner:
         self.weight_version = 0
         self._cost = LearningCost.of(policy.config, config.kl > 0)
         self.optimizer = GuardedAdamW(
-            _decay_groups(policy, config.optimizer.weight_decay),
+            decay_groups(policy, config.optimizer.weight_decay),
             lr=0.0,
             betas=config.optimizer.betas,
             fused=True,
@@ -98,10 +73,16 @@ class Learner:
         if config.optimizer.zero_stage == 0:
             self.optimizer.clip_to = config.optimizer.gradient_norm
         module = proved(policy)
-        made = deepspeed.initialize(model=module, optimizer=self.optimizer, config=_deepspeed(config.optimizer))
+        made = deepspeed.initialize(model=module, optimizer=self.optimizer, config=deepspeed_config(config.optimizer))
         self.engine: Any = made[0]
         self.device: torch.device = self.engine.device
-        self.reference = PackedPolicy(reference).to(self.device).eval() if reference is not None else None
+        if self.device.type == "cuda" and config.optimizer.precision == "bfloat16":
+            # The float32 head multiplies bfloat16 numbers, which TF32 holds exactly, eight times as fast.
+            torch.set_float32_matmul_precision("high")
+        # In the policy's dtype: its kernels need that, and at the start of a stage the two then agree to the bit.
+        self.reference = None
+        if reference is not None:
+            self.reference = PackedPolicy(reference.to(self.device, self.policy.dtype)).eval()
 
     def step(self, batch: Batch) -> StepReport:
         """One step: an optimiser update for each minibatch. Every rank gets the same batch."""
@@ -140,7 +121,7 @@ class Learner:
         self.engine.eval()
         with torch.no_grad():
             logprobs, _ = self.engine(stream)
-        return ParityReference(tokens, tuple(logprobs.tolist()))
+        return ParityReference(tokens, tuple(logprobs.tolist()), numerics_of(self.policy))
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         return ((name, parameter.detach()) for name, parameter in self.policy.named_parameters())
@@ -383,25 +364,3 @@ def _idle_stream() -> Stream:
 
 
 _IDLE: Final = _idle_stream()
-
-
-def _decay_groups(policy: PreTrainedModel, weight_decay: float) -> list[dict[str, Any]]:
-    """The parameter groups: matrices with weight decay, norms and biases without."""
-    matrices = [p for p in policy.parameters() if p.ndim > 1]
-    others = [p for p in policy.parameters() if p.ndim <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _deepspeed(config: OptimizerConfig) -> dict[str, Any]:
-    return {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "managed_gradient_accumulation": False,
-        "gradient_clipping": config.gradient_norm if config.zero_stage else 0.0,
-        "zero_optimization": {"stage": config.zero_stage, "overlap_comm": False},
-        "zero_allow_untested_optimizer": True,
-        "zero_force_ds_cpu_optimizer": False,
-        "bf16": {"enabled": config.precision == "bfloat16"},
-        "steps_per_print": None,
-        "wall_clock_breakdown": False,
-    }

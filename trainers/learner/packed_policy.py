@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import torch
@@ -11,7 +12,9 @@ from transformers import PreTrainedModel
 from actors.policy.architecture import ModelRefused, require_trainable
 from actors.weights.parity import parity_tokens
 from trainers.learner.attention import PACKED, layout_of
+from trainers.learner.memory import MOST_LOGITS
 from trainers.learner.packing import Document, pack_documents
+from trainers.learner.target_logprobs import target_logprobs
 from trainers.records import Stream
 
 _TOLERANCE: Final = 1e-4  # nats per token; rounding is about 1e-6
@@ -21,12 +24,14 @@ _PROOF_TOKENS: Final = 24
 class PackedPolicy(nn.Module):
     """The policy as the engine runs it: a stream in, log-probabilities and entropies of its targets out.
 
-    It changes the model. Dropout is turned off, so that the policy is the one that drew the tokens.
+    It changes the model. Dropout is turned off, so that the policy is the one that drew the tokens. More than
+    `most_logits` logits are computed in pieces, so that they do not live until the backward pass.
     """
 
-    def __init__(self, policy: PreTrainedModel) -> None:
+    def __init__(self, policy: PreTrainedModel, most_logits: int = MOST_LOGITS) -> None:
         super().__init__()
         self.policy = policy
+        self._most_logits = most_logits
         policy.set_attn_implementation(PACKED)
         policy.set_output_embeddings(Float32Head(policy.get_output_embeddings()))
         for module in policy.modules():
@@ -42,14 +47,26 @@ class PackedPolicy(nn.Module):
             # transformers passes a mask of four dimensions on unchanged; packed attention reads the layout instead.
             attention_mask=torch.empty(1, 1, 0, 0, device=device),
             use_cache=False,
-            layout=layout_of(stream, device),
+            layout=layout_of(stream, device, self.policy.dtype),
         ).last_hidden_state[0]
         sources = hidden.index_select(0, _tensor(stream.sources, device))
+        targets = _tensor(stream.targets, device)
         head = cast("Float32Head", self.policy.get_output_embeddings())
+        if len(targets) * self.policy.config.vocab_size > self._most_logits:
+            return head(sources, Targets(targets, temperature, self._most_logits))
         logprobs = torch.log_softmax(head(sources) / temperature, dim=-1)
         with torch.no_grad():
             entropy = -(logprobs.exp() * logprobs).sum(-1)
-        return logprobs.gather(1, _tensor(stream.targets, device)[:, None]).squeeze(1), entropy
+        return logprobs.gather(1, targets[:, None]).squeeze(1), entropy
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Asks the head for log-probabilities and entropies of targets [N], in pieces of at most so many logits."""
+
+    token_ids: Tensor
+    temperature: float
+    most_logits: int
 
 
 class Float32Head(nn.Module):
@@ -63,8 +80,11 @@ class Float32Head(nn.Module):
         self.weight: nn.Parameter = head.weight
         self.bias: nn.Parameter | None = head.bias
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Logits [N, vocabulary]."""
+    def forward(self, hidden: Tensor, targets: Targets | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits [N, vocabulary], or the log-probabilities and entropies of the targets, [N] each."""
+        if targets is not None:
+            asked = targets.token_ids, targets.temperature, targets.most_logits
+            return target_logprobs(hidden, self.weight, self.bias, *asked)
         bias = None if self.bias is None else self.bias.float()
         return nn.functional.linear(hidden.float(), self.weight.float(), bias)
 

@@ -22,11 +22,17 @@ deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 __all__ = ["deepspeed", "form_group_of_one"]
 
 
+def backend_of(accelerator: str) -> str:
+    """The back end of torch.distributed for DeepSpeed's name of the accelerator; gloo moves no CUDA tensors."""
+    return "nccl" if accelerator == "cuda" else "gloo"
+
+
 def form_group_of_one() -> None:
-    """A gloo group of this process alone, kept in memory, unless the process is in a group already.
+    """A group of this process alone, kept in memory, unless the process is in a group already.
 
     It lasts as long as the process: DeepSpeed keeps groups derived from it and does not survive its end.
     """
     if not dist.is_initialized():
         os.environ.setdefault("LOCAL_RANK", "0")
-        dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+        backend = backend_of(os.environ["DS_ACCELERATOR"])
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)

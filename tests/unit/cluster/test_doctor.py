@@ -10,6 +10,7 @@ import pytest
 from cluster.doctor import Machine, judge, look
 from cluster.ray.resources import GIB
 
+GPU = {"torch": "2.13.0"}
 GOOD = Machine(
     python=(3, 11),
     in_venv=True,
@@ -40,6 +41,8 @@ def test_a_good_machine_has_nothing_to_put_right() -> None:
     ("change", "status", "names", "said"),
     [
         ({"python": (3, 12)}, "fail", "Python", "3.12"),
+        ({"python": (3, 12), "installed": GPU, "pinned": GPU}, "warn", "Python", "3.12"),
+        ({"python": (3, 10), "installed": GPU, "pinned": GPU}, "fail", "Python", "3.10"),
         ({"installed": {"torch": "2.13.0+cpu", "ray": "2.59.0"}}, "fail", "pinned versions", "ray 2.59.0, not 2.60.0"),
         ({"pinned": {}}, "warn", "pinned versions", "not compared"),
         ({"installed": {**GOOD.installed, "torchvision": "0.30"}}, "fail", "wheels that do not fit", "torchvision"),

@@ -1,10 +1,21 @@
-"""The parity tokens, and the largest difference between two scorings of them."""
+"""The parity tokens, how far two scorings of them are apart, and how far they may be."""
 
 from __future__ import annotations
 
 import math
 
-from actors.weights.parity import ParityReference, max_abs_diff, parity_reference, parity_tokens
+import pytest
+import torch
+
+from actors.weights.parity import (
+    Disagreement,
+    Numerics,
+    ParityReference,
+    disagreement,
+    parity_reference,
+    parity_tokens,
+    tolerance,
+)
 from tests.tiny import VOCAB, tiny_model
 
 REFERENCE = ParityReference((1, 2, 3), (-1.0, -2.0))
@@ -24,10 +35,36 @@ def test_scoring_the_parity_tokens_leaves_the_model_as_it_was() -> None:
     assert all(lp < 0 for lp in reference.logprobs)
 
 
+def test_a_reference_says_what_it_was_computed_on_and_in() -> None:
+    assert parity_reference(tiny_model(0)).numerics == Numerics("cpu", "float32")
+    assert parity_reference(tiny_model(0).to(torch.bfloat16)).numerics == Numerics("cpu", "bfloat16")
+
+
 def test_parity_sees_a_difference_a_gap_and_nonsense() -> None:
-    assert max_abs_diff(REFERENCE, [-1.0, -2.0]) == 0.0
-    assert max_abs_diff(REFERENCE, [-1.0, -2.5]) == 0.5
-    assert max_abs_diff(REFERENCE, [-1.0]) == math.inf
-    assert max_abs_diff(REFERENCE, [math.nan, -2.0]) == math.inf
-    assert max_abs_diff(REFERENCE, [-1.0, math.nan]) == math.inf
-    assert max_abs_diff(REFERENCE, [-1.0, -math.inf]) == math.inf
+    assert disagreement(REFERENCE, [-1.0, -2.0]) == Disagreement(0.0, 0.0)
+    assert disagreement(REFERENCE, [-1.0, -2.5]) == Disagreement(0.25, 0.5)
+    for nonsense in ([-1.0], [math.nan, -2.0], [-1.0, math.nan], [-1.0, -math.inf]):
+        assert disagreement(REFERENCE, nonsense) == Disagreement(math.inf, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "largest"),
+    [
+        (("cpu", "float32"), ("cpu", "float32"), 1e-4),
+        (("cuda", "float32"), ("cpu", "float32"), 0.02),
+        (("cpu", "float32"), ("cuda", "float32"), 0.02),
+        (("cuda", "bfloat16"), ("cuda", "bfloat16"), 0.3),
+        (("cpu", "float32"), ("cuda", "bfloat16"), 0.3),
+        (("cuda", "bfloat16"), ("cuda", "float32"), 0.3),
+    ],
+)
+def test_the_coarser_of_two_computations_says_how_far_they_may_be_apart(one, other, largest) -> None:
+    assert tolerance(Numerics(*one), Numerics(*other)).largest == largest
+
+
+def test_a_few_tokens_far_off_are_rounding_and_all_of_them_are_not() -> None:
+    allowed = tolerance(Numerics("cuda", "bfloat16"), Numerics("cuda", "bfloat16"))
+    assert Disagreement(0.01, 0.25).within(allowed)
+    assert not Disagreement(0.2, 0.25).within(allowed)
+    assert not Disagreement(0.01, 0.5).within(allowed)
+    assert not Disagreement(math.nan, 0.0).within(allowed)

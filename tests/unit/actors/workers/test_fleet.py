@@ -97,7 +97,7 @@ class FakeRollout(FakeDriver):
             self.refused += 1
             raise WeightsRefused(self.refusals[-1])
         worker.held = number
-        self.reports.append(SyncReport(number, 0.0, 0.0, 0.0, name, 0.0, 0.0))
+        self.reports.append(SyncReport(number, 0.0, 0.0, 0.0, name, 0.0, 0.0, 0.0))
         return self.wanted()
 
     def wanted(self) -> HeldWeights | None:
