@@ -1,7 +1,8 @@
 # One obvious way to run things. CI runs the very same targets. Everything lands in this folder: .venv, .cache, runs.
-.PHONY: help setup setup-dev demo test quick mutate check docs format serve attack clean
+.PHONY: help setup setup-dev demo test test-gpu quick mutate check docs format serve attack clean
 
 PYTHON ?= python3.11
+GPU_PYTHON ?= python3
 RUN ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,6 +28,7 @@ help:
 	@echo "make setup   create .venv and install the pinned CPU environment"
 	@echo "make demo    set up, look at the machine, run the recipe tiny-cpu (tokenizer, training, RL, evaluation, report)"
 	@echo "make test    set up, then run all tests"
+	@echo "make test-gpu  run the tests that need a CUDA device, with the python of the GPU environment: make test-gpu GPU_PYTHON=..."
 	@echo "make quick   the unit tests that need no torch, Ray, vLLM or browser: a few seconds, while you work"
 	@echo "make mutate  break the pure modules on purpose and see that their tests notice: minutes, before a release"
 	@echo "make check   lint, format, types, import order, dead code"
@@ -66,6 +68,11 @@ demo: setup
 
 test: setup-dev
 	$(BIN)/python -m pytest
+
+# The environment is the machine's own (requirements/gpu.txt): nothing is installed, no network is needed. One process a
+# file, since vLLM and DeepSpeed both form process-wide groups.
+test-gpu:
+	for part in tests/gpu/test_*.py; do $(GPU_PYTHON) -m pytest -m gpu $$part || exit 1; done
 
 quick: setup-dev
 	$(BIN)/python -m pytest -q $(QUICK)

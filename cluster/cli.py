@@ -38,7 +38,7 @@ COMMANDS = MappingProxyType(
         "compare": "Show runs side by side: recipes, bands with paired intervals, curves, costs.",
         "scale": "Change the number of rollout or reward workers of a live run.",
         "report": "Write the report of a run or a study again.",
-        "doctor": "Check this machine and list what is missing.",
+        "doctor": "Check this machine and list what is missing; show what a recipe needs of a GPU.",
     }
 )
 

@@ -1,17 +1,53 @@
-"""`interplay doctor`: prints what `cluster.doctor` found, as a table."""
+"""`interplay doctor`: prints what `cluster.doctor` found, or what a recipe needs of a GPU, as a table."""
 
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import typer
 
+from cluster.commands.options import Overrides
 
-def main() -> None:
-    """Check this machine and list what is missing, with the fix.
+GIB = 1024**3
 
-    Exit code 1 if something keeps recipes from running.
+
+def main(
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe: its memory on a GPU is checked, not this machine.")
+    ] = None,
+    overrides: Overrides = None,
+    card_gib: Annotated[
+        float | None,
+        typer.Option(min=1, help="Memory of the GPU that the recipe is for. (default: of the GPU here) [GiB]"),
+    ] = None,
+) -> None:
+    """Check this machine and list what is missing, with the fix; or show the memory that a recipe needs on its GPU.
+
+    Exit code 1 if something keeps recipes from running, 2 if the recipe does not fit.
     """
+    if recipe is not None:
+        _show_memory(recipe, overrides or [], card_gib)
+    else:
+        _show_machine()
+
+
+def _show_memory(name: str, overrides: list[str], card_gib: float | None) -> None:
+    from cluster.ray.resources import card_bytes
+    from cluster.recipe.cards import card_plans, require_cards, table
+    from cluster.recipe.load import load
+
+    recipe = load(name, overrides)
+    if not card_plans(recipe):
+        typer.echo(f"{recipe.name} uses no GPU")
+        return
+    there = int(card_gib * GIB) if card_gib is not None else card_bytes()
+    if there is not None:
+        require_cards(recipe, there)
+    typer.echo(table(recipe, there))
+
+
+def _show_machine() -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -33,6 +33,16 @@ def of_ray(totals: Mapping[str, float]) -> Resources:
     return Resources(totals.get("CPU", 0.0), totals.get("GPU", 0.0), totals.get("memory", 0.0) / GIB)
 
 
+def card_bytes() -> int | None:
+    """The memory of the smallest GPU here [bytes]; None where there is none. Loads torch only where there is one."""
+    if not _visible_gpus(os.environ):
+        return None
+    import torch
+
+    cards = [torch.cuda.get_device_properties(card).total_memory for card in range(torch.cuda.device_count())]
+    return min(cards, default=None)
+
+
 def short(asked: Resources, available: Resources) -> bool:
     """Whether any resource is short."""
     return any(getattr(asked, f.name) > getattr(available, f.name) + 1e-9 for f in fields(Resources))

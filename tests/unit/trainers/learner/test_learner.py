@@ -11,11 +11,11 @@ from actors.policy.model import PolicyConfig, build
 from actors.policy.tokenizer import TokenizerConfig, build_tokenizer
 from actors.records import Completion, Rollout, RolloutGroup
 from tests.tasks import ITEM
-from trainers.config import LearningConfig, OptimizerConfig
+from trainers.config import LearnerConfig, LearningConfig, OptimizerConfig
 from trainers.learner.learner import Learner
 from trainers.learner.optimizer_state import ResumeError
-from trainers.learner.packing import pack
-from trainers.learner.process_group import form_group_of_one
+from trainers.learner.packing import Document, pack, pack_documents
+from trainers.learner.process_group import backend_of, form_group_of_one
 from trainers.records import Batch
 
 pytestmark = pytest.mark.timeout(120)
@@ -159,8 +159,9 @@ def test_a_penalty_without_a_reference_is_refused():
         Learner(build(POLICY, len(TOKENIZER), 0), TOKENIZER, config.learner_config(1))
 
 
-def test_what_was_saved_is_continued_to_the_bit(tmp_path):
-    config = LearningConfig(optimizer=RATE)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_was_saved_is_continued_to_the_bit(tmp_path, precision):
+    config = LearningConfig(optimizer=RATE.model_copy(update={"precision": precision}))
     straight = learner_for(config)
     batch = pack(groups(straight), config, 16)
     straight.step(batch)
@@ -191,6 +192,36 @@ def test_bfloat16_starts_from_the_same_loss():
         losses.append(report.loss)
         assert report.mismatch_max < 0.2
     assert losses[1] == pytest.approx(losses[0], abs=0.05)
+
+
+def first_moments(precision: str, microbatch_tokens: int) -> torch.Tensor:
+    """AdamW's means of the gradients after one step on 28 texts: the gradient itself, in float32."""
+    adam = OptimizerConfig(learning_rate=1e-2, gradient_norm=1e9, precision=precision)
+    learner = Learner(build(POLICY, len(TOKENIZER), 0), TOKENIZER, LearnerConfig(adam, 10))
+    draw = np.random.default_rng(0)
+    texts = [Document(tuple(draw.integers(10, 200, 20).tolist()), 1) for _ in range(28)]
+    learner.step(pack_documents(texts, microbatch_tokens))
+    states = learner.optimizer.state
+    return torch.cat([states[p]["exp_avg"] for group in learner.optimizer.param_groups for p in group["params"]])
+
+
+def test_gradients_of_bfloat16_microbatches_add_up_in_float32():
+    exact, many, one = (first_moments(*how) for how in (("float32", 20), ("bfloat16", 20), ("bfloat16", 1000)))
+    rounding = (one[: len(exact)] - exact).norm()
+    assert (many[: len(exact)] - exact).norm() < 1.5 * rounding  # in bfloat16 it is three times as much
+
+
+def test_the_reference_computes_in_the_learners_dtype():
+    config = LearningConfig(optimizer=RATE.model_copy(update={"precision": "bfloat16"}), kl=0.1)
+    learner = learner_for(config)
+    assert learner.reference is not None
+    assert learner.reference.policy.dtype == torch.bfloat16
+    assert learner.step(pack(groups(learner), config, 16)).kl == 0
+
+
+@pytest.mark.parametrize(("accelerator", "backend"), [("cuda", "nccl"), ("cpu", "gloo")])
+def test_a_group_on_gpus_speaks_nccl(accelerator, backend):
+    assert backend_of(accelerator) == backend
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])

@@ -1,0 +1,64 @@
+"""What a recipe needs of a GPU's memory, and the refusal of one that does not fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.errors import NotEnough
+from cluster.recipe.cards import card_plans, require_cards, table
+from cluster.recipe.load import faults_in, load, tree_of
+
+GIB = 1024**3
+H100 = 79 * GIB
+
+
+@pytest.mark.parametrize("name", ["gpu-13m", "gpu-100m"])
+def test_learner_and_engine_share_one_card_and_half_of_it_is_left(name: str) -> None:
+    (plan,) = card_plans(load(name))
+    assert [process.name for process in plan.processes] == ["learner", "rollout worker"]
+    assert plan.needed < H100 / 2
+    require_cards(load(name), H100)
+
+
+def test_the_papers_recipe_has_a_card_for_each_process() -> None:
+    learner, worker = card_plans(load("paper-100m"))
+    assert [p.name for p in learner.processes] == ["learner"]
+    assert [(p.name, p.count) for p in worker.processes] == [("rollout worker", 1)]
+    assert max(learner.needed, worker.needed) < H100
+
+
+def test_a_cpu_recipe_needs_no_card() -> None:
+    assert card_plans(load("smoke")) == ()
+    require_cards(load("smoke"), 1)
+
+
+def test_a_recipe_that_does_not_fit_is_refused_with_the_table_and_the_keys() -> None:
+    recipe = load("gpu-100m", ["stages.rl.rl.learning.microbatch_tokens=262144", "engine.kv_cache_mib=16384"])
+    with pytest.raises(NotEnough) as refused:
+        require_cards(recipe, H100)
+    lines = [line.split() for line in str(refused.value).splitlines()]
+    assert ["cache", "16.00", "engine.kv_cache_mib"] in lines
+    assert [line[-1] for line in lines if line[:1] == ["activations"]] == ["stages.rl.rl.learning.microbatch_tokens"]
+    needed, there, left = (next(float(line[-1]) for line in lines if name in line) for name in
+                           ("needed", "there", "headroom"))  # fmt: skip
+    assert there == 79.0
+    assert left == pytest.approx(there - needed, abs=0.02)
+    assert left < 0
+
+
+def test_workers_that_ray_may_put_on_one_card_are_counted_together() -> None:
+    three = load("gpu-13m", ["fleet.rollout_workers=3", "fleet.rollout_gpus=0.2"])
+    (plan,) = card_plans(three)
+    assert [process.count for process in plan.processes] == [1, 2]
+    assert "2 x rollout worker" in table(three, None)
+
+
+def test_the_stage_that_needs_the_most_counts() -> None:
+    (plan,) = card_plans(load("gpu-13m", ["stages.pretrain.train.microbatch_tokens=131072"]))
+    assert plan.processes[0].learning == "stages.pretrain.train"
+
+
+def test_ranks_that_would_share_a_gpu_are_refused() -> None:
+    (line,) = faults_in(tree_of("gpu-13m", ["learner.workers=2"]))
+    assert line.startswith("learner.gpus: 2 ranks need a GPU each")
+    assert faults_in(tree_of("gpu-13m", ["learner.workers=2", "learner.gpus=1"])) == []
