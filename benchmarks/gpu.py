@@ -52,17 +52,14 @@ class Size:
 
 
 TINY: Final = Size(PolicyConfig(layers=2, hidden=32, ffn=64, heads=2, kv_heads=1), 600, 64, 256, 2, 4, 16)
+LITTLE: Final = PolicyConfig(layers=8, hidden=320, ffn=1280, heads=5, kv_heads=5, max_positions=2048)
+PAPER: Final = PolicyConfig(layers=12, hidden=768, ffn=3072, heads=12, kv_heads=2, max_positions=2048)
+QWEN_HALF_B: Final = PolicyConfig(layers=24, hidden=896, ffn=4864, heads=14, kv_heads=2, max_positions=2048)
 SIZES: Final = {
-    "13m": Size(
-        PolicyConfig(layers=8, hidden=320, ffn=1280, heads=5, kv_heads=5, max_positions=2048), 2200, 2048, 65_536, 4, 256, 1024
-    ),
-    "100m": Size(
-        PolicyConfig(layers=12, hidden=768, ffn=3072, heads=12, kv_heads=2, max_positions=2048), 2200, 2048, 32_768, 8, 256, 1024
-    ),
-    "0.5b": Size(
-        PolicyConfig(layers=24, hidden=896, ffn=4864, heads=14, kv_heads=2, max_positions=2048), 151_936, 1024, 8192, 4, 64, 512
-    ),
-}  # fmt: skip
+    "13m": Size(LITTLE, 2200, 2048, 65_536, 4, 256, 1024),
+    "100m": Size(PAPER, 2200, 2048, 32_768, 8, 256, 1024),
+    "0.5b": Size(QWEN_HALF_B, 151_936, 1024, 8192, 4, 64, 512),
+}
 LIMITS_S: Final = {
     "look": 60,
     "pretrain-13m": 90,
@@ -108,7 +105,7 @@ def pretrain(size: Size) -> dict[str, Any]:
     adam = OptimizerConfig(learning_rate=1e-4, precision="bfloat16" if on_gpu else "float32")
     policy, tokenizer = build(size.policy, size.vocab, 0), build_tokenizer(TokenizerConfig())
     learner = Learner(policy, tokenizer, LearnerConfig(adam, 100))
-    draw = random.Random(0)
+    draw = random.Random(0)  # noqa: S311 - reproducible, not secret
     texts = size.microbatch_tokens * size.microbatches // size.context
     documents = [Document(tuple(draw.choices(range(size.vocab), k=size.context)), 1) for _ in range(texts)]
     batch = pack_documents(documents, size.microbatch_tokens)
