@@ -28,7 +28,7 @@ class EngineConfig(BaseModel):
     )
     max_open_requests: int = Field(default=64, ge=1, description="decoded together; the rest wait [sequences]")
     kv_cache_mib: int = Field(default=256, ge=8, description="memory for keys and values [MiB]")
-    compiled: Literal[False, True, "graphs"] = Field(
+    compiled: bool | Literal["graphs"] = Field(
         default=False,
         description="GPU: graphs records CUDA graphs of decoding, in seconds; true compiles too, in half a minute",
     )

@@ -31,11 +31,6 @@ class ModelSize:
         embeddings = self.vocab * self.hidden * (1 if self.tied else 2)
         return embeddings + self.layers * (attention + 3 * self.hidden * self.ffn)
 
-    @property
-    def cached(self) -> int:
-        """Keys and values that one token leaves in the cache, in numbers."""
-        return 2 * self.layers * self.kv_heads * self.head_width
-
 
 def size_of_policy(config: PolicyConfig, vocab: int) -> ModelSize:
     """The size of a policy that a recipe builds."""

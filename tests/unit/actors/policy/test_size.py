@@ -30,7 +30,7 @@ def test_a_directory_gives_the_size_that_was_built(tmp_path: Path, tied: bool) -
     model.config.save_pretrained(tmp_path)
     size = size_of_directory(tmp_path)
     assert size.parameters == size_of_policy(POLICY, 300).parameters + (0 if tied else 300 * 64)
-    assert size.cached == 3 * 2 * 2 * 16
+    assert size.kv_heads * size.head_width == 2 * 16
 
 
 def test_a_file_without_sizes_is_refused(tmp_path: Path) -> None:
