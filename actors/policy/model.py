@@ -53,6 +53,13 @@ def load(directory: Path) -> PreTrainedModel:
     return model.eval()
 
 
+def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """The model with its parameters in a dtype. Buffers keep theirs: 16-bit rotary frequencies give wrong angles."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path) -> None:
     """Write the files of a transformers directory: weights (one safetensors), config, tokenizer."""
     logging.disable_progress_bar()  # of one file, in the middle of a log

@@ -15,6 +15,7 @@ import torch
 from actors.config import EngineConfig, engine_env
 from actors.engines.memory import engine_memory
 from actors.engines.protocol import Engine, start_engine
+from actors.policy.model import cast
 from actors.policy.size import size_of_directory
 from actors.records import Sampling
 from actors.weights.object_store import publish_model
@@ -48,7 +49,7 @@ async def test_an_engine_starts_where_most_of_the_card_is_taken(engine: Engine, 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 async def test_every_update_reaches_the_graphs_that_were_recorded_before_it(engine: Engine, dtype: torch.dtype) -> None:
     for version, scale in ((1, 1.0), (2, 1.5), (3, 1.0)):
-        weights = publish_model(version, tiny_model(version, scale).to("cuda", dtype))
+        weights = publish_model(version, cast(tiny_model(version, scale), dtype).cuda())
         await engine.load(weights, 30, 30)
         apart = disagreement(weights.parity, await engine.score(weights.parity.token_ids))
         assert apart.within(tolerance(weights.parity.numerics, Numerics(CONFIG.device, CONFIG.dtype))), apart

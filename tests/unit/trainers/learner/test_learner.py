@@ -208,7 +208,7 @@ def first_moments(precision: str, microbatch_tokens: int) -> torch.Tensor:
 def test_gradients_of_bfloat16_microbatches_add_up_in_float32():
     exact, many, one = (first_moments(*how) for how in (("float32", 20), ("bfloat16", 20), ("bfloat16", 1000)))
     rounding = (one[: len(exact)] - exact).norm()
-    assert (many[: len(exact)] - exact).norm() < 1.5 * rounding  # in bfloat16 it is three times as much
+    assert (many[: len(exact)] - exact).norm() < 1.08 * rounding  # in bfloat16 1.17 times
 
 
 def test_the_reference_computes_in_the_learners_dtype():
