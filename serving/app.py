@@ -6,7 +6,12 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
     read   GET  /readyz  /version  /metrics (Prometheus text)  /openapi.json
            GET  /v1/limits                -> schemas.Limits
            GET  /v1/models                -> schemas.ModelList        GET /v1/models/{id} -> schemas.ModelCard
-    probe  POST /v1/completions           openai_schemas.CompletionRequest -> CompletionAnswer | SSE
+           GET  /v1/runs                  -> runs.bodies.RunList      GET /v1/runs/{run} -> RunAnswer
+           GET  /v1/runs/{run}/metrics    -> MetricsAnswer            GET /v1/runs/{run}/findings -> FindingList
+           GET  /v1/runs/{run}/events     -> SSE
+    probe  GET  /v1/runs/{run}/rollouts   -> RolloutSteps             GET .../{stage}/{step} -> RolloutPage
+           GET  /v1/runs/{run}/rollouts/{stage}/{step}/{row} -> RolloutAnswer
+           POST /v1/completions           openai_schemas.CompletionRequest -> CompletionAnswer | SSE
            POST /v1/chat/completions      openai_schemas.ChatRequest -> ChatAnswer | SSE
            GET  /v1/probe/task            -> probe.bodies.TaskAnswer (the served task and its strata)
            POST /v1/probe/items           ItemRequest -> ItemAnswer (a held-out item of the served task)
@@ -26,6 +31,7 @@ Streams of the probe API are server-sent events with a name (`event: NAME`, `dat
 
     solve, continue   start StartEvent, then token TokenEvent* and step StepEvent* as they happen, then done SolveAnswer
     pass-at-k         start PassStart, then sample SampleEvent and estimate EstimateEvent in turn, done PassAtKAnswer
+    runs              steps StepsEvent as they come; changed ChangedEvent or, after 50 s, done PausedEvent ends it
     any               error ErrorEvent: the last event of a stream that failed
 
 After `done` comes the unnamed `data: [DONE]`; after `error` nothing. A comment line `: beat` every 10 s keeps
@@ -62,6 +68,8 @@ from serving.probe.bodies.events import EVENTS
 from serving.probe.desk import Desk
 from serving.probe.items import ServedTask
 from serving.probe.posed import ProblemBank
+from serving.runs import routes as runs
+from serving.runs.bodies import EVENTS as RUN_EVENTS
 from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
 
 PAGE = pathlib.Path(__file__).parent / "web"
@@ -96,7 +104,7 @@ def build_routes(service: Service, limits: Limits, task: ServedTask | None = Non
     )
     install_error_shape(app)
     app.include_router(_operations(service, limits, app))
-    for module in (openai, admin):
+    for module in (openai, admin, runs):
         app.include_router(module.routes(service))
     bank = ProblemBank(task, Desk(lambda: service.gate.used > 0))
     for module in (probe, compare, pass_at_k):
@@ -113,7 +121,9 @@ def openapi(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     for operation in (o for methods in document["paths"].values() for o in methods.values()):
         operation["responses"].pop("422", None)
-    _, events = models_json_schema([(m, "serialization") for m in EVENTS], ref_template="#/components/schemas/{model}")
+    _, events = models_json_schema(
+        [(m, "serialization") for m in (*EVENTS, *RUN_EVENTS)], ref_template="#/components/schemas/{model}"
+    )
     schemas.update({name: schema for name, schema in events["$defs"].items() if name not in schemas})
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}]

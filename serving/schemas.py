@@ -27,6 +27,7 @@ MAX_STOP_CHARS = 32
 MAX_LOGPROBS = 20
 MAX_OP = 40
 MAX_COMPARED = 16
+MAX_WATCHERS = 256  # of runs, per replica; of one address no more have a connection
 MAX_SEED = 2**53 - 1  # the largest integer that a JavaScript client sends unharmed
 DEADLINE_S = 60.0
 DEFAULT_MAX_TOKENS = 256
@@ -206,6 +207,7 @@ class Limits(Answer):
     logprobs: int = MAX_LOGPROBS
     op: int = MAX_OP
     compared: int = MAX_COMPARED
+    watchers: int = MAX_WATCHERS
     seed: int = MAX_SEED
     deadline_s: float = DEADLINE_S
     rate_per_minute: int

@@ -21,12 +21,15 @@ class Status(StrEnum):
 
     @classmethod
     def of(cls, row: StoredRollout) -> Status:
-        """The status of a row; one that was cut off earns nothing, whatever it holds."""
-        if row.finish_reason == "length":
+        """The status of a row."""
+        return cls.judged(row.finish_reason, row.judgement.solved, row.judgement.right)
+
+    @classmethod
+    def judged(cls, finish_reason: str, solved: bool, right: bool) -> Status:
+        """The status of a completion; one that was cut off earns nothing, whatever it holds."""
+        if finish_reason == "length":
             return cls.CUT
-        if row.judgement.solved:
-            return cls.SOLVED
-        return cls.ANSWER if row.judgement.right else cls.WRONG
+        return cls.SOLVED if solved else cls.ANSWER if right else cls.WRONG
 
 
 @dataclass(frozen=True, slots=True)

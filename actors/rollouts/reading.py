@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from actors.rollouts.query import Status
 from actors.rollouts.store import FOLDER, parts
 from actors.rollouts.table import FORM, FORM_KEY, StoredRollout, from_table
 from verifier.errors import UserError
@@ -26,6 +31,33 @@ class OtherForm(UserError):
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What a list shows of a row: where it is in its part, its slot, and what became of it; `tokens` are drawn ones."""
+
+    row: int
+    place: int
+    attempt: int
+    sample: int
+    stratum: str
+    item: str
+    status: Status
+    reward: float
+    process_accuracy: float | None
+    first_error: int | None
+    tokens: int
+    first_weight_version: int
+    weight_version: int
+    trained: bool
+
+
+_OF_HEADS: Final = (
+    *("place", "attempt", "sample", "stratum", "item", "reward", "process_accuracy", "first_error"),
+    *("first_weight_version", "weight_version", "trained"),
+)
+_OF_STATUS: Final = ("finish_reason", "verified", "right")
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One step of a stage, as a file."""
 
@@ -35,12 +67,34 @@ class Part:
 
     def read(self) -> list[StoredRollout]:
         """Its rows, in slot order. Raises DamagedPart, OtherForm."""
-        try:
-            file = pq.ParquetFile(self.path)
-            form = (file.schema_arrow.metadata or {}).get(FORM_KEY, b"").decode()
-            if form != FORM:
-                raise OtherForm(f"{self.path} has the form {form or 'of another program'}, not {FORM}.")
+        with self._open() as file:
             return list(from_table(file.read()))
+
+    def heads(self) -> list[Head]:
+        """Its rows in short, without texts and tokens. Raises DamagedPart, OtherForm."""
+        with self._open() as file:
+            table = file.read([*_OF_HEADS, *_OF_STATUS, "completion_ids"])
+            sizes = pc.list_value_length(table["completion_ids"]).to_pylist()
+            status = [
+                Status.judged(reason, right if verified is None else verified, right)
+                for reason, verified, right in zip(*(table[key].to_pylist() for key in _OF_STATUS), strict=True)
+            ]
+            rows = table.select(_OF_HEADS).to_pylist()
+        return [Head(row=number, status=status[number], tokens=sizes[number], **row) for number, row in enumerate(rows)]
+
+    def row(self, number: int) -> StoredRollout | None:
+        """One row by its number from 0; None where there are fewer. Raises DamagedPart, OtherForm."""
+        with self._open() as file:
+            return next(from_table(file.read().slice(number, 1)), None)
+
+    @contextmanager
+    def _open(self) -> Iterator[pq.ParquetFile]:
+        try:
+            with pq.ParquetFile(self.path) as file:
+                form = (file.schema_arrow.metadata or {}).get(FORM_KEY, b"").decode()
+                if form != FORM:
+                    raise OtherForm(f"{self.path} has the form {form or 'of another program'}, not {FORM}.")
+                yield file
         except (pa.ArrowInvalid, OSError) as error:
             raise DamagedPart(f"{self.path} cannot be read ({str(error).splitlines()[0]}).") from error
 

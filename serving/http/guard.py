@@ -35,6 +35,7 @@ _GENERATING: Final = frozenset(
     {"/v1/completions", "/v1/chat/completions"}
     | {f"/v1/probe/{name}" for name in ("solve", "continue", "compare", "pass-at-k")}
 )
+_ROLLOUTS: Final = re.compile(r"/v1/runs/[^/]+/rollouts")  # problems and texts, as the probe shows them
 _OPEN_PREFIX: Final = "/static/"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PAGE_POLICY: Final = (
@@ -54,7 +55,7 @@ def scope_of(path: str) -> Scope | None:
         return None
     if path.startswith("/v1/admin/"):
         return "admin"
-    if path.startswith(("/v1/probe/", "/v1/completions", "/v1/chat/")):
+    if path.startswith(("/v1/probe/", "/v1/completions", "/v1/chat/")) or _ROLLOUTS.match(path):
         return "probe"
     return "read"
 

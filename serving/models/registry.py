@@ -96,9 +96,8 @@ class Registry:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`refused` tells which checkpoints do not load at the moment; the run's own aliases pass over them."""
-        self._stores = {
-            path.name: CheckpointStore(path / "checkpoints") for path in (folder.resolve() for folder in run_dirs)
-        }
+        self.run_dirs = {path.name: path for path in (folder.resolve() for folder in run_dirs)}
+        self._stores = {name: CheckpointStore(path / "checkpoints") for name, path in self.run_dirs.items()}
         self._state_path = run_dirs[0].resolve() / STATE_FILE
         self._refused = refused
         self._clock = clock

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
+from functools import reduce
 
 import pytest
 
@@ -15,6 +16,7 @@ from serving.schemas import Limits
 from tests.http.conftest import Server
 
 READ = ["/readyz", "/version", "/metrics", "/openapi.json", "/v1/limits", "/v1/models", "/v1/models/latest", "/nowhere"]
+RUNS = ["/v1/runs", *(f"/v1/runs/demo{room}" for room in ("", "/metrics", "/findings", "/events"))]
 PROBE = [
     "/v1/completions",
     "/v1/chat/completions",
@@ -29,7 +31,8 @@ PROBE = [
 ]
 ADMIN = ["/v1/admin/load", "/v1/admin/unload", "/v1/admin/alias", "/v1/admin/canary"]
 ROUTES = [
-    *(("GET", path, 0) for path in READ),
+    *(("GET", path, 0) for path in (*READ, *RUNS)),
+    *(("GET", f"/v1/runs/demo/rollouts{place}", 1) for place in ("", "/rl/1", "/rl/1/0")),
     ("GET", "/v1/probe/task", 1),
     *(("POST", path, 1) for path in PROBE),
     *(("POST", path, 2) for path in ADMIN),
@@ -44,7 +47,10 @@ def documented_routes(server: Server) -> set[tuple[str, str]]:
 
 
 async def test_the_matrix_below_covers_every_route(server: Server):
-    listed = {(method, path.replace("latest", "{model}")) for method, path, _ in ROUTES}
+    named = {"latest": "{model}", "/demo": "/{run}", "/rl": "/{stage}", "/1": "/{step}", "/0": "/{row}"}
+    listed = {
+        (method, reduce(lambda path, name: path.replace(*name), named.items(), path)) for method, path, _ in ROUTES
+    }
     assert documented_routes(server) - listed == {("GET", "/healthz")}
 
 

@@ -51,7 +51,17 @@ def page(run: RunRecord, content: Mapping[str, Any]) -> str:
         traces=[_trace(sample, run.task) for sample in samples],
         target=run.bands.target,
         target_rows=_target_rows(run),
+        traced=_traced(run),
     )
+
+
+def _traced(run: RunRecord) -> dict[str, str]:
+    """The id of the text of each stratum that has one."""
+    if run.after is None:
+        return {}
+    names = labels(run.after.strata())
+    places = {sample.address.stratum: f"trace-{number}" for number, sample in enumerate(run.after.samples)}
+    return {name: places[stratum] for stratum, name in names.items() if stratum in places}
 
 
 def _target_rows(run: RunRecord) -> list[str]:

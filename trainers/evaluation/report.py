@@ -16,6 +16,7 @@ from typing import Any
 from actors.diagnosis.findings import diagnose
 from actors.telemetry import read_events
 from trainers.evaluation.bands import Bands
+from trainers.evaluation.change import changes
 from trainers.evaluation.evaluate import Evaluation, ProblemScore, curve, gain, interval, kinds, powers
 from trainers.evaluation.ledger import StageRecord
 from verifier.families import TaskConfig
@@ -64,6 +65,7 @@ def summary(run: RunRecord) -> dict[str, Any]:
         "bands": {band: _band(run, band) for band in run.bands.ranges},
         "target": run.bands.target,
         "gain": _gain(run, run.bands.target) if run.before and run.after else None,
+        "changed": _changed(run.before, run.after) if run.before and run.after else None,
         "rollout": {
             "restarts": counters[-1]["rollout_restarts"] if counters else 0,
             "resent_groups": counters[-1]["resent_groups"] if counters else 0,
@@ -110,6 +112,11 @@ def _cell(scores: Sequence[ProblemScore]) -> dict[str, Any]:
         **{kind: curve(scores, kind) for kind in kinds(scores)},
         "process_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
     }
+
+
+def _changed(before: Evaluation, after: Evaluation) -> dict[str, Any]:
+    names = labels(before.strata())
+    return {names[stratum]: asdict(change) for stratum, change in changes(before, after).items()}
 
 
 def _band(run: RunRecord, band: str) -> dict[str, Any]:

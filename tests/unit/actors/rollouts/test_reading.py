@@ -55,6 +55,18 @@ def test_a_part_that_is_cut_off_is_named_and_the_others_are_read(run):
     assert len(kept(run, "rl", 3)[0].read()) == 6
 
 
+def test_heads_and_single_rows_say_what_whole_rows_say(run):
+    (part,) = kept(run, "rl", 2)
+    rows, heads = part.read(), part.heads()
+    assert [head.row for head in heads] == list(range(6))
+    for row, head in zip(rows, heads, strict=True):
+        assert (head.place, head.attempt, head.sample) == (row.place, row.attempt, row.sample)
+        assert (head.status, head.reward, head.tokens) == (Status.of(row), row.reward, len(row.completion_ids))
+        assert (head.stratum, head.trained) == (row.stratum, row.trained)
+        assert part.row(head.row) == row
+    assert part.row(6) is None
+
+
 def test_rollouts_of_another_form_are_refused(run):
     path = parts(run / "rollouts" / "rl")[2]
     table = pq.read_table(path)

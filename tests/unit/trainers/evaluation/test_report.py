@@ -76,6 +76,9 @@ def test_the_report_holds_the_grid_the_gain_and_the_counters(tmp_path):
     assert "<b>no-signal</b> (rl): the policy does not change" in page
     assert "2.50 groups were drawn for each one trained on" in page
     assert content["gain"]["strict_pass@1"] == {"mean": 0.5, "lo": 0.5, "hi": 0.5}
+    changed = content["changed"]["op 3"]
+    assert (changed["problems"], changed["gained"], changed["lost"]) == (2, 2, 0)
+    assert "<h2>What changed</h2>" in page
     assert content["rollout"]["restarts"] == 1
     assert content["sync"]["parity_max_abs_diff"] == 3e-6
 
@@ -98,6 +101,22 @@ def test_every_trace_is_drawn_with_what_became_of_its_quantities(tmp_path):
     assert kinds[1] == {"right", "wrong"}
     assert "wrong" in kinds[2]
     assert page.count(", answer right, process accuracy 1.00") == 2
+
+
+def test_a_stratum_that_changed_leads_to_its_text_and_errors_are_told_by_kind(tmp_path):
+    def measured(errors: dict[str, int], strict: int) -> Evaluation:
+        scores = (ProblemScore("p", ITEM.stratum, 4, 4, strict, 0.5, errors, {"missing": [0, errors["missing"]]}, 2),)
+        sample = TextSample(
+            ITEM.address, str(ITEM.prompt), ITEM.gold or "", open_task(TASK).judge(ITEM, ITEM.gold or "")
+        )
+        return Evaluation("c", 1.0, 10, 2e6, 1.0, scores, (sample,))
+
+    run = record([], measured({"missing": 4}, 0), measured({"missing": 1}, 4))
+    write(tmp_path, dataclasses.replace(run, bands=Bands()))
+    page = (tmp_path / "report.html").read_text()
+    assert re.search(r'<a href="#trace-0">.*</a></td><td>1</td><td>1</td><td>0</td>', page)
+    assert '<details id="trace-0"' in page
+    assert "<td>1.00 to 0.25</td>" in page
 
 
 def test_an_unfinished_run_has_a_report_too(tmp_path):

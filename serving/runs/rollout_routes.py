@@ -1,0 +1,71 @@
+"""The routes of kept rollouts: which steps a run has kept, a step's rows in pages, and one row with its tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from actors.rollouts.query import Status
+from serving.generation.service import Service
+from serving.http.answers import documented_get, json_answer
+from serving.runs import kept
+from serving.runs.bodies import RolloutAnswer, RolloutPage, RolloutSteps
+from serving.runs.following import ServedRuns
+from serving.runs.tokenizers import RunTokenizers
+
+MAX_ROWS = 100
+
+RunName = Annotated[str, Path(max_length=64)]
+StageName = Annotated[str, Path(max_length=100)]
+Step = Annotated[int, Path(ge=0, le=2**53 - 1)]
+
+
+def routes(service: Service, runs: ServedRuns) -> APIRouter:
+    """The routes over what `runs` have kept."""
+    router = APIRouter(tags=["Runs"])
+    tokenizers = RunTokenizers(service.router.registry)
+    one_at_a_time = asyncio.Lock()  # a part of a large step takes a second to read
+
+    async def read(work: Callable[..., BaseModel], *of: Any) -> Response:
+        async with one_at_a_time:
+            return json_answer(await run_in_threadpool(work, *of))
+
+    @router.get("/v1/runs/{run}/rollouts", response_model=RolloutSteps, responses=documented_get())
+    async def list_steps(run: RunName) -> Response:
+        """The steps whose rollouts the run keeps, by stage."""
+        return await read(kept.steps, runs.find(run).folder)
+
+    @router.get("/v1/runs/{run}/rollouts/{stage}/{step}", response_model=RolloutPage, responses=documented_get(409))
+    async def list_rollouts(
+        run: RunName,
+        stage: StageName,
+        step: Step,
+        stratum: Annotated[str | None, Query(max_length=200)] = None,
+        status: Status | None = None,
+        offset: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 50,
+    ) -> Response:
+        """A step's rollouts in short, in slot order, a page at a time."""
+        return await read(kept.page, runs.find(run).folder, stage, step, stratum, status, offset, limit)
+
+    @router.get(
+        "/v1/runs/{run}/rollouts/{stage}/{step}/{row}", response_model=RolloutAnswer, responses=documented_get(409)
+    )
+    async def show_rollout(
+        run: RunName, stage: StageName, step: Step, row: Annotated[int, Path(ge=0, le=2**31 - 1)]
+    ) -> Response:
+        """One kept rollout: its text with its judgement, and its tokens with their numbers."""
+
+        def one() -> BaseModel:
+            return kept.rollout(found.folder, stage, step, row, tokenizers.of(found.name))
+
+        found = runs.find(run)
+        return await read(one)
+
+    return router

@@ -1,0 +1,258 @@
+"""The routes of runs: what they answer, how they follow a live run, and what they say of one that is gone or odd."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.runs.log import RunLog
+from actors.runs.series import POINTS
+from serving.http.errors import NotFound
+from serving.runs.bodies import ChangedEvent, StepsEvent
+from serving.runs.following import FollowedRun, ServedRuns
+from serving.runs.watch import MOST_NEW, Watch
+from serving.schemas import MAX_WATCHERS
+from tests.http.conftest import Server
+from tests.runs import append, step_event, write_run
+
+
+@pytest.fixture
+def live(run_dir: Path) -> Path:
+    """The served run with a log of five steps."""
+    return write_run(run_dir, 5)
+
+
+class Clock:
+    """A clock that stands until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class CountingLog(RunLog):
+    """Counts how often the file is looked at."""
+
+    looks = 0
+
+    def read(self) -> None:
+        self.looks += 1
+        super().read()
+
+
+async def test_a_run_is_listed_and_shown_with_its_stages_and_workers(server: Server, live: Path):
+    (card,) = (await server.client.get("/v1/runs")).json()["data"]
+    assert (card["name"], card["updated"]) == ("demo", 1.8e9 + 5)
+    (stage,) = card["stages"]
+    assert (stage["name"], stage["kind"], stage["step"], stage["steps"]) == ("rl", "rl", 5, 5)
+    run = (await server.client.get("/v1/runs/demo")).json()
+    assert [worker["name"] for worker in run["workers"]] == ["rollout-0.1"]
+    assert run["left_out"] == 0
+
+
+async def test_metrics_are_columns_and_a_range_of_steps(server: Server, live: Path):
+    whole = (await server.client.get("/v1/runs/demo/metrics")).json()
+    assert whole["curves"]["reward"]["steps"] == [1, 2, 3, 4, 5]
+    assert {stratum["name"] for stratum in whole["strata"]} == {"op=4", "op=5"}
+    part = (await server.client.get("/v1/runs/demo/metrics?stage=rl&first=2&last=3")).json()
+    assert part["curves"]["reward"]["steps"] == [2, 3]
+    assert part["strata"][0]["share"]["steps"] == [2, 3]
+    assert (part["first"], part["last"], part["steps"]) == (2, 3, 2)
+
+
+async def test_ten_thousand_steps_are_at_most_a_thousand_points_a_curve_and_a_range_of_them_is_whole(
+    server: Server, run_dir: Path
+):
+    write_run(run_dir, 10_000)
+    answer = await server.client.get("/v1/runs/demo/metrics")
+    body = answer.json()
+    assert body["steps"] == 10_000
+    assert max(len(curve["steps"]) for curve in body["curves"].values()) <= POINTS
+    assert len(answer.content) < 1_500_000
+    near = (await server.client.get("/v1/runs/demo/metrics?first=5000&last=5899")).json()
+    assert near["curves"]["reward"]["steps"] == list(range(5000, 5900))
+
+
+async def test_findings_are_told_in_words(server: Server, live: Path):
+    assert (await server.client.get("/v1/runs/demo/findings")).json() == {"data": []}
+    append(live, *(step_event(step, 20, truncated=0.5) for step in range(6, 10)))
+    await asyncio.sleep(1.1)
+    (finding,) = (await server.client.get("/v1/runs/demo/findings")).json()["data"]
+    assert (finding["name"], finding["since"], finding["docs"]) == ("never-ending", 6, "docs/diagnosis.md#never-ending")
+    assert "0.5 of the completions are cut off" in finding["line"]
+
+
+async def test_a_name_that_is_no_run_is_no_path(server: Server, live: Path):
+    for name in ("nowhere", "%2e%2e", "demo%2F..%2Fdemo", "x" * 65):
+        for room in ("", "/metrics", "/findings", "/events", "/rollouts", "/rollouts/rl/1", "/rollouts/rl/1/0"):
+            answer = await server.client.get(f"/v1/runs/{name}{room}")
+            assert answer.status_code in (400, 404), answer.text
+            assert str(live.parent) not in answer.text
+
+
+async def test_stages_and_ranges_that_are_not_there_are_named(server: Server, live: Path):
+    missing = await server.client.get("/v1/runs/demo/metrics?stage=../rl")
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "stage_not_found")
+    below = await server.client.get("/v1/runs/demo/metrics?first=-1")
+    assert (below.status_code, below.json()["error"]["param"]) == (400, "first")
+    beyond = (await server.client.get("/v1/runs/demo/metrics?first=90&last=99")).json()
+    assert (beyond["steps"], beyond["curves"]) == (0, {})
+
+
+async def test_a_run_without_a_log_has_no_stages_yet(server: Server):
+    assert (await server.client.get("/v1/runs")).json()["data"] == [{"name": "demo", "updated": None, "stages": []}]
+    assert (await server.client.get("/v1/runs/demo/metrics")).status_code == 404
+    assert (await server.client.get("/v1/runs/demo/events")).json()["error"]["code"] == "stage_not_found"
+
+
+async def test_no_answer_holds_the_folder_of_the_run(server: Server, live: Path):
+    with (live / "metrics.jsonl").open("a") as file:
+        file.write("damaged\n")
+    for room in ("", "/demo", "/demo/metrics", "/demo/findings"):
+        answer = await server.client.get(f"/v1/runs{room}")
+        assert answer.status_code == 200
+        assert str(live.parent) not in answer.text
+    assert (await server.client.get("/v1/runs/demo")).json()["left_out"] == 1
+
+
+@asynccontextmanager
+async def following(server: Server, query: str = "") -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
+    """The events of a stream as (name, data)."""
+    async with server.client.stream("GET", f"/v1/runs/demo/events{query}") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield _events(answer.aiter_lines())
+
+
+async def _events(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, Any]]:
+    name = ""
+    async for line in lines:
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: ") and line != "data: [DONE]":
+            yield name, json.loads(line.removeprefix("data: "))
+
+
+async def test_a_stream_ends_by_itself_before_the_deadline_and_says_where_to_go_on(serve: Callable, live: Path):
+    server = serve(deadline_s=3.0)
+    async with following(server, "?after=3") as events:
+        told = [event async for event in events]
+    assert [name for name, _ in told] == ["steps", "done"]
+    assert told[0][1]["steps"] == [4, 5]
+    assert told[0][1]["strata"]["op=4"]["share"] == [0.5, 0.5]
+    assert told[1][1] == {"after": 5}
+
+
+async def test_a_run_that_vanishes_while_it_is_watched_ends_the_stream_in_words(serve: Callable, live: Path):
+    server = serve(deadline_s=30.0)
+
+    async def vanish() -> None:
+        await asyncio.sleep(0.2)
+        shutil.rmtree(live)
+
+    gone = asyncio.create_task(vanish())
+    async with following(server) as events:  # httpx hands over the whole answer of an ASGI application at its end
+        told = [event async for event in events]
+    await gone
+    assert [name for name, _ in told] == ["steps", "error"]
+    assert told[1][1]["error"]["code"] == "run_gone"
+    assert str(live.parent) not in told[1][1]["error"]["message"]
+
+
+async def test_a_server_that_drains_ends_its_watchers(serve: Callable, live: Path):
+    server = serve(deadline_s=30.0)
+
+    async def drain() -> None:
+        await asyncio.sleep(0.2)
+        await server.replica.drain()
+
+    draining = asyncio.create_task(drain())
+    async with following(server) as events:
+        told = [event async for event in events]
+    await draining
+    assert told[-1][1]["error"]["code"] == "draining"
+
+
+@pytest.fixture
+def followed(tmp_path: Path) -> tuple[Clock, FollowedRun]:
+    """A run of five steps under a clock of its own."""
+    clock = Clock()
+    run = FollowedRun("demo", write_run(tmp_path / "demo", 5), clock)
+    run._log = CountingLog(run.folder)
+    return clock, run
+
+
+async def test_two_hundred_watchers_look_at_the_file_once(followed: tuple[Clock, FollowedRun]):
+    clock, run = followed
+    watches = [Watch(run, None, 0) for _ in range(200)]
+    first = await asyncio.gather(*(watch.look() for watch in watches))
+    assert all(isinstance(news, StepsEvent) and news.steps == [1, 2, 3, 4, 5] for news in first)
+    assert run._log.looks == 1
+    append(run.folder, step_event(6, 9))
+    assert await asyncio.gather(*(watch.look() for watch in watches)) == [None] * 200
+    clock.now += 1.0
+    second = await asyncio.gather(*(watch.look() for watch in watches))
+    assert all(isinstance(news, StepsEvent) and news.steps == [6] for news in second)
+    assert run._log.looks == 2
+
+
+async def test_an_answer_is_made_once_for_as_long_as_the_log_stands(followed: tuple[Clock, FollowedRun]):
+    clock, run = followed
+    made = []
+
+    def write(log: RunLog) -> bytes:
+        made.append(log.version)
+        return b"made"
+
+    for _ in range(3):
+        clock.now += 1.0
+        assert await run.answer(("one",), write) == b"made"
+    assert len(made) == 1
+    append(run.folder, step_event(6, 9))
+    clock.now += 1.0
+    await run.answer(("one",), write)
+    assert len(made) == 2
+
+
+async def test_a_watcher_is_told_to_read_anew_when_more_changes_than_steps(followed: tuple[Clock, FollowedRun]):
+    clock, run = followed
+
+    async def after(*events: dict[str, Any]) -> StepsEvent | ChangedEvent | None:
+        watch = Watch(run, None, 5)
+        await watch.look()
+        append(run.folder, *events)
+        clock.now += 1.0
+        return await watch.look()
+
+    assert await Watch(run, None, 9).look() == ChangedEvent(reason="steps done again")
+    assert await after(step_event(4, 9), step_event(5, 9)) == ChangedEvent(reason="steps done again")
+    many = (step_event(step, 999) for step in range(6, 7 + MOST_NEW))
+    assert await after(*many) == ChangedEvent(reason="far behind")
+    late = Watch(run, None, 6 + MOST_NEW)
+    await late.look()
+    append(run.folder, {**step_event(1, 9, "more"), "time": 1.9e9})
+    clock.now += 1.0
+    assert await late.look() == ChangedEvent(reason="another stage")
+
+
+async def test_watchers_have_a_bound(server: Server):
+    runs = ServedRuns(server.replica.service.router.registry.run_dirs)
+    with pytest.raises(Exception, match="watch runs here already"):
+        _enter_all(runs, MAX_WATCHERS + 1)
+    _enter_all(runs, MAX_WATCHERS)
+    with pytest.raises(NotFound):
+        runs.find("../demo")
+
+
+def _enter_all(runs: ServedRuns, count: int) -> None:
+    if count:
+        with runs.watching():
+            _enter_all(runs, count - 1)
