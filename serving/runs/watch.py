@@ -37,10 +37,10 @@ class Watch:
         stage = chosen(log, self._stage)
         numbers, newest = stage.numbers, chosen(log, None).name
         before, self._seen = self._seen, (stage, numbers.rewinds, newest)
-        if self.after > numbers.steps[-1] or (before and (before[0] is not stage or before[1] != numbers.rewinds)):
-            return ChangedEvent(reason="steps done again")
         if before and before[2] != newest:
             return ChangedEvent(reason="another stage")
+        if self.after > numbers.steps[-1] or (before and (before[0] is not stage or before[1] != numbers.rewinds)):
+            return ChangedEvent(reason="steps done again")
         new = len(numbers.within(self.after + 1, numbers.steps[-1]))
         if new > MOST_NEW:
             return ChangedEvent(reason="far behind")
