@@ -15,8 +15,9 @@ import ray
 from actors.config import FleetConfig
 from actors.records import RolloutGroup
 from actors.weights.version import WeightsRefused
-from actors.workers.drivers import ray_fleet
+from actors.workers.drivers import ray_fleet, rollout_actor
 from actors.workers.fleet import Fleet
+from tests.endless import open_endless
 from tests.fleets import (
     GROUP_SIZE,
     SETTLE_S,
@@ -120,3 +121,15 @@ async def test_a_killed_worker_costs_nothing_but_time(
     assert fleet.status().rollout_restarts == before.rollout_restarts + 1
     assert fleet.status().resent_groups > before.resent_groups
     assert {w.weight_version for w in fleet.status().workers if w.kind == "rollout"} == {before.weight_version}
+
+
+async def test_a_worker_answers_for_its_health_while_more_than_a_thousand_groups_are_open(
+    ray_session: Path, asks: list[Ask]
+) -> None:
+    worker = rollout_actor(ENGINE, CONFIG, {}).remote("rollout-many", Path(), ENGINE, open_endless)
+    await worker.start.remote()
+    groups = [worker.generate.options(num_returns="streaming").remote(asks[0].request, (0,)) for _ in range(1100)]
+    async with asyncio.timeout(120):  # with Ray's own bound of 1,000 calls the check would wait for ever
+        await worker.health.remote()
+    assert len(groups) == 1100  # held until here: Ray ends a stream that nobody refers to
+    ray.kill(worker)
