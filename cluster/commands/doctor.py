@@ -33,7 +33,7 @@ def main(
 
 
 def _show_memory(name: str, overrides: list[str], card_gib: float | None) -> None:
-    from cluster.ray.resources import card_bytes
+    from cluster.ray.resources import Card, smallest_card
     from cluster.recipe.cards import card_plans, require_cards, table
     from cluster.recipe.load import load
 
@@ -41,10 +41,10 @@ def _show_memory(name: str, overrides: list[str], card_gib: float | None) -> Non
     if not card_plans(recipe):
         typer.echo(f"{recipe.name} uses no GPU")
         return
-    there = int(card_gib * GIB) if card_gib is not None else card_bytes()
-    if there is not None:
-        require_cards(recipe, there)
-    typer.echo(table(recipe, there))
+    card = Card(int(card_gib * GIB), bfloat16=True) if card_gib is not None else smallest_card()
+    if card is not None:
+        require_cards(recipe, card.memory, card.bfloat16)
+    typer.echo(table(recipe, card.memory if card is not None else None))
 
 
 def _show_machine() -> None:

@@ -24,9 +24,9 @@ def main(
 
     Exit code 0 only if every stage finished. Ctrl-C saves and stops; the same command with --resume continues.
     """
-    from cluster.ray.resources import card_bytes
+    from cluster.ray.resources import smallest_card
     from cluster.recipe.base import missing_bases
-    from cluster.recipe.cards import require_cards
+    from cluster.recipe.cards import card_plans, require_cards
     from cluster.recipe.load import load, refusal
     from cluster.run.folder import RUNS, RunFolder
     from cluster.run.lock import held
@@ -36,8 +36,9 @@ def main(
     done = {record.name for record in folder.stages()}
     if lines := missing_bases(resolved.model_dump()["stages"], done):
         raise refusal(f"recipe {recipe}", lines)
-    if address is None and (there := card_bytes()) is not None:  # a cluster's nodes may have other cards
-        require_cards(resolved, there)
+    # A cluster's nodes may have other cards than this machine.
+    if address is None and card_plans(resolved) and (card := smallest_card()) is not None:
+        require_cards(resolved, card.memory, card.bfloat16)
     from cluster.run.plan import plans
     from cluster.run.stages import run_stages  # loads model code, which takes seconds; mistakes are reported before
 

@@ -33,14 +33,30 @@ def of_ray(totals: Mapping[str, float]) -> Resources:
     return Resources(totals.get("CPU", 0.0), totals.get("GPU", 0.0), totals.get("memory", 0.0) / GIB)
 
 
-def card_bytes() -> int | None:
-    """The memory of the smallest GPU here [bytes]; None where there is none. Loads torch only where there is one."""
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A GPU: its memory [bytes], and whether it computes in bfloat16."""
+
+    memory: int
+    bfloat16: bool
+
+
+def smallest_card() -> Card | None:
+    """The smallest GPU here; None where there is none. Loads torch, but only where there is one.
+
+    Raises NotEnough where torch cannot use it.
+    """
     if not _visible_gpus(os.environ):
         return None
     import torch
 
-    cards = [torch.cuda.get_device_properties(card).total_memory for card in range(torch.cuda.device_count())]
-    return min(cards, default=None)
+    if not torch.cuda.is_available():
+        raise NotEnough(
+            f"there is a GPU here that torch {torch.__version__} cannot use",
+            "Install the CUDA builds (requirements/gpu.txt) and a driver for them (`nvidia-smi` shows its CUDA).",
+        )
+    cards = [torch.cuda.get_device_properties(card) for card in range(torch.cuda.device_count())]
+    return Card(min(card.total_memory for card in cards), all(card.major >= 8 for card in cards))
 
 
 def short(asked: Resources, available: Resources) -> bool:

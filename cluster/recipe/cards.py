@@ -13,8 +13,8 @@ from actors.engines.memory import GIB, EngineMemory, engine_memory
 from actors.policy.size import ModelSize, size_of_directory, size_of_policy
 from cluster.errors import NotEnough
 from cluster.recipe.base import directory
-from cluster.recipe.config import BaseStage, Recipe, RlStage, Stage, TokenizerStage, training_of
-from trainers.config import RlConfig, TextTraining
+from cluster.recipe.config import BaseStage, Recipe, Stage, TokenizerStage, training_of
+from trainers.config import LearningConfig, RlConfig, TextTraining
 from trainers.learner.memory import LearnerMemory, learner_memory
 
 _WORDS = 4096  # more than any vocabulary of the tokenizers that are not byte-pair has
@@ -66,9 +66,18 @@ def card_plans(recipe: Recipe) -> tuple[CardPlan, ...]:
     return tuple(CardPlan((process,)) for process in found if process is not None)
 
 
-def require_cards(recipe: Recipe, card_bytes: int) -> None:
-    """Raises NotEnough, with the table, unless all that runs together on a card fits its memory."""
-    if any(plan.needed > card_bytes for plan in card_plans(recipe)):
+def require_cards(recipe: Recipe, card_bytes: int, bfloat16: bool = True) -> None:
+    """Raises NotEnough, with the table, unless all that runs together on a card fits its memory.
+
+    Also where the recipe computes in bfloat16, and the card does not.
+    """
+    plans = card_plans(recipe)
+    if plans and not bfloat16 and (keys := list(_in_bfloat16(recipe))):
+        raise NotEnough(
+            f"the GPU does not compute in bfloat16, which {', '.join(keys)} ask for",
+            "Set them to float32, or use a GPU of the year 2020 or later (compute capability 8).",
+        )
+    if any(plan.needed > card_bytes for plan in plans):
         raise NotEnough(
             f"the recipe {recipe.name} does not fit its card\n{table(recipe, card_bytes)}",
             "Lower a key that the table names, or give the learner and the engines cards of their own "
@@ -113,20 +122,34 @@ def _learner(recipe: Recipe) -> Process | None:
 
 
 def _learning(recipe: Recipe, stage: Stage, size: ModelSize) -> Process | None:
+    found = _settings_of(stage)
+    if found is None:
+        return None
+    place, learning = found
+    kl = isinstance(learning, LearningConfig) and learning.kl > 0
+    memory = learner_memory(size, learning.optimizer, learning.microbatch_tokens, recipe.learner.workers, kl)
+    return Process("learner", 1, memory, place)
+
+
+def _settings_of(stage: Stage) -> tuple[str, LearningConfig | TextTraining] | None:
+    """How a stage learns, and the path of these keys; None for a stage that trains nothing."""
     training = training_of(stage)
     if training is None:
         return None
     section, config = training
-    place = f"stages.{stage.name}.{section}"
     if isinstance(config, RlConfig):
-        learning, place = config.learning, f"{place}.learning"
-    else:
-        assert isinstance(config, TextTraining), f"{stage.kind} trains on groups or on texts"
-        learning = config
-    kl = isinstance(stage, RlStage) and stage.rl.learning.kl > 0
-    ranks = recipe.learner.workers
-    memory = learner_memory(size, learning.optimizer, learning.microbatch_tokens, ranks, kl)
-    return Process("learner", 1, memory, place)
+        return f"stages.{stage.name}.{section}.learning", config.learning
+    assert isinstance(config, TextTraining), f"{stage.kind} trains on groups or on texts"
+    return f"stages.{stage.name}.{section}", config
+
+
+def _in_bfloat16(recipe: Recipe) -> Iterator[str]:
+    """The keys that ask for bfloat16 on a GPU."""
+    if recipe.engine.device == "cuda" and recipe.engine.dtype == "bfloat16":
+        yield "engine.dtype"
+    for place, learning in filter(None, map(_settings_of, recipe.stages if recipe.learner.gpus else ())):
+        if learning.optimizer.precision == "bfloat16":
+            yield f"{place}.optimizer.precision"
 
 
 def _sizes(recipe: Recipe) -> Iterator[tuple[Stage, ModelSize]]:

@@ -62,3 +62,11 @@ def test_ranks_that_would_share_a_gpu_are_refused() -> None:
     (line,) = faults_in(tree_of("gpu-13m", ["learner.workers=2"]))
     assert line.startswith("learner.gpus: 2 ranks need a GPU each")
     assert faults_in(tree_of("gpu-13m", ["learner.workers=2", "learner.gpus=1"])) == []
+
+
+def test_a_card_without_bfloat16_is_refused_with_the_keys_that_ask_for_it() -> None:
+    with pytest.raises(NotEnough, match=r"engine.dtype, stages.pretrain.train.optimizer.precision, stages.rl.rl.learn"):
+        require_cards(load("gpu-13m"), H100, bfloat16=False)
+    keys = ("engine.dtype", "stages.pretrain.train.optimizer.precision", "stages.rl.rl.learning.optimizer.precision")
+    require_cards(load("gpu-13m", [f"{key}=float32" for key in keys]), H100, bfloat16=False)
+    require_cards(load("smoke"), H100, bfloat16=False)
