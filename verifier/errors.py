@@ -1,7 +1,7 @@
 """The errors of this system: one root for each way that an error can end. An error that a person can cause has a fix.
 
     UserError        exit code 2: the person has something to put right; `fix` says how
-      ImpossibleSpec BadMixture UnknownPreset MalformedProblem TooFewItems                           verifier
+      ImpossibleSpec BadMixture UnknownPreset MalformedProblem TooFewItems NotARightTrace            verifier
       BadJudgement BadReward BadTask BadImportPath                                                   verifier
       CheckpointError EventLogError ModelRefused NoRollouts OtherForm DamagedPart                    actors
       ResumeError NothingToScale PromptTooLong                                                       trainers
@@ -78,6 +78,12 @@ class MalformedProblem(UserError):
     """A problem's texts do not follow the grammar of the three templates."""
 
     fix = "Give the problem, question and solution as `interplay generate` writes them."
+
+
+class NotARightTrace(UserError):
+    """An error can be planted in a right trace only, at a step that it has."""
+
+    fix = "Give a trace that `interplay verify` verifies, and the index of one of its steps."
 
 
 class TooFewItems(UserError):

@@ -22,6 +22,7 @@ from verifier.graphs.judge.gold import Gold, prepare
 from verifier.graphs.judge.judge import verify
 from verifier.graphs.mixture import Cell
 from verifier.graphs.mixture import Mixture as GraphMixture
+from verifier.graphs.plant import plant, verify_as_if
 from verifier.graphs.presets import preset
 from verifier.graphs.problem import (
     DEFAULT_MAX_ANSWER,
@@ -36,6 +37,7 @@ from verifier.graphs.problem import (
 from verifier.graphs.tell import completion_text, prompt_text
 from verifier.judgement import Judgement, TraceJudgement
 from verifier.mixture import Mixture
+from verifier.recovery import Alternative, Planted, Unplanted
 from verifier.seeds import Index, item_seed, mix
 from verifier.splits import split_of_hash
 from verifier.task import Address, Item, Split, Stratum, Task
@@ -149,6 +151,14 @@ class GraphTask:
     def judge(self, item: Item, text: str) -> TraceJudgement:
         """Judge a trace step by step."""
         return verify(text, gold_of(problem_of(item)))
+
+    def plant(self, item: Item, trace: str, step: int, alternative: Alternative, seed: int) -> Planted | Unplanted:
+        """One alternative at one step of a right trace. Raises NotARightTrace."""
+        return plant(trace, gold_of(problem_of(item)), step, alternative, seed)
+
+    def judge_as_if(self, planted: Planted, text: str) -> TraceJudgement | None:
+        """Judge a trace as if the planted error were true."""
+        return verify_as_if(text, planted)
 
     def held_out(self, stratum: Stratum, count: int, seed: int) -> tuple[Item, ...]:
         """The first `count` distinct test problems in the stratum's own order of seeds. Raises TooFewItems."""
