@@ -22,6 +22,7 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
            POST /v1/probe/continue        ContinueRequest -> SSE | SolveAnswer
            POST /v1/probe/compare         CompareRequest -> CompareAnswer
            POST /v1/probe/pass-at-k       PassAtKRequest -> SSE | PassAtKAnswer
+           POST /v1/probe/recovery        RecoveryRequest -> SSE | RecoveryAnswer
     admin  POST /v1/admin/load, /unload   LoadRequest -> LoadAnswer
            POST /v1/admin/alias           AliasRequest -> AliasAnswer
            POST /v1/admin/canary          CanaryRequest -> CanaryAnswer     GET /v1/admin/canary -> CanaryAnswer
@@ -32,6 +33,8 @@ Streams of the probe API are server-sent events with a name (`event: NAME`, `dat
     solve, continue   start StartEvent, then token TokenEvent* and step StepEvent* as they happen, then done SolveAnswer
     pass-at-k         start PassStart, then sample SampleEvent and estimate EstimateEvent in turn, done PassAtKAnswer
     runs              steps StepsEvent as they come; changed ChangedEvent or, after 50 s, done PausedEvent ends it
+    recovery          start RecoveryStart, then for each model cell CellEvent* and checkpoint CheckpointEvent, then done
+                      RecoveryAnswer
     any               error ErrorEvent: the last event of a stream that failed
 
 After `done` comes the unnamed `data: [DONE]`; after `error` nothing. A comment line `: beat` every 10 s keeps
@@ -62,7 +65,7 @@ from serving.http.guard import Guard
 from serving.http.key_ring import KeyRing
 from serving.models.registry import Entry, created_at
 from serving.openai import routes as openai
-from serving.probe import compare, pass_at_k
+from serving.probe import compare, pass_at_k, recovery
 from serving.probe import routes as probe
 from serving.probe.bodies.events import EVENTS
 from serving.probe.desk import Desk
@@ -107,7 +110,7 @@ def build_routes(service: Service, limits: Limits, task: ServedTask | None = Non
     for module in (openai, admin, runs):
         app.include_router(module.routes(service))
     bank = ProblemBank(task, Desk(lambda: service.gate.used > 0))
-    for module in (probe, compare, pass_at_k):
+    for module in (probe, compare, pass_at_k, recovery):
         app.include_router(module.routes(service, bank))
     _add_page(app)
     return app

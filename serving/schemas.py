@@ -28,6 +28,8 @@ MAX_LOGPROBS = 20
 MAX_OP = 40
 MAX_COMPARED = 16
 MAX_WATCHERS = 256  # of runs, per replica; of one address no more have a connection
+MAX_PLANTED_STEPS = 16
+MAX_DRAWS = 4096  # steps x alternatives x models x samples of one recovery map
 MAX_SEED = 2**53 - 1  # the largest integer that a JavaScript client sends unharmed
 DEADLINE_S = 60.0
 DEFAULT_MAX_TOKENS = 256
@@ -208,6 +210,8 @@ class Limits(Answer):
     op: int = MAX_OP
     compared: int = MAX_COMPARED
     watchers: int = MAX_WATCHERS
+    planted_steps: int = MAX_PLANTED_STEPS
+    draws: int = MAX_DRAWS
     seed: int = MAX_SEED
     deadline_s: float = DEADLINE_S
     rate_per_minute: int

@@ -1,7 +1,7 @@
 """Estimates from judged samples: unbiased pass@k and bootstrap intervals over problems.
 
 Plain Python on plain numbers. The unit of resampling is always the problem, within its stratum, never the sample:
-samples of one problem are not independent of one another.
+samples of one problem are not independent of one another. What is said of one prompt alone has Wilson's interval.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from math import comb, fsum
+from math import comb, fsum, sqrt
 
 RESAMPLES = 1000
+_Z_95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,14 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if not 1 <= k <= n:
         raise ValueError(f"pass@{k} needs at least {k} samples per problem, not {n}")
     return 1.0 - comb(n - c, k) / comb(n, k)
+
+
+def wilson(n: int, c: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share: `c` of `n` independent draws."""
+    share, square = c / n, _Z_95**2
+    middle = (share + square / (2 * n)) / (1 + square / n)
+    half = _Z_95 / (1 + square / n) * sqrt(share * (1 - share) / n + square / (4 * n * n))
+    return (0.0 if c == 0 else middle - half, 1.0 if c == n else middle + half)
 
 
 def bootstrap_interval(strata: Sequence[Sequence[float]], seed: int, level: float = 0.95) -> Interval:

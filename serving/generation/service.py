@@ -235,6 +235,18 @@ async def together(asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
+async def as_done(asks: Iterable[Coroutine[Any, Any, T]]) -> AsyncGenerator[T, None]:
+    """Every result as it comes. Closing it, or a failure, ends those that are not done."""
+    tasks = [asyncio.create_task(ask) for ask in asks]
+    try:
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def merged(streams: Sequence[AsyncGenerator[Piece, None]]) -> AsyncGenerator[tuple[int, Piece], None]:
     """Pieces of several samples as they come, each with its sample's place. Closing it ends them all."""
     if len(streams) == 1:

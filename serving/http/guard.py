@@ -33,7 +33,7 @@ App = Callable[[Scope_, Receive, Send], Awaitable[None]]
 _OPEN_PATHS: Final = frozenset({"/", "/healthz", "/favicon.ico"})
 _GENERATING: Final = frozenset(
     {"/v1/completions", "/v1/chat/completions"}
-    | {f"/v1/probe/{name}" for name in ("solve", "continue", "compare", "pass-at-k")}
+    | {f"/v1/probe/{name}" for name in ("solve", "continue", "compare", "pass-at-k", "recovery")}
 )
 _ROLLOUTS: Final = re.compile(r"/v1/runs/[^/]+/rollouts")  # problems and texts, as the probe shows them
 _OPEN_PREFIX: Final = "/static/"

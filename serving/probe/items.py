@@ -13,7 +13,8 @@ from serving.probe.desk import Clerk
 from serving.probe.judging import JudgeProcess, TaskFailed
 from verifier.errors import UserError
 from verifier.families import TaskConfig, open_task
-from verifier.judgement import Judgement, StepJudgement
+from verifier.judgement import Judgement, StepJudgement, TraceJudgement
+from verifier.recovery import Alternative, Planted, Plants, Unplanted
 from verifier.task import Item, Prompt
 
 
@@ -23,6 +24,7 @@ class PosedItem:
 
     item: Item
     process: JudgeProcess
+    plants: bool = False
     nodes: tuple[str, ...] = ()
 
     @property
@@ -35,6 +37,11 @@ class PosedItem:
         """What the policy is shown."""
         return self.item.prompt
 
+    @property
+    def trace(self) -> str | None:
+        """The gold text, if the family knows one."""
+        return self.item.gold
+
     def stated(self, text: str) -> list[StepJudgement]:
         """No step of an unfinished text is judged."""
         return []
@@ -42,6 +49,20 @@ class PosedItem:
     async def judge(self, text: str, clerk: Clerk) -> Judgement:
         """The judgement of a text, made by the judge's own process. Raises TaskFailed."""
         return await self.process.judge(self.item, text)
+
+    async def plant(
+        self, trace: str, step: int, alternative: Alternative, seed: int, clerk: Clerk
+    ) -> Planted | Unplanted:
+        """An alternative at a step of a right trace. BadRequest where the family plants none."""
+        if not self.plants:
+            raise BadRequest(
+                "errors cannot be planted in the traces of this task", param="item", code="no_alternatives"
+            )
+        return await self.process.plant(self.item, trace, step, alternative, seed)
+
+    async def judge_as_if(self, planted: Planted, text: str, clerk: Clerk) -> TraceJudgement | None:
+        """The judgement of a text as if a planted error were true."""
+        return await self.process.judge_as_if(planted, text)
 
 
 class ServedTask:
@@ -63,7 +84,7 @@ class ServedTask:
             raise BadRequest(str(error), param="item") from error
         except Exception as error:  # the task may be the user's own code
             raise TaskFailed(f"the task gave no item: {type(error).__name__}: {error}"[:500]) from error
-        return PosedItem(item, self._process)
+        return PosedItem(item, self._process, isinstance(self._task, Plants))
 
     def answer(self) -> TaskAnswer:
         """The task on the wire."""

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
 from serving.http.errors import ApiError
 from verifier.families import TaskConfig, open_task
-from verifier.judgement import Judgement, checked
+from verifier.judgement import Judgement, TraceJudgement, checked
+from verifier.recovery import Alternative, Planted, Plants, Unplanted
 from verifier.task import Item, Task
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 START_S: Final = 60.0
 JUDGE_S: Final = 10.0
@@ -31,8 +37,15 @@ class TaskFailed(ApiError):
     status, type, code = 500, "server_error", "task_failed"
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What the task's own code raised, in words."""
+
+    words: str
+
+
 class JudgeProcess:
-    """One judgement at a time; the process starts at the first."""
+    """One judgement, or planted error, at a time; the process starts at the first."""
 
     def __init__(self, config: TaskConfig, judge_s: float = JUDGE_S) -> None:
         self._config = config
@@ -42,8 +55,17 @@ class JudgeProcess:
 
     async def judge(self, item: Item, text: str) -> Judgement:
         """The judgement of a text. Raises TaskFailed where the judge gives none."""
-        async with self._turn:
-            return await run_in_threadpool(self._ask, item, text)
+        return await self._done(_judged, item, text)
+
+    async def plant(
+        self, item: Item, trace: str, step: int, alternative: Alternative, seed: int
+    ) -> Planted | Unplanted:
+        """An alternative at a step of a right trace, of a task that `Plants`. Raises TaskFailed."""
+        return await self._done(_planted, item, trace, step, alternative, seed)
+
+    async def judge_as_if(self, planted: Planted, text: str) -> TraceJudgement | None:
+        """The judgement of a text as if a planted error were true. Raises TaskFailed."""
+        return await self._done(_judged_as_if, planted, text)
 
     def close(self) -> None:
         """End the process; safe to call twice."""
@@ -54,13 +76,18 @@ class JudgeProcess:
             process.join()
             connection.close()
 
-    def _ask(self, item: Item, text: str) -> Judgement:
+    async def _done(self, work: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What `work` gives of the process's own task and these arguments."""
+        async with self._turn:
+            return await run_in_threadpool(self._ask, work, args, kwargs)
+
+    def _ask(self, *order: object) -> Any:
         connection = self._started()
-        connection.send((item, text))
+        connection.send(order)
         answer = self._received(connection, self._judge_s)
-        if isinstance(answer, Judgement):
-            return answer
-        raise TaskFailed(f"the judge of the task failed: {answer}")
+        if isinstance(answer, _Failure):
+            raise TaskFailed(f"the judge of the task failed: {answer.words}")
+        return answer
 
     def _started(self) -> Connection:
         if self._child is None:
@@ -84,16 +111,32 @@ class JudgeProcess:
 
 
 def _serve(connection: Connection, config: TaskConfig) -> None:
-    """The process: judge what comes until the server has gone."""
+    """The process: do what comes until the server has gone."""
     task = open_task(config)
     connection.send(None)
     with suppress(EOFError, KeyboardInterrupt):
         while True:
-            connection.send(_judged(task, *connection.recv()))
+            connection.send(_result(task, *connection.recv()))
 
 
-def _judged(task: Task, item: Item, text: str) -> Judgement | str:
+def _result(task: Task, work: Callable[..., object], args: tuple[object], kwargs: dict[str, object]) -> object:
     try:
-        return checked(task.judge(item, text))
+        return work(task, *args, **kwargs)
     except (Exception, SystemExit) as error:
-        return f"{type(error).__name__}: {error}"[:_MAX_SAID]
+        return _Failure(f"{type(error).__name__}: {error}"[:_MAX_SAID])
+
+
+def _judged(task: Task, item: Item, text: str) -> Judgement:
+    return checked(task.judge(item, text))
+
+
+def _planted(
+    task: Plants, item: Item, trace: str, step: int, alternative: Alternative, seed: int
+) -> Planted | Unplanted:
+    return task.plant(item, trace, step, alternative, seed)
+
+
+def _judged_as_if(task: Plants, planted: Planted, text: str) -> TraceJudgement | None:
+    judgement = task.judge_as_if(planted, text)
+    assert judgement is None or isinstance(checked(judgement), TraceJudgement)
+    return judgement

@@ -6,8 +6,6 @@ samples, carried over to pass@k (which grows with that share).
 
 from __future__ import annotations
 
-import asyncio
-import math
 import secrets
 import time
 from collections.abc import AsyncGenerator
@@ -18,7 +16,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.generation.service import Draw, Service, Session
+from serving.generation.service import Draw, Service, Session, as_done
 from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import DONE, named
@@ -35,11 +33,10 @@ from serving.probe.posed import Posed, ProblemBank
 from serving.probe.routes import error_event
 from serving.probe.traces import timing
 from serving.schemas import MAX_SEED
-from verifier.estimators import bootstrap_interval, pass_at_k
+from verifier.estimators import bootstrap_interval, pass_at_k, wilson
 from verifier.judgement import TraceJudgement
 from verifier.seeds import derive
 
-_Z_95: Final = 1.959964
 _ESTIMATES: Final = 64  # of one run: a bootstrap over 64 problems takes 0.1 s per k, too much to do after each of 4,096
 _NAMES = {
     PassStart: named("start"),
@@ -110,14 +107,6 @@ def _estimate(pairs: list[tuple[int, int]], k: int) -> Estimate:
         return Estimate(k=k, mean=interval.mean, lo=interval.lo, hi=interval.hi)
     low, high = wilson(*pairs[0])
     return Estimate(k=k, mean=values[0], lo=1 - (1 - low) ** k, hi=1 - (1 - high) ** k)
-
-
-def wilson(n: int, c: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share: `c` right ones among `n`."""
-    share, square = c / n, _Z_95**2
-    middle = (share + square / (2 * n)) / (1 + square / n)
-    half = _Z_95 / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    return (0.0 if c == 0 else middle - half, 1.0 if c == n else middle + half)
 
 
 def _narrow(event: EstimateEvent, width: float | None, samples: int) -> bool:
@@ -211,14 +200,9 @@ async def _samples(
     for place, problem in enumerate(problems):
         prompt_ids = await session.encode(problem.prompt, "problem")
         drawn = (_sample(service, clerk, session, problem, prompt_ids, place, i) for i in range(samples))
-        tasks = [asyncio.create_task(sample) for sample in drawn]
-        try:
-            for done in asyncio.as_completed(tasks):
-                yield await done
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        async with aclosing(as_done(drawn)) as done:
+            async for sample in done:
+                yield sample
 
 
 async def _sample(

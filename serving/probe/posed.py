@@ -11,7 +11,8 @@ from serving.probe.bodies.problems import About, ItemRequest
 from serving.probe.desk import Clerk, Desk
 from serving.probe.items import PosedItem, ServedTask
 from serving.probe.problems import posed_cell, posed_texts
-from verifier.judgement import Judgement, StepJudgement
+from verifier.judgement import Judgement, StepJudgement, TraceJudgement
+from verifier.recovery import Alternative, Planted, Unplanted
 from verifier.task import Prompt
 
 
@@ -33,12 +34,27 @@ class Posed(Protocol):
         """The names of the needed steps, in the order of the gold trace; none where no steps are judged."""
         ...
 
+    @property
+    def trace(self) -> str | None:
+        """The gold trace; None where the family knows none."""
+        ...
+
     def stated(self, text: str) -> list[StepJudgement]:
         """The steps that stand in an unfinished text, as far as they can be judged at once."""
         ...
 
     async def judge(self, text: str, clerk: Clerk) -> Judgement:
         """The judgement of a text, made by `clerk` where it is the server's own work."""
+        ...
+
+    async def plant(
+        self, trace: str, step: int, alternative: Alternative, seed: int, clerk: Clerk
+    ) -> Planted | Unplanted:
+        """An alternative at a step of a right trace. BadRequest where the family plants none."""
+        ...
+
+    async def judge_as_if(self, planted: Planted, text: str, clerk: Clerk) -> TraceJudgement | None:
+        """The judgement of a text as if a planted error were true."""
         ...
 
 

@@ -26,19 +26,22 @@ from verifier.graphs.draw import problem_svg, verdict_svg
 from verifier.graphs.generate import generate
 from verifier.graphs.graph import canonical_hash, layout
 from verifier.graphs.judge.judge import Gold, prepare, verify
+from verifier.graphs.plant import plant, verify_as_if
 from verifier.graphs.problem import Graph, Problem, ProblemSpec
-from verifier.graphs.tell import prompt_text
+from verifier.graphs.tell import completion_text, prompt_text
 from verifier.judgement import Judgement, StepJudgement, StepStatus, TraceJudgement
+from verifier.recovery import Alternative, Planted, Unplanted
 
 _REMEMBERED_CHARS: Final = 16_384  # a problem of op 40 has about 6,000
 
 
 @dataclass(frozen=True, slots=True)
 class PosedProblem:
-    """A problem as a probe needs it: its key, what the policy is shown, and what its answer is judged against."""
+    """A problem as a probe needs it: its key, what the policy is shown, a right trace, and what judges an answer."""
 
     id: str
     prompt: str
+    trace: str
     gold: Gold
 
     @property
@@ -58,18 +61,30 @@ class PosedProblem:
         """As `verdict`, when it is the caller's turn: a long text takes many milliseconds."""
         return await clerk.do(self.verdict, text)
 
+    async def plant(
+        self, trace: str, step: int, alternative: Alternative, seed: int, clerk: Clerk
+    ) -> Planted | Unplanted:
+        """An alternative at a step of a right trace, made when it is the caller's turn."""
+        return await clerk.do(plant, trace, self.gold, step, alternative, seed)
+
+    async def judge_as_if(self, planted: Planted, text: str, clerk: Clerk) -> TraceJudgement | None:
+        """The judgement of a text as if the planted error were true."""
+        return await clerk.do(verify_as_if, text, planted)
+
 
 def posed_cell(request: ProblemRequest) -> PosedProblem:
     """The problem of a cell and a seed. BadRequest names the field at fault."""
     made = make(request)
     prompt = prompt_text(made.problem, made.question)
-    return PosedProblem(made.id, prompt, _gold(made.problem, made.question, made.solution))
+    gold = _gold(made.problem, made.question, made.solution)
+    return PosedProblem(made.id, prompt, completion_text(made.solution), gold)
 
 
 def posed_texts(texts: ProblemTexts) -> PosedProblem:
     """The problem of the texts. BadRequest names the field at fault."""
     gold = _gold(texts.problem, texts.question, texts.solution)
-    return PosedProblem("texts", prompt_text(texts.problem, texts.question), gold)
+    prompt = prompt_text(texts.problem, texts.question)
+    return PosedProblem("texts", prompt, completion_text(texts.solution), gold)
 
 
 def picture(request: DrawRequest) -> str:

@@ -72,6 +72,7 @@ async def test_a_full_desk_refuses_the_key_that_asks_for_most():
         ("/v1/probe/solve", {"problem": {"op": 2}, "model": "latest", "stream": False}),
         ("/v1/probe/compare", {"problem": {"op": 2}, "models": ["demo@1", "demo@2"]}),
         ("/v1/probe/pass-at-k", {"problem": {"op": 2}, "model": "latest", "problems": 2, "samples": 2, "ks": [1]}),
+        ("/v1/probe/recovery", {"problem": {"op": 2}, "models": ["latest"], "samples": 2, "alternatives": ["value"]}),
     ],
 )
 async def test_every_route_with_work_of_its_own_goes_to_the_desk(
@@ -88,7 +89,7 @@ async def test_every_route_with_work_of_its_own_goes_to_the_desk(
     monkeypatch.setattr(Desk, "_done", counted)
     answer = await server.client.post(path, json=body)
     assert answer.status_code == 200, answer.text
-    wanted = {"verify": 2, "solve": 2, "compare": 3, "pass-at-k": 2 + 4 + 4 + 1}
+    wanted = {"verify": 2, "solve": 2, "compare": 3, "pass-at-k": 2 + 4 + 4 + 1, "recovery": 2 + 1 + 2 * 2}
     assert turns == wanted.get(path.rpartition("/")[2], 1)
 
 

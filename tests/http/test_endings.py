@@ -70,6 +70,7 @@ class Connection:
         ("/v1/completions", {"n": 3}),
         ("/v1/probe/solve", {"problem": {"op": 4}, "prompt": None}),
         ("/v1/probe/pass-at-k", {"problem": {"op": 4}, "prompt": None}),
+        ("/v1/probe/recovery", {"problem": {"op": 4}, "prompt": None, "model": None, "models": ["latest"]}),
     ],
 )
 async def test_a_client_that_leaves_ends_the_generation(server: Server, path: str, extra: dict, stream: bool):

@@ -28,6 +28,7 @@ PROBE = [
     "/v1/probe/continue",
     "/v1/probe/compare",
     "/v1/probe/pass-at-k",
+    "/v1/probe/recovery",
 ]
 ADMIN = ["/v1/admin/load", "/v1/admin/unload", "/v1/admin/alias", "/v1/admin/canary"]
 ROUTES = [
