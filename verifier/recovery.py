@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol, runtime_checkable
 
-from verifier.judgement import StepStatus, TraceJudgement
+from verifier.judgement import StepJudgement, StepStatus, TraceJudgement
 from verifier.task import Item
 
 Alternative = Literal["value", "operand", "omission"]
@@ -24,7 +24,7 @@ _HARMLESS = frozenset({StepStatus.RIGHT, StepStatus.DUPLICATE})
 class Outcome(StrEnum):
     """What a model made of a planted error."""
 
-    RECOVERED = "recovered"  # the answer and all that was written after the error are right
+    RECOVERED = "recovered"  # said again rightly; the answer and all that was written after the error are right
     FOLLOWED = "followed"  # the answer and all that was written after it would be right if the error were true
     ANSWER_ONLY = "answer only"  # the answer is right, what leads to it is not
     OTHER = "other"
@@ -75,12 +75,14 @@ class Plants(Protocol):
         ...
 
 
-def outcome(judgement: TraceJudgement, as_if: TraceJudgement | None, after: int, cut_off: bool) -> Outcome:
-    """What a text made of the error planted before its character `after`.
+def outcome(
+    planted: Planted, judgement: TraceJudgement, as_if: TraceJudgement | None, after: int, cut_off: bool
+) -> Outcome:
+    """What a text made of an error planted before its character `after`.
 
     `judgement` is the text's own, `as_if` that of `Plants.judge_as_if`; `cut_off` says that its tokens ran out.
     """
-    if _right_after(judgement, after):
+    if _right_after(judgement, after) and planted.name in {step.name for step in _later(judgement, after)}:
         return Outcome.RECOVERED
     if as_if is not None and _right_after(as_if, after):
         return Outcome.FOLLOWED
@@ -90,6 +92,11 @@ def outcome(judgement: TraceJudgement, as_if: TraceJudgement | None, after: int,
 
 
 def _right_after(judgement: TraceJudgement, after: int) -> bool:
-    """Whether the answer is right, and every step that begins at `after` or later; missing steps begin at the end."""
-    later = (step.status for step in judgement.steps if step.start >= after)
+    """Whether the answer and every later step are right, and nothing is missing or said besides."""
+    later = (step.status for step in _later(judgement, after))
     return judgement.right and not judgement.faults and all(status in _HARMLESS for status in later)
+
+
+def _later(judgement: TraceJudgement, after: int) -> list[StepJudgement]:
+    """The steps that begin at `after` or later. Missing ones begin at the end of the text."""
+    return [step for step in judgement.steps if step.start >= after]

@@ -222,7 +222,7 @@ class _Mapping:
         assert isinstance(judgement, TraceJudgement), "a task that plants errors judges steps"
         self.service.judged(session, judgement)
         as_if = await self.planting.posed.judge_as_if(error, text, self.clerk)
-        became = outcome(judgement, as_if, len(prefix), written.finish_reason == "length")
+        became = outcome(error, judgement, as_if, len(prefix), written.finish_reason == "length")
         return DrawBody(seed=seed, outcome=became.value, answer=judgement.answer, text=text)
 
 

@@ -72,7 +72,9 @@ def rest_of(problem, planted):
 
 
 def ended(problem, planted, text, cut_off=False):
-    return outcome(verify(text, gold_of(problem)), verify_as_if(text, planted), len(planted.prefix) - 1, cut_off)
+    return outcome(
+        planted, verify(text, gold_of(problem)), verify_as_if(text, planted), len(planted.prefix) - 1, cut_off
+    )
 
 
 def gone_on(problem, planted):

@@ -104,8 +104,9 @@ class RecoveryStart(Answer):
 class Shares(Answer):
     """What became of `n` continuations, and the share that recovered with its 95% interval (Wilson's) [lo, hi].
 
-    `recovered`: the answer and all that was written after the error are right. `followed`: they would be if the error
-    were true. `answer_only`: the answer is right, its trace is not. `cut_off`: the tokens ran out before an answer.
+    `recovered`: the step was said again rightly, and the answer and all that was written after the error are right.
+    `followed`: they would be right if the error were true. `answer_only`: the answer is right, its trace is not.
+    `cut_off`: the tokens ran out before an answer.
     """
 
     n: int

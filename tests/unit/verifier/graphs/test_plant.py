@@ -89,7 +89,7 @@ def test_the_task_plants_and_judges_as_if_the_error_were_true():
     as_if = task.judge_as_if(planted, text)
     assert as_if is not None
     assert as_if.right
-    assert outcome(task.judge(item, text), as_if, len(planted.prefix) - 1, cut_off=False) is Outcome.OTHER
+    assert outcome(planted, task.judge(item, text), as_if, len(planted.prefix) - 1, cut_off=False) is Outcome.OTHER
 
 
 def test_tokens_that_run_out_before_an_answer_are_told_from_a_wrong_end():
@@ -97,5 +97,5 @@ def test_tokens_that_run_out_before_an_answer_are_told_from_a_wrong_end():
     planted = plant(text_of(FORWARD), gold, 0, "omission", 0)
     assert isinstance(planted, Planted)
     judgement = verify(planted.prefix, gold)
-    assert outcome(judgement, None, len(planted.prefix), cut_off=True) is Outcome.CUT_OFF
-    assert outcome(judgement, None, len(planted.prefix), cut_off=False) is Outcome.OTHER
+    assert outcome(planted, judgement, None, len(planted.prefix), cut_off=True) is Outcome.CUT_OFF
+    assert outcome(planted, judgement, None, len(planted.prefix), cut_off=False) is Outcome.OTHER
