@@ -10,11 +10,12 @@ import { fillModels } from "./settings/models.js";
 import { empty, failure } from "./elements/notices.js";
 import { PassView } from "./views/pass.js";
 import { fetchProblem, fillTask, showProblem } from "./settings/problem.js";
+import { RecoveryView } from "./views/recovery.js";
 import { SolveView } from "./views/solve.js";
 import { TrainingView } from "./views/training.js";
 
-const VIEW = { solve: SolveView, compare: CompareView, training: TrainingView, pass: PassView };
-const VERB = { solve: "Solve", compare: "Compare", training: "Ask all checkpoints", pass: "Estimate" };
+const VIEW = { solve: SolveView, compare: CompareView, training: TrainingView, pass: PassView, recovery: RecoveryView };
+const VERB = { solve: "Solve", compare: "Compare", training: "Ask all checkpoints", pass: "Estimate", recovery: "Plant errors" };
 const REFRESH_MS = 30_000;
 const OF_PROBLEM = ["op", "facts", "template", "mode", "seed", "stratum"];
 

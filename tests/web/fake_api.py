@@ -28,6 +28,7 @@ from serving.probe.bodies.pass_at_k import (
     SampleEvent,
 )
 from serving.probe.bodies.problems import ProblemAnswer, ProblemRequest, TaskAnswer
+from serving.probe.bodies.recovery import CellBody, CellEvent, CheckpointEvent, RecoveryAnswer, RecoveryRequest
 from serving.probe.bodies.solve import (
     ErrorEvent,
     SolveAnswer,
@@ -36,6 +37,7 @@ from serving.probe.bodies.solve import (
     TokenEvent,
 )
 from serving.probe.bodies.verdicts import VerifyAnswer, VerifyRequest
+from serving.probe.recovery import shares
 from tests.web.fake_answers import (
     STEPS,
     card,
@@ -47,6 +49,8 @@ from tests.web.fake_answers import (
     solve_answer,
     step_of,
 )
+from tests.web.fake_recovery import cell_of, planted_start
+from verifier.recovery import Outcome
 
 WEB = Path(__file__).resolve().parents[2] / "serving" / "web"
 CSP = (  # as `serving.http.guard` sends it
@@ -208,7 +212,36 @@ def make_app(knobs: Knobs) -> FastAPI:
         knobs.asked.append(("pass-at-k", body))
         return StreamingResponse(_passes(PassAtKRequest(**body), body, knobs), media_type="text/event-stream")
 
+    @app.post("/v1/probe/recovery")
+    async def recovery(request: Request) -> Response:
+        body = await request.json()
+        knobs.asked.append(("recovery", body))
+        return StreamingResponse(_recoveries(RecoveryRequest(**body), body, knobs), media_type="text/event-stream")
+
     return app
+
+
+async def _recoveries(request: RecoveryRequest, body: dict, knobs: Knobs) -> AsyncIterator[str]:
+    start = planted_start(request)
+    yield _event("start", start)
+    checkpoints: list[CheckpointEvent] = []
+    cells: list[CellEvent] = []
+    for place, model in enumerate(request.models):
+        own = [cell_of(request, start, place, planted) for planted in range(len(start.planted))]
+        for cell in own:
+            if knobs.delay_s:
+                await asyncio.sleep(knobs.delay_s)
+            yield _event("cell", cell)
+        outcomes = [Outcome(draw.outcome) for cell in own for draw in cell.draws]
+        checkpoints.append(CheckpointEvent(model=place, policy=policy_of(model, body), shares=shares(outcomes)))
+        yield _event("checkpoint", checkpoints[-1])
+        cells += own
+    yield _event("done", RecoveryAnswer(
+        problem_id=start.problem_id, trace=start.trace, seed=start.seed, models=start.models, planted=start.planted,
+        unplanted=start.unplanted, cells=[CellBody(**dict(cell)) for cell in cells], checkpoints=checkpoints,
+        timing=Timing(first_token_ms=None, total_ms=900.0),
+    ))  # fmt: skip
+    yield "data: [DONE]\n\n"
 
 
 async def _passes(request: PassAtKRequest, body: dict, knobs: Knobs) -> AsyncIterator[str]:

@@ -96,16 +96,41 @@ def test_a_sample_opens_with_its_verdict(open_page: Opener) -> None:
     assert "draw=2" in page.url
 
 
+def test_the_recovery_map_tells_each_checkpoint_by_what_it_makes_of_errors(open_page: Opener, fake: Fake) -> None:
+    page = open_page("#recovery?model=demo@100&other=demo@0&samples=8&go=1")
+    expect(page.get_by_role("heading", name="demo@100 recovers from 50% of the errors, demo@0 from 0%")).to_be_visible()
+    expect(page.locator("button.recovery-cell")).to_have_count(8)
+    said = re.compile(r"^demo@100, step 1: 10 recovered, 6 right answer by a wrong trace$")
+    expect(page.get_by_role("button", name=said)).to_be_visible()
+    expect(page.get_by_text("1 error that cannot be planted")).to_be_visible()
+    body = fake.knobs.asked[0][1]
+    assert (body["models"], body["samples"], body["seed"]) == (["demo@100", "demo@0"], 8, 0)
+
+
+def test_a_cell_of_the_recovery_map_opens_its_traces(open_page: Opener) -> None:
+    page = open_page("#recovery?model=demo@100&other=demo@40&samples=4&go=1")
+    page.get_by_role("button", name=re.compile("^demo@40, step 2:")).click()
+    assert "step=3" in page.url
+    expect(page.locator(".planted-error")).to_have_count(2)
+    expect(page.get_by_role("heading", name=re.compile("^Wrong value"))).to_contain_text("It leads to the answer")
+    page.get_by_role("button", name=re.compile("^Continuation 1: ")).first.click()
+    expect(page.locator(".panel .step").first).to_be_visible()
+    page.get_by_role("link", name="Ask for it again in Solve").click()
+    expect(page.locator(".foot summary")).to_have_text("Answered by demo@40")
+    assert "prefix=" in page.url
+
+
 LINKS = [
     ("#solve?op=7&template=school&seed=3&model=demo@20&temperature=0.5&draw=9&step=2&heat=1&go=1", "#step-detail"),
     ("#compare?seed=2&model=demo@0&other=demo@60&step=1&go=1", "tr.chosen"),
     ("#compare?model=demo@0&other=demo@60,demo@100&go=1", "tr.parts"),
     ("#training?template=movie&at=demo@40&go=1", ".column"),
     ("#pass?model=demo@60&temperature=0.5&problems=2&samples=4&go=1", ".bars"),
+    ("#recovery?model=demo@60&other=demo@0,demo@20&samples=4&step=4&go=1", ".planted-error"),
 ]
 
 
-@pytest.mark.parametrize(("link", "shown"), LINKS, ids=["solve", "compare", "three", "training", "pass"])
+@pytest.mark.parametrize(("link", "shown"), LINKS, ids=["solve", "compare", "three", "training", "pass", "recovery"])
 def test_a_permalink_restores_its_view(open_page: Opener, link: str, shown: str) -> None:
     page = open_page(link)
     expect(page.locator(shown).first).to_be_visible()

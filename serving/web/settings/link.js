@@ -1,6 +1,6 @@
 /* The permalink: every setting of a view, in the URL's hash. The key is never part of it. */
 
-export const VIEWS = ["solve", "compare", "training", "pass"];
+export const VIEWS = ["solve", "compare", "training", "pass", "recovery"];
 
 /** What an empty link means. Types follow the default: numbers, booleans, strings. */
 export const DEFAULTS = Object.freeze({
@@ -19,7 +19,7 @@ export const DEFAULTS = Object.freeze({
   draw: 0, // the sampling seed
   problems: 1,
   samples: 16,
-  step: -1, // the open step; -1 is none
+  step: -1, // the open step, or the open cell of the recovery map; -1 is none
   heat: false,
   prefix: "", // the edited trace that the model goes on from
   go: false, // whether opening the link asks the model
