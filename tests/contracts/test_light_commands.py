@@ -15,7 +15,7 @@ HEAVY = ("torch", "transformers", "vllm", "deepspeed")
     [
         "cluster.run.client, cluster.study.folder, cluster.study.command",  # status, scale
         "cluster.run.stop, cluster.ray.jobs",  # stop, submit
-        "cluster.recipe.base, cluster.recipe.keys, cluster.recipe.load",  # recipe
+        "cluster.recipe.base, cluster.recipe.cards, cluster.recipe.keys, cluster.recipe.load",  # recipe
         "cluster.run.target, cluster.run.lock",  # run, eval: what is checked before they start
         "cluster.run.rollouts, actors.rollouts.reading",  # rollouts
         "cluster.run.report, trainers.evaluation.page",  # report

@@ -89,3 +89,12 @@ def test_what_is_asked_of_a_run_is_told_before_ray_is_imported(words: tuple[str,
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert told.stdout.strip() == "[]", told.stdout
+
+
+def test_doctor_shows_the_memory_of_a_recipe_and_refuses_one_that_does_not_fit() -> None:
+    fits, not_fits = (interplay("doctor", "gpu-100m", "--card-gib", size) for size in ("79", "16"))
+    assert fits.returncode == 0
+    assert "headroom" in fits.stdout
+    assert not_fits.returncode == 2
+    assert "does not fit its card" in not_fits.stderr
+    assert "stages.rl.rl.learning.microbatch_tokens" in not_fits.stderr
