@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -136,7 +136,7 @@ def grpo(size: Size) -> dict[str, Any]:
         return {**_figures(list(read_events(run / "metrics.jsonl"))), "run_s": round(time.monotonic() - began, 1)}
 
 
-def _figures(events: list[dict[str, Any]]) -> dict[str, Any]:
+def _figures(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Medians over the steps after the warm-up, and the worst of all syncs."""
     steps = [event for event in events if event["event"] == "rl_step"][WARM_UP:]
     syncs = [event for event in events if event["event"] == "sync"]

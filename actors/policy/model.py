@@ -53,7 +53,7 @@ def load(directory: Path) -> PreTrainedModel:
     return model.eval()
 
 
-def cast(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+def in_dtype(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """The model with its parameters in a dtype. Buffers keep theirs: 16-bit rotary frequencies give wrong angles."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,7 +15,7 @@ import torch
 from actors.config import EngineConfig, engine_env
 from actors.engines.memory import engine_memory
 from actors.engines.protocol import Engine, start_engine
-from actors.policy.model import cast
+from actors.policy.model import in_dtype
 from actors.policy.size import size_of_directory
 from actors.records import Sampling
 from actors.weights.object_store import publish_model
@@ -49,14 +49,15 @@ async def test_an_engine_starts_where_most_of_the_card_is_taken(engine: Engine, 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 async def test_every_update_reaches_the_graphs_that_were_recorded_before_it(engine: Engine, dtype: torch.dtype) -> None:
     for version, scale in ((1, 1.0), (2, 1.5), (3, 1.0)):
-        weights = publish_model(version, cast(tiny_model(version, scale), dtype).cuda())
+        model: Any = in_dtype(tiny_model(version, scale), dtype)
+        weights = publish_model(version, model.cuda())
         await engine.load(weights, 30, 30)
         apart = disagreement(weights.parity, await engine.score(weights.parity.token_ids))
         assert apart.within(tolerance(weights.parity.numerics, Numerics(CONFIG.device, CONFIG.dtype))), apart
 
 
 async def test_what_the_engine_draws_has_the_log_probabilities_that_it_scores(engine: Engine) -> None:
-    done = await engine.generate(PROMPT, dataclasses.replace(Sampling(64), seed=3))
+    done = await engine.generate(PROMPT, Sampling(64, seed=3))
     scored = await engine.score([*PROMPT, *done.token_ids])
     apart = [abs(a - b) for a, b in zip(done.logprobs, scored[len(PROMPT) - 1 :], strict=True)]
     assert max(apart) < 0.3

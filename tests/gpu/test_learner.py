@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from actors.config import PolicyConfig
-from actors.policy.model import build, cast
+from actors.policy.model import build, in_dtype
 from actors.policy.size import size_of_policy
 from actors.policy.tokenizer import TokenizerConfig, build_tokenizer
 from actors.records import Completion, Rollout, RolloutGroup
@@ -61,7 +61,7 @@ def test_the_gpu_gives_the_log_probabilities_of_the_cpu(dtype: torch.dtype, apar
     (stream,) = pack(groups(2, 40, 60, 2000), LearningConfig(), 1024).streams
     with torch.no_grad():
         exact, _ = PackedPolicy(build(PAPER, 2200, 0))(stream)
-        got, _ = PackedPolicy(cast(build(PAPER, 2200, 0), dtype).cuda())(stream)
+        got, _ = PackedPolicy(in_dtype(build(PAPER, 2200, 0), dtype)).cuda()(stream)
     assert (got.cpu() - exact).abs().max().item() < apart
 
 

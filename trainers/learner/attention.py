@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Final, Literal, Protocol
 
 import torch
@@ -25,6 +26,8 @@ from trainers.records import Segments, Stream
 
 PACKED: Final = "interplay_packed"
 Kernel = Literal["tables", "varlen"]
+# torch 2.13 wants to be told that heads are grouped; 2.11, which a GPU machine may have, takes them as they come.
+_GROUPED: Final = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}
 
 
 class Layout(Protocol):
@@ -88,7 +91,7 @@ class RangedLayout:
             self.longest_keys,
             scale=scaling,
             window_size=(-1, 0),  # causal, aligned to the last query and the last key
-            enable_gqa=True,
+            **_GROUPED,
         )
         return out[None]
 

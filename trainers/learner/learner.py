@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from actors.policy.model import cast, load, save
+from actors.policy.model import in_dtype, load, save
 from actors.weights.object_store import publish
 from actors.weights.parity import ParityReference, numerics_of, parity_tokens
 from actors.weights.version import WeightVersion
@@ -82,7 +82,7 @@ class Learner:
         # In the policy's dtype: its kernels need that, and at the start of a stage the two then agree to the bit.
         self.reference = None
         if reference is not None:
-            self.reference = PackedPolicy(cast(reference, self.policy.dtype)).to(self.device).eval()
+            self.reference = PackedPolicy(in_dtype(reference, self.policy.dtype)).to(self.device).eval()
 
     def step(self, batch: Batch) -> StepReport:
         """One step: an optimiser update for each minibatch. Every rank gets the same batch."""

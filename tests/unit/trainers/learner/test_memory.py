@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from actors.config import PolicyConfig
-from actors.policy.model import build
+from actors.policy.model import build, in_dtype
 from actors.policy.size import size_of_policy
 from trainers.config import OptimizerConfig
 from trainers.learner.memory import kept_per_token, learner_memory
@@ -24,7 +24,7 @@ def test_a_token_keeps_what_autograd_keeps_of_it(dtype: torch.dtype) -> None:
     kept = []
     for layers in (2, 4):
         config = PolicyConfig(layers=layers, hidden=96, ffn=384, heads=6, kv_heads=2)
-        model = PackedPolicy(build(config, 60, 0).to(dtype))
+        model = PackedPolicy(in_dtype(build(config, 60, 0), dtype))
         own = {p.data_ptr() for p in model.parameters()}
         (stream,) = pack_documents([Document((7,) * 64, 1) for _ in range(4)], 256).streams
         sizes: dict[int, int] = {}
