@@ -348,6 +348,8 @@ class RlConfig(Budgeted):
     def _evaluates_what_it_keeps(self, info: ValidationInfo) -> RlConfig:
         if bool(self.eval_every) != (self.eval is not None):
             raise ValueError("eval_every: give it together with eval, or neither")
+        if self.eval is not None and self.eval.recovery:
+            raise ValueError("eval.recovery: only a stage of the kind eval measures recovery; add one after this stage")
         if self.eval_every % self.checkpoint_every:
             raise ValueError("eval_every: must be a multiple of checkpoint_every, so that what is measured is kept")
         if self.eval is not None and opens(info) and (shared := self.task.overlap(self.eval.task)) is not None:

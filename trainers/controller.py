@@ -28,6 +28,7 @@ from trainers.config import RejectionConfig, RlConfig
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_out
 from trainers.evaluation.ledger import sampling_flops
+from trainers.evaluation.recovery import planted_items, with_recovery
 from trainers.interruption import Interruptible
 from trainers.learner_group.handle import LearnerGroup
 from trainers.learner_group.host import Placement
@@ -37,6 +38,7 @@ from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner, StageLearner
 from trainers.status import RunStatus
 from verifier.errors import UserError
+from verifier.task import Item
 
 T = TypeVar("T")
 
@@ -115,18 +117,29 @@ class Controller:
         self._begin(stage, 0)
         fleet = self._fleet_for(directory)
         text = read_text_format(directory)
+        items = held_out(config, self.plan.bands, EVAL_SEED)
+        planted = planted_items(config, items, EVAL_SEED) if config.recovery else []
+        cost = partial(sampling_flops, forward=forward_flops(config_of(directory)))
         await fleet.sync(await asyncio.to_thread(_publish_directory, directory, version))
+
+        def encode(item: Item) -> tuple[int, ...]:
+            return text.prompt_ids(item.prompt)
+
         evaluation = await evaluate(
             fleet.rollout,
             directory.name,
-            held_out(config, self.plan.bands, EVAL_SEED),
-            lambda item: text.prompt_ids(item.prompt),
+            items,
+            encode,
             config,
             text.end_ids,
-            partial(sampling_flops, forward=forward_flops(config_of(directory))),
+            cost,
             EVAL_SEED,
             lambda done, total: self._advance(stage, done, total),
         )
+        if planted:
+            evaluation = await with_recovery(
+                evaluation, planted, fleet.rollout, encode, config, text.end_ids, cost, EVAL_SEED
+            )
         self._tell_fleet(stage)
         return evaluation
 

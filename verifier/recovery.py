@@ -51,6 +51,11 @@ class Planted:
     leads_to: int | None
     payload: object
 
+    @property
+    def given(self) -> str:
+        """What a policy goes on from: its tokens carry the last full stop together with what follows."""
+        return self.prefix.removesuffix(".")
+
 
 @dataclass(frozen=True, slots=True)
 class Unplanted:

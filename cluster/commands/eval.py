@@ -28,6 +28,9 @@ def main(
     samples: Annotated[int, typer.Option(min=1, help="Completions per problem; pass@k up to this k.")] = 8,
     temperature: Annotated[float, typer.Option(min=0.01, help="The paper evaluates at 0.7.")] = 1.0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest completion in tokens.")] = 512,
+    recovery: Annotated[
+        bool, typer.Option("--recovery", help="Plant an error in a right trace of each problem too.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write every problem's score to this JSON file.")] = None,
     address: Address = None,
     settings: Annotated[
@@ -50,6 +53,7 @@ def main(
         samples=samples,
         temperature=temperature,
         max_tokens=max_tokens,
+        recovery=recovery,
     )
     from cluster.run.evaluation import evaluate_directory, print_grid  # loads model code
 

@@ -28,6 +28,7 @@ from cluster.run.target import Settings, Target
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, Kind, interval, kinds, powers
+from trainers.evaluation.recovery import recovery_rate
 from trainers.learner_group.host import Placement
 from verifier.seeds import derive
 from verifier.task import labels
@@ -76,4 +77,9 @@ def print_grid(evaluation: Evaluation) -> None:
         points: list[tuple[Kind, int]] = [(strictest, most), *((kind, k) for kind in others for k in (1, most))]
         means = [f"{interval(scores, *point, 0).mean:.3f}" for point in points]
         table.add_row(name, str(len(scores)), f"{first.mean:.3f}", f"{first.lo:.3f}-{first.hi:.3f}", *means)
-    Console(file=sys.stdout, highlight=False).print(table)
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(table)
+    if evaluation.recovery:
+        rate = recovery_rate(evaluation.recovery, 0)
+        errors = len(evaluation.recovery)
+        console.print(f"recovered from {rate.mean:.3f} ({rate.lo:.3f}-{rate.hi:.3f}) of {errors} planted errors")

@@ -36,7 +36,7 @@ from serving.probe.bodies.recovery import (
 from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
 from serving.probe.routes import error_event
-from serving.probe.traces import prompt_with, settled, timing
+from serving.probe.traces import prompt_with, timing
 from serving.schemas import MAX_SEED
 from verifier.estimators import wilson
 from verifier.judgement import TraceJudgement
@@ -206,7 +206,7 @@ class _Mapping:
         yield CheckpointEvent(model=place, policy=policy, shares=shares(outcomes))
 
     async def _draws(self, session: Session, error: Planted) -> list[DrawBody]:
-        prefix = settled(error.prefix)
+        prefix = error.given
         prompt_ids = await session.encode(prompt_with(self.planting.posed.prompt, prefix), "problem")
         asks = (self._draw(session, error, prefix, prompt_ids, i) for i in range(self.body.samples))
         async with aclosing(as_done(asks)) as done:

@@ -19,8 +19,15 @@ from verifier.recovery import Planted
 MADE = generate(ProblemSpec(CELL["op"]), CELL["seed"])
 PREPARED = prepare(MADE.problem, MADE.question, MADE.solution)
 SEED, STEP = 7, 1
-PLANTED = plant(GOLD.strip(), PREPARED, STEP, "value", SEED)
-assert isinstance(PLANTED, Planted)
+
+
+def _planted() -> Planted:
+    found = plant(GOLD.strip(), PREPARED, STEP, "value", SEED)
+    assert isinstance(found, Planted)
+    return found
+
+
+PLANTED = _planted()
 REST = GOLD.strip().partition(f"{PLANTED.right} ")[2]
 WRONG, RIGHT = PLANTED.told.rpartition("= ")[2].rstrip("."), PLANTED.right.rpartition("= ")[2].rstrip(".")
 FOLLOWED = REST.replace(f"{RIGHT} +", f"{WRONG} +").replace(f"= {MADE.answer}.", f"= {PLANTED.leads_to}.")

@@ -23,6 +23,7 @@ from verifier.errors import Failure
 from verifier.estimators import Interval, bootstrap_interval, paired_interval, pass_at_k
 from verifier.families import AnyTask, open_task
 from verifier.judgement import Judgement, StepStatus, TraceJudgement, from_record
+from verifier.recovery import Outcome
 from verifier.rewards.registry import Reward
 from verifier.seeds import derive
 from verifier.task import Address, Item, Stratum, prompt_text
@@ -44,6 +45,11 @@ class EvalConfig(BaseModel):
     samples: int = Field(default=8, ge=1, description="of each problem; pass@k is given for k up to this [completions]")
     temperature: float = Field(default=1.0, gt=0, description="of sampling; arXiv 2512.07783 evaluates at 0.7")
     max_tokens: int = Field(default=160, ge=1, description="longest completion [tokens]")
+    recovery: bool = Field(
+        default=False,
+        exclude_if=lambda asked: not asked,  # so that a stage which does not ask stays the stage it was
+        description="also plant an error in a right trace of each problem and count recoveries; in eval stages only",
+    )
 
     def per_stratum(self, target: bool) -> int:
         """The number of items of a stratum."""
@@ -75,6 +81,22 @@ class ProblemScore:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveryScore:
+    """What the completions made of one error planted in an item's gold trace; `outcomes` counts them by outcome."""
+
+    problem_id: str
+    stratum: Stratum
+    alternative: str
+    step: int
+    outcomes: dict[str, int]
+
+    @property
+    def recovered(self) -> float:
+        """The share of the completions that recovered, in [0, 1]."""
+        return self.outcomes.get(Outcome.RECOVERED, 0) / sum(self.outcomes.values())
+
+
+@dataclass(frozen=True, slots=True)
 class TextSample:
     """One completion to look at: the item, the text, and its judgement."""
 
@@ -86,7 +108,10 @@ class TextSample:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One checkpoint's scores on one fixed set of problems, and one text per stratum to look at."""
+    """One checkpoint's scores on one fixed set of problems, and one text per stratum to look at.
+
+    `recovery` is empty unless the evaluation was asked for it.
+    """
 
     checkpoint: str
     temperature: float
@@ -95,6 +120,7 @@ class Evaluation:
     seconds: float
     scores: tuple[ProblemScore, ...]
     samples: tuple[TextSample, ...]
+    recovery: tuple[RecoveryScore, ...] = ()
 
     def strata(self) -> tuple[Stratum, ...]:
         """The measured strata, in the order of the items."""
@@ -109,7 +135,10 @@ class Evaluation:
         """The inverse of `record`."""
         scores = tuple(ProblemScore(**{**s, "stratum": Stratum.from_record(s["stratum"])}) for s in record["scores"])
         samples = tuple(_text_sample(s) for s in record["samples"])
-        return cls(**{**record, "scores": scores, "samples": samples})
+        recovery = tuple(
+            RecoveryScore(**{**s, "stratum": Stratum.from_record(s["stratum"])}) for s in record.get("recovery", ())
+        )
+        return cls(**{**record, "scores": scores, "samples": samples, "recovery": recovery})
 
 
 def _text_sample(record: dict[str, Any]) -> TextSample:
@@ -147,7 +176,7 @@ async def evaluate(
         sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=stop_token_ids)
         request = GroupRequest(number, derive(seed, "eval", item.id), encode(item), config.samples, sampling)
         async with gate:
-            group = await sample(request, JudgeRequest(config.task, item, _REWARDS))
+            group = await sample(request, JudgeRequest(config.task, item, REWARDS))
         done += 1
         progress(done, len(items))
         return _measured(group, cost(group))
@@ -189,7 +218,7 @@ def _measured(group: RolloutGroup, flops: float) -> _Measured:
     return _Measured(score(group), sample, sum(len(r.completion.token_ids) for r in group.rollouts), flops)
 
 
-_REWARDS = (Reward("outcome"),)  # evaluation counts judgements, but a request for judging names a reward
+REWARDS = (Reward("outcome"),)  # evaluation counts judgements, but a request for judging names a reward
 
 
 def held_out(config: EvalConfig, bands: Bands, seed: int) -> list[Item]:

@@ -153,6 +153,7 @@ HELD_OUT = {"task": {"ops": [2], "max_facts": 4}}
         ({"order": "deterministic", "max_staleness": 1}, "learning.correction.weights: must be none with order det"),
         ({"eval_every": 2}, "eval_every: give it together with eval"),
         ({"eval": HELD_OUT}, "eval_every: give it together with eval"),
+        ({"eval_every": 2, "eval": HELD_OUT | {"recovery": True}}, "eval.recovery: only a stage of the kind eval"),
         ({"eval_every": 3, "eval": HELD_OUT}, "eval_every: must be a multiple of checkpoint_every"),
     ],
 )

@@ -8,6 +8,7 @@ from verifier.graphs.family import GraphsConfig
 from verifier.graphs.judge.gold import prepare
 from verifier.graphs.judge.judge import verify
 from verifier.graphs.plant import plant
+from verifier.judgement import TraceJudgement
 from verifier.recovery import Outcome, Planted, Plants, Unplanted, outcome
 
 FORWARD, REVERSE = made(5, seed=3), made(5, "reverse", seed=3)
@@ -89,7 +90,9 @@ def test_the_task_plants_and_judges_as_if_the_error_were_true():
     as_if = task.judge_as_if(planted, text)
     assert as_if is not None
     assert as_if.right
-    assert outcome(planted, task.judge(item, text), as_if, len(planted.prefix) - 1, cut_off=False) is Outcome.OTHER
+    judgement = task.judge(item, text)
+    assert isinstance(judgement, TraceJudgement)
+    assert outcome(planted, judgement, as_if, len(planted.prefix) - 1, cut_off=False) is Outcome.OTHER
 
 
 def test_tokens_that_run_out_before_an_answer_are_told_from_a_wrong_end():
