@@ -147,6 +147,15 @@ class Recipe(_Model):
     stages: tuple[Stage, ...] = Field(min_length=1, description="what is done, in order")
 
     @model_validator(mode="after")
+    def _engines_see_a_gpu(self) -> Self:
+        if self.engine.device == "cuda" and not self.fleet.rollout_gpus:
+            raise ValueError(
+                "fleet.rollout_gpus: engine.device cuda needs a GPU for each rollout worker, or a share of one; "
+                "without it Ray hides all GPUs from the worker"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _stages_make_sense(self) -> Self:
         if faults := order_faults([(stage.name, stage.kind) for stage in self.stages]):
             raise ValueError("\n".join(faults))

@@ -47,5 +47,10 @@ def test_memory_is_asked_for_by_the_processes_of_the_fleet_and_their_caches() ->
     many = asked(load("tiny-cpu", ["fleet.rollout_workers=5", "engine.kv_cache_mib=1024"]))
     assert 4 < few.memory_gib < 8
     assert many.memory_gib == pytest.approx(few.memory_gib + 4 * 1.1 + 5 * 1.0 - 0.25)
-    on_gpu = asked(load("tiny-cpu", ["fleet.rollout_workers=5", "engine.kv_cache_mib=1024", "engine.device=cuda"]))
+    on_gpu = asked(
+        load(
+            "tiny-cpu",
+            ["fleet.rollout_workers=5", "engine.kv_cache_mib=1024", "engine.device=cuda", "fleet.rollout_gpus=1"],
+        )
+    )
     assert on_gpu.memory_gib == pytest.approx(many.memory_gib - 5 * 1.0)

@@ -70,3 +70,8 @@ def test_a_card_without_bfloat16_is_refused_with_the_keys_that_ask_for_it() -> N
     keys = ("engine.dtype", "stages.pretrain.train.optimizer.precision", "stages.rl.rl.learning.optimizer.precision")
     require_cards(load("gpu-13m", [f"{key}=float32" for key in keys]), H100, bfloat16=False)
     require_cards(load("smoke"), H100, bfloat16=False)
+
+
+def test_an_engine_on_a_gpu_that_ray_would_hide_is_refused() -> None:
+    (line,) = faults_in(tree_of("gpu-13m", ["fleet.rollout_gpus=0"]))
+    assert line.startswith("fleet.rollout_gpus: engine.device cuda needs a GPU")
