@@ -9,7 +9,7 @@ from verifier.graphs.judge.gold import prepare
 from verifier.graphs.judge.judge import verify
 from verifier.graphs.plant import plant
 from verifier.judgement import TraceJudgement
-from verifier.recovery import Outcome, Planted, Plants, Unplanted, outcome
+from verifier.recovery import ALTERNATIVES, Outcome, Planted, Plants, Unplanted, outcome
 
 FORWARD, REVERSE = made(5, seed=3), made(5, "reverse", seed=3)
 
@@ -102,3 +102,28 @@ def test_tokens_that_run_out_before_an_answer_are_told_from_a_wrong_end():
     judgement = verify(planted.prefix, gold)
     assert outcome(planted, judgement, None, len(planted.prefix), cut_off=True) is Outcome.CUT_OFF
     assert outcome(planted, judgement, None, len(planted.prefix), cut_off=False) is Outcome.OTHER
+
+
+def test_a_step_that_is_said_twice_can_be_left_out_once():
+    """Nothing is wrong then: the judge is asked before an alternative counts as an error."""
+    gold, text = gold_of(FORWARD), text_of(FORWARD).strip()
+    first = text[: text.index(" Define", 10)]
+    found = plant(f"{first} {text}", gold, 0, "omission", 0)
+    assert isinstance(found, Unplanted)
+    assert found.reason == "a later step says the same"
+
+
+@pytest.mark.parametrize("problem", [made(12, "forward", seed=2), made(12, "reverse", seed=2)])
+def test_most_alternatives_can_be_made(problem):
+    gold = gold_of(problem)
+    places = [(step, alternative) for step in range(len(gold.steps)) for alternative in ALTERNATIVES]
+    made_ones = [isinstance(plant(text_of(problem), gold, *place, seed=0), Planted) for place in places]
+    assert sum(made_ones) > len(places) / 2
+
+
+def test_a_wrong_operand_of_a_difference_stands_in_brackets_in_a_reverse_trace():
+    problem = made(12, "reverse", seed=4, depth=3)
+    found = plant(text_of(problem), gold_of(problem), 4, "operand", 0)
+    assert isinstance(found, Planted)
+    assert found.right.endswith("as K; A = Y - z = (4*x) - (x) = 3*x; so K = 1 + A = 1 + 3*x = 3*x + 1.")
+    assert found.told.endswith("as K; A = x - z = (x) - (x) = 0; so K = 1 + A = 1 + 0 = 1.")
