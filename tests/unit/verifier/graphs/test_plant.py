@@ -116,9 +116,9 @@ def test_a_step_that_is_said_twice_can_be_left_out_once():
 @pytest.mark.parametrize("problem", [made(12, "forward", seed=2), made(12, "reverse", seed=2)])
 def test_most_alternatives_can_be_made(problem):
     gold = gold_of(problem)
-    places = [(step, alternative) for step in range(len(gold.steps)) for alternative in ALTERNATIVES]
-    made_ones = [isinstance(plant(text_of(problem), gold, step, kind, 0), Planted) for step, kind in places]
-    assert sum(made_ones) > len(places) / 2
+    text, steps = text_of(problem), range(len(gold.steps))
+    found = [plant(text, gold, step, alternative, 0) for step in steps for alternative in ALTERNATIVES]
+    assert sum(isinstance(one, Planted) for one in found) > len(found) / 2
 
 
 def test_a_wrong_operand_of_a_difference_stands_in_brackets_in_a_reverse_trace():
