@@ -131,6 +131,18 @@ def test_pass_at_k_and_an_edited_step_work_on_the_real_application(visit: Opener
 
 
 @pytest.mark.browser
+def test_the_recovery_map_works_on_the_real_application(visit: Opener) -> None:
+    """demo@3 says every step again after the error; demo@1 does so too, with a wrong number of its own."""
+    page = visit(f"#recovery?{SPEC}&model=demo@3&other=demo@1&samples=2&go=1")
+    said = "demo@3 recovers from 100% of the errors, demo@1 from 0%"
+    expect(page.get_by_role("heading", name=said)).to_be_visible()
+    page.get_by_role("button", name=re.compile("^demo@3, step 1: ")).click()
+    page.get_by_role("button", name="Continuation 1: recovered").first.click()
+    expect(page.get_by_role("link", name="Ask for it again in Solve, with its tokens")).to_be_visible()
+    expect(page.locator('.step[data-status="wrong value"]')).to_have_count(1)
+
+
+@pytest.mark.browser
 def test_an_impossible_problem_is_refused_in_words(visit: Opener) -> None:
     page = visit("#solve?op=20&facts=2")
     expect(page.get_by_role("alert")).to_contain_text("needs max_facts of at least")
