@@ -8,7 +8,7 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
            GET  /v1/models                -> schemas.ModelList        GET /v1/models/{id} -> schemas.ModelCard
            GET  /v1/runs                  -> runs.bodies.RunList      GET /v1/runs/{run} -> RunAnswer
            GET  /v1/runs/{run}/metrics    -> MetricsAnswer            GET /v1/runs/{run}/findings -> FindingList
-           GET  /v1/runs/{run}/events     -> SSE
+           GET  /v1/runs/{run}/events     -> SSE                      GET /v1/runs/{run}/changes -> ChangeList
     probe  GET  /v1/runs/{run}/rollouts   -> RolloutSteps             GET .../{stage}/{step} -> RolloutPage
            GET  /v1/runs/{run}/rollouts/{stage}/{step}/{row} -> RolloutAnswer
            POST /v1/completions           openai_schemas.CompletionRequest -> CompletionAnswer | SSE

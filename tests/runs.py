@@ -14,7 +14,7 @@ def step_event(step: int, steps: int, stage: str = "rl", **numbers: Any) -> dict
     wave = 0.02 * math.sin(step / 7)
     return {
         "event": "rl_step",
-        "time": 1.8e9 + step,
+        "time": 1.7e9 + step,
         "stage": stage,
         "step": step,
         "steps": steps,
@@ -60,7 +60,7 @@ def sync_event(step: int, worker: str = "rollout-0.1") -> dict[str, Any]:
     numbers = {"fetch_s": 0.01, "load_s": 0.1, "pause_s": 0.15, "parity_s": 0.1, "parity_max_abs_diff": 5e-6}
     return {
         "event": "sync",
-        "time": 1.8e9 + step,
+        "time": 1.7e9 + step,
         "stage": "rl",
         "weight_version": step,
         "worker": worker,

@@ -74,7 +74,7 @@ class Part:
         """Its rows in short, without texts and tokens. Raises DamagedPart, OtherForm."""
         with self._open() as file:
             table = file.read([*_OF_HEADS, *_OF_STATUS, "completion_ids"])
-            sizes = pc.list_value_length(table["completion_ids"]).to_pylist()
+            sizes = pc.call_function("list_value_length", [table["completion_ids"]]).to_pylist()
             status = [
                 Status.judged(reason, right if verified is None else verified, right)
                 for reason, verified, right in zip(*(table[key].to_pylist() for key in _OF_STATUS), strict=True)

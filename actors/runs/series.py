@@ -48,7 +48,7 @@ class Series:
     def put(self, step: int, row: Mapping[str, Any]) -> None:
         """Add the finite numbers of a row. Beyond MAX_CURVES names, new ones are left out."""
         self._rewind(step)
-        for name in row.keys() - self._values.keys():
+        for name in (name for name in row if name not in self._values):
             self._begin(name)
         self.steps.append(step)
         for name, values in self._values.items():

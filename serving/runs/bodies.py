@@ -109,6 +109,35 @@ class FindingList(Answer):
     data: list[FindingBody]
 
 
+class BeforeAfter(Answer):
+    """A number of the first and of the last evaluation; null where it has none."""
+
+    before: float | None
+    after: float | None
+
+
+class ChangeBody(Answer):
+    """The held-out problems of a stratum by what became of them (newly solved, lost, solved both times, never); wrong
+    steps per completion by kind; right steps before the first error; different traces of a problem.
+    """
+
+    stratum: str
+    problems: int
+    gained: int
+    lost: int
+    kept: int
+    never: int
+    errors: dict[str, BeforeAfter]
+    first_error: BeforeAfter
+    traces: BeforeAfter
+
+
+class ChangeList(Answer):
+    """`GET /v1/runs/{run}/changes`: empty until the run has a report with two evaluations."""
+
+    data: list[ChangeBody]
+
+
 class KeptSteps(Answer):
     """The steps of a stage whose rollouts are kept."""
 

@@ -61,11 +61,7 @@ def routes(service: Service, runs: ServedRuns) -> APIRouter:
         run: RunName, stage: StageName, step: Step, row: Annotated[int, Path(ge=0, le=2**31 - 1)]
     ) -> Response:
         """One kept rollout: its text with its judgement, and its tokens with their numbers."""
-
-        def one() -> BaseModel:
-            return kept.rollout(found.folder, stage, step, row, tokenizers.of(found.name))
-
         found = runs.find(run)
-        return await read(one)
+        return await read(lambda: kept.rollout(found.folder, stage, step, row, tokenizers.of(found.name)))
 
     return router

@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
-from starlette.requests import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.generation.service import Service
 from serving.http.answers import documented_get, json_answer, json_bytes
-from serving.http.errors import Unavailable
+from serving.http.errors import NotFound, Unavailable
 from serving.http.sse import DONE, named
 from serving.probe.routes import error_event
 from serving.runs import curves, rollout_routes
 from serving.runs.bodies import (
     ChangedEvent,
+    ChangeList,
     FindingList,
     MetricsAnswer,
     PausedEvent,
@@ -27,6 +28,7 @@ from serving.runs.bodies import (
     RunList,
     StepsEvent,
 )
+from serving.runs.changes import changes
 from serving.runs.following import LOOK_S, ServedRuns
 from serving.runs.watch import Watch
 
@@ -48,11 +50,12 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/v1/runs", response_model=RunList, responses=documented_get())
     async def list_runs() -> Response:
-        """The runs that the server was started with, and their stages."""
+        """The runs that the server was started with and that are still there, with their stages."""
         cards = []
         for run in runs:
-            async with run.log() as log:
-                cards.append(curves.card(run.name, log))
+            with suppress(NotFound):
+                async with run.log() as log:
+                    cards.append(curves.card(run.name, log))
         return json_answer(RunList(data=cards))
 
     @router.get("/v1/runs/{run}", response_model=RunAnswer, responses=documented_get())
@@ -78,6 +81,11 @@ def routes(service: Service) -> APIRouter:
         """What went wrong in the run's RL stages, in words (docs/diagnosis.md)."""
         written = await runs.find(run).answer(("findings",), lambda log: curves.findings(log).model_dump_json().encode())
         return json_bytes(written)
+
+    @router.get("/v1/runs/{run}/changes", response_model=ChangeList, responses=documented_get(409))
+    async def show_changes(run: RunName) -> Response:
+        """What changed on the held-out problems between the run's first and last evaluation, by its report."""
+        return json_answer(await run_in_threadpool(changes, runs.find(run).folder))
 
     @router.get("/v1/runs/{run}/events", responses=documented_get(503) | _STREAM)
     async def follow(run: RunName, stage: StageName = None, after: Step = 0) -> Response:

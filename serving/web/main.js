@@ -11,11 +11,27 @@ import { empty, failure } from "./elements/notices.js";
 import { PassView } from "./views/pass.js";
 import { fetchProblem, fillTask, showProblem } from "./settings/problem.js";
 import { RecoveryView } from "./views/recovery.js";
+import { RunsView } from "./views/runs.js";
 import { SolveView } from "./views/solve.js";
 import { TrainingView } from "./views/training.js";
 
-const VIEW = { solve: SolveView, compare: CompareView, training: TrainingView, pass: PassView, recovery: RecoveryView };
-const VERB = { solve: "Solve", compare: "Compare", training: "Ask all checkpoints", pass: "Estimate", recovery: "Plant errors" };
+const VIEW = {
+  solve: SolveView,
+  compare: CompareView,
+  training: TrainingView,
+  pass: PassView,
+  recovery: RecoveryView,
+  runs: RunsView,
+};
+const VERB = {
+  solve: "Solve",
+  compare: "Compare",
+  training: "Ask all checkpoints",
+  pass: "Estimate",
+  recovery: "Plant errors",
+  runs: "",
+};
+const asks = (view) => view !== "runs"; // of a checkpoint, about a problem
 const REFRESH_MS = 30_000;
 const OF_PROBLEM = ["op", "facts", "template", "mode", "seed", "stratum"];
 
@@ -44,7 +60,6 @@ class App {
     } catch (error) {
       return this.trouble(error, () => this.start());
     }
-    if (!this.models.length) return this.#nothing();
     await this.restore();
   }
 
@@ -52,7 +67,10 @@ class App {
   async restore() {
     this.stop();
     const { view } = this.settings;
+    this.view?.leave?.();
     this.view = null;
+    if (!asks(view)) return this.#show(view);
+    if (!this.models.length) return this.#nothing();
     if (!fillModels(this)) return this.#fields();
     fillTask(this);
     this.change({});
@@ -60,6 +78,15 @@ class App {
     this.view = new VIEW[view](byId("stage"), this);
     if (!(await this.loadProblem())) return;
     if (this.settings.go) await this.run();
+  }
+
+  // A view that asks no checkpoint fills the page by itself.
+  #show(view) {
+    byId("problem").replaceChildren();
+    byId("tools").hidden = true;
+    this.change({});
+    this.#fields();
+    this.view = new VIEW[view](byId("stage"), this);
   }
 
   /** Changes settings; with `push` the change is a step of the browser's history. */
@@ -129,6 +156,7 @@ class App {
     if (!(error instanceof ApiError)) throw error;
     byId("problem").replaceChildren();
     byId("tools").hidden = true;
+    this.view?.leave?.();
     this.view = null;
     byId("stage").replaceChildren(failure(error, retry));
     if (error.status === 401) this.askKey();
@@ -136,7 +164,7 @@ class App {
 
   /** Follows the run: new checkpoints join the lists, answers stay as they are. */
   async refresh() {
-    if (document.hidden || !this.view || this.#running) return;
+    if (document.hidden || !this.view || this.#running || !asks(this.settings.view)) return;
     const names = () => this.models.map((card) => card.id + card.alias_of).join();
     const before = names();
     try {
@@ -188,6 +216,7 @@ class App {
       element.hidden = !element.dataset.for.split(" ").includes(settings.view);
     if (settings.stratum) byId("save-svg").hidden = true;
     byId("go").textContent = VERB[settings.view];
+    byId("bench").hidden = !asks(settings.view);
     const name = document.querySelector("nav [aria-current]").textContent;
     document.title = `${name} - Interplay probe`;
   }
@@ -203,6 +232,7 @@ class App {
     this.stop();
     this.change({ ...patch, step: -1, prefix: "", go: false });
     if (!this.view) return this.restore();
+    if (!asks(this.settings.view)) return;
     if (OF_PROBLEM.some((name) => name in patch)) this.loadProblem();
     else if (this.problem) this.view.reset(this.problem);
   }
@@ -214,7 +244,7 @@ export const app = new App();
 byId("bench").addEventListener("change", (event) => app.edited(event.target));
 byId("bench").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!app.view || !app.problem) return;
+  if (!app.view?.run || !app.problem) return;
   app.change({ go: true, prefix: "", step: -1 }, true);
   if (byId("stage").getBoundingClientRect().top > innerHeight * 0.6) byId("tools").scrollIntoView();
   app.run();
@@ -235,7 +265,7 @@ byId("heat").addEventListener("change", (event) => {
 });
 addEventListener("popstate", () => {
   app.settings = read(location.hash);
-  if (app.models.length) app.restore();
+  if (app.limits) app.restore();
 });
 listen(app);
 setInterval(() => app.refresh(), REFRESH_MS);

@@ -16,7 +16,7 @@ from serving.schemas import Limits
 from tests.http.conftest import Server
 
 READ = ["/readyz", "/version", "/metrics", "/openapi.json", "/v1/limits", "/v1/models", "/v1/models/latest", "/nowhere"]
-RUNS = ["/v1/runs", *(f"/v1/runs/demo{room}" for room in ("", "/metrics", "/findings", "/events"))]
+RUNS = ["/v1/runs", *(f"/v1/runs/demo{room}" for room in ("", "/metrics", "/findings", "/changes", "/events"))]
 PROBE = [
     "/v1/completions",
     "/v1/chat/completions",

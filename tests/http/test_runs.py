@@ -51,7 +51,7 @@ class CountingLog(RunLog):
 
 async def test_a_run_is_listed_and_shown_with_its_stages_and_workers(server: Server, live: Path):
     (card,) = (await server.client.get("/v1/runs")).json()["data"]
-    assert (card["name"], card["updated"]) == ("demo", 1.8e9 + 5)
+    assert (card["name"], card["updated"]) == ("demo", 1.7e9 + 5)
     (stage,) = card["stages"]
     assert (stage["name"], stage["kind"], stage["step"], stage["steps"]) == ("rl", "rl", 5, 5)
     run = (await server.client.get("/v1/runs/demo")).json()
@@ -112,6 +112,28 @@ async def test_a_run_without_a_log_has_no_stages_yet(server: Server):
     assert (await server.client.get("/v1/runs")).json()["data"] == [{"name": "demo", "updated": None, "stages": []}]
     assert (await server.client.get("/v1/runs/demo/metrics")).status_code == 404
     assert (await server.client.get("/v1/runs/demo/events")).json()["error"]["code"] == "stage_not_found"
+
+
+async def test_changes_are_those_of_the_report(server: Server, live: Path):
+    place = "/v1/runs/demo/changes"
+    assert (await server.client.get(place)).json() == {"data": []}
+    pair = {"before": 1.0, "after": None}
+    change = {"problems": 4, "gained": 2, "lost": 1, "kept": 1, "never": 0}
+    change |= {"errors": {"missing": pair}, "first_error": pair, "traces": pair}
+    for report, data in (({"changed": {"op 3": change}}, [{"stratum": "op 3", **change}]), ({"gain": None}, [])):
+        (live / "report.json").write_text(json.dumps(report))
+        assert (await server.client.get(place)).json() == {"data": data}
+    for text in ("{", "[]", '{"changed": {"op 3": {}}}', '{"changed": [1]}'):
+        (live / "report.json").write_text(text)
+        assert (await server.client.get(place)).json()["error"]["code"] == "other_form"
+
+
+async def test_a_run_that_has_gone_leaves_the_others_in_the_list(serve: Callable, live: Path):
+    other = write_run(live.parent / "other", 3)
+    server = serve(run_dirs=[live, other])
+    shutil.rmtree(other)
+    assert [card["name"] for card in (await server.client.get("/v1/runs")).json()["data"]] == ["demo"]
+    assert (await server.client.get("/v1/runs/other")).json()["error"]["code"] == "run_gone"
 
 
 async def test_no_answer_holds_the_folder_of_the_run(server: Server, live: Path):
@@ -195,13 +217,15 @@ async def test_two_hundred_watchers_look_at_the_file_once(followed: tuple[Clock,
     watches = [Watch(run, None, 0) for _ in range(200)]
     first = await asyncio.gather(*(watch.look() for watch in watches))
     assert all(isinstance(news, StepsEvent) and news.steps == [1, 2, 3, 4, 5] for news in first)
-    assert run._log.looks == 1
+    log = run._log
+    assert isinstance(log, CountingLog)
+    assert log.looks == 1
     append(run.folder, step_event(6, 9))
     assert await asyncio.gather(*(watch.look() for watch in watches)) == [None] * 200
     clock.now += 1.0
     second = await asyncio.gather(*(watch.look() for watch in watches))
     assert all(isinstance(news, StepsEvent) and news.steps == [6] for news in second)
-    assert run._log.looks == 2
+    assert log.looks == 2
 
 
 async def test_an_answer_is_made_once_for_as_long_as_the_log_stands(followed: tuple[Clock, FollowedRun]):

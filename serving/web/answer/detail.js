@@ -2,14 +2,14 @@
 
 import { h, percent } from "../elements/dom.js";
 import { explain } from "../elements/status.js";
+import { OVERLAYS } from "./overlays.js";
 
-/** A token in the running text, tinted by how surprising it was; below one half it is underlined as well. */
-export function heatToken(token) {
-  const p = Math.exp(token.logprob);
-  const title = `${percent(p)}`;
+/** A token in the running text, tinted by `overlay`; one that stands out is underlined as well. */
+export function heatToken(token, overlay) {
+  const { share, doubtful, title } = OVERLAYS[overlay].of(token);
   return h(
     "span",
-    { class: `token${p < 0.5 ? " doubtful" : ""}`, title, vars: { "--surprise": (1 - p).toFixed(3) } },
+    { class: `token${doubtful ? " doubtful" : ""}`, title, vars: { "--surprise": share.toFixed(3) } },
     token.part,
   );
 }

@@ -79,7 +79,7 @@ export class TraceView {
     const tokens = this.#heat ? this.#answer.tokensIn(from, to) : [];
     if (!tokens.length) return [text.trim()];
     const given = this.#answer.slice(from, Math.max(from, Math.min(to, tokens[0].start)));
-    return [given, ...tokens.map(heatToken)];
+    return [given, ...tokens.map((token) => heatToken(token, this.#heat === true ? "surprise" : this.#heat))];
   }
 
   #aside({ start, end }) {

@@ -43,8 +43,8 @@ export class Client {
     else sessionStorage.removeItem(KEY);
   }
 
-  async get(path) {
-    return (await this.#send(path, { method: "GET" })).json();
+  async get(path, signal) {
+    return (await this.#send(path, { method: "GET", signal })).json();
   }
 
   async post(path, body, signal) {
@@ -58,7 +58,15 @@ export class Client {
 
   /** Yields {name, data} with parsed data; an `error` event or a stream cut before `done` throws. */
   async *stream(path, body, signal) {
-    const response = await this.#send(path, this.#json({ ...body, stream: true }, signal));
+    yield* this.#events(await this.#send(path, this.#json({ ...body, stream: true }, signal)));
+  }
+
+  /** The same of a stream that nothing is sent to. */
+  async *follow(path, signal) {
+    yield* this.#events(await this.#send(path, { method: "GET", signal }));
+  }
+
+  async *#events(response) {
     let complete = false;
     for await (const event of this.#read(response)) {
       if (event.data === "[DONE]") {

@@ -12,7 +12,7 @@ const SHORTCUTS = [
   ["Enter", "Open or close the step"],
   ["e", "Edit the open step"],
   ["h", "Token heat"],
-  ["1 to 5", "Solve, Compare, Training, pass@k, Recovery"],
+  ["1 to 6", "Solve, Compare, Training, pass@k, Recovery, Runs"],
   ["c", "Copy the link"],
   ["t", "Light or dark"],
   ["?", "This list"],

@@ -1,6 +1,6 @@
 /* The permalink: every setting of a view, in the URL's hash. The key is never part of it. */
 
-export const VIEWS = ["solve", "compare", "training", "pass", "recovery"];
+export const VIEWS = ["solve", "compare", "training", "pass", "recovery", "runs"];
 
 /** What an empty link means. Types follow the default: numbers, booleans, strings. */
 export const DEFAULTS = Object.freeze({
@@ -15,6 +15,14 @@ export const DEFAULTS = Object.freeze({
   other: "base", // several are joined by commas
   run: "",
   at: "", // training view: the checkpoint under the slider; "" is the last
+  runs: "", // the runs that are drawn, joined by commas; "" is the first
+  stage: "", // of the first of them; "" is the newest
+  first: 0, // the range of steps that is drawn
+  last: 0, // 0 is as far as there are steps
+  kept: 0, // the step whose rollouts are shown; 0 is the last that is kept
+  status: "", // of the rollouts in the list; "" is any
+  row: -1, // the open rollout
+  overlay: "", // what is laid over its tokens
   temperature: 1, // greedy decoding misleads here: letters are noise, and the likeliest one may be taken
   draw: 0, // the sampling seed
   problems: 1,

@@ -25,10 +25,10 @@ def read(run: Path) -> RunLog:
 
 
 def test_stages_have_their_steps_numbers_strata_and_times(run):
-    append(run, {"event": "rl_eval", "time": 1.8e9 + 5, "stage": "rl", "step": 5, "strict_pass@1": 0.5, "tokens": 9})
+    append(run, {"event": "rl_eval", "time": 1.7e9 + 5, "stage": "rl", "step": 5, "strict_pass@1": 0.5, "tokens": 9})
     stage = read(run).stages["rl"]
     assert list(stage.numbers.steps) == [1, 2, 3, 4, 5]
-    assert (stage.kind, stage.total, stage.began, stage.ended) == ("rl", 5, 1.8e9 + 1, 1.8e9 + 5)
+    assert (stage.kind, stage.total, stage.began, stage.ended) == ("rl", 5, 1.7e9 + 1, 1.7e9 + 5)
     assert stage.shares.names == ["op=4", "op=5"]
     assert stage.shares.curve("op=4", range(5)).values == [0.5] * 5
     assert stage.evaluations.curve("strict_pass@1", range(1)).values == [0.5]

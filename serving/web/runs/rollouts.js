@@ -1,0 +1,217 @@
+/* The kept rollouts of a step: a slider over the steps, the rows in a list, and one row as a judged trace. */
+
+import { Answer } from "../answer/answer.js";
+import { OVERLAYS } from "../answer/overlays.js";
+import { AnswerPanel } from "../answer/panel.js";
+import { h } from "../elements/dom.js";
+import { empty, failure } from "../elements/notices.js";
+import { ApiError } from "../server/api.js";
+import { nearest } from "./history.js";
+
+const PAGE = 50;
+const STATUSES = { "": "all", solved: "solved", answer: "only the answer right", wrong: "wrong", cut: "cut off" };
+const TONES = { solved: "right", answer: "order", wrong: "wrong", cut: "missing" };
+
+/** Rollouts of `run` and `stage`; what is chosen stands in the app's settings. */
+export class Rollouts {
+  #asked = 0;
+
+  constructor(app) {
+    this.app = app;
+    this.offset = 0;
+    this.panel = new AnswerPanel({ announce: app.announce });
+    this.slider = h("input", {
+      type: "range",
+      min: 0,
+      step: 1,
+      class: "slider",
+      "aria-label": "Step with kept rollouts",
+      oninput: () => this.#slide(),
+    });
+    this.caption = h("output", { class: "figures" });
+    this.status = select("Status", STATUSES, (value) => this.#choose({ status: value }));
+    this.overlay = select(
+      "Laid over the tokens",
+      { "": "nothing", ...Object.fromEntries(Object.entries(OVERLAYS).map(([key, { label }]) => [key, label])) },
+      (value) => this.#lay(value),
+    );
+    this.means = h("p", { class: "quiet" });
+    this.list = h("div", { class: "rollout-list" });
+    this.detail = h(
+      "div",
+      { hidden: true },
+      h("div", { class: "row" }, this.overlay.label, this.means),
+      (this.asked = h("p", { class: "prompt quiet" })),
+      this.panel.element,
+    );
+    this.element = h(
+      "section",
+      { class: "card rollouts", "aria-label": "Kept rollouts" },
+      h("div", { class: "card-head" }, h("h2", {}, "Kept rollouts"), this.caption),
+      this.slider,
+      h("div", { class: "row" }, this.status.label),
+      this.list,
+      this.detail,
+    );
+  }
+
+  /** Looks up which steps are kept; live runs keep more as they go. */
+  async show(run, stage) {
+    const changed = run !== this.run || stage !== this.stage;
+    [this.run, this.stage] = [run, stage];
+    await this.#ask(async () => {
+      const { stages } = await this.app.client.get(`v1/runs/${run}/rollouts`);
+      const steps = stages.find((one) => one.stage === stage)?.steps ?? [];
+      this.steps = steps;
+      this.#place();
+      if (changed || this.#step !== this.read) await this.#read();
+    });
+  }
+
+  #place() {
+    const { steps } = this;
+    const { kept } = this.app.settings;
+    this.slider.hidden = steps.length < 2;
+    this.status.label.hidden = !steps.length;
+    this.slider.max = String(steps.length - 1);
+    this.slider.value = String(kept ? nearest(steps, kept) : steps.length - 1);
+    this.status.element.value = this.app.settings.status;
+    this.overlay.element.value = this.app.settings.overlay;
+  }
+
+  get #step() {
+    return this.steps[Number(this.slider.value)];
+  }
+
+  #slide() {
+    this.#choose({ kept: this.#step });
+  }
+
+  #choose(patch) {
+    this.offset = 0;
+    this.app.change({ ...patch, row: -1 });
+    this.#ask(() => this.#read());
+  }
+
+  async #read() {
+    this.read = this.#step;
+    this.detail.hidden = true;
+    if (!this.steps.length) {
+      this.caption.textContent = "";
+      return this.list.replaceChildren(empty("No rollouts kept", "This stage keeps none, or has not judged any yet."));
+    }
+    this.caption.textContent = `step ${this.#step}, ${this.steps.length} steps kept`;
+    const { status, row } = this.app.settings;
+    const query = new URLSearchParams({ offset: this.offset, limit: PAGE, ...(status && { status }) });
+    const ticket = (this.#asked += 1);
+    const page = await this.app.client.get(`${this.#path()}?${query}`);
+    if (ticket !== this.#asked) return;
+    this.list.replaceChildren(...this.#rows(page));
+    if (row >= 0) await this.#open(row);
+  }
+
+  #path() {
+    return `v1/runs/${this.run}/rollouts/${encodeURIComponent(this.stage)}/${this.#step}`;
+  }
+
+  #rows({ rows, total }) {
+    if (!rows.length) return [h("p", { class: "quiet" }, "No such rollout in this step.")];
+    const more = (by, words) => h("button", { type: "button", class: "plain", onclick: () => this.#turn(by) }, words);
+    const head = ["Slot", "Status", "Reward", "Tokens", "Trained on", "Stratum"].map((name) =>
+      h("th", { scope: "col" }, name),
+    );
+    return [
+      h(
+        "div",
+        { class: "rollout-frame" },
+        h(
+          "table",
+          { class: "plain-table figures" },
+          h("thead", {}, h("tr", {}, head)),
+          h(
+            "tbody",
+            {},
+            rows.map((row) => this.#row(row)),
+          ),
+        ),
+      ),
+      h(
+        "p",
+        { class: "row quiet figures" },
+        `${this.offset + 1} to ${this.offset + rows.length} of ${total}`,
+        this.offset ? more(-PAGE, "Earlier") : null,
+        this.offset + rows.length < total ? more(PAGE, "Further") : null,
+      ),
+    ];
+  }
+
+  #row({ row, place, attempt, sample, stratum, status, reward, tokens, trained }) {
+    const open = h(
+      "button",
+      { type: "button", class: "plain", "data-row": row, onclick: () => this.#ask(() => this.#open(row, true)) },
+      `${place}.${attempt}.${sample}`,
+    );
+    return h(
+      "tr",
+      { "data-tone": TONES[status] },
+      h("th", { scope: "row" }, open),
+      h("td", { class: "verdict-word" }, STATUSES[status]),
+      h("td", {}, reward.toFixed(2)),
+      h("td", {}, tokens),
+      h("td", {}, trained ? "yes" : "no"),
+      h("td", {}, stratum),
+    );
+  }
+
+  #turn(by) {
+    this.offset = Math.max(0, this.offset + by);
+    this.#ask(() => this.#read());
+  }
+
+  async #open(row, chosen = false) {
+    const ticket = (this.#asked += 1);
+    const body = await this.app.client.get(`${this.#path()}/${row}`);
+    if (ticket !== this.#asked) return;
+    if (chosen) this.app.change({ row, kept: this.#step }); // a live run keeps more steps: this one stays
+    const problem = { question: body.prompt ?? "", problem: "", answer: null, graph: { nodes: [], edges: [] } };
+    const answer = Answer.judged(problem, body.text, body.verdict);
+    answer.tokens = (body.tokens ?? []).map((token, index) => ({ ...token, index, top: [] }));
+    answer.done.finish_reason = body.finish_reason === "length" ? "length" : "stop";
+    for (const button of this.list.querySelectorAll("[data-row]"))
+      button.toggleAttribute("aria-current", button.dataset.row === String(row));
+    this.asked.textContent = body.prompt ?? "";
+    this.overlay.label.hidden = !answer.tokens.length;
+    this.detail.hidden = false;
+    this.panel.open = -1;
+    this.panel.show(answer);
+    this.#lay(this.app.settings.overlay);
+    if (chosen) this.detail.scrollIntoView({ block: "nearest" });
+  }
+
+  #lay(overlay) {
+    this.app.change({ overlay });
+    const known = overlay in OVERLAYS;
+    this.means.textContent = known ? OVERLAYS[overlay].means : "";
+    this.panel.setHeat(known && overlay);
+  }
+
+  // Errors stay in this card: the curves go on.
+  async #ask(work) {
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.detail.hidden = true;
+      this.list.replaceChildren(failure(error));
+    }
+  }
+}
+
+function select(name, options, onchange) {
+  const element = h(
+    "select",
+    { onchange: () => onchange(element.value) },
+    Object.entries(options).map(([value, text]) => h("option", { value }, text)),
+  );
+  return { element, label: h("label", { class: "field" }, name, element) };
+}
