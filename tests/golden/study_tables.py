@@ -1,0 +1,59 @@
+"""The tables of docs/studies/NAME.md, made from NAME/study.json beside it; `python -m tests.golden.study_tables` makes
+them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PAGES = Path(__file__).parents[2] / "docs" / "studies"
+TABLES = re.compile(r"(<!-- (claims|arms) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    """The pages of the studies whose results are published."""
+    return sorted(PAGES.glob("*.md"))
+
+
+def rendered(page: Path) -> str:
+    """The page with its tables made anew."""
+    study = json.loads((page.with_suffix("") / "study.json").read_text(encoding="utf-8"))
+    tables = {"claims": "\n".join(_claims(study)), "arms": "\n".join(_arms(study))}
+    return TABLES.sub(lambda mark: f"{mark[1]}\n{tables[mark[2]]}\n\n", page.read_text(encoding="utf-8"))
+
+
+def _claims(study: dict[str, Any]) -> Iterator[str]:
+    yield "| claim | its difference | each seed | verdict |\n|---|---|---|---|"
+    for claim in study["claims"]:
+        tries = f", {claim['k']} tries" if claim["k"] > 1 else ""
+        margin = f" within {claim['margin']}" if claim["rule"] == "unchanged" else ""
+        said = f"**{claim['name']}**: {claim['says']} ({claim['metric']}, {claim['band']}{tries}{margin})"
+        for number, found in enumerate(claim["comparisons"]):
+            seeds = ", ".join(f"{value:+.3f}" for value in found["per_seed"])
+            numbers = f"{found['mean']:+.3f} ({found['lo']:+.3f} to {found['hi']:+.3f})"
+            verdict = f"**{claim['verdict']}**; " if number == 0 else ""
+            row = [said if number == 0 else "", f"{claim['arm']} - {found['against']}: {numbers}", seeds]
+            yield f"| {' | '.join(row)} | {verdict}{found['verdict']} |"
+
+
+def _arms(study: dict[str, Any]) -> Iterator[str]:
+    bands = list(study["bands"])
+    yield f"| arm | {' | '.join(f'{band}: verified, 1 try; 16; answer, 1 try' for band in bands)} |"
+    yield f"|---|{'---|' * len(bands)}"
+    arms = {"base": study["base"]} | study["arms"]
+    for name, arm in arms.items():
+        yield f"| {name} | {' | '.join(_scores(arm['bands'][band]['scores']) for band in bands)} |"
+
+
+def _scores(scores: dict[str, Any]) -> str:
+    once, often, answer = scores["verified"]["1"], scores["verified"]["16"], scores["outcome"]["1"]
+    return f"{once['mean']:.3f} ({once['lo']:.3f} to {once['hi']:.3f}); {often['mean']:.3f}; {answer['mean']:.3f}"
+
+
+if __name__ == "__main__":
+    for path in pages():
+        path.write_text(rendered(path), encoding="utf-8")
