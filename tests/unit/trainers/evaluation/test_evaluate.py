@@ -80,7 +80,7 @@ def test_no_more_groups_are_kept_than_are_drawn_at_once():
 
     async def counted(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         await asyncio.sleep(0)
-        kept.append(sum(isinstance(one, RolloutGroup) for one in gc.get_objects()))
+        kept.append(sum(type(one) is RolloutGroup for one in gc.get_objects()))
         return await sample(request, by)
 
     config = CONFIG.model_copy(update={"problems": 60, "target_problems": 60})
