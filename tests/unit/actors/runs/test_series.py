@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from actors.runs.series import MAX_CURVES, POINTS, Series, standing_for
 
 
-def series(values: list[object], name: str = "reward") -> Series:
+def series(values: Sequence[object], name: str = "reward") -> Series:
     found = Series()
     for step, value in enumerate(values, start=1):
         found.put(step, {name: value})

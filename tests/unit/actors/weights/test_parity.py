@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from actors.policy.model import in_dtype
 from actors.weights.parity import (
     Disagreement,
     Numerics,
@@ -37,7 +38,7 @@ def test_scoring_the_parity_tokens_leaves_the_model_as_it_was() -> None:
 
 def test_a_reference_says_what_it_was_computed_on_and_in() -> None:
     assert parity_reference(tiny_model(0)).numerics == Numerics("cpu", "float32")
-    assert parity_reference(tiny_model(0).to(torch.bfloat16)).numerics == Numerics("cpu", "bfloat16")
+    assert parity_reference(in_dtype(tiny_model(0), torch.bfloat16)).numerics == Numerics("cpu", "bfloat16")
 
 
 def test_parity_sees_a_difference_a_gap_and_nonsense() -> None:
