@@ -9,7 +9,7 @@
       NotEnough ClusterUnreachable UnsafeCluster RecipeError NoModel RunFolderError JobError         cluster
       ServeError TooMuchToShip NoTask KeyCommandError RunHeld StudyError NotComparable               cluster
     Failure          exit code 1: the work stopped; what is saved stays
-      CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime       actors
+      CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime RunGone   actors
       LearnerLost NotFinite StaleGroupError VerifierBroken NothingKept Interrupted NotJudged     trainers
       StageFailed RayNotStarted                                                                      cluster
     Signal           raised and caught inside one package; a caller of the package never sees it

@@ -25,6 +25,8 @@ SHOTS: dict[str, tuple[str, int, Literal["light", "dark"]]] = {
     "probe-compare-phone": ("#compare?op=5&seed=7&model=tiny-cpu@60&other=base&go=1", 390, "dark"),
     "probe-training": ("#training?op=5&seed=7&go=1", 1280, "light"),
     "probe-pass": ("#pass?op=5&seed=3&model=tiny-cpu@60&problems=4&go=1", 1280, "light"),
+    "probe-recovery": ("#recovery?op=4&seed=3&model=tiny-cpu@60&other=base&samples=16&step=0&go=1", 1280, "light"),
+    "probe-runs": ("#runs", 1280, "light"),
     "probe-phone": ("#solve?op=5&seed=5&model=tiny-cpu@60&go=1", 390, "light"),
 }
 SLOW_MS = 180_000  # every checkpoint of the run is loaded for the training view
@@ -42,7 +44,7 @@ def take(base: str, key: str, folder: Path) -> None:
             page = context.new_page()
             page.set_default_timeout(SLOW_MS)
             page.goto(base + link)
-            page.locator(".verdict h2[data-tone], .parting, .bars").first.wait_for()
+            page.locator(".verdict h2[data-tone], .parting, .bars, .planted, .plots path.line").first.wait_for()
             page.locator("#stop").wait_for(state="hidden")
             picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
             picture.quantize(128).save(folder / f"{name}.png", optimize=True)

@@ -76,20 +76,22 @@ def test_an_item_that_no_judgement_was_given_on_stops_the_evaluation_with_the_ju
 
 
 def test_no_more_groups_are_kept_than_are_drawn_at_once():
-    kept = []
+    config = CONFIG.model_copy(update={"problems": 60, "target_problems": 60})
+    problems = held_out(config, bands=BANDS, seed=1)
+    alive: list[int] = []
 
     async def counted(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         await asyncio.sleep(0)
-        kept.append(sum(type(one) is RolloutGroup for one in gc.get_objects()))
+        if request.group_id == len(problems) - 1:
+            alive.append(sum(type(one) is RolloutGroup for one in gc.get_objects()))
         return await sample(request, by)
 
-    config = CONFIG.model_copy(update={"problems": 60, "target_problems": 60})
-    problems = held_out(config, bands=BANDS, seed=1)
     asyncio.run(
         evaluate(counted, "c", problems, lambda i: (1,), config, (3,), lambda g: 2.0, 0, lambda done, total: None)
     )
-    assert len(kept) == 120 > GROUPS_IN_FLIGHT
-    assert kept[-1] <= GROUPS_IN_FLIGHT
+    assert len(problems) == 120
+    assert len(alive) == 1
+    assert alive[0] <= GROUPS_IN_FLIGHT
 
 
 def scores(*strict: int, samples: int = 4) -> list[ProblemScore]:
