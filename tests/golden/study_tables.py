@@ -50,8 +50,10 @@ def _arms(study: dict[str, Any]) -> Iterator[str]:
 
 
 def _scores(scores: dict[str, Any]) -> str:
-    once, often, answer = scores["verified"]["1"], scores["verified"]["16"], scores["outcome"]["1"]
-    return f"{once['mean']:.3f} ({once['lo']:.3f} to {once['hi']:.3f}); {often['mean']:.3f}; {answer['mean']:.3f}"
+    """A problem on which the judge gave up some completions may have too few for 16 tries."""
+    once, often, answer = scores["verified"]["1"], scores["verified"].get("16"), scores["outcome"]["1"]
+    tries = f"{often['mean']:.3f}" if often else "-"
+    return f"{once['mean']:.3f} ({once['lo']:.3f} to {once['hi']:.3f}); {tries}; {answer['mean']:.3f}"
 
 
 if __name__ == "__main__":
