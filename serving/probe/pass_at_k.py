@@ -19,7 +19,7 @@ from starlette.responses import Response
 from serving.generation.service import Draw, Service, Session, as_done
 from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, json_answer
-from serving.http.sse import DONE, named
+from serving.http.sse import named
 from serving.probe.bodies.pass_at_k import (
     Estimate,
     EstimateEvent,
@@ -31,6 +31,7 @@ from serving.probe.bodies.pass_at_k import (
 from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
 from serving.probe.routes import error_event
+from serving.probe.telling import as_events, last
 from serving.probe.traces import timing
 from serving.schemas import MAX_SEED
 from verifier.estimators import bootstrap_interval, pass_at_k, wilson
@@ -56,8 +57,8 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
         """Estimate pass@k, by the answer alone and by the verified trace, with narrowing intervals."""
         run = _measure(service, bank, request, body)
         if body.stream:
-            return service.work.stream(_as_events(run), error_event)
-        return json_answer(await service.work.whole(request, _last(run)))
+            return service.work.stream(as_events(run, _NAMES), error_event)
+        return json_answer(await service.work.whole(request, last(run, PassAtKAnswer)))
 
     return router
 
@@ -114,22 +115,6 @@ def _narrow(event: EstimateEvent, width: float | None, samples: int) -> bool:
     if width is None or event.n * 2 < samples or not event.outcome:
         return False
     return max(found[-1].hi - found[-1].lo for found in (event.outcome, event.strict) if found) <= width
-
-
-async def _as_events(run: AsyncGenerator[_Event, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(run) as events:
-        async for event in events:
-            yield _NAMES[type(event)](event)
-    yield DONE
-
-
-async def _last(run: AsyncGenerator[_Event, None]) -> PassAtKAnswer:
-    answer = None
-    async with aclosing(run) as events:
-        async for event in events:
-            answer = event
-    assert isinstance(answer, PassAtKAnswer)
-    return answer
 
 
 async def _posed_all(bank: ProblemBank, body: PassAtKRequest, caller: Caller) -> list[Posed]:

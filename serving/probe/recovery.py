@@ -19,7 +19,7 @@ from starlette.responses import Response
 from serving.generation.service import Draw, Service, Session, as_done
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.errors import BadRequest
-from serving.http.sse import DONE, named
+from serving.http.sse import named
 from serving.probe.bodies.recovery import (
     DEFAULT_STEPS,
     CellBody,
@@ -36,6 +36,7 @@ from serving.probe.bodies.recovery import (
 from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
 from serving.probe.routes import error_event
+from serving.probe.telling import as_events, last
 from serving.probe.traces import prompt_with, timing
 from serving.schemas import MAX_SEED
 from verifier.estimators import wilson
@@ -61,26 +62,10 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
         """Plant exact errors in a right trace and see which checkpoints recover, which follow them."""
         run = _map(service, bank, request, body)
         if body.stream:
-            return service.work.stream(_as_events(run), error_event)
-        return json_answer(await service.work.whole(request, _last(run)))
+            return service.work.stream(as_events(run, _NAMES), error_event)
+        return json_answer(await service.work.whole(request, last(run, RecoveryAnswer)))
 
     return router
-
-
-async def _as_events(run: AsyncGenerator[_Event, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(run) as events:
-        async for event in events:
-            yield _NAMES[type(event)](event)
-    yield DONE
-
-
-async def _last(run: AsyncGenerator[_Event, None]) -> RecoveryAnswer:
-    answer = None
-    async with aclosing(run) as events:
-        async for event in events:
-            answer = event
-    assert isinstance(answer, RecoveryAnswer)
-    return answer
 
 
 def shares(outcomes: Sequence[Outcome]) -> Shares:

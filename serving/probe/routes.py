@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from serving.generation.service import Draw, Service, Session
 from serving.http.answers import caller_of, documented, documented_get, json_answer
-from serving.http.sse import DONE, named
+from serving.http.sse import named
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, ProblemAnswer, ProblemRequest, TaskAnswer
 from serving.probe.bodies.solve import ContinueRequest, SolveAnswer, SolveRequest, StartEvent, StepEvent, TokenEvent
 from serving.probe.bodies.verdicts import DrawRequest, VerifyAnswer, VerifyRequest
@@ -24,6 +24,7 @@ from serving.probe.desk import Clerk
 from serving.probe.items import item_answer, shown
 from serving.probe.posed import ProblemBank
 from serving.probe.problems import picture, problem_answer
+from serving.probe.telling import as_events
 from serving.probe.traces import JudgedTrace, prompt_with, settled
 from serving.probe.verdicts import rewards, verdict_body
 from serving.schemas import Policy, stop_strings
@@ -85,15 +86,8 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
 
 async def _respond(service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str) -> Response:
     if body.stream:
-        return service.work.stream(_as_events(_events(service, bank, request, body, prefix)), error_event)
+        return service.work.stream(as_events(_events(service, bank, request, body, prefix), _NAMES), error_event)
     return json_answer(await service.work.whole(request, _whole(service, bank, request, body, prefix)))
-
-
-async def _as_events(run: AsyncGenerator[_Event, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(run) as events:
-        async for event in events:
-            yield _NAMES[type(event)](event)
-    yield DONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,21 @@ export class AnswerPanel {
     this.refresh();
   }
 
+  /** Shows one judged text in `host`, under a heading and the link that asks for it again, and moves there. */
+  present(host, heading, again, answer) {
+    host.replaceChildren(
+      h("h2", { class: "one" }, heading),
+      h("p", { class: "one" }, h("a", { href: again }, "Ask for it again in Solve, with its tokens")),
+      this.element,
+    );
+    this.open = -1;
+    this.show(answer);
+    host.scrollIntoView({
+      block: "start",
+      behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
+    });
+  }
+
   /** Draws the graph anew: another problem, distractors on or off, another width. */
   drawGraph() {
     const { answer } = this;

@@ -142,17 +142,8 @@ export class PassView {
         fetchProblem(client, settings, sample.problem),
         client.post("v1/probe/verify", { ...aboutOf(settings, sample.problem), text: sample.text }),
       ]);
-      this.one.replaceChildren(
-        h("h2", { class: "one" }, `Sample ${sample.sample + 1}: ${problem.question}`),
-        h("p", { class: "one" }, h("a", { href: this.#again(sample) }, "Ask for it again in Solve, with its tokens")),
-        this.panel.element,
-      );
-      this.panel.open = -1;
-      this.panel.show(Answer.judged(problem, sample.text, judged.verdict));
-      this.one.scrollIntoView({
-        block: "start",
-        behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
-      });
+      const heading = `Sample ${sample.sample + 1}: ${problem.question}`;
+      this.panel.present(this.one, heading, this.#again(sample), Answer.judged(problem, sample.text, judged.verdict));
     } catch (error) {
       this.one.replaceChildren(failure(error));
       if (error.status === undefined) throw error;

@@ -195,17 +195,8 @@ export class RecoveryView {
     const { client, settings, problem } = this.app;
     try {
       const judged = await client.post("v1/probe/verify", { ...aboutOf(settings), text: draw.text });
-      this.one.replaceChildren(
-        h("h2", { class: "one" }, `${this.state.models[one.model]}: ${outcomeOf(draw.outcome).words}`),
-        h("p", { class: "one" }, h("a", { href: this.#again(one, draw) }, "Ask for it again in Solve, with its tokens")),
-        this.panel.element,
-      );
-      this.panel.open = -1;
-      this.panel.show(Answer.judged(problem, draw.text, judged.verdict));
-      this.one.scrollIntoView({
-        block: "start",
-        behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
-      });
+      const heading = `${this.state.models[one.model]}: ${outcomeOf(draw.outcome).words}`;
+      this.panel.present(this.one, heading, this.#again(one, draw), Answer.judged(problem, draw.text, judged.verdict));
     } catch (error) {
       this.one.replaceChildren(failure(error));
       if (error.status === undefined) throw error;
