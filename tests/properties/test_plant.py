@@ -1,5 +1,7 @@
 """Planted errors on problems of our own: the judge names each one first, and what follows from it can be told."""
 
+import ast
+import operator
 import re
 from dataclasses import dataclass, replace
 
@@ -29,6 +31,9 @@ STATUS = {
     "operand": StepStatus.WRONG_OPERAND,
     "omission": StepStatus.WRONG_OPERAND,
 }
+
+
+OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
 
 
 @dataclass(frozen=True)
@@ -108,8 +113,19 @@ def _rebound(found, worth):
 
 
 def _worth(text, worth):
-    numbers = re.sub(r"\d+", lambda found: f"Worth({found[0]})", text)
-    return eval(numbers, {"Worth": Worth, **worth})
+    """What a link is worth: numbers, letters, brackets and the three operations, as Python's own parser reads them."""
+
+    def of(node):
+        match node:
+            case ast.BinOp(left, operation, right):
+                return OPERATIONS[type(operation)](of(left), of(right))
+            case ast.Constant(int(number)):
+                return Worth(number)
+            case ast.Name(letter):
+                return worth[letter]
+        raise AssertionError(f"no link has {ast.dump(node)}")
+
+    return of(ast.parse(text.strip(), mode="eval").body)
 
 
 @settings(max_examples=25)

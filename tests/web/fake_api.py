@@ -187,6 +187,13 @@ def make_app(knobs: Knobs) -> FastAPI:
         verdict = next((s.verdict for s in scripts if s.text == request.text), scripts[-1].verdict)
         return VerifyAnswer(verdict=verdict, rewards={"outcome": float(verdict.outcome)})
 
+    _generation(app, knobs)
+    return app
+
+
+def _generation(app: FastAPI, knobs: Knobs) -> None:
+    """The routes for which a policy writes; each notes what it was asked."""
+
     @app.post("/v1/probe/solve")
     async def solve(request: Request) -> Response:
         body = await request.json()
@@ -217,8 +224,6 @@ def make_app(knobs: Knobs) -> FastAPI:
         body = await request.json()
         knobs.asked.append(("recovery", body))
         return StreamingResponse(_recoveries(RecoveryRequest(**body), body, knobs), media_type="text/event-stream")
-
-    return app
 
 
 async def _recoveries(request: RecoveryRequest, body: dict, knobs: Knobs) -> AsyncIterator[str]:

@@ -21,7 +21,6 @@ def test_every_column_is_in_the_table():
 
 @pytest.mark.parametrize("library", ["pandas", "duckdb"])
 def test_the_examples_read_a_run(library, tmp_path, monkeypatch):
-    pytest.importorskip(library)
     store = RolloutStore(tmp_path / "runs" / "demo", "rl", 0, 9)
     for step in (1, 2):
         store.write(step_rollouts(step, groups=3))
