@@ -20,6 +20,7 @@ from serving.generation.service import Draw, Service, Session, as_done
 from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.sse import named
+from serving.http.telling import as_events, error_event, last
 from serving.probe.bodies.pass_at_k import (
     Estimate,
     EstimateEvent,
@@ -30,8 +31,6 @@ from serving.probe.bodies.pass_at_k import (
 )
 from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
-from serving.probe.routes import error_event
-from serving.probe.telling import as_events, last
 from serving.probe.traces import timing
 from serving.schemas import MAX_SEED
 from verifier.estimators import bootstrap_interval, pass_at_k, wilson

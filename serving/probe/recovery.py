@@ -20,6 +20,7 @@ from serving.generation.service import Draw, Service, Session, as_done
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.errors import BadRequest
 from serving.http.sse import named
+from serving.http.telling import as_events, error_event, last
 from serving.probe.bodies.recovery import (
     DEFAULT_STEPS,
     CellBody,
@@ -35,8 +36,6 @@ from serving.probe.bodies.recovery import (
 )
 from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
-from serving.probe.routes import error_event
-from serving.probe.telling import as_events, last
 from serving.probe.traces import prompt_with, timing
 from serving.schemas import MAX_SEED
 from verifier.estimators import wilson

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from serving.generation.service import Draw, Service, Session
 from serving.http.answers import caller_of, documented, documented_get, json_answer
 from serving.http.sse import named
+from serving.http.telling import as_events, error_event
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, ProblemAnswer, ProblemRequest, TaskAnswer
 from serving.probe.bodies.solve import ContinueRequest, SolveAnswer, SolveRequest, StartEvent, StepEvent, TokenEvent
 from serving.probe.bodies.verdicts import DrawRequest, VerifyAnswer, VerifyRequest
@@ -24,12 +25,10 @@ from serving.probe.desk import Clerk
 from serving.probe.items import item_answer, shown
 from serving.probe.posed import ProblemBank
 from serving.probe.problems import picture, problem_answer
-from serving.probe.telling import as_events
 from serving.probe.traces import JudgedTrace, prompt_with, settled
 from serving.probe.verdicts import rewards, verdict_body
 from serving.schemas import Policy, stop_strings
 
-error_event = named("error")
 _NAMES = {StartEvent: named("start"), TokenEvent: named("token"), StepEvent: named("step"), SolveAnswer: named("done")}
 _SVG: dict[int | str, dict[str, Any]] = {
     200: {"description": "The picture.", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query
@@ -15,8 +15,8 @@ from starlette.responses import Response
 from serving.generation.service import Service
 from serving.http.answers import documented_get, json_answer, json_bytes
 from serving.http.errors import NotFound, Unavailable
-from serving.http.sse import DONE, named
-from serving.probe.routes import error_event
+from serving.http.sse import named
+from serving.http.telling import as_events, error_event
 from serving.runs import curves, rollout_routes
 from serving.runs.bodies import (
     ChangedEvent,
@@ -90,17 +90,12 @@ def routes(service: Service) -> APIRouter:
     @router.get("/v1/runs/{run}/events", responses=documented_get(503) | _STREAM)
     async def follow(run: RunName, stage: StageName = None, after: Step = 0) -> Response:
         """The steps of a stage after a step, as they come: server-sent events for 50 s, then ask again."""
-        return service.work.stream(_as_events(_watch(service, runs, Watch(runs.find(run), stage, after))), error_event)
+        return service.work.stream(
+            as_events(_watch(service, runs, Watch(runs.find(run), stage, after)), _NAMES), error_event
+        )
 
     router.include_router(rollout_routes.routes(service, runs))
     return router
-
-
-async def _as_events(watch: AsyncGenerator[_Event, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(watch) as events:
-        async for event in events:
-            yield _NAMES[type(event)](event)
-    yield DONE
 
 
 async def _watch(service: Service, runs: ServedRuns, watch: Watch) -> AsyncGenerator[_Event, None]:

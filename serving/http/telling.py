@@ -1,4 +1,4 @@
-"""How the work of a probe is told: each event as it happens, or the last one alone."""
+"""How long work is told: each event as it happens, or the last one alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from serving.http.sse import DONE
+from serving.http.sse import DONE, named
 
 Told = TypeVar("Told", bound=BaseModel)
 Last = TypeVar("Last", bound=BaseModel)
+
+error_event = named("error")
+"""The event that ends a stream which has failed."""
 
 
 async def as_events(
