@@ -1,4 +1,5 @@
-"""Texts judged per second on one core, strict and reference mode, over gold and spoiled traces of op 2 to 20.
+"""Texts judged per second on one core, strict and reference mode, over gold and spoiled traces of op 2 to 20; the
+milliseconds of the slowest 100 kB of hostile text; the seconds that importing the whole package takes.
 
     python benchmarks/verifier.py [REPEATS]
 
@@ -8,6 +9,7 @@ The time is processor time of this process, the best of the repeats: a busy mach
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from tests.unit.verifier.graphs.judge.test_hostile import GOLD, PATTERNS, PROBLEM, hostile
 from tests.unit.verifier.graphs.spoiled import CORRUPTIONS, answered, body_of, gold_of, made, relettered
 from verifier.graphs.judge.judge import verify
 from verifier.graphs.original.judge import judge
@@ -31,6 +34,30 @@ def rate(judgements: list[Callable[[], object]], repeats: int) -> float:
             judgement()
         best = min(best, time.process_time() - start)
     return len(judgements) / best
+
+
+IMPORTS = """
+import importlib, pkgutil, time, verifier
+names = [module.name for module in pkgutil.walk_packages(verifier.__path__, "verifier.")]
+start = time.process_time()
+for name in names:
+    importlib.import_module(name)
+print(time.process_time() - start)
+"""
+
+
+def import_seconds(repeats: int) -> float:
+    """Processor time of importing every module in a fresh process, the best of the repeats; the first one compiles."""
+    command = [sys.executable, "-c", IMPORTS]
+    return min(
+        float(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout) for _ in range(repeats + 1)
+    )
+
+
+def slowest_hostile(judgement: Callable[[str], object], repeats: int) -> float:
+    """Milliseconds that the slowest pattern of hostile text takes, 100 kB of it."""
+    texts = [hostile(name, 100_000) for name in PATTERNS]
+    return max(1e3 / rate([lambda text=text: judgement(text)], repeats) for text in texts)
 
 
 def main(repeats: int) -> None:
@@ -52,6 +79,10 @@ def main(repeats: int) -> None:
         strict = rate([lambda text=text, gold=gold: verify(text, gold) for text, gold in golds], repeats)
         reference = rate([lambda text=text, gold=gold: judge(text, gold) for text, gold in solutions], repeats)
         print(f"{label:16} {len(texts):6} texts   strict {strict:8.0f}/s   reference {reference:8.0f}/s")
+    strict = slowest_hostile(lambda text: verify(text, GOLD), repeats)
+    reference = slowest_hostile(lambda text: judge(text, PROBLEM.solution), repeats)
+    print(f"hostile 100 kB   {len(PATTERNS):6} patterns   strict {strict:6.0f} ms   reference {reference:6.0f} ms")
+    print(f"import of all modules {import_seconds(repeats):.2f} s")
 
 
 if __name__ == "__main__":

