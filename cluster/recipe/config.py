@@ -167,7 +167,9 @@ def order_faults(stages: Sequence[tuple[str, str]]) -> list[str]:
     names = [name for name, _ in stages]
     faults = [f"stages.{name}: stage names must differ" for name in dict.fromkeys(names) if names.count(name) > 1]
     have_tokenizer = have_weights = False
-    for name, kind in stages:
+    for number, (name, kind) in enumerate(stages):
+        if kind == "tokenizer" and "pretrain" not in [later for _, later in stages[number:]]:
+            faults.append(f"stages.{name}: needs a pretrain stage after it, whose texts it is trained on")
         if kind in ("rl", "eval", "midtrain", "sft", "rejection") and not have_weights:
             faults.append(f"stages.{name}: needs a base or pretrain stage before it")
         if kind == "pretrain" and not (have_tokenizer or have_weights):

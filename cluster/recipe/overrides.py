@@ -16,7 +16,10 @@ class RecipeError(UserError):
 
 
 def override(tree: dict[str, Any], text: str) -> None:
-    """Set `key.path=value` in the tree: a list item by its number, a stage also by its name. Raises RecipeError."""
+    """Set `key.path=value` in the tree: a list item by its number, a stage also by its name; null drops it.
+
+    Raises RecipeError.
+    """
     path, sign, value = text.partition("=")
     if not sign or not path:
         raise RecipeError(f"{text!r} is not an override", "write key.path=value, for example seed=3")
@@ -24,7 +27,21 @@ def override(tree: dict[str, Any], text: str) -> None:
     node: Any = tree
     for key in parents:
         node = node.setdefault(key, {}) if isinstance(node, dict) else node[_index(node, key, path)]
-    node[last if isinstance(node, dict) else _index(node, last, path)] = _parse(value, text)
+    given = _parse(value, text)
+    if isinstance(node, dict):
+        node[last] = given
+    else:
+        _replace(node, _index(node, last, path), given, text)
+
+
+def _replace(items: Any, index: int, given: Any, text: str) -> None:
+    """Put what is given in the place of an item, or drop the item for null."""
+    if given is not None:
+        items[index] = given
+    elif text.endswith("="):  # an empty variable of a shell should not drop a stage
+        raise RecipeError(f"{text!r} has no value", "write null to drop the item")
+    else:
+        del items[index]
 
 
 def _parse(value: str, text: str) -> Any:

@@ -208,5 +208,5 @@ def _other_study(first: Registration, given: Registration) -> list[str]:
 
 
 def _claims_by_name(registration: Registration) -> dict[str, Any]:
-    tree = registration.study.model_dump(mode="json")
+    tree = registration.study.model_dump(mode="json", exclude={"scales"})  # the one that is run is compared by itself
     return {**tree, "claims": {claim["name"]: claim for claim in tree["claims"]}}

@@ -1,8 +1,9 @@
 """The settings of a study: a base recipe, arms as changes to it, seeds, budgets, and claims with their rules.
 
 A study is YAML, read like a recipe. An arm is a map of key path to value, as on the command line of `interplay run`;
-a whole stage may be replaced (`stages.rl: {kind: sft, ...}`). A scale is another map of changes, applied before every
-arm's own: the same study at another size. Nothing here resolves a recipe; that is `cluster.study.plan`.
+a whole stage may be replaced (`stages.rl: {kind: sft, ...}`) or dropped (`stages.rl: null`). A scale is another map of
+changes, applied before every arm's own: the same study at another size; where an arm's own numbers belong to one size,
+a scale has others for it. Nothing here resolves a recipe; that is `cluster.study.plan`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Scale(BaseModel):
 
     recipe: str = Field(description="the recipe that every arm changes: a shipped name or a YAML file")
     changes: Changes = Field(default={}, description="changes to the recipe, applied before an arm's own")
+    arms: dict[str, Changes] = Field(default={}, description="further changes to some arms, applied after their own")
 
 
 class Arm(BaseModel):

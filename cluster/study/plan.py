@@ -17,7 +17,7 @@ from cluster.recipe.identity import identities
 from cluster.recipe.load import load
 from cluster.study.claims import BASE, Greater, Unchanged
 from cluster.study.load import StudyError
-from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, Changes, Scale, Study, Unit
+from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, Arm, Changes, Scale, Study, Unit
 from verifier.families import open_task
 
 SHARED: Final = "shared"
@@ -83,10 +83,13 @@ class Plan:
 def make_plan(study: Study, scale: Scale, overrides: Sequence[str] = ()) -> Plan:
     """The plan of a study at a scale, with `key.path=value` overrides for every arm.
 
-    Raises RecipeError for a change that does not fit the recipe, StudyError for claims that the recipe cannot answer.
+    Raises RecipeError for a change that does not fit the recipe, StudyError for claims that the recipe cannot answer
+    and for a scale that changes an arm that the study does not have.
     """
+    if strange := [name for name in scale.arms if name not in study.arms]:
+        raise StudyError(f"the scale changes an arm {strange[0]!r}.", f"The study has {', '.join(study.arms)}.")
     laid = [*_as_overrides(scale.changes), *overrides]
-    of_arms = {name: load(scale.recipe, [*laid, *_as_overrides(arm.changes)]) for name, arm in study.arms.items()}
+    of_arms = {name: load(scale.recipe, [*laid, *_of_arm(name, arm, scale)]) for name, arm in study.arms.items()}
     recipes = {
         Member(arm, seed): recipe.model_copy(update={"seed": seed, "name": f"{arm}-{seed}"})
         for seed in study.seeds
@@ -105,15 +108,23 @@ def make_plan(study: Study, scale: Scale, overrides: Sequence[str] = ()) -> Plan
     return Plan(study, tuple(runs.values()))
 
 
+def _of_arm(name: str, arm: Arm, scale: Scale) -> list[str]:
+    """An arm's changes, and then those that its scale makes to it."""
+    return [*_as_overrides(arm.changes), *_as_overrides(scale.arms.get(name, {}))]
+
+
 def _as_overrides(changes: Changes) -> list[str]:
     return [f"{key}={json.dumps(value)}" for key, value in changes.items()]
 
 
 def _runs(member: Member, recipe: Recipe, chain: Sequence[str], users: Mapping[str, Sequence[Member]]) -> list[Run]:
-    """The runs that lead to a member's result, in order: one for each sequence of stages with the same members."""
+    """The runs that lead to a member's result, in order: one for each sequence of stages with the same members.
+
+    No run ends with a tokenizer, which is made from the texts of the pre-training after it.
+    """
     names = [stage.name for stage in recipe.stages]
     last = [i for i in range(len(chain)) if i + 1 == len(chain) or users[chain[i]] != users[chain[i + 1]]]
-    shared = [i for i in last if len(users[chain[i]]) > 1]
+    shared = [i for i in last if len(users[chain[i]]) > 1 and recipe.stages[i].kind != "tokenizer"]
     found: list[Run] = []
     first = 0
     for end in shared:
