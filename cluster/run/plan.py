@@ -45,13 +45,29 @@ class StagePlan:
         """What the stage spends with its first step."""
         return self._of(self.drawing) + self._of(self.step)
 
+    @property
+    def steps(self) -> int:
+        """About how many steps the budget allows."""
+        return round((self.budget.amount - self._of(self.drawing)) / self._of(self.step))
+
+    @property
+    def spent(self) -> Spent:
+        """About what the stage spends with so many steps."""
+        step, drawn = self.step, self.drawing
+        return Spent(
+            self.steps,
+            drawn.tokens + self.steps * step.tokens,
+            drawn.flops + self.steps * step.flops,
+            drawn.paper_tokens + self.steps * step.paper_tokens,
+        )
+
     def _of(self, spent: Spent) -> float:
         return getattr(spent, self.budget.unit)
 
     def __str__(self) -> str:
         each, before = self._of(self.step), self._of(self.drawing)
         after = f" after {before:.3g} of drawing" if before else ""
-        return f"{self.budget}: about {(self.budget.amount - before) / each:,.0f} steps of {each:.3g}{after}"
+        return f"{self.budget}: about {self.steps:,} steps of {each:.3g}{after}"
 
 
 def plans(recipe: Recipe) -> Iterator[StagePlan]:

@@ -41,21 +41,20 @@ def show_plan(folder: StudyFolder, runs: Sequence[Run], local: bool) -> None:
         table.add_column(column, justify="left" if column in ("run", "stage", "") else "right")
     for cost in stages:
         users = str(len(cost.run.members)) if cost.run.shared else ""
-        tokens, flops, seconds = cost.spent or (None, None, None)
         table.add_row(
             cost.run.name,
             cost.stage.name,
             users,
             f"{cost.texts:,}",
-            "?" if tokens is None else f"{tokens:,.0f}",
-            "?" if flops is None else f"{flops:.2e}",
-            "?" if seconds is None else f"{seconds / 60:.1f}",
+            "?" if cost.tokens is None else f"{cost.tokens:,.0f}",
+            "?" if cost.flops is None else f"{cost.flops:.2e}",
+            "?" if cost.seconds is None else f"{cost.seconds / 60:.1f}",
             "done" if cost.done else "",
         )
     Console(file=sys.stdout, highlight=False, width=PLAN_WIDTH).print(table)
     left = [cost for cost in stages if not cost.done]
-    minutes = sum(cost.spent[2] for cost in left if cost.spent) / 60
-    unknown = ", not counting the stages whose cost is unknown (?)" if any(cost.spent is None for cost in left) else ""
+    minutes = sum(cost.seconds or 0 for cost in left) / 60
+    unknown = ", not counting the stages whose time is unknown (?)" if any(c.seconds is None for c in left) else ""
     print(f"{len(left)} of {len(stages)} stages are left; one run at a time: {minutes:.0f} minutes{unknown}")
 
 

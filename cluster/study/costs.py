@@ -1,17 +1,30 @@
 """Estimates the cost of a plan's stages from finished stages of the same kind.
 
-Work is counted in texts: documents of pre-training, completions of RL and of evaluation. The cost of a text is measured
-on the runs of the plan that are done; for a kind of stage that was never run it is unknown.
+Work is counted in texts: documents of training, completions of RL and of evaluation. The cost of a text is measured on
+the runs of the plan that are done; for a kind of stage that was never run it is unknown. A budget in FLOPs or paper
+tokens says by itself about how many steps, tokens and FLOPs it is (`cluster.run.plan`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from cluster.recipe.config import EvalStage, PretrainStage, Recipe, RlStage, SftStage, Stage, training_of
+from cluster.recipe.config import (
+    EvalStage,
+    PretrainStage,
+    Recipe,
+    RejectionStage,
+    RlStage,
+    SftStage,
+    Stage,
+    training_of,
+)
+from cluster.run.plan import StagePlan, plans
 from cluster.study.folder import StudyFolder
 from cluster.study.plan import Run
+from trainers.budget import Budgeted
 from trainers.evaluation.evaluate import held_out_counts
 from trainers.evaluation.ledger import StageRecord
 
@@ -24,48 +37,73 @@ class Cost:
     stage: Stage
     texts: int
     done: bool
-    spent: tuple[float, float, float] | None
+    tokens: float | None = None
+    flops: float | None = None
+    seconds: float | None = None
+
+
+class Rate(NamedTuple):
+    """The cost of one text."""
+
+    tokens: float
+    flops: float
+    seconds: float
 
 
 def costs(folder: StudyFolder, runs: Sequence[Run]) -> list[Cost]:
-    """The costs of the runs' own stages, in the plan's order."""
+    """The costs of the runs' own stages, in the plan's order. Raises RecipeError for a budget of less than a step."""
     own = [(run, stage) for run in runs for stage in run.recipe.stages if stage.name in run.own]
+    budgets = {(run.name, plan.stage): plan for run in runs for plan in plans(run.recipe)}
+    counts = {(r.name, s.name): texts(r.recipe, s, budgets.get((r.name, s.name))) for r, s in own}
     records = {(run.name, record.name): record for run in runs for record in folder.standing(run).stages}
-    rates: dict[str, tuple[float, float, float]] = {}
+    rates: dict[str, Rate] = {}
     for kind in {stage.kind for _, stage in own}:
-        done = [(texts(run.recipe, s), records[run.name, s.name]) for run, s in own if (run.name, s.name) in records]
-        rates |= _rate(kind, [(count, record) for count, record in done if record.kind == kind])
-    return [_cost(run, stage, records.get((run.name, stage.name)), rates.get(stage.kind)) for run, stage in own]
+        done = [(counts[key], record) for key, record in records.items() if key in counts and record.kind == kind]
+        rates |= _rate(kind, done)
+    found: list[Cost] = []
+    for run, stage in own:
+        key = run.name, stage.name
+        known = _known(records.get(key), stage, counts[key], budgets.get(key), rates.get(stage.kind))
+        found.append(Cost(run, stage, counts[key], key in records, *known))
+    return found
 
 
-def texts(recipe: Recipe, stage: Stage) -> int:
-    """The texts that a stage reads or writes; 0 if it does neither, or if their number is not known before."""
+def texts(recipe: Recipe, stage: Stage, plan: StagePlan | None = None) -> int:
+    """The texts that a stage reads or writes; 0 if it does neither. `plan` has about the steps of a budget."""
     match stage:
         case PretrainStage():
-            return (stage.train.steps or 0) * stage.train.documents_per_step
+            return _steps(stage.train, plan) * stage.train.documents_per_step
         case SftStage():
-            return (stage.sft.steps or 0) * stage.sft.documents_per_step
+            return _steps(stage.sft, plan) * stage.sft.documents_per_step
+        case RejectionStage():
+            return _steps(stage.rejection, plan) * stage.rejection.documents_per_step
         case RlStage():
-            return (stage.rl.steps or 0) * stage.rl.prompts_per_step * stage.rl.group_size
+            return _steps(stage.rl, plan) * stage.rl.prompts_per_step * stage.rl.group_size
         case EvalStage():
             return sum(held_out_counts(stage.eval, recipe.bands).values()) * stage.eval.samples
         case _:
             return 0
 
 
-def _rate(kind: str, done: Sequence[tuple[int, StageRecord]]) -> dict[str, tuple[float, float, float]]:
-    """The cost of a text in tokens, FLOPs and seconds, by kind of stage; only for kinds that were measured."""
+def _steps(config: Budgeted, plan: StagePlan | None) -> int:
+    return config.steps or (plan.steps if plan else 0)
+
+
+def _rate(kind: str, done: Sequence[tuple[int, StageRecord]]) -> dict[str, Rate]:
+    """The cost of a text by kind of stage; only for kinds that were measured."""
     count = sum(texts for texts, _ in done)
     if not count:
         return {}
-    totals = [sum(getattr(record, name) for _, record in done) for name in ("tokens", "flops", "seconds")]
-    return {kind: (totals[0] / count, totals[1] / count, totals[2] / count)}
+    return {kind: Rate(*(sum(getattr(record, name) for _, record in done) / count for name in Rate._fields))}
 
 
-def _cost(run: Run, stage: Stage, record: StageRecord | None, rate: tuple[float, float, float] | None) -> Cost:
-    count = texts(run.recipe, stage)
+def _known(
+    record: StageRecord | None, stage: Stage, count: int, plan: StagePlan | None, rate: Rate | None
+) -> tuple[float | None, float | None, float | None]:
+    """Tokens, FLOPs and seconds: as measured, as the budget says, or by the cost of a text."""
     if record is not None:
-        return Cost(run, stage, count, True, (record.tokens, record.flops, record.seconds))
-    if not count:
-        return Cost(run, stage, 0, False, None if training_of(stage) else (0.0, 0.0, 0.0))
-    return Cost(run, stage, count, False, (count * rate[0], count * rate[1], count * rate[2]) if rate else None)
+        return record.tokens, record.flops, record.seconds
+    if training_of(stage) is None and not count:
+        return 0, 0, 0
+    tokens, flops, seconds = (count * each for each in rate) if rate else (None, None, None)
+    return (plan.spent.tokens, plan.spent.flops, seconds) if plan else (tokens, flops, seconds)

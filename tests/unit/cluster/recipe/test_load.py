@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cluster.recipe.load import RecipeError, dump, load, shipped
+from cluster.recipe.load import RecipeError, dump, load, shipped, tree_of
 
 
 def test_every_shipped_recipe_is_valid_and_survives_being_written_down(tmp_path):
@@ -25,6 +25,39 @@ def test_an_override_changes_one_value_and_stages_go_by_their_names():
     assert recipe.seed == 3
     assert next(s for s in recipe.stages if s.kind == "rl").rl.steps == 7
     assert recipe.stages[0].name == "words"
+
+
+def test_null_in_the_place_of_a_stage_or_of_another_item_drops_it():
+    recipe = load("smoke", ["stages.midtrain=null", "stages.rl=~"])
+    assert [s.name for s in recipe.stages] == ["tokenizer", "pretrain", "before", "after", "report"]
+    (op,) = task_of("smoke", "stages.pretrain.train.task.ops.0=null")["ops"]
+    assert op == 3
+    assert load("smoke", ["stages.rl.rl.eval=null"]) == load("smoke"), "a key of a map is set to none"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["stages.nope=null"], "there is no item 'nope'; take one of tokenizer, pretrain,"),
+        (["stages.rl=null", "stages.rl.rl.steps=3"], "there is no item 'rl'; take one of tokenizer, pretrain,"),
+        (["stages.rl="], "has no value"),
+        (["stages.pretrain=null"], "stages.rl: needs a base or pretrain stage before it"),
+        (["stages.tokenizer=null"], "stages.pretrain: needs a tokenizer stage before it"),
+        (
+            [f"stages.{name}=null" for name in ("pretrain", "midtrain", "before", "rl", "after")],
+            "stages.tokenizer: needs a pretrain stage after it",
+        ),
+    ],
+)
+def test_a_stage_that_is_not_there_or_that_another_needs_cannot_be_dropped(overrides: list[str], told: str):
+    with pytest.raises(RecipeError) as refused:
+        load("smoke", overrides)
+    assert told in f"{refused.value}; {refused.value.fix}"
+
+
+def task_of(name: str, override: str) -> dict[str, Any]:
+    """The pre-training task of a recipe with one override, unchecked."""
+    return tree_of(name, [override])["stages"][1]["train"]["task"]
 
 
 def test_stages_without_names_are_called_by_their_kind(tmp_path):

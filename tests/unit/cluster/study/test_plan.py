@@ -65,6 +65,45 @@ def test_arms_that_differ_in_pretraining_share_nothing():
     assert not any(run.shared for run in runs.runs)
 
 
+def test_arms_that_drop_a_stage_share_what_comes_before_it():
+    runs = plan({"outcome": REWARD, "short": {"stages.midtrain": None}}).runs
+    first, outcome, short = runs[:3]
+    assert (first.own, first.shared) == (("tokenizer", "pretrain"), True)
+    assert outcome.own == ("midtrain", "before", "rl", "after", "report")
+    assert short.own == ("before", "rl", "after", "report")
+    made = load("midtraining")
+    own = {run.name: run.own for run in make_plan(made, scale_of(made, "tiny")).runs}
+    assert own["full-mid/0"] == ("midtrain", "after", "report")
+    assert own["full-rl/0"] == ("rl", "after", "report")
+
+
+def test_a_stage_that_an_arm_cannot_drop_is_refused_with_its_name():
+    with pytest.raises(RecipeError, match=r"there is no item 'sft'"):
+        plan({"strict": TWO["strict"], "other": {"stages.sft": None}})
+    with pytest.raises(StudyError, match=r"arms.other: its recipe has no eval stage 'before'"):
+        plan({"strict": TWO["strict"], "other": {"stages.before": None}})
+
+
+def test_no_run_ends_with_a_tokenizer_since_it_needs_the_texts_of_pretraining():
+    arms = {name: {"stages.pretrain.train.steps": steps} for name, steps in {"long": 60, "short": 30}.items()}
+    runs = plan(arms).runs
+    assert [run.name for run in runs] == ["long/0", "short/0", "long/1", "short/1"]
+    assert runs[0].own[:2] == ("tokenizer", "pretrain")
+
+
+def test_a_scale_changes_arms_after_their_own_changes():
+    made = study(TWO)
+    steps = {"stages.rl.rl.steps": 7}
+    scale = scale_of(made, None).model_copy(update={"arms": {"strict": steps | {"stages.rl.rl.reward.name": "dense"}}})
+    with pytest.raises(StudyError, match="different samples: strict 224, outcome 160"):
+        make_plan(made, scale)
+    strange = scale.model_copy(update={"arms": {"srtict": steps}})
+    with pytest.raises(StudyError, match=r"the scale changes an arm 'srtict'") as refused:
+        make_plan(made, strange)
+    assert "It has" not in refused.value.fix
+    assert "strict, outcome" in refused.value.fix
+
+
 def test_placement_is_no_identity_and_the_task_is():
     first = plan(TWO).runs[0].identity
     assert plan(TWO, "fleet.rollout_workers=2", "trackers=[tensorboard]", "learner.threads=2").runs[0].identity == first
@@ -157,4 +196,31 @@ def test_every_shipped_study_has_a_plan_at_each_of_its_scales():
     for name in shipped():
         made = load(name)
         for scale in made.scales:
-            assert len(make_plan(made, scale_of(made, scale)).runs) > len(made.arms) * len(made.seeds)
+            assert len(make_plan(made, scale_of(made, scale)).runs) >= len(made.arms) * len(made.seeds)
+
+
+def test_the_two_studies_of_midtraining_differ_in_their_unit_alone():
+    flops, paper = load("midtraining"), load("midtraining-paper")
+    assert (flops.equal, paper.equal) == ("flops", "paper_tokens")
+    assert flops.claims == paper.claims
+    assert {name: arm.says for name, arm in flops.arms.items()} == {name: arm.says for name, arm in paper.arms.items()}
+    shared = [run.name for made in (flops, paper) for run in make_plan(made, scale_of(made, "tiny")).runs if run.shared]
+    assert len(shared) == 2
+    assert len(set(shared)) == 1, "both start from the same measured base"
+
+
+def test_the_arms_of_the_contexts_share_of_one_story_add_up_and_count_alike():
+    made = load("context")
+    for scale in made.scales:
+        runs = make_plan(made, scale_of(made, scale))
+        parts = {arm: pretraining(runs, arm) for arm in made.arms}
+        assert all(sum(part.share for part in of) == pytest.approx(1) for _, of in parts.values())
+        school = {arm: steps * sum(p.share for p in of if p.template == "school") for arm, (steps, of) in parts.items()}
+        assert school["school-0"] == 0
+        assert school["half-2"] == pytest.approx(school["school-1"])
+
+
+def pretraining(made: Plan, arm: str) -> tuple[int, Any]:
+    """The steps and the parts of an arm's pre-training."""
+    stages: Any = made.run(Member(arm, 0)).recipe.stages
+    return stages[1].train.steps, stages[1].train.task.parts
