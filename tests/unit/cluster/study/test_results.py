@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.study.folder import FAILURE_FILE
-from cluster.study.model import Study
+from cluster.study.model import Scale, Study
 from cluster.study.plan import Member
 from cluster.study.results import content
 from tests.studies import leave, left, little
@@ -89,4 +89,12 @@ def test_a_claim_that_was_changed_after_the_first_run_is_shown_as_changed(tmp_pa
     assert content(folder)["amendments"] == ["claims.better.k: 1 -> 2"]
     assert folder.registered() == given, "what was registered stays"
     folder.register(given)
+    assert content(folder)["amendments"] == []
+
+
+def test_another_scale_that_was_added_is_no_change(tmp_path: Path):
+    given = little()
+    folder = left(tmp_path / "s", given, {"arm0": 0.6, "arm1": 0.3})
+    scales = given.study.scales | {"gpu": Scale(recipe="gpu-13m")}
+    folder.register(given.model_copy(update={"study": given.study.model_copy(update={"scales": scales})}))
     assert content(folder)["amendments"] == []
