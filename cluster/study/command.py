@@ -14,7 +14,6 @@ from rich.table import Table
 from cluster.recipe.base import check
 from cluster.recipe.config import BaseStage
 from cluster.run.lock import held
-from cluster.study.costs import costs
 from cluster.study.folder import FAILURE_FILE, Registration, State, StudyFolder
 from cluster.study.load import StudyError
 from cluster.study.page import write_study
@@ -29,7 +28,8 @@ def show_plan(folder: StudyFolder, runs: Sequence[Run], local: bool) -> None:
 
     Raises NotEnough if a study without a cluster does not fit on this machine, and StudyError for a changed folder.
     """
-    from cluster.study.schedule import require_room  # loads model code
+    from cluster.study.costs import costs  # these load model code
+    from cluster.study.schedule import require_room
 
     if local:
         require_room(runs)
