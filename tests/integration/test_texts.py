@@ -1,4 +1,4 @@
-"""Supervised and rejection stages as a person runs them, one after another, on real Ray and vLLM."""
+"""Supervised and rejection stages as a person runs them, one after another, on real Ray and DeepSpeed."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.integration.test_run import SHORT, interplay
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
+ENGINE = "engine.backend=torch"  # starts sooner; the weight update into vLLM has its own tests
 SIZES = "documents_per_step: 4, checkpoint_every: 1, task: {ops: [2], max_facts: 4}"
 STAGES = f"""[
   {{name: base, kind: base, base: tiny-base}},
   {{name: gold, kind: sft, sft: {{steps: 1, {SIZES}}}}},
   {{name: own, kind: rejection, rejection: {{steps: 2, {SIZES}, prompts: 4, group_size: 4, max_tokens: 64}}}},
-  {{name: again, kind: sft, sft: {{steps: 1, {SIZES}}}}},
 ]"""
 
 
 def run(run_dir: Path, *more: str) -> None:
-    with interplay("run", str(SHORT), f"stages={STAGES}", "--run-dir", str(run_dir), *more) as process:
+    with interplay("run", str(SHORT), f"stages={STAGES}", ENGINE, "--run-dir", str(run_dir), *more) as process:
         output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
 
@@ -31,11 +31,10 @@ def run(run_dir: Path, *more: str) -> None:
 def test_supervised_and_rejection_stages_follow_one_another_and_are_drawn_again_alike(tmp_path):
     run(tmp_path)
     store = CheckpointStore(tmp_path / "checkpoints")
-    assert [(m.id, m.parent) for m in store.list() if m.stage in ("gold", "own", "again")] == [
+    assert [(m.id, m.parent) for m in store.list() if m.stage in ("gold", "own")] == [
         ("gold-1", "base-4500"),
         ("own-1", "gold-1"),
         ("own-2", "gold-1"),
-        ("again-1", "own-2"),
     ]
     records = {r["name"]: r for r in json.loads((tmp_path / "stages.json").read_text())}
     drawn = json.loads((tmp_path / "drawn" / "own.json").read_text())
@@ -43,10 +42,10 @@ def test_supervised_and_rejection_stages_follow_one_another_and_are_drawn_again_
     assert records["own"]["flops"] > drawn["spent"]["flops"] > 0
     assert records["own"]["paper_tokens"] == drawn["spent"]["paper_tokens"] + records["own"]["tokens"]
 
-    last = store.get("again-1").weight_hash
+    last = store.get("own-2").weight_hash
     (tmp_path / "stages.json").write_text(json.dumps([records["base"], records["gold"]]))
-    for lost in ("own-1", "own-2", "again-1"):
+    for lost in ("own-1", "own-2"):
         shutil.rmtree(store.path(lost))
     shutil.rmtree(tmp_path / "drawn")
     run(tmp_path, "--resume")
-    assert store.get("again-1").weight_hash == last
+    assert store.get("own-2").weight_hash == last

@@ -19,15 +19,15 @@ from tests.web.conftest import FLAGS
 
 # All at temperature 1 with fixed seeds: the same run gives the same pictures.
 SHOTS: dict[str, tuple[str, int, Literal["light", "dark"]]] = {
-    "probe-solve": ("#solve?op=5&seed=5&model=tiny-cpu@60&go=1&step=2", 1280, "light"),
-    "probe-solve-dark": ("#solve?op=5&seed=5&model=tiny-cpu@60&go=1", 1280, "dark"),
-    "probe-compare": ("#compare?op=5&seed=7&model=tiny-cpu@60&other=base&go=1", 1280, "light"),
-    "probe-compare-phone": ("#compare?op=5&seed=7&model=tiny-cpu@60&other=base&go=1", 390, "dark"),
+    "probe-solve": ("#solve?op=5&seed=5&model=demo@60&go=1&step=2", 1280, "light"),
+    "probe-solve-dark": ("#solve?op=5&seed=5&model=demo@60&go=1", 1280, "dark"),
+    "probe-compare": ("#compare?op=5&seed=7&model=demo@60&other=base&go=1", 1280, "light"),
+    "probe-compare-phone": ("#compare?op=5&seed=7&model=demo@60&other=base&go=1", 390, "dark"),
     "probe-training": ("#training?op=5&seed=7&go=1", 1280, "light"),
-    "probe-pass": ("#pass?op=5&seed=3&model=tiny-cpu@60&problems=4&go=1", 1280, "light"),
-    "probe-recovery": ("#recovery?op=4&seed=3&model=tiny-cpu@60&other=base&samples=16&step=0&go=1", 1280, "light"),
+    "probe-pass": ("#pass?op=5&seed=3&model=demo@60&problems=4&go=1", 1280, "light"),
+    "probe-recovery": ("#recovery?op=4&seed=3&model=demo@60&other=base&samples=16&step=0&go=1", 1280, "light"),
     "probe-runs": ("#runs", 1280, "light"),
-    "probe-phone": ("#solve?op=5&seed=5&model=tiny-cpu@60&go=1", 390, "light"),
+    "probe-phone": ("#solve?op=5&seed=5&model=demo@60&go=1", 390, "light"),
 }
 SLOW_MS = 180_000  # every checkpoint of the run is loaded for the training view
 
