@@ -12,6 +12,8 @@ import { PassView } from "./views/pass.js";
 import { fetchProblem, fillTask, showProblem } from "./settings/problem.js";
 import { RecoveryView } from "./views/recovery.js";
 import { RunsView } from "./views/runs.js";
+import { listenSave } from "./saved/buttons.js";
+import { opened } from "./saved/opened.js";
 import { SolveView } from "./views/solve.js";
 import { TrainingView } from "./views/training.js";
 
@@ -33,11 +35,15 @@ const VERB = {
 };
 const asks = (view) => view !== "runs"; // of a checkpoint, about a problem
 const REFRESH_MS = 30_000;
+const STARTED = ["v1/limits", "v1/models", "v1/probe/task"];
+const ABOUT = [...STARTED, "v1/probe/problems", "v1/probe/items"]; // what is known before a checkpoint answers
 const OF_PROBLEM = ["op", "facts", "template", "mode", "seed", "stratum"];
 
+const saved = await opened();
+
 class App {
-  client = new Client();
-  settings = read(location.hash);
+  client = new Client(saved);
+  settings = read(location.hash || (saved?.link ?? ""));
   problem = null;
   models = [];
   limits = null;
@@ -54,8 +60,7 @@ class App {
   async start() {
     this.#fields();
     try {
-      const paths = ["v1/limits", "v1/models", "v1/probe/task"];
-      const [limits, models, task] = await Promise.all(paths.map((path) => this.client.get(path)));
+      const [limits, models, task] = await Promise.all(STARTED.map((path) => this.client.get(path)));
       [this.limits, this.models, this.task] = [limits, models.data, task];
     } catch (error) {
       return this.trouble(error, () => this.start());
@@ -83,7 +88,8 @@ class App {
   // A view that asks no checkpoint fills the page by itself.
   #show(view) {
     byId("problem").replaceChildren();
-    byId("tools").hidden = true;
+    byId("tools").hidden = false;
+    this.client.forget((path) => !STARTED.includes(path));
     this.change({});
     this.#fields();
     this.view = new VIEW[view](byId("stage"), this);
@@ -104,6 +110,7 @@ class App {
   /** Fetches the problem; false when it failed or another one was asked for meanwhile. */
   async loadProblem() {
     const ticket = (this.#asked += 1);
+    this.client.forget((path) => !STARTED.includes(path));
     byId("problem").classList.add("loading");
     try {
       const problem = await fetchProblem(this.client, this.settings);
@@ -187,6 +194,7 @@ class App {
 
   #busy(busy) {
     byId("stop").hidden = !busy;
+    for (const id of ["save-page", "save-svg"]) byId(id).disabled = busy;
     byId("stage").setAttribute("aria-busy", String(busy));
   }
 
@@ -214,7 +222,7 @@ class App {
     }
     for (const element of document.querySelectorAll("[data-for]"))
       element.hidden = !element.dataset.for.split(" ").includes(settings.view);
-    if (settings.stratum) byId("save-svg").hidden = true;
+    byId("save-svg").hidden = settings.view === "solve" && settings.stratum !== ""; // there is no graph
     byId("go").textContent = VERB[settings.view];
     byId("bench").hidden = !asks(settings.view);
     const name = document.querySelector("nav [aria-current]").textContent;
@@ -234,7 +242,10 @@ class App {
     if (!this.view) return this.restore();
     if (!asks(this.settings.view)) return;
     if (OF_PROBLEM.some((name) => name in patch)) this.loadProblem();
-    else if (this.problem) this.view.reset(this.problem);
+    else if (this.problem) {
+      this.client.forget((path) => !ABOUT.includes(path));
+      this.view.reset(this.problem);
+    }
   }
 }
 
@@ -268,5 +279,6 @@ addEventListener("popstate", () => {
   if (app.limits) app.restore();
 });
 listen(app);
+listenSave(app);
 setInterval(() => app.refresh(), REFRESH_MS);
 app.start();

@@ -103,7 +103,7 @@ def test_the_drawing_is_saved_with_the_verdict_on_it(visit: Opener) -> None:
     expect(page.locator(".verdict h2[data-tone]")).to_be_visible()  # the whole trace is judged
     with page.expect_download() as saving:
         page.get_by_role("button", name="Save as SVG").click()
-    assert saving.value.suggested_filename == "op5-seed2.svg"
+    assert saving.value.suggested_filename == "solve-op5-seed2.svg"
     drawing = Path(saving.value.path()).read_text()
     assert drawing.startswith("<svg")
     assert "wrong value" in drawing

@@ -53,7 +53,7 @@ export class AnswerPanel {
   present(host, heading, again, answer) {
     host.replaceChildren(
       h("h2", { class: "one" }, heading),
-      h("p", { class: "one" }, h("a", { href: again }, "Ask for it again in Solve, with its tokens")),
+      h("p", { class: "one", "data-live": true }, h("a", { href: again }, "Ask for it again in Solve, with its tokens")),
       this.element,
     );
     this.open = -1;

@@ -21,7 +21,7 @@ export function failure(error, retry = null) {
           details.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
         )
       : null,
-    retry && h("button", { type: "button", class: "plain", onclick: retry }, "Try again"),
+    retry && h("button", { type: "button", class: "plain", "data-live": true, onclick: retry }, "Try again"),
   );
 }
 

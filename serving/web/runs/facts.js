@@ -3,7 +3,7 @@
 import { h } from "../elements/dom.js";
 
 /** "3 s ago", "5 min ago", "2 h ago", "4 days ago". */
-export function ago(seconds, now = Date.now() / 1000) {
+export function ago(seconds, now) {
   const past = Math.max(0, now - seconds);
   if (past < 90) return `${Math.round(past)} s ago`;
   if (past < 5400) return `${Math.round(past / 60)} min ago`;
@@ -92,22 +92,22 @@ const NOTED = {
   checkpoint: "checkpoints",
 };
 
-/** Workers by their last weight update, and the counts of a run. */
-export function workers({ workers: seen, counters, noted, left_out: leftOut }) {
+/** Workers by their last weight update, and the counts of a run; `now` in seconds. */
+export function workers({ workers: seen, counters, noted, left_out: leftOut }, now) {
   const counts = [
     ...Object.entries(NOTED).map(([key, words]) => [noted[key], words]),
     ...Object.entries(COUNTED).map(([key, words]) => [counters[key], words]),
     [leftOut, "lines of metrics.jsonl not understood"],
   ].filter(([count]) => count);
   return [
-    seen.length ? table(seen) : h("p", { class: "quiet" }, "No worker has taken weights yet."),
+    seen.length ? table(seen, now) : h("p", { class: "quiet" }, "No worker has taken weights yet."),
     counts.length
       ? h("p", { class: "quiet figures" }, counts.map(([count, words]) => `${count} ${words}`).join(", "))
       : null,
   ].filter(Boolean);
 }
 
-function table(seen) {
+function table(seen, now) {
   const head = ["Worker", "Weights", "Updated", "Pause"].map((name) => h("th", { scope: "col" }, name));
   const rows = seen.map(({ name, weight_version: version, time, pause_s: pause }) =>
     h(
@@ -115,7 +115,7 @@ function table(seen) {
       {},
       h("th", { scope: "row" }, name),
       h("td", {}, `version ${version}`),
-      h("td", {}, ago(time)),
+      h("td", {}, ago(time, now)),
       h("td", {}, pause === null ? "" : `${pause.toFixed(2)} s`),
     ),
   );

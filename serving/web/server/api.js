@@ -1,5 +1,6 @@
-/* The server, as four verbs: get, post, file, stream. Every failure is an ApiError that says in words what went wrong. */
+/* The server, as verbs: get, post, stream, follow, text, file. Every failure is an ApiError that says in words what went wrong. */
 
+import { Recording } from "./recording.js";
 import { events } from "./stream.js";
 
 const HEADLINES = {
@@ -32,8 +33,27 @@ export class ApiError extends Error {
 
 const KEY = "interplay.key";
 
-/** Talks to the server that served this page. The key lives in this tab's session storage and nowhere else. */
+/**
+ * Talks to the server that served this page. The key lives in this tab's session storage and nowhere else.
+ * In a saved page ({time, answers}, the time in seconds) it answers from what was recorded, and asks nobody.
+ */
 export class Client {
+  #saved;
+
+  constructor(saved = null) {
+    this.#saved = saved;
+    this.recording = new Recording(saved?.answers);
+  }
+
+  get saved() {
+    return this.#saved !== null;
+  }
+
+  /** The time that the answers speak of, in seconds. */
+  get now() {
+    return this.#saved?.time ?? Date.now() / 1000;
+  }
+
   get key() {
     return sessionStorage.getItem(KEY) ?? "";
   }
@@ -44,11 +64,16 @@ export class Client {
   }
 
   async get(path, signal) {
-    return (await this.#send(path, { method: "GET", signal })).json();
+    return (await this.#ask(path, { method: "GET", signal })).json();
   }
 
   async post(path, body, signal) {
-    return (await this.#send(path, this.#json(body, signal))).json();
+    return (await this.#ask(path, this.#json(body, signal))).json();
+  }
+
+  /** A file of the page itself. */
+  async text(path) {
+    return (await this.#send(path, { method: "GET" })).text();
   }
 
   /** The answer as a file. */
@@ -58,12 +83,27 @@ export class Client {
 
   /** Yields {name, data} with parsed data; an `error` event or a stream cut before `done` throws. */
   async *stream(path, body, signal) {
-    yield* this.#events(await this.#send(path, this.#json({ ...body, stream: true }, signal)));
+    yield* this.#events(await this.#ask(path, this.#streamed(body, signal)));
   }
 
   /** The same of a stream that nothing is sent to. */
   async *follow(path, signal) {
-    yield* this.#events(await this.#send(path, { method: "GET", signal }));
+    yield* this.#events(await this.#ask(path, { method: "GET", signal }));
+  }
+
+  /** What a stream is recorded under; without a body one that is followed. */
+  keyOf(path, body = null) {
+    return keyOf(path, body ? this.#streamed(body) : { method: "GET" });
+  }
+
+  /** Whether that stream can be had: a saved page has only what was recorded. */
+  answers(path, body = null) {
+    return !this.saved || this.recording.has(this.keyOf(path, body));
+  }
+
+  /** Leaves the answers of paths of which `stale` is true out of the recording; a saved page keeps all it has. */
+  forget(stale) {
+    if (!this.saved) this.recording.forget(stale);
   }
 
   async *#events(response) {
@@ -89,8 +129,19 @@ export class Client {
     }
   }
 
+  #streamed(body, signal) {
+    return this.#json({ ...body, stream: true }, signal);
+  }
+
   #json(body, signal) {
     return { method: "POST", signal, body: JSON.stringify(body), headers: { "content-type": "application/json" } };
+  }
+
+  async #ask(path, options) {
+    const key = keyOf(path, options);
+    if (!this.saved) return this.recording.note(key, await this.#send(path, options));
+    if (!this.recording.has(key)) throw notSaved();
+    return this.recording.response(key);
   }
 
   async #send(path, options) {
@@ -104,6 +155,14 @@ export class Client {
     const body = await response.json().catch(() => ({}));
     throw new ApiError(response.status, body.error ?? {}, response.headers);
   }
+}
+
+const keyOf = (path, { method, body = "" }) => `${method} ${path} ${body}`;
+
+function notSaved() {
+  const error = new ApiError(404, { message: "This was not looked at before the page was saved. Ask the server for it." });
+  error.headline = "Not in this file";
+  return error;
 }
 
 function streamError(body, headers) {

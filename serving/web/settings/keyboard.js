@@ -1,7 +1,8 @@
 /* Shortcuts, dialogs, theme and the copy buttons. */
 
 import { byId, h } from "../elements/dom.js";
-import { others, write } from "./link.js";
+import { write } from "./link.js";
+import { pinned } from "./models.js";
 
 const SHORTCUTS = [
   ["g", "Ask the checkpoint"],
@@ -35,26 +36,11 @@ async function copy(text, done) {
   }
 }
 
-// Aliases move; a link that is passed on names the checkpoint that answered.
-function pinned(app) {
-  const id = (name) => app.models.find((card) => card.id === name)?.alias_of ?? name;
-  const { settings } = app;
-  return { ...settings, model: id(settings.model), other: others(settings).map(id).join(",") };
-}
-
 function curl(app) {
   const { path, body } = app.view.request();
   const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
   const headers = `-H "Authorization: Bearer $INTERPLAY_KEY" -H 'Content-Type: application/json'`;
   return `curl -N ${new URL(path, document.baseURI)} ${headers} -d '${quoted}'`;
-}
-
-// As a file: copied out of the page the drawing would lose its style sheet.
-async function save(app) {
-  const url = URL.createObjectURL(await app.client.file("v1/probe/draw", app.view.picture()));
-  const { op, seed } = app.settings;
-  h("a", { href: url, download: `op${op}-seed${seed}.svg` }).click();
-  URL.revokeObjectURL(url);
 }
 
 function actions(app) {
@@ -102,7 +88,6 @@ export function listen(app) {
     copy(new URL(write(pinned(app)), document.baseURI).href, "Link copied"),
   );
   byId("copy-curl").addEventListener("click", () => app.view?.request && copy(curl(app), "Command copied"));
-  byId("save-svg").addEventListener("click", () => app.runOne(() => save(app)));
   byId("key-open").addEventListener("click", () => app.askKey());
   byId("key-dialog").addEventListener("close", () => keyChosen(app));
   document.addEventListener("keydown", (event) => {

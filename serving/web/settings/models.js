@@ -55,3 +55,9 @@ export function fillModels(app) {
   );
   return false;
 }
+
+/** The settings for a link that is passed on: aliases move, so it names the checkpoints that answered. */
+export function pinned({ models, settings }) {
+  const id = (name) => models.find((card) => card.id === name)?.alias_of ?? name;
+  return { ...settings, model: id(settings.model), other: others(settings).map(id).join(",") };
+}

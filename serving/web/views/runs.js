@@ -98,15 +98,20 @@ export class RunsView {
     const { stages } = this.#cardOf(run);
     const named = stages.some((one) => one.name === stage);
     const query = new URLSearchParams({ ...(named && { stage }), ...(first && { first }), ...(last && { last }) });
-    return new History(await this.app.client.get(`v1/runs/${run}/metrics?${query}`, signal));
+    const answer = await this.app.client.get(`v1/runs/${run}/metrics?${query}`, signal);
+    this.app.client.forget((path) => path.startsWith(`v1/runs/${run}/events?`)); // what was followed is in it
+    return new History(answer);
   }
 
   async #follow(history, signal) {
-    if (this.app.settings.last) return; // a range that has an end does not grow
+    const { client, settings } = this.app;
+    if (settings.last) return; // a range that has an end does not grow
     try {
       while (!signal.aborted) {
         const query = new URLSearchParams({ stage: history.stage, after: history.last });
-        for await (const { name, data } of this.app.client.follow(`v1/runs/${history.run}/events?${query}`, signal)) {
+        const path = `v1/runs/${history.run}/events?${query}`;
+        if (!client.answers(path)) return;
+        for await (const { name, data } of client.follow(path, signal)) {
           if (name === "steps" && data.steps.length && history.add(data)) this.draw();
           else if (name === "changed" || (name === "steps" && data.steps.length)) return void this.#start();
         }
@@ -141,7 +146,9 @@ export class RunsView {
   }
 
   async #work(signal) {
-    this.workers.replaceChildren(...workers(await this.app.client.get(`v1/runs/${this.histories[0].run}`, signal)));
+    const { client } = this.app;
+    const run = await client.get(`v1/runs/${this.histories[0].run}`, signal);
+    this.workers.replaceChildren(...workers(run, client.now));
   }
 
   async #compare(signal) {
@@ -179,12 +186,12 @@ export class RunsView {
     if (!stage) return;
     const live = this.#live(this.#card.name) && stage.step < stage.steps;
     const done = `${stage.name}: step ${stage.step.toLocaleString("en")} of ${stage.steps.toLocaleString("en")}`;
-    this.said.textContent = `${done}, last logged ${ago(updated)}${live ? ", followed live" : ""}`;
+    this.said.textContent = `${done}, last logged ${ago(updated, this.app.client.now)}${live ? ", followed live" : ""}`;
   }
 
   #live(run) {
     const updated = this.#cardOf(run)?.updated ?? null;
-    return updated !== null && Date.now() / 1000 - updated < LIVE_S;
+    return updated !== null && this.app.client.now - updated < LIVE_S;
   }
 
   #runs() {

@@ -51,7 +51,7 @@ export class SolveView {
     this.panel = new AnswerPanel({
       announce: app.announce,
       onOpen: (index) => app.change({ step: index }),
-      onEdit: (prefix) => this.#goOn(prefix),
+      onEdit: app.client.saved ? null : (prefix) => this.#goOn(prefix),
     });
     host.replaceChildren(this.panel.element);
   }

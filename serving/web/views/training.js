@@ -8,7 +8,8 @@ import { AnswerPanel } from "../answer/panel.js";
 import { gradeOf } from "../elements/status.js";
 import { framed, question, stream } from "./solve.js";
 
-const cache = new Map(); // weights, problem and sampling -> Answer; a permanent checkpoint answers the same for ever
+// weights, problem and sampling -> {answer, recorded}; a permanent checkpoint answers the same for ever
+const cache = new Map();
 const TRIES = 3;
 
 /** One of the four views. */
@@ -47,13 +48,21 @@ export class TrainingView {
     this.slider.value = String(index < 0 ? this.cards.length - 1 : index);
     this.panel.open = step;
     this.panel.heat = heat;
+    for (const card of this.cards) {
+      const known = cache.get(this.#key(card));
+      if (known) this.app.client.recording.put(known.recorded);
+    }
     this.matrix = new Matrix(problem, this.cards, this.slider, (i) => this.#jump(i));
     this.frame.replaceChildren(this.matrix.element);
     this.#show();
   }
 
   request() {
-    return { path: "v1/probe/solve", body: question(this.app.settings, this.#card.id) };
+    return this.#request(this.#card);
+  }
+
+  #request(card) {
+    return { path: "v1/probe/solve", body: question(this.app.settings, card.id) };
   }
 
   /** Asks every checkpoint that has not answered yet, oldest first; the slider follows unless the link pins it. */
@@ -89,7 +98,9 @@ export class TrainingView {
 
   async #answer(card, signal) {
     const key = this.#key(card);
-    if (cache.has(key)) return;
+    const { client } = this.app;
+    const { path, body } = this.#request(card);
+    if (cache.has(key) || !client.answers(path, body)) return;
     const problem = this.problem;
     for (let left = TRIES; ; left -= 1) {
       const answer = new Answer(problem);
@@ -97,11 +108,8 @@ export class TrainingView {
       if (this.#card === card) this.panel.show(answer);
       const changed = framed(() => this.#changed(card, answer));
       try {
-        await stream(this.app.client, "v1/probe/solve", question(this.app.settings, card.id), answer, {
-          signal,
-          changed,
-        });
-        if (answer.done) cache.set(key, answer);
+        await stream(client, path, body, answer, { signal, changed });
+        if (answer.done) cache.set(key, { answer, recorded: client.recording.get(client.keyOf(path, body)) });
         break;
       } catch (error) {
         const seconds = error.retryAfter;
@@ -144,7 +152,7 @@ export class TrainingView {
 
   #show() {
     const card = this.#card;
-    const answer = cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? new Answer(this.problem);
+    const answer = cache.get(this.#key(card))?.answer ?? this.asking.get(card.id) ?? new Answer(this.problem);
     if (this.panel.answer !== answer) this.panel.show(answer);
     this.caption.replaceChildren(
       h("strong", {}, card.id),
@@ -159,7 +167,7 @@ export class TrainingView {
 
   #draw() {
     this.cards.forEach((card, i) =>
-      this.matrix.fill(i, cache.get(this.#key(card)) ?? this.asking.get(card.id) ?? null),
+      this.matrix.fill(i, cache.get(this.#key(card))?.answer ?? this.asking.get(card.id) ?? null),
     );
     this.matrix.choose(Number(this.slider.value));
   }
