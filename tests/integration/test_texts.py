@@ -11,7 +11,7 @@ import pytest
 from actors.policy.checkpoint import CheckpointStore
 from tests.integration.test_run import SHORT, interplay
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1300)]
 
 ENGINE = "engine.backend=torch"  # starts sooner; the weight update into vLLM has its own tests
 SIZES = "documents_per_step: 4, checkpoint_every: 1, task: {ops: [2], max_facts: 4}"
@@ -24,7 +24,7 @@ STAGES = f"""[
 
 def run(run_dir: Path, *more: str) -> None:
     with interplay("run", str(SHORT), f"stages={STAGES}", ENGINE, "--run-dir", str(run_dir), *more) as process:
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
 
 

@@ -19,16 +19,17 @@ from tests.web.conftest import FLAGS
 
 # All at temperature 1 with fixed seeds: the same run gives the same pictures.
 SHOTS: dict[str, tuple[str, int, Literal["light", "dark"]]] = {
-    "probe-solve": ("#solve?op=5&seed=5&model=demo@60&go=1&step=2", 1280, "light"),
-    "probe-solve-dark": ("#solve?op=5&seed=5&model=demo@60&go=1", 1280, "dark"),
+    "probe-solve": ("#solve?op=5&seed=3&model=demo@60&go=1&step=1", 1280, "light"),
+    "probe-solve-dark": ("#solve?op=5&seed=3&model=demo@60&go=1", 1280, "dark"),
     "probe-compare": ("#compare?op=5&seed=7&model=demo@60&other=base&go=1", 1280, "light"),
     "probe-compare-phone": ("#compare?op=5&seed=7&model=demo@60&other=base&go=1", 390, "dark"),
     "probe-training": ("#training?op=5&seed=7&go=1", 1280, "light"),
     "probe-pass": ("#pass?op=5&seed=3&model=demo@60&problems=4&go=1", 1280, "light"),
-    "probe-recovery": ("#recovery?op=4&seed=3&model=demo@60&other=base&samples=16&step=0&go=1", 1280, "light"),
+    "probe-recovery": ("#recovery?op=3&seed=4&model=demo@60&other=base&samples=16&step=0&go=1", 1280, "light"),
     "probe-runs": ("#runs", 1280, "light"),
-    "probe-phone": ("#solve?op=5&seed=5&model=demo@60&go=1", 390, "light"),
+    "probe-phone": ("#solve?op=5&seed=3&model=demo@60&go=1", 390, "light"),
 }
+TALLEST = 2000  # pixels
 SLOW_MS = 180_000  # every checkpoint of the run is loaded for the training view
 
 
@@ -47,6 +48,7 @@ def take(base: str, key: str, folder: Path) -> None:
             page.locator(".verdict h2[data-tone], .parting, .bars, .planted, .plots path.line").first.wait_for()
             page.locator("#stop").wait_for(state="hidden")
             picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+            picture = picture.crop((0, 0, picture.width, min(picture.height, TALLEST)))
             picture.quantize(128).save(folder / f"{name}.png", optimize=True)
             context.close()
         browser.close()

@@ -64,11 +64,11 @@ export class Client {
   }
 
   async get(path, signal) {
-    return (await this.#ask(path, { method: "GET", signal })).json();
+    return whole(await this.#ask(path, { method: "GET", signal }));
   }
 
   async post(path, body, signal) {
-    return (await this.#ask(path, this.#json(body, signal))).json();
+    return whole(await this.#ask(path, this.#json(body, signal)));
   }
 
   /** A file of the page itself. */
@@ -124,8 +124,7 @@ export class Client {
     try {
       yield* events(response.body);
     } catch (error) {
-      if (error instanceof TypeError) throw streamError({ message: "The connection broke off." }, response.headers);
-      throw error;
+      throw broken(error, response);
     }
   }
 
@@ -163,6 +162,19 @@ function notSaved() {
   const error = new ApiError(404, { message: "This was not looked at before the page was saved. Ask the server for it." });
   error.headline = "Not in this file";
   return error;
+}
+
+async function whole(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw broken(error, response);
+  }
+}
+
+// A connection that ends in the middle of a body is a TypeError of the browser's.
+function broken(error, { headers }) {
+  return error instanceof TypeError ? streamError({ message: "The connection broke off." }, headers) : error;
 }
 
 function streamError(body, headers) {
