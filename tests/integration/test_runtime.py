@@ -185,7 +185,7 @@ def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypa
     started = time.monotonic()
     with pytest.raises(NotEnough, match="cpus"), running(tmp_path, Resources(cpus=10_000)):
         pass
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_an_autoscaler_that_gets_the_time_brings_up_what_is_missing(tmp_path: Path) -> None:
