@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from actors.policy.text_format import text_format
-from actors.policy.tokenizer import load_tokenizer
 from trainers.config import TextTraining
-from trainers.pretrain.documents import DocumentStream
 from trainers.pretrain.rejection import Drawn
 from trainers.records import Batch
 
@@ -24,6 +21,11 @@ class BatchMaker:
     """A Ray actor that makes the batches of a stage; `tokenizer` is a directory that holds the learner's."""
 
     def __init__(self, config: TextTraining, tokenizer: Path, seed: int, drawn: Drawn | None) -> None:
+        # Not above: the learner's host names this class and never makes one.
+        from actors.policy.text_format import text_format
+        from actors.policy.tokenizer import load_tokenizer
+        from trainers.pretrain.documents import DocumentStream
+
         self._data = DocumentStream(config, text_format(load_tokenizer(tokenizer)), seed, drawn)
 
     def batch(self, step: int) -> Batch:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import random
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -75,21 +75,32 @@ def test_an_item_that_no_judgement_was_given_on_stops_the_evaluation_with_the_ju
         run(drawn_by=unjudged)
 
 
+class Watched(RolloutGroup):
+    """A group whose end a weak reference tells."""
+
+    __slots__ = ("__weakref__",)
+
+
 def test_no_more_groups_are_kept_than_are_drawn_at_once():
     config = CONFIG.model_copy(update={"problems": 60, "target_problems": 60})
     problems = held_out(config, bands=BANDS, seed=1)
+    given: list[weakref.ref[Watched]] = []
     alive: list[int] = []
 
     async def counted(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         await asyncio.sleep(0)
         if request.group_id == len(problems) - 1:
-            alive.append(sum(type(one) is RolloutGroup for one in gc.get_objects()))
-        return await sample(request, by)
+            alive.append(sum(one() is not None for one in given))
+        group = await sample(request, by)
+        watched = Watched(group.group_id, group.item, group.prompt_ids, group.rollouts)
+        given.append(weakref.ref(watched))
+        return watched
 
     asyncio.run(
         evaluate(counted, "c", problems, lambda i: (1,), config, (3,), lambda g: 2.0, 0, lambda done, total: None)
     )
     assert len(problems) == 120
+    assert len(given) == 120
     assert len(alive) == 1
     assert alive[0] <= GROUPS_IN_FLIGHT
 
