@@ -1,7 +1,7 @@
 """The `interplay` command: the names of the sub-commands, and how errors are printed. No work is done here.
 
-A sub-command lives in `cluster/commands/<name>.py` as a function `main` with typer's annotations, or as a group of
-several. Its module is imported only when that sub-command is called, so `interplay --help` pays for none of them.
+A sub-command lives in `cluster/commands/<what it is about>/<name>.py` as a function `main` with typer's annotations, or
+as a group of several. Its module is imported only when that sub-command is called, so `interplay --help` pays for none.
 """
 
 from __future__ import annotations
@@ -21,26 +21,37 @@ from verifier.errors import Failure, UserError
 
 COMMANDS = MappingProxyType(
     {
-        "run": "Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.",
-        "study": "Run every arm of a study for every seed, and decide its claims.",
-        "recipe": "List the keys of recipes, show a recipe, or check one.",
-        "generate": "Write problems with their questions and gold solutions.",
-        "verify": "Judge solutions step by step.",
-        "solve": "Solve problems from their text alone.",
-        "eval": "Measure pass@k of a checkpoint on the problems of a task.",
-        "serve": "Serve the checkpoints of a run over HTTP.",
-        "export": "Copy a checkpoint out of a run, as a transformers directory.",
-        "submit": "Send a recipe to a Ray cluster as a job and follow its log.",
-        "stop": "Stop a live run, or a job on a Ray cluster.",
-        "status": "Show what a live run is doing.",
-        "rollouts": "Show the rollouts that an RL stage kept: a table, JSON lines, or one judged text in colour.",
-        "diagnose": "Say what went wrong in a run's RL stages, since when, and what to turn.",
-        "compare": "Show runs side by side: recipes, bands with paired intervals, curves, costs.",
-        "scale": "Change the number of rollout or reward workers of a live run.",
-        "report": "Write the report of a run or a study again.",
-        "doctor": "Check this machine and list what is missing; show what a recipe needs of a GPU.",
+        "runs": {
+            "run": "Run a recipe: tokenizer, pre-training, mid-training, RL, evaluation, report.",
+            "submit": "Send a recipe to a Ray cluster as a job and follow its log.",
+            "study": "Run every arm of a study for every seed, and decide its claims.",
+            "status": "Show what a live run is doing.",
+            "scale": "Change the number of rollout or reward workers of a live run.",
+            "stop": "Stop a live run, or a job on a Ray cluster.",
+            "report": "Write the report of a run or a study again.",
+            "rollouts": "Show the rollouts that an RL stage kept: a table, JSON lines, or one judged text in colour.",
+            "diagnose": "Say what went wrong in a run's RL stages, since when, and what to turn.",
+            "compare": "Show runs side by side: recipes, bands with paired intervals, curves, costs.",
+        },
+        "models": {
+            "eval": "Measure pass@k of a checkpoint on the problems of a task.",
+            "serve": "Serve the checkpoints of a run over HTTP.",
+            "export": "Copy a checkpoint out of a run, as a transformers directory.",
+        },
+        "problems": {
+            "generate": "Write problems with their questions and gold solutions.",
+            "verify": "Judge solutions step by step.",
+            "solve": "Solve problems from their text alone.",
+        },
+        "setup": {
+            "recipe": "List the keys of recipes, show a recipe, or check one.",
+            "doctor": "Check this machine and list what is missing; show what a recipe needs of a GPU.",
+        },
     }
 )
+"""What the commands are about, which is also the folder that they are in, and what each does."""
+
+ROOMS = MappingProxyType({name: room for room, texts in COMMANDS.items() for name in texts})
 
 
 class LazyGroup(TyperGroup):
@@ -48,17 +59,18 @@ class LazyGroup(TyperGroup):
 
     def resolve_command(self, ctx, args):  # pyright: ignore[reportMissingParameterType]  # typer's click is private
         """Typer's own lookup, after the module of the named sub-command is loaded."""
-        if args and args[0] in COMMANDS:
+        if args and args[0] in ROOMS:
             self.commands[args[0]] = _load(args[0])
         return super().resolve_command(ctx, args)
 
 
 def _load(name: str):
-    module = importlib.import_module(f"cluster.commands.{name}")
+    room = ROOMS[name]
+    module = importlib.import_module(f"cluster.commands.{room}.{name}")
     if isinstance(module.main, typer.Typer):
         return typer.main.get_command(module.main)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name, help=COMMANDS[name] if not module.main.__doc__ else None)(module.main)
+    app.command(name, help=COMMANDS[room][name] if not module.main.__doc__ else None)(module.main)
     return typer.main.get_command(app)
 
 
@@ -85,8 +97,8 @@ def _build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for name, text in COMMANDS.items():
-        app.command(name, help=text)(lambda: None)
+    for name, room in ROOMS.items():
+        app.command(name, help=COMMANDS[room][name], rich_help_panel=room.capitalize())(lambda: None)
     return app
 
 

@@ -1,1 +1,1 @@
-"""One module per sub-command, each with a `main` that carries the signature; loaded only when it is called."""
+"""One module per sub-command, in the folder of what it is about, each with a `main`; loaded only when it is called."""

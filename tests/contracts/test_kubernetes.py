@@ -14,7 +14,7 @@ import pytest
 import typer
 import yaml
 
-from cluster.commands import run
+from cluster.commands.runs import run
 from cluster.recipe.load import shipped
 from serving.config import ReplicaConfig, ServingConfig
 from serving.http.keys import new_key

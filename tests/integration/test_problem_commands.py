@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cluster.commands import generate, solve, verify
+from cluster.commands.problems import generate, solve, verify
 from cluster.files import problems as problem_files
 from verifier.errors import BadMixture, ImpossibleSpec, UnknownPreset, UserError
 

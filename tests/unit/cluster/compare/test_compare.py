@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from actors.telemetry import EventLog
-from cluster.commands.compare import main
+from cluster.commands.runs.compare import main
 from cluster.compare.content import NotComparable, content
 from cluster.compare.runs import compared
 from cluster.recipe.load import load

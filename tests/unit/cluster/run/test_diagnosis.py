@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from actors.telemetry import EventLog
-from cluster.commands.diagnose import main
+from cluster.commands.runs.diagnose import main
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder
 from tests.unit.actors.diagnosis.test_rules import FAULTS, stage

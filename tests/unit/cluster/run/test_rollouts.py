@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.rollouts.store import RolloutStore, parts
-from cluster.commands.rollouts import main
+from cluster.commands.runs.rollouts import main
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder
 from cluster.run.rollouts import axes_of

@@ -1,0 +1,1 @@
+"""Commands about one model: it is measured, served or copied."""

@@ -1,0 +1,1 @@
+"""Commands for before a run: the recipe and the machine."""
