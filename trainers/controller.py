@@ -26,7 +26,7 @@ from actors.workers.fleet import Fleet
 from trainers.budget import NOTHING
 from trainers.config import RejectionConfig, RlConfig
 from trainers.evaluation.bands import Bands
-from trainers.evaluation.evaluate import EvalConfig, Evaluation, evaluate, held_out
+from trainers.evaluation.evaluate import STAGE_SEED, EvalConfig, Evaluation, evaluate, held_out
 from trainers.evaluation.ledger import sampling_flops
 from trainers.evaluation.recovery import planted_items, with_recovery
 from trainers.interruption import Interruptible
@@ -48,7 +48,6 @@ WARNINGS: Final = {
     "learner_lost": "the learner was lost and starts again from the last checkpoint: {cause}",
     "finding": "{line}",
 }
-EVAL_SEED: Final = 1  # the held-out problems are the same for every seed of a run, so that runs can be compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,8 @@ class Controller:
         self._begin(stage, 0)
         fleet = self._fleet_for(directory)
         text = read_text_format(directory)
-        items = held_out(config, self.plan.bands, EVAL_SEED)
-        planted = planted_items(config, items, EVAL_SEED) if config.recovery else []
+        items = held_out(config, self.plan.bands, STAGE_SEED)
+        planted = planted_items(config, items, STAGE_SEED) if config.recovery else []
         cost = partial(sampling_flops, forward=forward_flops(config_of(directory)))
         await fleet.sync(await asyncio.to_thread(_publish_directory, directory, version))
 
@@ -133,12 +132,12 @@ class Controller:
             config,
             text.end_ids,
             cost,
-            EVAL_SEED,
+            STAGE_SEED,
             lambda done, total: self._advance(stage, done, total),
         )
         if planted:
             evaluation = await with_recovery(
-                evaluation, planted, fleet.rollout, encode, config, text.end_ids, cost, EVAL_SEED
+                evaluation, planted, fleet.rollout, encode, config, text.end_ids, cost, STAGE_SEED
             )
         self._tell_fleet(stage)
         return evaluation

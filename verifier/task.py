@@ -7,9 +7,9 @@ need not carry problems.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from verifier.errors import TooFewItems
@@ -21,8 +21,9 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 Value = int | float | str
 
-# Draws for a set of distinct items before a stratum counts as exhausted: these, and as many again for each one wanted.
-_TRIES = 200
+# A stratum counts as exhausted after so many repeats in a row, and so many more for each item found: of equally likely
+# items, the last is overlooked with a probability of less than e^-20.
+_REPEATS, _REPEATS_EACH = 1_000, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,21 +162,25 @@ def item_at(task: Task, address: Address) -> Item:
 def distinct_items(task: Task, stratum: Stratum, count: int, seed: int) -> tuple[Item, ...]:
     """The first `count` distinct items of the test split, by index: `held_out` for a family without a faster way.
 
-    Raises TooFewItems.
+    Raises TooFewItems once so many draws in a row were seen before that no more can be expected.
     """
-    found = tuple(islice(_unseen(task, stratum, seed, _TRIES * (1 + count)), count))
+    found = tuple(itertools.islice(_unseen(task, stratum, seed), count))
     if len(found) < count:
         raise TooFewItems(f"{stratum.name} has only {len(found)} distinct test items, not {count}: ask for fewer")
     return found
 
 
-def _unseen(task: Task, stratum: Stratum, seed: int, tries: int) -> Iterator[Item]:
+def _unseen(task: Task, stratum: Stratum, seed: int) -> Iterator[Item]:
     seen: set[str] = set()
-    for index in range(tries):
+    again = 0
+    for index in itertools.count():
         item = task.item(stratum, seed, index, "test")
         if item.id not in seen:
             seen.add(item.id)
+            again = 0
             yield item
+        elif (again := again + 1) > _REPEATS + _REPEATS_EACH * len(seen):
+            return
 
 
 def labels(strata: Sequence[Stratum]) -> dict[Stratum, str]:

@@ -27,8 +27,8 @@ from cluster.recipe.config import (
 )
 from cluster.run.folder import RunFolder
 from cluster.run.following import drive, naming_failures
+from cluster.run.items import check_items
 from cluster.run.progress import Reporter
-from cluster.run.prompts import check_prompts
 from cluster.run.report import write_report
 from cluster.run.trackers import Dashboards
 from cluster.run.training import make_tokenizer, newest, reject, train_on_texts
@@ -57,7 +57,7 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
             try:
                 with naming_failures():
                     if stage.kind in NEEDS_RAY and not checked:
-                        check_prompts(recipe, folder, left[number:])
+                        check_items(recipe, folder, left[number:])
                         checked = True
                     spent = _run_stage(stage, recipe, folder, place, report)
             except BaseException:

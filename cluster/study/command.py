@@ -70,13 +70,16 @@ def conduct(
 ) -> bool:
     """Register the study, run what is not done, write the report, print the claims; whether every run is done.
 
-    Raises StudyError if the folder holds a study and `resume` is false, or if it holds another study.
+    Raises StudyError if the folder holds a study and `resume` is false, or if it holds another study; RecipeError for a
+    budget of less than a step.
     """
-    from cluster.study.schedule import perform  # loads model code
+    from cluster.study.costs import budgets  # these load model code
+    from cluster.study.schedule import perform
 
     console = Console(file=sys.stderr, highlight=False)
     if folder.exists() and not resume:
         raise StudyError(f"{folder.path} holds a study already.", "Add --resume to continue it, or name another --dir.")
+    budgets(runs)
     with held(folder.path):
         folder.register(given)
         folder.refuse_changed(runs)
@@ -124,10 +127,8 @@ def show_standings(folder: StudyFolder, as_json: bool) -> None:
 def _standing(folder: StudyFolder, run: Run) -> str:
     """The state of a run; for one that is running, its stage."""
     standing = folder.standing(run)
-    done = {record.name for record in standing.stages}
-    if standing.state is not State.RUNNING:
-        return standing.state.value
-    return next(name for name in run.own if name not in done)
+    stage = standing.stage(run) if standing.state is State.RUNNING else None
+    return stage or standing.state.value
 
 
 def report(folder: StudyFolder) -> None:

@@ -53,8 +53,8 @@ class Rate(NamedTuple):
 def costs(folder: StudyFolder, runs: Sequence[Run]) -> list[Cost]:
     """The costs of the runs' own stages, in the plan's order. Raises RecipeError for a budget of less than a step."""
     own = [(run, stage) for run in runs for stage in run.recipe.stages if stage.name in run.own]
-    budgets = _budgets(runs)
-    counts = {(run.name, s.name): texts(run.recipe, s, budgets.get((_arm(run), s.name))) for run, s in own}
+    budgeted = budgets(runs)
+    counts = {(run.name, s.name): texts(run.recipe, s, budgeted.get((_arm(run), s.name))) for run, s in own}
     records = {(run.name, record.name): record for run in runs for record in folder.standing(run).stages}
     rates: dict[str, Rate] = {}
     for kind in {stage.kind for _, stage in own}:
@@ -64,14 +64,17 @@ def costs(folder: StudyFolder, runs: Sequence[Run]) -> list[Cost]:
     for run, stage in own:
         key = run.name, stage.name
         known = _known(
-            records.get(key), stage, counts[key], budgets.get((_arm(run), stage.name)), rates.get(stage.kind)
+            records.get(key), stage, counts[key], budgeted.get((_arm(run), stage.name)), rates.get(stage.kind)
         )
         found.append(Cost(run, stage, counts[key], key in records, *known))
     return found
 
 
-def _budgets(runs: Sequence[Run]) -> dict[tuple[str, str], StagePlan]:
-    """What the budgets of an arm's stages are, by arm and stage; that of one seed serves for the others."""
+def budgets(runs: Sequence[Run]) -> dict[tuple[str, str], StagePlan]:
+    """What the budgets of an arm's stages are, by arm and stage; that of one seed serves for the others.
+
+    Raises RecipeError for a budget of less than a step.
+    """
     found: dict[tuple[str, str], StagePlan] = {}
     seen: set[tuple[str, str]] = set()
     for run in runs:

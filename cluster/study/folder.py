@@ -56,6 +56,11 @@ class Standing:
     stages: tuple[StageRecord, ...]
     failure: str | None = None
 
+    def stage(self, run: Run) -> str | None:
+        """The first of the run's own stages that is not finished; None if all are."""
+        done = {record.name for record in self.stages}
+        return next((name for name in run.own if name not in done), None)
+
 
 class Registration(BaseModel):
     """What `study.yaml` holds: the study, the scale that was chosen, and the overrides of the command."""

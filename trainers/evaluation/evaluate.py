@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +29,8 @@ from verifier.seeds import derive
 from verifier.task import Address, Item, Stratum, prompt_text
 
 Kind = Literal["strict", "outcome"]
+STAGE_SEED: Final = 1  # of an eval stage's items: the same for every seed of a run, so that runs can be compared
+RL_SEED: Final = 2  # of those evaluated inside RL, which are others: `best` is chosen by them
 GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, few enough for a steady progress line
 
 

@@ -23,7 +23,7 @@ from actors.telemetry import read_events
 from trainers.config import RlConfig
 from trainers.deaths import MAX_DEATHS, DeathLimit
 from trainers.evaluation.bands import Bands
-from trainers.evaluation.evaluate import Evaluation, curve, evaluate, held_out, kinds
+from trainers.evaluation.evaluate import RL_SEED, Evaluation, curve, evaluate, held_out, kinds
 from trainers.evaluation.ledger import sampling_flops
 from trainers.interruption import Interruptible
 from trainers.learner_group.commands import LearnerLost
@@ -35,7 +35,6 @@ from verifier.task import Item
 
 LOOP_STATE: Final = f"{RESUME}/loop.json"
 AHEAD: Final = f"{RESUME}/ahead.jsonl"
-EVAL_SEED: Final = 2  # other problems than those of an eval stage: `best` is chosen by these
 
 
 class StageLearner(Learner, Protocol):
@@ -163,12 +162,12 @@ class RlRunner:
         measured = await evaluate(
             self._fleet.rollout,
             f"{self.origin.stage}-{step}",
-            held_out(config, self.bands, EVAL_SEED),
+            held_out(config, self.bands, RL_SEED),
             self._encode,
             config,
             self._text.end_ids,
             self._cost,
-            EVAL_SEED,
+            RL_SEED,
             lambda done, total: None,
         )
         passes = self._passes(measured)

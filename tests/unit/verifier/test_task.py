@@ -46,3 +46,11 @@ def test_an_address_comes_back_from_a_file(index):
 def test_a_stratum_with_too_few_items_says_so():
     with pytest.raises(TooFewItems, match=r"digits=1 has only 5[0-9] distinct test items, not 100: ask for fewer"):
         TASK.held_out(ONE, 100, seed=0)
+
+
+def test_a_stratum_gives_every_item_that_it_has():
+    with pytest.raises(TooFewItems) as refusal:
+        TASK.held_out(ONE, 100, seed=0)
+    there = int(str(refusal.value).split("has only ")[1].split()[0])
+    sets = [{item.id for item in TASK.held_out(ONE, there, seed=seed)} for seed in (0, 1)]
+    assert sets[0] == sets[1]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.recipe.overrides import RecipeError
+from cluster.study.command import conduct
 from cluster.study.costs import Cost, costs
 from cluster.study.folder import Registration, StudyFolder
 from cluster.study.plan import Member
@@ -44,3 +45,10 @@ def test_a_budget_says_about_its_texts_tokens_and_flops_and_a_measured_stage_the
 def test_a_budget_below_a_step_is_refused_with_its_key(tmp_path: Path):
     with pytest.raises(RecipeError, match=r"stages.rl.rl.flops: 1000 is no more than one step"):
         costs(StudyFolder(tmp_path), in_flops("stages.rl.rl.flops=1e3").plan().runs)
+
+
+def test_a_study_with_a_budget_below_a_step_starts_nothing(tmp_path: Path):
+    given, folder = in_flops("stages.rl.rl.flops=1e3"), StudyFolder(tmp_path / "little")
+    with pytest.raises(RecipeError, match=r"stages.rl.rl.flops: 1000 is no more than one step"):
+        conduct(folder, given, given.plan().runs, resume=False, address=None, insecure=False, wait_s=0)
+    assert not folder.exists()
