@@ -11,6 +11,7 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
            GET  /v1/runs/{run}/events     -> SSE                      GET /v1/runs/{run}/changes -> ChangeList
     probe  GET  /v1/runs/{run}/rollouts   -> RolloutSteps             GET .../{stage}/{step} -> RolloutPage
            GET  /v1/runs/{run}/rollouts/{stage}/{step}/{row} -> RolloutAnswer
+           GET  /v1/runs/{run}/traces     -> ChangedList
            POST /v1/completions           openai_schemas.CompletionRequest -> CompletionAnswer | SSE
            POST /v1/chat/completions      openai_schemas.ChatRequest -> ChatAnswer | SSE
            GET  /v1/probe/task            -> probe.bodies.TaskAnswer (the served task and its strata)
@@ -26,6 +27,8 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
     admin  POST /v1/admin/load, /unload   LoadRequest -> LoadAnswer
            POST /v1/admin/alias           AliasRequest -> AliasAnswer
            POST /v1/admin/canary          CanaryRequest -> CanaryAnswer     GET /v1/admin/canary -> CanaryAnswer
+           POST /v1/admin/runs/{run}/scale   runs.bodies.ScaleRequest -> ScaleAnswer
+           POST /v1/admin/runs/{run}/stop    StopRequest -> StopAnswer
     open   GET  /healthz -> Live          GET / (the page)          GET /static/* (its files)
 
 Streams of the probe API are server-sent events with a name (`event: NAME`, `data: JSON` on one line):
@@ -73,15 +76,22 @@ from serving.probe.items import ServedTask
 from serving.probe.posed import ProblemBank
 from serving.runs import routes as runs
 from serving.runs.bodies import EVENTS as RUN_EVENTS
+from serving.runs.control import RunControl
 from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
 
 PAGE = pathlib.Path(__file__).parent / "web"
 
 
 def create_app(
-    service: Service, task: ServedTask | None, keys: KeyRing, rate_per_minute: int, burst: int, behind_serve: bool
+    service: Service,
+    control: RunControl,
+    task: ServedTask | None,
+    keys: KeyRing,
+    rate_per_minute: int,
+    burst: int,
+    behind_serve: bool,
 ) -> Guard:
-    """The whole application over `service` and the served task, behind its guard."""
+    """The whole application over `service`, the live runs and the served task, behind its guard."""
     limits = Limits(
         rate_per_minute=rate_per_minute,
         burst=burst,
@@ -91,10 +101,10 @@ def create_app(
         queued=service.gate.queued,
     )
     rate = Budget("request", rate_per_minute, burst)
-    return Guard(build_routes(service, limits, task), keys, rate, service.metrics, service.gate, behind_serve)
+    return Guard(build_routes(service, limits, control, task), keys, rate, service.metrics, service.gate, behind_serve)
 
 
-def build_routes(service: Service, limits: Limits, task: ServedTask | None = None) -> FastAPI:
+def build_routes(service: Service, limits: Limits, control: RunControl, task: ServedTask | None = None) -> FastAPI:
     """The routes alone: what the OpenAPI file describes."""
     app = FastAPI(
         title="Interplay",
@@ -107,8 +117,9 @@ def build_routes(service: Service, limits: Limits, task: ServedTask | None = Non
     )
     install_error_shape(app)
     app.include_router(_operations(service, limits, app))
-    for module in (openai, admin, runs):
+    for module in (openai, admin):
         app.include_router(module.routes(service))
+    app.include_router(runs.routes(service, control))
     bank = ProblemBank(task, Desk(lambda: service.gate.used > 0))
     for module in (probe, compare, pass_at_k, recovery):
         app.include_router(module.routes(service, bank))

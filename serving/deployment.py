@@ -17,6 +17,7 @@ from ray.serve.schema import LoggingConfig
 
 from actors.config import engine_env
 from serving.config import ReplicaConfig, ServingConfig
+from serving.runs.control import RunControl
 from verifier.errors import UserError
 
 
@@ -28,12 +29,12 @@ class NotCounted(UserError):
 class Gateway:
     """One replica. The heavy imports happen here, in a process that has the engine's environment already."""
 
-    async def __init__(self, config: Mapping[str, Any]) -> None:
+    async def __init__(self, config: Mapping[str, Any], control: RunControl) -> None:
         from serving.http.logs import install
         from serving.replica import Replica
 
         install()
-        self._replica = Replica(ServingConfig.model_validate(config))
+        self._replica = Replica(ServingConfig.model_validate(config), control)
         await self._replica.start()
 
     def __serve_build_asgi_app__(self):
@@ -48,8 +49,12 @@ class Gateway:
         await self._replica.stop()
 
 
-def application(config: ServingConfig, replicas: ReplicaConfig, env: Mapping[str, str]) -> Application:
+def application(
+    config: ServingConfig, replicas: ReplicaConfig, env: Mapping[str, str], control: RunControl
+) -> Application:
     """The application for `serve.run`; `env` is what every process of ours gets, besides the engine's own needs.
+
+    `control` reaches live runs from every replica.
 
     Raises NotCounted when Serve is to scale replicas by requests that it does not see.
     """
@@ -78,4 +83,4 @@ def application(config: ServingConfig, replicas: ReplicaConfig, env: Mapping[str
             "runtime_env": {"env_vars": {**env, **engine_env(config.engine)}},
         },
     )
-    return deployment(Gateway).bind(config.model_dump(mode="json"))
+    return deployment(Gateway).bind(config.model_dump(mode="json"), control)

@@ -27,6 +27,7 @@ from serving.models.registry import Entry, Registry
 from serving.models.router import Router
 from serving.models.traffic_split import Canary
 from serving.probe.items import ServedTask
+from serving.runs.control import RunControl
 
 
 class CheckpointFactory:
@@ -50,7 +51,7 @@ class CheckpointFactory:
 class Replica:
     """Everything that lives as long as the replica."""
 
-    def __init__(self, config: ServingConfig, factory: Factory | None = None) -> None:
+    def __init__(self, config: ServingConfig, control: RunControl, factory: Factory | None = None) -> None:
         self._config = config
         metrics = Metrics()
         registry = Registry(config.run_dirs, lambda entry: pool.refused(entry))
@@ -66,7 +67,13 @@ class Replica:
         self.service = Service(Router(registry, pool), gate, tokens, Canary(registry), metrics, config.deadline_s)
         keys = KeyRing(config.keys, config.key_file)
         self.app = create_app(
-            self.service, self.task, keys, config.rate_per_minute, config.burst, behind_serve=config.listen is None
+            self.service,
+            control,
+            self.task,
+            keys,
+            config.rate_per_minute,
+            config.burst,
+            behind_serve=config.listen is None,
         )
         self._listener = Listener(self.app)
 

@@ -28,6 +28,7 @@ MAX_LOGPROBS = 20
 MAX_OP = 40
 MAX_COMPARED = 16
 MAX_WATCHERS = 256  # of runs, per replica; of one address no more have a connection
+MAX_WORKERS = 1024  # of one kind, that a run may be asked for
 MAX_PLANTED_STEPS = 16
 MAX_DRAWS = 4096  # steps x alternatives x models x samples of one recovery map
 MAX_SEED = 2**53 - 1  # the largest integer that a JavaScript client sends unharmed
@@ -210,6 +211,7 @@ class Limits(Answer):
     op: int = MAX_OP
     compared: int = MAX_COMPARED
     watchers: int = MAX_WATCHERS
+    workers: int = MAX_WORKERS
     planted_steps: int = MAX_PLANTED_STEPS
     draws: int = MAX_DRAWS
     seed: int = MAX_SEED

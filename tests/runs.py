@@ -1,11 +1,18 @@
-"""Run folders without a run: a `metrics.jsonl` of any number of steps, as a stage of a healthy run writes it."""
+"""Run folders without a run: a `metrics.jsonl` of any number of steps as a stage of a healthy run writes it, the files
+of a live run, and a control that notes what a run is asked.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from actors.runs.live import LIVE, STOPPING
+from serving.runs.control import NotTaken
 
 
 def step_event(step: int, steps: int, stage: str = "rl", **numbers: Any) -> dict[str, Any]:
@@ -79,3 +86,42 @@ def write_run(run_dir: Path, steps: int) -> Path:
     """A healthy RL stage of so many steps."""
     append(run_dir, *(step_event(step, steps) for step in range(1, steps + 1)), sync_event(steps))
     return run_dir
+
+
+def worker_told(name: str, state: str = "ready", weight_version: int | None = 5, failures: int = 0) -> dict[str, Any]:
+    """A worker as a live run tells of it."""
+    told = {"kind": name.partition("-")[0], "name": name, "state": state, "pid": 7, "weight_version": weight_version}
+    return {**told, "open": 0, "failures": failures, "cause": None}
+
+
+def tell_live(run_dir: Path, *workers: dict[str, Any], ago: float = -600.0) -> None:
+    """The file of a live run in its RL stage, as of `ago` seconds (of the future, so that a slow test finds it live).
+
+    Without workers it has no fleet yet.
+    """
+    fleet = {"workers": workers, "weight_version": 5, "rollout_restarts": 1, "reward_restarts": 0, "resent_groups": 0}
+    at = {"time": time.time() - ago, "stage": "rl", "done": 5, "total": 40, "numbers": {}, "warnings": []}
+    told = json.dumps({**at, "fleet": fleet if workers else None, "waits_for": ""})
+    beside = run_dir / ".live"
+    beside.write_text(told)
+    beside.rename(run_dir / LIVE)
+
+
+@dataclass
+class NotedControl:
+    """A `RunControl` that notes what it is asked, and refuses with `refusal` if there is one."""
+
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    refusal: str | None = None
+
+    def scale(self, run_dir: Path, rollout_workers: int | None, reward_workers: int | None) -> None:
+        self._take("scale", run_dir.name, rollout_workers, reward_workers)
+
+    def stop(self, run_dir: Path) -> None:
+        self._take("stop", run_dir.name)
+        (run_dir / STOPPING).touch()
+
+    def _take(self, *asked: Any) -> None:
+        self.asked.append(asked)
+        if self.refusal:
+            raise NotTaken(self.refusal)

@@ -9,11 +9,13 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import ray.exceptions
 
 from cluster.errors import StageFailed
+from cluster.run.lock import note_stop
 from cluster.run.progress import Reporter
 from cluster.run.workplace import Workplace
 from trainers.deaths import MAX_DEATHS, DeathLimit
@@ -43,7 +45,7 @@ def drive(workplace: Workplace, report: Reporter, ask: Callable[[Any], Any]) -> 
     while True:
         controller = workplace.controller
         try:
-            return asyncio.run(follow(controller, ask(controller), tell))
+            return asyncio.run(follow(controller, ask(controller), tell, partial(note_stop, workplace.folder.path)))
         except (ray.exceptions.RayActorError, TimeoutError) as error:
             if isinstance(error, ray.exceptions.RayTaskError):  # the call failed because another actor died
                 raise
@@ -73,13 +75,15 @@ def naming_failures() -> Iterator[None]:
         raise
 
 
-async def follow(controller: Any, result: Any, tell: Callable[[RunStatus], None]) -> Any:
-    """Wait for a call on the controller and pass on its progress; on Ctrl-C let it save and return.
+async def follow(
+    controller: Any, result: Any, tell: Callable[[RunStatus], None], note: Callable[[], object] = lambda: None
+) -> Any:
+    """Wait for a call on the controller and pass on its progress; on Ctrl-C note it, and let it save and return.
 
     Raises the errors of `naming_failures`, and TimeoutError when the controller gives no status for SILENT_S.
     """
     waiting = asyncio.wrap_future(result.future())
-    with on_interrupt(controller.stop.remote) as asked:
+    with on_interrupt(controller.stop.remote, note) as asked:
         try:
             while not waiting.done():
                 await asyncio.wait([waiting], timeout=POLL_S)
@@ -95,8 +99,8 @@ async def follow(controller: Any, result: Any, tell: Callable[[RunStatus], None]
 
 
 @contextmanager
-def on_interrupt(ask: Callable[[], Awaitable[Any]]) -> Iterator[set[asyncio.Future[None]]]:
-    """The first Ctrl-C or SIGTERM asks for an orderly end; the second has its usual effect.
+def on_interrupt(ask: Callable[[], Awaitable[Any]], note: Callable[[], object]) -> Iterator[set[asyncio.Future[None]]]:
+    """The first Ctrl-C or SIGTERM is noted and asks for an orderly end; the second has its usual effect.
 
     The first does too if `ask` is not answered within ANSWER_S. The yielded set is empty until the first.
     """
@@ -123,6 +127,7 @@ def on_interrupt(ask: Callable[[], Awaitable[Any]]) -> Iterator[set[asyncio.Futu
 
     def interrupted() -> None:
         restore()
+        note()
         asked.add(asyncio.ensure_future(ask_in_time()))
 
     for number in numbers:

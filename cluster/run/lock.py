@@ -1,4 +1,4 @@
-"""The lock of a run folder, in which one command at a time works, and which command holds it.
+"""The lock of a run folder, in which one command at a time works, which command holds it, and whether it is stopping.
 
 The kernel releases the lock when the process ends, also after `kill -9`; the pid in the file tells whether it is alive.
 """
@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
+from actors.runs.live import STOPPING
 from verifier.errors import UserError
 
 LOCK_FILE: Final = "lock"
@@ -55,10 +56,21 @@ def held(run_dir: Path) -> Generator[None]:
         file.truncate(0)
         file.write(f"{os.getpid()} {socket.gethostname()}")
         file.flush()
+        (run_dir / STOPPING).unlink(missing_ok=True)  # of a command that was killed
         try:
             yield
         finally:
+            (run_dir / STOPPING).unlink(missing_ok=True)
             file.truncate(0)
+
+
+def note_stop(run_dir: Path) -> bool:
+    """Note that the command in the folder is asked to save and end. False if it has been asked before."""
+    try:
+        (run_dir / STOPPING).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def holder(run_dir: Path) -> Holder | None:

@@ -24,10 +24,16 @@ PLAIN_EVERY_S = 10.0  # between two lines where there is no terminal
 
 
 class Reporter:
-    """Prints stages as they begin and end, and their progress in between; `also` is called with every report."""
+    """Prints stages as they begin and end, and their progress in between.
 
-    def __init__(self, run: str, also: Callable[[], None] = lambda: None) -> None:
+    `also` is called with every report, `publish` gets where the run stands.
+    """
+
+    def __init__(
+        self, run: str, also: Callable[[], None] = lambda: None, publish: Callable[[RunStatus], None] = lambda _: None
+    ) -> None:
         self._also = also
+        self._publish = publish
         self._console = Console(file=sys.stderr, highlight=False)
         self._live: Live | None = None
         self._stage = ""
@@ -47,6 +53,7 @@ class Reporter:
         self._told_at = time.monotonic()
         self._warned = 0
         self._first = None
+        self._publish(RunStatus(stage, 0, 0, {}, (), None))
         if self._console.is_terminal:
             self._live = Live(Text(f"  {stage:<12} ..."), console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
@@ -70,12 +77,14 @@ class Reporter:
 
     def pretraining(self, at: TrainingProgress) -> None:
         """Progress of a pre-training stage."""
+        self._publish(RunStatus(self._stage, at.step, at.steps, {"loss": at.loss}, (), None))
         self._tell(
             f"step {at.step}/{at.steps}  loss {at.loss:.3f}  {at.tokens_per_s:,.0f} tokens/s  {_minutes(at.eta_s)} left"
         )
 
     def running(self, at: RunStatus) -> None:
         """Progress of a stage in the controller; each of its warnings is printed once."""
+        self._publish(at)
         self._warned = min(self._warned, len(at.warnings))  # a new controller begins a new list
         for warning in at.warnings[self._warned :]:
             self.warn(warning)

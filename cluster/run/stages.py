@@ -28,6 +28,7 @@ from cluster.recipe.config import (
 from cluster.run.folder import RunFolder
 from cluster.run.following import drive, naming_failures
 from cluster.run.items import check_items
+from cluster.run.live import LiveFile
 from cluster.run.progress import Reporter
 from cluster.run.report import write_report
 from cluster.run.trackers import Dashboards
@@ -47,9 +48,10 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
     done = {record.name for record in folder.stages()}
     left = [stage for stage in recipe.stages if stage.name not in done]
     dashboards = Dashboards(folder.name, folder.path, recipe.trackers)
-    report = Reporter(folder.name, dashboards.catch_up)
+    live = LiveFile(folder.path)
+    report = Reporter(folder.name, dashboards.catch_up, live.tell)
     report.skipped(done)
-    with closing(dashboards), workplace(recipe, folder, address, insecure, wait_s, left) as place:
+    with closing(dashboards), live.kept(), workplace(recipe, folder, address, insecure, wait_s, left) as place:
         checked = False
         for number, stage in enumerate(left):
             began = time.monotonic()

@@ -10,7 +10,7 @@ import psutil
 from cluster.errors import StageFailed
 from cluster.ray.runtime import NotLive
 from cluster.run.folder import RunFolder
-from cluster.run.lock import holder
+from cluster.run.lock import Holder, holder, note_stop
 
 STOP_S: Final = 120.0
 """How long a command may take to finish an RL step and save a checkpoint."""
@@ -19,9 +19,20 @@ STOP_S: Final = 120.0
 def stop(folder: RunFolder, timeout_s: float = STOP_S) -> None:
     """Ask the command that works in the folder to save and end, and wait until it has.
 
-    Raises:
-        NotLive: no command of this machine works there.
-        StageFailed: it has not ended in time.
+    Raises NotLive as `ask_to_stop`, and StageFailed if it has not ended in time.
+    """
+    command = ask_to_stop(folder)
+    with suppress(psutil.NoSuchProcess):
+        try:
+            psutil.Process(command.pid).wait(timeout_s)
+        except psutil.TimeoutExpired as error:
+            raise StageFailed(f"{command} was asked to stop and has not ended in {timeout_s:g} s") from error
+
+
+def ask_to_stop(folder: RunFolder) -> Holder:
+    """Ask the command that works in the folder to save and end. Raises NotLive if none of this machine works there.
+
+    However often it is asked, it gets one signal: a second one would end it without saving.
     """
     command = holder(folder.path)
     if command is None:
@@ -31,10 +42,7 @@ def stop(folder: RunFolder, timeout_s: float = STOP_S) -> None:
             f"{folder.path} runs on another machine ({command}).",
             "Stop it there, or stop its job: interplay stop JOB --address URL.",
         )
-    with suppress(psutil.NoSuchProcess):
-        process = psutil.Process(command.pid)
-        process.terminate()
-        try:
-            process.wait(timeout_s)
-        except psutil.TimeoutExpired as error:
-            raise StageFailed(f"{command} was asked to stop and has not ended in {timeout_s:g} s") from error
+    if note_stop(folder.path):
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(command.pid).terminate()
+    return command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from cluster.errors import StageFailed
 from cluster.recipe.config import PretrainStage, Recipe, RejectionStage, TokenizerStage
 from cluster.run.folder import RunFolder
 from cluster.run.following import drive, on_interrupt
+from cluster.run.lock import note_stop
 from cluster.run.progress import Reporter
 from cluster.run.workplace import Workplace
 from trainers.budget import Spent
@@ -95,7 +97,8 @@ async def _train(job: PretrainJob, plan: LearnerPlan, workplace: Workplace, repo
 
     group = LearnerGroup(plan, workplace.placement())
     try:
-        with EventLog(workplace.folder.metrics) as log, on_interrupt(group.interrupt):
+        note = partial(note_stop, workplace.folder.path)
+        with EventLog(workplace.folder.metrics) as log, on_interrupt(group.interrupt, note):
 
             def tell(progress: TrainingProgress) -> None:
                 log.write("pretrain_step", stage=job.lineage.stage, **asdict(progress))

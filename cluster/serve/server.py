@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cluster.ray.environment import actor_env, cache_folder
+from cluster.serve.control import RunCommands
 from cluster.serve.keys import read_keys
 from serving.http.keys import KeyRecord, new_key
 from verifier.errors import UserError
@@ -169,7 +170,7 @@ def start(plan: Plan) -> None:
         http_options=HTTPOptions(host=plan.host, port=plan.port, request_timeout_s=PROXY_TIMEOUT_S),
         logging_config=LoggingConfig(enable_access_log=False),  # the replica logs every request, with the same id
     )
-    app = application(plan.config, plan.replicas, _environment())
+    app = application(plan.config, plan.replicas, _environment(), RunCommands())
     try:
         ray_serve.run(app, name=APPLICATION, route_prefix="/", _local_testing_mode=False)
     except RuntimeError:
@@ -204,6 +205,7 @@ def build(args: Mapping[str, Any]) -> Application:
         ServingConfig.model_validate({**fields, "keys": read_keys(key_file), "key_file": key_file}),
         replicas,
         _environment(),
+        RunCommands(),
     )
 
 

@@ -22,12 +22,13 @@ _STATUSES = {
     403: "The key's scope does not cover this route.",
     404: "No such model, or no such run or part of it.",
     408: "The body did not arrive in time.",
-    409: "The checkpoint cannot be loaded, unloaded or replaced now, or what the run kept cannot be read.",
+    409: "Not possible now: the checkpoint does not load or is in use, what the run kept cannot be read, or the run "
+    "is not live, stops, or has no workers yet.",
     413: "The body or the prompt is too large.",
     415: "The body is not application/json.",
     429: "The rate of this key is used up; see Retry-After.",
     500: "The server failed.",
-    503: "Queue full, draining or no model; see Retry-After.",
+    503: "Queue full, draining, no model, or the run is not reached; see Retry-After.",
     504: "Not ready within the deadline.",
 }
 

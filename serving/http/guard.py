@@ -35,7 +35,7 @@ _GENERATING: Final = frozenset(
     {"/v1/completions", "/v1/chat/completions"}
     | {f"/v1/probe/{name}" for name in ("solve", "continue", "compare", "pass-at-k", "recovery")}
 )
-_ROLLOUTS: Final = re.compile(r"/v1/runs/[^/]+/rollouts")  # problems and texts, as the probe shows them
+_TEXTS: Final = re.compile(r"/v1/runs/[^/]+/(rollouts|traces)")  # problems and texts, as the probe shows them
 _OPEN_PREFIX: Final = "/static/"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PAGE_POLICY: Final = (
@@ -55,13 +55,13 @@ def scope_of(path: str) -> Scope | None:
         return None
     if path.startswith("/v1/admin/"):
         return "admin"
-    if path.startswith(("/v1/probe/", "/v1/completions", "/v1/chat/")) or _ROLLOUTS.match(path):
+    if path.startswith(("/v1/probe/", "/v1/completions", "/v1/chat/")) or _TEXTS.match(path):
         return "probe"
     return "read"
 
 
 class Guard:
-    """Wraps the application. `caller` (an admission.Caller) and `request_id` are in `scope["state"]` for the routes."""
+    """Wraps the application. `caller` (an admission.Caller), the key's `scope` and `request_id` are in the state."""
 
     def __init__(self, app: App, keys: KeyRing, rate: Budget, metrics: Metrics, gate: Gate, behind_serve: bool) -> None:
         self._gate = gate
@@ -101,6 +101,7 @@ class Guard:
         if record is None:
             raise Unauthorized("send a valid key as 'Authorization: Bearer KEY'")
         caller = scope["state"]["caller"] = Caller(record.name, record.weight)
+        scope["state"]["scope"] = record.scope
         if RANK[record.scope] < RANK[needed]:
             raise Forbidden(f"this route needs a key of scope {needed}; this one has {record.scope}")
         self._rate.take(caller.key)

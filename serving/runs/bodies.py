@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictInt, model_validator
 
 from serving.probe.bodies.verdicts import VerdictBody
-from serving.schemas import Answer
+from serving.schemas import MAX_WORKERS, Answer, Request
 
 
 class StageBody(Answer):
@@ -44,15 +46,50 @@ class WorkerBody(Answer):
     parity_max_abs_diff: float | None
 
 
+class LiveWorker(Answer):
+    """A worker of a live run. `failures` counts the recent losses of its slot."""
+
+    kind: Literal["rollout", "reward"]
+    name: str
+    state: Literal["starting", "syncing", "ready", "suspect", "draining", "dead", "retired"]
+    weight_version: int | None
+    failures: int
+
+
+class FleetBody(Answer):
+    """The workers of a live run, and how many were replaced since it began or was resumed."""
+
+    workers: list[LiveWorker]
+    rollout_restarts: int
+    reward_restarts: int
+
+
+class LiveBody(Answer):
+    """Where a live run stands, by its own word at `time`: `done` of `total` in its stage (0 of 0 as it begins), and
+    what it waits for. `fleet` is null before its first evaluation or RL stage; `stopping` since it was asked to end.
+    """
+
+    time: float
+    stage: str
+    done: int
+    total: int
+    waits_for: str
+    fleet: FleetBody | None
+    stopping: bool
+
+
 class RunAnswer(RunCard):
     """`GET /v1/runs/{run}`. `counters` are the fleet's at the end of its last stage (restarts, groups sent again);
     `noted` counts events such as `resumed` or `learner_lost`. `left_out` lines of the log could not be understood.
+    `live` is null when the run is not live; `controls` says whether this key may scale and stop it.
     """
 
     workers: list[WorkerBody]
     counters: dict[str, int]
     noted: dict[str, int]
     left_out: int
+    live: LiveBody | None
+    controls: bool
 
 
 class CurveBody(Answer):
@@ -138,6 +175,33 @@ class ChangeList(Answer):
     data: list[ChangeBody]
 
 
+Fate = Literal["gained", "lost", "kept", "never"]
+
+
+class AttemptsBody(Answer):
+    """What one evaluation made of a problem: `right` of `samples` completions, and one that ended as most did."""
+
+    right: int
+    samples: int
+    text: str
+    verdict: VerdictBody
+
+
+class ChangedBody(Answer):
+    """A held-out problem with what both evaluations wrote."""
+
+    prompt: str
+    before: AttemptsBody
+    after: AttemptsBody
+
+
+class ChangedList(Answer):
+    """`GET /v1/runs/{run}/traces`: `total` problems are kept, of which the first 100 are here."""
+
+    total: int
+    data: list[ChangedBody]
+
+
 class KeptSteps(Answer):
     """The steps of a stage whose rollouts are kept."""
 
@@ -149,6 +213,39 @@ class RolloutSteps(Answer):
     """`GET /v1/runs/{run}/rollouts`."""
 
     stages: list[KeptSteps]
+
+
+Workers = Annotated[StrictInt, Field(ge=1, le=MAX_WORKERS)]
+
+
+class ScaleRequest(Request):
+    """`POST /v1/admin/runs/{run}/scale`: how many workers to have; a number that is left out stays as it is."""
+
+    rollout_workers: Workers | None = None
+    reward_workers: Workers | None = None
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> ScaleRequest:
+        if self.rollout_workers is None and self.reward_workers is None:
+            raise ValueError("give rollout_workers, reward_workers or both")
+        return self
+
+
+class ScaleAnswer(Answer):
+    """The numbers that the run has taken."""
+
+    rollout_workers: int | None
+    reward_workers: int | None
+
+
+class StopRequest(Request):
+    """`POST /v1/admin/runs/{run}/stop`: an empty object."""
+
+
+class StopAnswer(Answer):
+    """The run saves, then ends."""
+
+    state: Literal["stopping"] = "stopping"
 
 
 StatusName = Literal["solved", "answer", "wrong", "cut"]

@@ -12,6 +12,7 @@ from serving.runs.bodies import (
     CurveBody,
     FindingBody,
     FindingList,
+    LiveBody,
     MetricsAnswer,
     RunAnswer,
     RunCard,
@@ -30,7 +31,7 @@ def card(name: str, log: RunLog) -> RunCard:
     return RunCard(name=name, updated=log.updated, stages=_stages(log))
 
 
-def overview(name: str, log: RunLog) -> RunAnswer:
+def overview(name: str, log: RunLog, live: LiveBody | None, controls: bool) -> RunAnswer:
     """A run by itself."""
     return RunAnswer(
         name=name,
@@ -40,6 +41,8 @@ def overview(name: str, log: RunLog) -> RunAnswer:
         counters=log.counters,
         noted=dict(log.noted),
         left_out=log.left_out,
+        live=live,
+        controls=controls,
     )
 
 

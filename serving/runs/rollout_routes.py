@@ -1,4 +1,6 @@
-"""The routes of kept rollouts: which steps a run has kept, a step's rows in pages, and one row with its tokens."""
+"""The routes of kept texts: which steps' rollouts a run has kept, a step's rows in pages, one row with its tokens, and
+the traces behind what changed between its evaluations.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from actors.rollouts.query import Status
 from serving.generation.service import Service
 from serving.http.answers import documented_get, json_answer
 from serving.runs import kept
-from serving.runs.bodies import RolloutAnswer, RolloutPage, RolloutSteps
+from serving.runs.bodies import ChangedList, Fate, RolloutAnswer, RolloutPage, RolloutSteps
+from serving.runs.changes import problems
 from serving.runs.following import ServedRuns
 from serving.runs.tokenizers import RunTokenizers
 
@@ -63,5 +66,12 @@ def routes(service: Service, runs: ServedRuns) -> APIRouter:
         """One kept rollout: its text with its judgement, and its tokens with their numbers."""
         found = runs.find(run)
         return await read(lambda: kept.rollout(found.folder, stage, step, row, tokenizers.of(found.name)))
+
+    @router.get("/v1/runs/{run}/traces", response_model=ChangedList, responses=documented_get(409))
+    async def list_traces(
+        run: RunName, stratum: Annotated[str, Query(max_length=400)], fate: Annotated[Fate, Query()]
+    ) -> Response:
+        """The held-out problems of a stratum that were newly solved, lost, solved both times or never, with traces."""
+        return await read(problems, runs.find(run).folder, stratum, fate)
 
     return router

@@ -1,4 +1,4 @@
-"""The routes of runs: what the server was started with, read as it grows. Nothing here changes a run."""
+"""The routes of runs: what the server was started with, read as it grows. `control_routes` alone changes a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -17,7 +17,7 @@ from serving.http.answers import documented_get, json_answer, json_bytes
 from serving.http.errors import NotFound, Unavailable
 from serving.http.sse import named
 from serving.http.telling import as_events, error_event
-from serving.runs import curves, rollout_routes
+from serving.runs import control_routes, curves, rollout_routes
 from serving.runs.bodies import (
     ChangedEvent,
     ChangeList,
@@ -29,7 +29,9 @@ from serving.runs.bodies import (
     StepsEvent,
 )
 from serving.runs.changes import changes
+from serving.runs.control import RunControl
 from serving.runs.following import LOOK_S, ServedRuns
+from serving.runs.live import live
 from serving.runs.watch import Watch
 
 WATCH_S: Final = 50.0  # then a watcher asks again: no stream lasts longer than the deadline of every answer
@@ -43,7 +45,7 @@ _NAMES: Final = {StepsEvent: named("steps"), ChangedEvent: named("changed"), Pau
 _STREAM: Final = {200: {"description": "The events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
 
-def routes(service: Service) -> APIRouter:
+def routes(service: Service, control: RunControl) -> APIRouter:
     """The routes over the runs of `service`."""
     router = APIRouter(tags=["Runs"])
     runs = ServedRuns(service.router.registry.run_dirs)
@@ -59,11 +61,12 @@ def routes(service: Service) -> APIRouter:
         return json_answer(RunList(data=cards))
 
     @router.get("/v1/runs/{run}", response_model=RunAnswer, responses=documented_get())
-    async def show_run(run: RunName) -> Response:
-        """One run: its stages, workers and counts."""
+    async def show_run(request: Request, run: RunName) -> Response:
+        """One run: its stages, workers and counts, and where it stands if it is live."""
         found = runs.find(run)
+        at = await run_in_threadpool(live, found.folder)
         async with found.log() as log:
-            return json_answer(curves.overview(found.name, log))
+            return json_answer(curves.overview(found.name, log, at, request.state.scope == "admin"))
 
     @router.get("/v1/runs/{run}/metrics", response_model=MetricsAnswer, responses=documented_get())
     async def show_metrics(
@@ -95,6 +98,7 @@ def routes(service: Service) -> APIRouter:
         )
 
     router.include_router(rollout_routes.routes(service, runs))
+    router.include_router(control_routes.routes(service, runs, control))
     return router
 
 

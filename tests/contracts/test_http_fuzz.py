@@ -30,6 +30,7 @@ from serving.encoding.codec import Codec
 from serving.http.keys import new_key
 from serving.replica import Replica
 from tests.http.conftest import TINY, TOKENIZER, FakeFactory, Script, publish
+from tests.runs import NotedControl
 
 DOCUMENT = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.json")
 OPERATIONS = [found.ok() for found in DOCUMENT.get_all_operations() if isinstance(found, Ok)]
@@ -50,7 +51,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     config = ServingConfig.model_validate(
         {"run_dirs": [folder], "keys": [record], "rate_per_minute": 10**6, "burst": 10**6, "deadline_s": 5.0}
     )
-    replica = Replica(config, FakeFactory(Script(), Codec(text_format(TOKENIZER), TINY.max_positions)))
+    codec = Codec(text_format(TOKENIZER), TINY.max_positions)
+    replica = Replica(config, NotedControl(), FakeFactory(Script(), codec))
     server = uvicorn.Server(uvicorn.Config(replica.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -11,6 +11,7 @@ from pathlib import Path
 from serving.app import build_routes, openapi
 from serving.http.keys import new_key
 from serving.schemas import Limits
+from tests.runs import NotedControl
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"
 
@@ -23,7 +24,8 @@ def current(folder: Path) -> str:
     _, record = new_key("contract", "admin")
     config = ServingConfig.model_validate({"run_dirs": [folder], "keys": [record]})
     limits = Limits(rate_per_minute=1, burst=1, running=1, queued=1)
-    document = openapi(build_routes(Replica(config).service, limits))
+    control = NotedControl()
+    document = openapi(build_routes(Replica(config, control).service, limits, control))
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 

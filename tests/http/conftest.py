@@ -29,6 +29,7 @@ from serving.encoding.codec import Codec
 from serving.http.keys import KeyRecord, new_key
 from serving.models.registry import Entry
 from serving.replica import Replica
+from tests.runs import NotedControl
 
 # A head width of 32 is the smallest that vLLM serves on a CPU.
 TINY = PolicyConfig(layers=1, hidden=64, ffn=64, heads=2, kv_heads=2, max_positions=1024)
@@ -190,10 +191,11 @@ def keys() -> Keys:
 
 @dataclass
 class Server:
-    """The application under test, the fake engines' script, and a client with the admin key."""
+    """The application under test, the fake engines' script, what runs are asked, and a client with the admin key."""
 
     replica: Replica
     script: Script
+    control: NotedControl
     client: httpx.AsyncClient
     keys: Keys
 
@@ -219,12 +221,12 @@ async def serve(run_dir: Path, keys: Keys, codec: Codec) -> AsyncIterator[Callab
     made: list[Server] = []
 
     def make(**settings: object) -> Server:
-        script = Script()
+        script, control = Script(), NotedControl()
         config = ServingConfig.model_validate(
             {"run_dirs": [run_dir], "keys": keys.records, "listen": {"port": 8000}, **settings}
         )
-        replica = Replica(config, FakeFactory(script, codec))
-        server = Server(replica, script, httpx.AsyncClient(), keys)
+        replica = Replica(config, control, FakeFactory(script, codec))
+        server = Server(replica, script, control, httpx.AsyncClient(), keys)
         server.client = server.as_key(keys.admin)
         made.append(server)
         return server

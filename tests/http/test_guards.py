@@ -30,10 +30,10 @@ PROBE = [
     "/v1/probe/pass-at-k",
     "/v1/probe/recovery",
 ]
-ADMIN = ["/v1/admin/load", "/v1/admin/unload", "/v1/admin/alias", "/v1/admin/canary"]
+ADMIN = [*(f"/v1/admin/{room}" for room in ("load", "unload", "alias", "canary", "runs/demo/scale", "runs/demo/stop"))]
 ROUTES = [
     *(("GET", path, 0) for path in (*READ, *RUNS)),
-    *(("GET", f"/v1/runs/demo/rollouts{place}", 1) for place in ("", "/rl/1", "/rl/1/0")),
+    *(("GET", f"/v1/runs/demo/{place}", 1) for place in ("rollouts", "rollouts/rl/1", "rollouts/rl/1/0", "traces")),
     ("GET", "/v1/probe/task", 1),
     *(("POST", path, 1) for path in PROBE),
     *(("POST", path, 2) for path in ADMIN),
@@ -43,7 +43,7 @@ ROUTES = [
 
 def documented_routes(server: Server) -> set[tuple[str, str]]:
     limits = Limits(rate_per_minute=1, burst=1, running=1, queued=1)
-    paths = build_routes(server.replica.service, limits).openapi()["paths"]
+    paths = build_routes(server.replica.service, limits, server.control).openapi()["paths"]
     return {(method.upper(), path) for path, methods in paths.items() for method in methods}
 
 

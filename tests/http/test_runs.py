@@ -16,11 +16,14 @@ from actors.runs.log import RunLog
 from actors.runs.series import POINTS
 from serving.http.errors import NotFound
 from serving.runs.bodies import ChangedEvent, StepsEvent
+from serving.runs.changes import MAX_SHOWN
 from serving.runs.following import FollowedRun, ServedRuns
 from serving.runs.watch import MOST_NEW, Watch
 from serving.schemas import MAX_WATCHERS
 from tests.http.conftest import Server
+from tests.judgements import verified
 from tests.runs import append, step_event, write_run
+from verifier.judgement import to_record
 
 
 @pytest.fixture
@@ -93,7 +96,16 @@ async def test_findings_are_told_in_words(server: Server, live: Path):
 
 async def test_a_name_that_is_no_run_is_no_path(server: Server, live: Path):
     for name in ("nowhere", "%2e%2e", "demo%2F..%2Fdemo", "x" * 65):
-        for room in ("", "/metrics", "/findings", "/events", "/rollouts", "/rollouts/rl/1", "/rollouts/rl/1/0"):
+        for room in (
+            "",
+            "/metrics",
+            "/findings",
+            "/events",
+            "/rollouts",
+            "/rollouts/rl/1",
+            "/rollouts/rl/1/0",
+            "/traces",
+        ):
             answer = await server.client.get(f"/v1/runs/{name}{room}")
             assert answer.status_code in (400, 404), answer.text
             assert str(live.parent) not in answer.text
@@ -126,6 +138,33 @@ async def test_changes_are_those_of_the_report(server: Server, live: Path):
     for text in ("{", "[]", '{"changed": {"op 3": {}}}', '{"changed": [1]}'):
         (live / "report.json").write_text(text)
         assert (await server.client.get(place)).json()["error"]["code"] == "other_form"
+
+
+async def test_the_problems_behind_a_count_are_those_of_the_report_with_both_texts(server: Server, live: Path):
+    place = "/v1/runs/demo/traces"
+    asked = {"stratum": "op 3", "fate": "lost"}
+    assert (await server.client.get(place, params=asked)).json() == {"total": 0, "data": []}
+    judgement = to_record(verified(False))
+    side = {"right": 1, "samples": 8, "text": "Define it.", "judgement": judgement}
+    told = {"fate": "lost", "prompt": "How many?", "before": {**side, "right": 7}, "after": side}
+    (live / "changed.json").write_text(json.dumps({"op 3": [told] * (MAX_SHOWN + 1) + [{**told, "fate": "kept"}]}))
+    body = (await server.client.get(place, params=asked)).json()
+    assert (body["total"], len(body["data"])) == (MAX_SHOWN + 1, MAX_SHOWN)
+    first = body["data"][0]
+    assert (first["prompt"], first["before"]["right"], first["after"]["right"]) == ("How many?", 7, 1)
+    assert first["after"]["verdict"]["verified"] is False
+    for other in ({"stratum": "op 3", "fate": "never"}, {"stratum": "op 9", "fate": "lost"}):
+        assert (await server.client.get(place, params=other)).json()["total"] == 0
+    for wrong, param in (
+        ({"fate": "lost"}, "stratum"),
+        ({"stratum": "op 3"}, "fate"),
+        ({**asked, "fate": "won"}, "fate"),
+    ):
+        answer = await server.client.get(place, params=wrong)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    for text in ("{", "[]", '{"op 3": [{"fate": "lost"}]}', '{"op 3": 4}'):
+        (live / "changed.json").write_text(text)
+        assert (await server.client.get(place, params=asked)).json()["error"]["code"] == "other_form"
 
 
 async def test_a_run_that_has_gone_leaves_the_others_in_the_list(serve: Callable, live: Path):

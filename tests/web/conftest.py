@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +121,45 @@ def open_page(chromium: Browser, fake: Fake) -> Iterator[Opener]:
     opener = Opener(chromium, fake.url)
     yield opener
     opener.close()
+
+
+@dataclass
+class Offline:
+    """Opens files from disk; every request but the one for the file itself fails, and is noted."""
+
+    browser: Browser
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def __call__(self, file: Path, width: int = 1280) -> Page:
+        context = self.browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
+        context.set_default_timeout(TIMEOUT_MS)
+        page = context.new_page()
+        page.route("**/*", lambda route: route.continue_() if route.request.url == file.as_uri() else route.abort())
+        page.on("request", lambda request: self._noted(request.url, file))
+        page.on("pageerror", lambda error: self.errors.append(f"{error}"))
+        page.goto(file.as_uri())
+        return page
+
+    def _noted(self, url: str, file: Path) -> None:
+        if url != file.as_uri() and not url.startswith("data:"):
+            self.requests.append(url)
+
+
+@pytest.fixture
+def offline(chromium: Browser) -> Iterator[Offline]:
+    """Opens saved files; in the end there may be no script error and no request."""
+    opener = Offline(chromium)
+    yield opener
+    assert (opener.requests, opener.errors) == ([], [])
+
+
+def save(page: Page, button: str, folder: Path) -> Path:
+    """Presses a button by the keyboard, and gives the file."""
+    expect(page.locator("#stop")).to_be_hidden()
+    page.get_by_role("button", name=button).focus()
+    with page.expect_download() as saving:
+        page.keyboard.press("Enter")
+    file = folder / saving.value.suggested_filename
+    saving.value.save_as(file)
+    return file

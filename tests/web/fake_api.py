@@ -66,6 +66,7 @@ class Knobs:
     key: str | None = None
     delay_s: float = 0.0
     fail: list[tuple[str, int]] = field(default_factory=list)  # (path ending, status), used up one by one
+    cut: list[str] = field(default_factory=list)  # path endings whose JSON breaks off in the middle, used up
     break_after: int | None = None  # tokens until a stream ends in an error event
     hold_after: int | None = None  # tokens until a stream waits for `release`
     release: threading.Event = field(default_factory=threading.Event)
@@ -96,6 +97,11 @@ FAULTS = {
 }
 
 
+def _cut() -> Response:
+    """The beginning of a body, after which the connection closes: its length says that more was to come."""
+    return Response(b'{"data": [', headers={"content-length": "99"}, media_type="application/json")
+
+
 def _guard(app: FastAPI, knobs: Knobs) -> None:
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -107,6 +113,10 @@ def _guard(app: FastAPI, knobs: Knobs) -> None:
                 if path.endswith(fault[0]):
                     knobs.fail.remove(fault)
                     return _error(fault[1], *FAULTS[fault[1]])
+            for ending in knobs.cut:
+                if path.endswith(ending):
+                    knobs.cut.remove(ending)
+                    return _cut()
         response = await call_next(request)
         response.headers["content-security-policy"] = CSP
         response.headers["cache-control"] = "no-store"

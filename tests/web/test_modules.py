@@ -75,3 +75,48 @@ def test_offsets_count_code_points(open_page: Opener) -> None:
           return [answer.pieces.map((p) => answer.slice(p.start, p.end)), answer.tokensIn(3, 6).map((t) => t.part)];
         }"""
     ) == [["\U0001f600 a", "b\U0001f601c", "d"], ["b\U0001f601", "c"]]
+
+
+def test_a_recording_answers_as_it_was_answered_whatever_the_cut_of_the_bytes(open_page: Opener) -> None:
+    page = open_page()
+    assert page.evaluate(
+        """async () => {
+          const { Recording } = await import("/static/server/recording.js");
+          const text = '{"said":"é\\u{1F600}"}';
+          const bytes = new TextEncoder().encode(text);
+          const wrong = [];
+          for (let cut = 1; cut < bytes.length; cut += 1) {
+            const recording = new Recording();
+            const body = new ReadableStream({ start(controller) {
+              controller.enqueue(bytes.slice(0, cut));
+              controller.enqueue(bytes.slice(cut));
+              controller.close();
+            } });
+            const read = await recording.note("GET a ", new Response(body)).text();
+            const again = new Recording(JSON.parse(JSON.stringify(recording)));
+            if (read !== text || (await again.response("GET a ").text()) !== text) wrong.push(cut);
+          }
+          return wrong;
+        }"""
+    ) == []  # fmt: skip
+
+
+def test_a_complete_stream_is_recorded_without_what_its_end_repeats(open_page: Opener) -> None:
+    page = open_page()
+    whole, cut = page.evaluate(
+        """async () => {
+          const { Recording } = await import("/static/server/recording.js");
+          const recorded = async (text) => {
+            const recording = new Recording();
+            const headers = { "content-type": "text/event-stream" };
+            await recording.note("POST a {}", new Response(text, { headers })).text();
+            return recording.toJSON()[0][1].text;
+          };
+          const events = ["start", "token", "step", "sample", "estimate"].map((name) => `event: ${name}\\ndata: 1`);
+          const text = events.join("\\n\\n") + "\\n\\n";
+          return [await recorded(text + "event: done\\ndata: 2\\n\\ndata: [DONE]\\n\\n"), await recorded(text)];
+        }"""
+    )
+    kept = ["event: start\ndata: 1", "event: sample\ndata: 1", "event: done\ndata: 2", "data: [DONE]"]
+    assert whole.strip().split("\n\n") == kept
+    assert cut.count("event: ") == 5

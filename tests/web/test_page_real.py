@@ -26,6 +26,7 @@ from serving.probe.bodies.problems import ProblemRequest
 from serving.probe.problems import make
 from serving.replica import Replica
 from tests.http.conftest import FakeFactory, Script, publish
+from tests.runs import NotedControl
 from tests.web.conftest import Opener
 
 SPEC = "op=5&seed=2"
@@ -41,7 +42,9 @@ def _trace(model: str, _seed: int) -> str:
 
 
 @contextmanager
-def page_over(folder: Path, write: Callable[[str, int], str], **settings: Any) -> Iterator[tuple[str, str]]:
+def page_over(
+    folder: Path, write: Callable[[str, int], str], control: NotedControl | None = None, **settings: Any
+) -> Iterator[tuple[str, str]]:
     """The address of the application on a run of three checkpoints, and a key with the scope `probe`."""
     store = CheckpointStore(folder / "checkpoints")
     for seed, (stage, step) in enumerate([("pretrain", 10), ("rl", 1), ("rl", 3)]):
@@ -49,7 +52,8 @@ def page_over(folder: Path, write: Callable[[str, int], str], **settings: Any) -
     key, record = new_key("page", "probe")
     listen = {"port": 8000}  # without it the application expects Ray Serve before it, which names requests
     config = ServingConfig.model_validate({"run_dirs": [folder], "keys": (record,), "listen": listen, **settings})
-    replica = Replica(config, FakeFactory(Script(write=write), Codec(text_format(phrase_tokenizer([])), 1024)))
+    factory = FakeFactory(Script(write=write), Codec(text_format(phrase_tokenizer([])), 1024))
+    replica = Replica(config, control or NotedControl(), factory)
     server = uvicorn.Server(uvicorn.Config(replica.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

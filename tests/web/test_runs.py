@@ -9,19 +9,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from actors.rollouts.store import RolloutStore
 from tests.http.test_kept import in_the_runs_tokens
+from tests.judgements import trace
 from tests.rollouts import step_rollouts
 from tests.runs import append, step_event, write_run
 from tests.web.conftest import Opener
 from tests.web.test_page_real import page_over
+from verifier.judgement import StepStatus, to_record
 
 pytestmark = pytest.mark.browser
 LONG = 10_000
+RIGHT, WRONG = (to_record(trace(StepStatus.RIGHT, last)) for last in (StepStatus.RIGHT, StepStatus.WRONG_VALUE))
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,14 @@ class Served:
     url: str
     key: str
     folder: Path
+
+
+def told(fate: str) -> dict[str, Any]:
+    """A held-out problem as the report keeps it."""
+    right = {"right": 7, "samples": 8, "text": "Define a as A; so A = 3. Define b as B; so B = 3.", "judgement": RIGHT}
+    wrong = {**right, "right": 1, "judgement": WRONG}
+    before, after = (wrong, right) if fate == "gained" else (right, wrong)
+    return {"fate": fate, "prompt": f"A problem that was {fate}.", "before": before, "after": after}
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +56,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     change = {"problems": 9, "gained": 4, "lost": 1, "kept": 3, "never": 1}
     change |= {"errors": {"missing": pair}, "first_error": pair, "traces": pair}
     (demo / "report.json").write_text(json.dumps({"changed": {"op 3": change}}))
+    (demo / "changed.json").write_text(json.dumps({"op 3": list(map(told, ["gained", "gained", "lost"]))}))
     write_run(folder / "long", LONG)
     for name in ("live", "doomed"):
         append(folder / name, *(step_event(step, 40, time=time.time()) for step in range(1, 6)))
@@ -85,6 +98,26 @@ def test_a_run_is_drawn_with_findings_strata_and_workers_and_asks_no_checkpoint(
     expect(page.get_by_role("row", name="op 3 9 4 1 3 1 2.50 to none")).to_be_visible()
     expect(page.locator(".findings")).to_contain_text("of the completions are cut off at max_tokens")
     expect(page.locator(".findings")).to_contain_text("docs/diagnosis.md#never-ending")
+
+
+def test_a_count_of_what_changed_opens_its_problems_with_the_traces_of_both_sides(visit: Opener) -> None:
+    page = visit("#runs?runs=demo")
+    changes = page.get_by_role("region", name="What changed")
+    cells = changes.get_by_role("row", name=re.compile("^op 3")).get_by_role("button")
+    expect(cells).to_have_text(["4", "1", "3", "1"])
+    cells.first.click()
+    expect(changes.get_by_role("heading", name="op 3: Newly solved")).to_be_visible()
+    problems = changes.locator("details")
+    expect(problems).to_have_text(["Problem 1: 1 of 8, then 7 of 8 right", "Problem 2: 1 of 8, then 7 of 8 right"])
+    problems.nth(1).locator("summary").first.click()
+    expect(problems.nth(1)).to_contain_text("A problem that was gained.")
+    expect(changes.get_by_role("region", name="Before").locator(".step.first")).to_have_count(1)
+    expect(changes.get_by_role("region", name="After").locator(".step")).to_have_count(2)
+    expect(changes.get_by_role("region", name="After").locator(".step.first")).to_have_count(0)
+    cells.nth(1).click()
+    expect(problems).to_have_text(["Problem 1: 7 of 8, then 1 of 8 right"])
+    cells.nth(2).click()
+    expect(changes).to_contain_text("No text of these problems was kept.")
 
 
 def test_ten_thousand_steps_are_a_thousand_points_and_a_range_shows_each_step(visit: Opener) -> None:

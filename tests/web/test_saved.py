@@ -10,7 +10,6 @@ import re
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from actors.rollouts.store import RolloutStore
 from tests.http.test_kept import in_the_runs_tokens
 from tests.rollouts import step_rollouts
 from tests.runs import append, step_event
-from tests.web.conftest import TIMEOUT_MS, Fake, Opener
+from tests.web.conftest import Fake, Offline, Opener, save
 from tests.web.test_page_real import page_over
 
 pytestmark = pytest.mark.browser
@@ -31,37 +30,6 @@ EDIT = "Edit this step and go on"  # needs a server
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-@dataclass
-class Offline:
-    """Opens files from disk; every request but the one for the file itself fails, and is noted."""
-
-    browser: Browser
-    requests: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def __call__(self, file: Path, width: int = 1280) -> Page:
-        context = self.browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
-        context.set_default_timeout(TIMEOUT_MS)
-        page = context.new_page()
-        page.route("**/*", lambda route: route.continue_() if route.request.url == file.as_uri() else route.abort())
-        page.on("request", lambda request: self._noted(request.url, file))
-        page.on("pageerror", lambda error: self.errors.append(f"{error}"))
-        page.goto(file.as_uri())
-        return page
-
-    def _noted(self, url: str, file: Path) -> None:
-        if url != file.as_uri() and not url.startswith("data:"):
-            self.requests.append(url)
-
-
-@pytest.fixture
-def offline(chromium: Browser) -> Iterator[Offline]:
-    """Opens saved files; in the end there may be no script error and no request."""
-    opener = Offline(chromium)
-    yield opener
-    assert (opener.requests, opener.errors) == ([], [])
-
-
 @pytest.fixture
 def keyed(chromium: Browser, fake: Fake) -> Iterator[Opener]:
     """Opens links of a server that asks for a key, with the key in the tab."""
@@ -69,17 +37,6 @@ def keyed(chromium: Browser, fake: Fake) -> Iterator[Opener]:
     opener = Opener(chromium, fake.url, key=KEY)
     yield opener
     opener.close()
-
-
-def save(page: Page, button: str, folder: Path) -> Path:
-    """Presses a button by the keyboard, and gives the file."""
-    expect(page.locator("#stop")).to_be_hidden()
-    page.get_by_role("button", name=button).focus()
-    with page.expect_download() as saving:
-        page.keyboard.press("Enter")
-    file = folder / saving.value.suggested_filename
-    saving.value.save_as(file)
-    return file
 
 
 def answers_of(file: Path) -> str:

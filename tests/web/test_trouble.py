@@ -77,6 +77,22 @@ def test_the_other_views_show_their_errors_too(open_page: Opener, fake: Fake, li
     expect(page.get_by_role("alert")).to_contain_text("The server is full or not ready")
 
 
+@pytest.mark.parametrize(
+    ("link", "path"),
+    [("#solve", "/problems"), ("#solve", "/v1/models"), ("#compare?model=demo@40&other=demo@100&go=1", "/compare")],
+)
+def test_a_body_that_breaks_off_in_the_middle_is_said_in_words_and_not_recorded(
+    open_page: Opener, fake: Fake, link: str, path: str
+) -> None:
+    fake.knobs.cut = [path]
+    page = open_page(link)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("The answer broke off")
+    expect(alert).to_contain_text("The connection broke off.")
+    recorded = page.evaluate("import('/static/main.js').then(({ app }) => JSON.stringify(app.client.recording))")
+    assert path not in recorded
+
+
 def test_a_failed_problem_can_be_tried_again(open_page: Opener, fake: Fake) -> None:
     fake.knobs.fail = [("/problems", 503)]
     page = open_page()

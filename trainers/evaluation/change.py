@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from trainers.evaluation.evaluate import Evaluation, ProblemScore
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, TextSample
+from verifier.judgement import Judgement
 from verifier.task import Stratum
+
+Fate = Literal["gained", "lost", "kept", "never"]
+"""Solved only after, only before, by both, by neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +54,69 @@ def changes(before: Evaluation, after: Evaluation) -> dict[Stratum, Change]:
     return {stratum: _change(_of(before, stratum), _of(after, stratum)) for stratum in before.strata()}
 
 
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What one checkpoint made of a problem: `right` of `samples` completions, and a typical one."""
+
+    right: int
+    samples: int
+    text: str
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedProblem:
+    """A problem to look at, with what became of it."""
+
+    fate: Fate
+    prompt: str
+    before: Attempts
+    after: Attempts
+
+
+def changed_problems(before: Evaluation, after: Evaluation) -> dict[Stratum, list[ChangedProblem]]:
+    """The problems of each stratum of which both evaluations have kept a text; none in those of older versions."""
+    return {
+        stratum: [
+            ChangedProblem(_fate(old, new), shown.prompt, _attempts(old, was), _attempts(new, shown))
+            for (old, was), (new, shown) in zip(_shown(before, stratum), _shown(after, stratum), strict=False)
+        ]
+        for stratum in before.strata()
+    }
+
+
+def _shown(evaluation: Evaluation, stratum: Stratum) -> list[tuple[ProblemScore, TextSample]]:
+    texts = [text for text in evaluation.texts if text.address.stratum == stratum]
+    return list(zip(_of(evaluation, stratum), texts, strict=False))
+
+
+def _attempts(score: ProblemScore, typical: TextSample) -> Attempts:
+    return Attempts(score.right, score.samples, typical.text, typical.judgement)
+
+
 def _of(evaluation: Evaluation, stratum: Stratum) -> list[ProblemScore]:
     return [score for score in evaluation.scores if score.stratum == stratum]
 
 
 def _change(before: Sequence[ProblemScore], after: Sequence[ProblemScore]) -> Change:
-    fates = Counter((_solved(old), _solved(new)) for old, new in zip(before, after, strict=True))
+    fates = Counter(_fate(old, new) for old, new in zip(before, after, strict=True))
     rates = _errors(before), _errors(after)
     return Change(
         problems=len(before),
-        gained=fates[False, True],
-        lost=fates[True, False],
-        kept=fates[True, True],
-        never=fates[False, False],
+        gained=fates["gained"],
+        lost=fates["lost"],
+        kept=fates["kept"],
+        never=fates["never"],
         errors={kind: BeforeAfter(*(rate.get(kind, 0.0) for rate in rates)) for kind in sorted({*rates[0], *rates[1]})},
         first_error=BeforeAfter(_first_error(before), _first_error(after)),
         traces=BeforeAfter(_traces(before), _traces(after)),
     )
 
 
-def _solved(score: ProblemScore) -> bool:
-    right = score.outcome if score.strict is None else score.strict
-    return 2 * right >= score.samples
+def _fate(before: ProblemScore, after: ProblemScore) -> Fate:
+    if after.solved:
+        return "kept" if before.solved else "gained"
+    return "lost" if before.solved else "never"
 
 
 def _errors(scores: Sequence[ProblemScore]) -> dict[str, float]:

@@ -32,6 +32,7 @@ Kind = Literal["strict", "outcome"]
 STAGE_SEED: Final = 1  # of an eval stage's items: the same for every seed of a run, so that runs can be compared
 RL_SEED: Final = 2  # of those evaluated inside RL, which are others: `best` is chosen by them
 GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, few enough for a steady progress line
+KEPT_TEXTS = 1000  # of an evaluation, spread over its strata: about 2 MB of op-graph traces
 
 
 class EvalConfig(BaseModel):
@@ -81,6 +82,16 @@ class ProblemScore:
     first_errors: dict[str, list[int]] = field(default_factory=dict)
     traces: int | None = None
 
+    @property
+    def right(self) -> int:
+        """The completions that are verified, or right where no steps are judged."""
+        return self.outcome if self.strict is None else self.strict
+
+    @property
+    def solved(self) -> bool:
+        """Whether at least half of its completions are verified (right, where no steps are judged)."""
+        return 2 * self.right >= self.samples
+
 
 @dataclass(frozen=True, slots=True)
 class RecoveryScore:
@@ -112,7 +123,8 @@ class TextSample:
 class Evaluation:
     """One checkpoint's scores on one fixed set of problems, and one text per stratum to look at.
 
-    `recovery` is empty unless the evaluation was asked for it.
+    `recovery` is empty unless the evaluation was asked for it. `texts` are those of the first problems of each stratum,
+    in the order of the scores: one completion that ended as most of its problem's did.
     """
 
     checkpoint: str
@@ -123,6 +135,7 @@ class Evaluation:
     scores: tuple[ProblemScore, ...]
     samples: tuple[TextSample, ...]
     recovery: tuple[RecoveryScore, ...] = ()
+    texts: tuple[TextSample, ...] = ()
 
     def strata(self) -> tuple[Stratum, ...]:
         """The measured strata, in the order of the items."""
@@ -130,7 +143,7 @@ class Evaluation:
 
     def record(self) -> dict[str, Any]:
         """The JSON form."""
-        return asdict(self) | {"samples": [asdict(s) for s in self.samples]}
+        return asdict(self)
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Evaluation:
@@ -140,7 +153,8 @@ class Evaluation:
         recovery = tuple(
             RecoveryScore(**{**s, "stratum": Stratum.from_record(s["stratum"])}) for s in record.get("recovery", ())
         )
-        return cls(**{**record, "scores": scores, "samples": samples, "recovery": recovery})
+        texts = tuple(_text_sample(s) for s in record.get("texts", ()))
+        return cls(**{**record, "scores": scores, "samples": samples, "recovery": recovery, "texts": texts})
 
 
 def _text_sample(record: dict[str, Any]) -> TextSample:
@@ -198,6 +212,7 @@ async def evaluate(
         seconds=time.monotonic() - started,
         scores=tuple(one.score for one in measured),
         samples=tuple(firsts[stratum] for stratum in dict.fromkeys(item.stratum for item in items)),
+        texts=_kept_texts(measured),
     )
 
 
@@ -207,17 +222,36 @@ class _Measured:
 
     score: ProblemScore
     sample: TextSample
+    typical: TextSample
     tokens: int
     flops: float
 
 
+def _kept_texts(measured: Sequence[_Measured]) -> tuple[TextSample, ...]:
+    """The typical texts of the first problems of each stratum."""
+    left = Counter(dict.fromkeys((one.score.stratum for one in measured), 0))
+    most = KEPT_TEXTS // max(1, len(left))
+    kept: list[TextSample] = []
+    for one in measured:
+        left[one.score.stratum] += 1
+        if left[one.score.stratum] <= most:
+            kept.append(one.typical)
+    return tuple(kept)
+
+
 def _measured(group: RolloutGroup, flops: float) -> _Measured:
     """Raises NotJudged."""
-    rollout = next((r for r in group.rollouts if r.judgement is not None), None)
-    if rollout is None or rollout.judgement is None:
-        raise NotJudged(f"no completion of item {group.item.id} could be judged: {group.rollouts[0].error}")
-    sample = TextSample(group.item.address, prompt_text(group.item.prompt), rollout.text, rollout.judgement)
-    return _Measured(score(group), sample, sum(len(r.completion.token_ids) for r in group.rollouts), flops)
+    item = group.item
+    samples = [
+        TextSample(item.address, prompt_text(item.prompt), rollout.text, rollout.judgement)
+        for rollout in group.rollouts
+        if rollout.judgement is not None
+    ]
+    if not samples:
+        raise NotJudged(f"no completion of item {item.id} could be judged: {group.rollouts[0].error}")
+    counted = score(group)
+    typical = next((s for s in samples if s.judgement.solved == counted.solved), samples[0])
+    return _Measured(counted, samples[0], typical, sum(len(r.completion.token_ids) for r in group.rollouts), flops)
 
 
 REWARDS = (Reward("outcome"),)  # evaluation counts judgements, but a request for judging names a reward

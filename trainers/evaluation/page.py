@@ -23,7 +23,7 @@ from matplotlib.ticker import StrMethodFormatter
 from actors.files import replace_text
 from trainers.evaluation.evaluate import TextSample
 from trainers.evaluation.figures import STYLE, inline, smoothed, svg
-from trainers.evaluation.report import RunRecord, summary
+from trainers.evaluation.report import RunRecord, changed_texts, summary
 from verifier.families import TaskConfig, drawing, open_task
 from verifier.judgement import Judgement, TraceJudgement
 from verifier.task import item_at, labels
@@ -72,8 +72,9 @@ def _target_rows(run: RunRecord) -> list[str]:
 
 
 def write(run_dir: Path, run: RunRecord) -> dict[str, Any]:
-    """Write both reports into the run folder; returns the content of `report.json`."""
+    """Write both reports, and the texts behind what changed; returns the content of `report.json`."""
     content = summary(run)
+    replace_text(run_dir / "changed.json", json.dumps(changed_texts(run)) + "\n")
     replace_text(run_dir / "report.json", json.dumps(content, indent=1) + "\n")
     replace_text(run_dir / "report.html", page(run, content))
     return content

@@ -16,7 +16,7 @@ from typing import Any
 from actors.diagnosis.findings import diagnose
 from actors.telemetry import read_events
 from trainers.evaluation.bands import Bands
-from trainers.evaluation.change import changes
+from trainers.evaluation.change import changed_problems, changes
 from trainers.evaluation.evaluate import Evaluation, ProblemScore, curve, gain, interval, kinds, powers
 from trainers.evaluation.ledger import StageRecord
 from verifier.families import TaskConfig
@@ -117,6 +117,15 @@ def _cell(scores: Sequence[ProblemScore]) -> dict[str, Any]:
 def _changed(before: Evaluation, after: Evaluation) -> dict[str, Any]:
     names = labels(before.strata())
     return {names[stratum]: asdict(change) for stratum, change in changes(before, after).items()}
+
+
+def changed_texts(run: RunRecord) -> dict[str, list[dict[str, Any]]]:
+    """The content of `changed.json`: the problems of each stratum with what became of them, and a text of each side."""
+    if run.before is None or run.after is None:
+        return {}
+    names = labels(run.before.strata())
+    found = changed_problems(run.before, run.after)
+    return {names[stratum]: [asdict(problem) for problem in problems] for stratum, problems in found.items()}
 
 
 def _band(run: RunRecord, band: str) -> dict[str, Any]:

@@ -18,13 +18,19 @@ def main(
         str | None, typer.Option(help="Stop a job: the job server of its cluster, HOST, HOST:PORT or a URL.")
     ] = None,
     insecure: Insecure = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Ask a run to stop, and do not wait until it has.")
+    ] = False,
 ) -> None:
     """Stop a run, or a job on a Ray cluster, and wait until it has ended. A run is saved before it ends."""
     if address is None:
         from cluster.run.folder import find_run
-        from cluster.run.stop import stop
+        from cluster.run.stop import ask_to_stop, stop
 
         folder = find_run(run)
+        if no_wait:
+            typer.echo(f"{folder.name}: {ask_to_stop(folder)} saves and ends")
+            return
         stop(folder)
         typer.echo(f"{folder.name}: stopped; interplay run with the same recipe and --resume continues it")
         return

@@ -30,52 +30,6 @@ export function findings(lists) {
   );
 }
 
-const moved = ({ before, after }, digits) =>
-  [before, after].map((value) => (value === null ? "none" : value.toFixed(digits))).join(" to ");
-
-/** What became of the held-out problems of each stratum, and which errors are left. */
-export function changed(strata) {
-  const steps = strata.some(({ traces }) => traces.before !== null);
-  const kinds = [...new Set(strata.flatMap(({ errors }) => Object.keys(errors)))].sort();
-  const head = ["Stratum", "Problems", "Newly solved", "Lost", "Both times", "Never"];
-  if (steps)
-    head.push("Right steps before the first error", "Different traces", ...kinds.map((kind) => `${kind} a completion`));
-  const cells = ({ problems, gained, lost, kept, never, errors, first_error: first, traces }) => [
-    ...[problems, gained, lost, kept, never],
-    ...(steps ? [moved(first, 2), moved(traces, 1)] : []),
-    ...(steps ? kinds.map((kind) => (errors[kind] ? moved(errors[kind], 2) : "0")) : []),
-  ];
-  return h(
-    "div",
-    { class: "changed-frame" },
-    h(
-      "table",
-      { class: "plain-table figures" },
-      h(
-        "thead",
-        {},
-        h(
-          "tr",
-          {},
-          head.map((name) => h("th", { scope: "col" }, name)),
-        ),
-      ),
-      h(
-        "tbody",
-        {},
-        strata.map((one) =>
-          h(
-            "tr",
-            {},
-            h("th", { scope: "row" }, one.stratum),
-            cells(one).map((cell) => h("td", {}, String(cell))),
-          ),
-        ),
-      ),
-    ),
-  );
-}
-
 const COUNTED = {
   rollout_restarts: "rollout workers replaced",
   reward_restarts: "reward workers replaced",
@@ -92,32 +46,63 @@ const NOTED = {
   checkpoint: "checkpoints",
 };
 
-/** Workers by their last weight update, and the counts of a run; `now` in seconds. */
-export function workers({ workers: seen, counters, noted, left_out: leftOut }, now) {
+/** The workers of a kind that a live run was asked for: those that leave do not count. */
+export const askedFor = ({ workers }, kind) =>
+  workers.filter((worker) => worker.kind === kind && worker.state !== "draining");
+
+/** The workers of a run, live or by their last weight update, and what was counted; `now` in seconds. */
+export function workers({ live, workers: seen, counters, noted, left_out: leftOut }, now) {
   const counts = [
     ...Object.entries(NOTED).map(([key, words]) => [noted[key], words]),
-    ...Object.entries(COUNTED).map(([key, words]) => [counters[key], words]),
+    ...Object.entries(COUNTED).map(([key, words]) => [{ ...counters, ...live?.fleet }[key], words]),
     [leftOut, "lines of metrics.jsonl not understood"],
   ].filter(([count]) => count);
   return [
-    seen.length ? table(seen, now) : h("p", { class: "quiet" }, "No worker has taken weights yet."),
+    live && h("p", { class: "figures standing" }, standing(live)),
+    live?.fleet ? liveTable(live.fleet, seen, now) : lastTable(seen, now),
     counts.length
       ? h("p", { class: "quiet figures" }, counts.map(([count, words]) => `${count} ${words}`).join(", "))
       : null,
   ].filter(Boolean);
 }
 
-function table(seen, now) {
-  const head = ["Worker", "Weights", "Updated", "Pause"].map((name) => h("th", { scope: "col" }, name));
-  const rows = seen.map(({ name, weight_version: version, time, pause_s: pause }) =>
-    h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, name),
-      h("td", {}, `version ${version}`),
-      h("td", {}, ago(time, now)),
-      h("td", {}, pause === null ? "" : `${pause.toFixed(2)} s`),
-    ),
+// What a live run says of itself in a sentence or two.
+function standing({ stage, fleet, stopping, waits_for: waits }) {
+  const end = stopping ? "Stopping: the run saves, then ends. " : "";
+  if (!fleet) return `${end}Stage ${stage}: no workers yet; the first evaluation or RL stage starts them.`;
+  const kinds = ["rollout", "reward"].map((kind) => {
+    const asked = askedFor(fleet, kind);
+    return `${kind} workers: ${asked.length} asked for, ${asked.filter(({ state }) => state === "ready").length} ready`;
+  });
+  return `${end}Stage ${stage}: ${[...kinds, waits].filter(Boolean).join("; ")}.`;
+}
+
+const TONES = { ready: "right", dead: "wrong", retired: "wrong", suspect: "order" };
+const version = (number) => (number === null ? "none" : `version ${number}`);
+const update = (seen, now) => [
+  seen ? ago(seen.time, now) : "",
+  seen && seen.pause_s !== null ? `${seen.pause_s.toFixed(2)} s` : "",
+];
+
+function liveTable({ workers: all }, seen, now) {
+  const rows = all.map(({ kind, name, state, weight_version: weights, failures }) => {
+    const word = h("span", { class: "verdict-word", "data-tone": TONES[state] ?? "missing" }, state);
+    const last = update(seen.find((one) => one.name === name), now);
+    return [name, word, kind === "rollout" ? version(weights) : "", failures, ...last];
+  });
+  return table(["Worker", "State", "Weights", "Lost", "Updated", "Pause"], rows);
+}
+
+function lastTable(seen, now) {
+  if (!seen.length) return h("p", { class: "quiet" }, "No worker has taken weights yet.");
+  const rows = seen.map((one) => [one.name, version(one.weight_version), ...update(one, now)]);
+  return table(["Worker", "Weights", "Updated", "Pause"], rows);
+}
+
+function table(names, rows) {
+  const head = names.map((name) => h("th", { scope: "col" }, name));
+  const body = rows.map(([first, ...cells]) =>
+    h("tr", {}, h("th", { scope: "row" }, first), cells.map((cell) => h("td", {}, cell))),
   );
-  return h("table", { class: "plain-table figures" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows));
+  return h("table", { class: "plain-table figures" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, body));
 }

@@ -9,7 +9,7 @@ const HEADLINES = {
   401: "This server needs a key",
   403: "This key may not do that",
   404: "Not found",
-  409: "That checkpoint is busy",
+  409: "Not possible now",
   413: "Too long for this server",
   429: "Too many requests with this key",
   500: "The server failed",

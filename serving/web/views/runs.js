@@ -3,7 +3,9 @@
 import { h } from "../elements/dom.js";
 import { empty, failure } from "../elements/notices.js";
 import { Board } from "../runs/board.js";
-import { ago, changed, findings, workers } from "../runs/facts.js";
+import { Changes } from "../runs/changes.js";
+import { Control } from "../runs/control.js";
+import { ago, findings, workers } from "../runs/facts.js";
 import { History } from "../runs/history.js";
 import { KINDS, swatch } from "../runs/plot.js";
 import { Rollouts } from "../runs/rollouts.js";
@@ -11,6 +13,7 @@ import { ApiError } from "../server/api.js";
 import { framed } from "./solve.js";
 
 const LOOK_MS = 5000;
+const WORKERS_MS = 2000; // between looks at the workers of a live run
 const DIAGNOSED_MS = 60_000; // the rules look at every step
 const LIVE_S = 900; // a run that has logged nothing for so long is not followed
 const FOLLOWED = 3; // a browser has six connections to a server, and questions need some
@@ -27,15 +30,19 @@ export class RunsView {
     this.said = h("p", { class: "quiet figures", role: "status" });
     this.notice = h("div", {});
     this.findings = h("div", {});
-    this.workers = h("div", {});
-    this.changes = h("div", {});
-    this.changesCard = card("What changed on the held-out problems", this.changes);
+    this.workers = h("div", { class: "workers" });
+    this.control = new Control(app, () => this.#lookAtWorkers());
+    this.changes = new Changes(app);
+    this.changesCard = card("What changed on the held-out problems", this.changes.element);
     this.board = new Board({ onRange: (first, last) => this.#ranged(first, last) });
     this.rollouts = new Rollouts(app);
     this.draw = framed(() => this.board.draw(this.histories));
     this.#start();
-    const timer = setInterval(() => this.#look(), LOOK_MS);
-    this.#leaving.signal.addEventListener("abort", () => clearInterval(timer));
+    const timers = [
+      setInterval(() => this.#look(), LOOK_MS),
+      setInterval(() => this.run?.live && this.#lookAtWorkers(), WORKERS_MS),
+    ];
+    this.#leaving.signal.addEventListener("abort", () => timers.forEach(clearInterval));
   }
 
   /** The page shows something else now. */
@@ -63,10 +70,8 @@ export class RunsView {
   async #start() {
     await this.#asking(async (signal) => {
       this.cards = (await this.app.client.get("v1/runs", signal)).data;
-      if (this.cards.some((card) => card.stages.length)) return this.#read();
-      this.host.replaceChildren(
-        empty("No step yet", "These runs have logged no step. The page looks again by itself."),
-      );
+      if (this.cards.length) return this.#read();
+      this.host.replaceChildren(empty("No run", "The folders of these runs have gone. The page looks again by itself."));
     });
   }
 
@@ -79,7 +84,7 @@ export class RunsView {
       this.histories = await Promise.all(runs.map((run) => this.#history(run, signal)));
       if (signal.aborted) return;
       this.#layOut();
-      if (!this.histories.length) return;
+      if (!this.histories.length) return this.#work(signal);
       this.board.draw(this.histories);
       for (const history of this.histories.filter((one) => this.#live(one.run)).slice(0, FOLLOWED))
         this.#follow(history, signal);
@@ -127,19 +132,18 @@ export class RunsView {
   async #look() {
     if (document.hidden || !this.cards) return;
     const before = JSON.stringify(this.cards);
-    const begun = this.cards.some((card) => card.stages.length);
     try {
       this.cards = (await this.app.client.get("v1/runs", this.#leaving.signal)).data;
     } catch {
       return; // a stream or the next question says what is wrong
     }
-    if (!begun) return void this.#start();
-    if (JSON.stringify(this.cards) === before || !this.#card) return;
+    if (this.histories) await this.#lookAtWorkers();
+    if (JSON.stringify(this.cards) === before) return;
     if (!this.histories?.length) return void this.#start();
+    if (!this.#card) return;
     this.#say();
     await this.#asking(async () => {
       const { signal } = this.#reading;
-      await this.#work(signal);
       if (Date.now() - this.diagnosed > DIAGNOSED_MS) await this.#diagnose(signal);
       await this.rollouts.show(this.histories[0].run, this.histories[0].stage);
     });
@@ -147,14 +151,26 @@ export class RunsView {
 
   async #work(signal) {
     const { client } = this.app;
-    const run = await client.get(`v1/runs/${this.histories[0].run}`, signal);
-    this.workers.replaceChildren(...workers(run, client.now));
+    this.run = await client.get(`v1/runs/${this.#card.name}`, signal);
+    this.workers.replaceChildren(...workers(this.run, client.now));
+    this.control.show(this.run);
+  }
+
+  async #lookAtWorkers() {
+    if (document.hidden || !this.cards.length || !this.#card) return;
+    try {
+      await this.#work(this.#reading.signal);
+    } catch (error) {
+      // As with a look: a stream or the next question says what is wrong.
+      if (error.name !== "AbortError" && !(error instanceof ApiError)) throw error;
+    }
   }
 
   async #compare(signal) {
-    const { data } = await this.app.client.get(`v1/runs/${this.histories[0].run}/changes`, signal);
+    const { run } = this.histories[0];
+    const { data } = await this.app.client.get(`v1/runs/${run}/changes`, signal);
     this.changesCard.hidden = !data.length;
-    this.changes.replaceChildren(changed(data));
+    this.changes.show(run, data);
   }
 
   async #diagnose(signal) {
@@ -166,15 +182,10 @@ export class RunsView {
   #layOut() {
     this.notice.replaceChildren();
     this.head.replaceChildren(this.#runs(), this.#stages(), this.#range());
+    const force = card("Workers", [this.workers, this.control.element]);
     const shown = this.histories.length
-      ? [
-          card("What the diagnosis says", this.findings),
-          this.board.element,
-          this.changesCard,
-          card("Rollout workers", this.workers),
-          this.rollouts.element,
-        ]
-      : [empty("No step yet", "This run has logged no step. The page looks again by itself.")];
+      ? [card("What the diagnosis says", this.findings), this.board.element, this.changesCard, force, this.rollouts.element]
+      : [empty("No step yet", "This run has logged no step. The page looks again by itself."), force];
     const parts = [this.head, this.said, this.notice, ...shown];
     this.host.replaceChildren(h("div", { class: "runs" }, ...parts));
     this.#say();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import Future
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ from trainers.status import RunStatus
 
 class _Controllers:
     """A workplace whose n-th controller gets to the n-th number of steps and dies; the last one returns."""
+
+    folder = SimpleNamespace(path=Path("nowhere"))
 
     def __init__(self, reaches: list[int], end: str | None) -> None:
         self.lives = iter(reaches)

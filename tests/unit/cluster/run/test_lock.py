@@ -14,7 +14,7 @@ from cluster.ray.runtime import NotLive
 from cluster.recipe.load import load
 from cluster.run.client import live_run
 from cluster.run.folder import RunFolder
-from cluster.run.lock import LOCK_FILE, RunHeld, held, holder
+from cluster.run.lock import LOCK_FILE, RunHeld, held, holder, note_stop
 
 
 def test_a_second_command_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
@@ -51,3 +51,12 @@ def test_a_run_without_its_ray_yet_is_starting(tmp_path: Path) -> None:
         pass
     with pytest.raises(NotLive, match="is not a live run"), live_run(str(tmp_path)):
         pass
+
+
+def test_a_stop_is_noted_once_and_forgotten_by_the_next_command(tmp_path: Path) -> None:
+    with held(tmp_path):
+        assert note_stop(tmp_path)
+        assert not note_stop(tmp_path)
+    assert note_stop(tmp_path)  # the command had gone; kill -9 leaves such a note too
+    with held(tmp_path):
+        assert note_stop(tmp_path)

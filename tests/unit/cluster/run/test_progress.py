@@ -6,6 +6,7 @@ import pytest
 
 from cluster.run.progress import Reporter
 from trainers.evaluation.ledger import StageRecord
+from trainers.pretrain.pretrain import TrainingProgress
 from trainers.status import RunStatus
 
 
@@ -28,6 +29,21 @@ def test_a_finding_is_told_with_its_stage_and_what_it_says_is_no_markup(capsys: 
     assert (
         "  rl           finding: the entropy has collapsed since step 16: [bold]0.2[/bold]" in capsys.readouterr().err
     )
+
+
+def test_where_a_run_stands_is_published_as_a_stage_begins_and_as_it_goes_on() -> None:
+    told: list[RunStatus] = []
+    report = Reporter("demo", publish=told.append)
+    report.begin("pretrain")
+    report.pretraining(TrainingProgress(5, 90, 2.5, 0.1, 1e-3, 100, 1e6, 0.0, 10.0, 1.0, 0))
+    report.begin("rl")
+    at = RunStatus("rl", 3, 60, {"reward": 0.5}, (), None)
+    report.running(at)
+    assert [(one.stage, one.done, one.total) for one in told] == [
+        ("pretrain", 0, 0), ("pretrain", 5, 90), ("rl", 0, 0), ("rl", 3, 60)
+    ]  # fmt: skip
+    assert told[1].numbers == {"loss": 2.5}
+    assert told[-1] is at
 
 
 @pytest.mark.parametrize("written", [True, False])

@@ -11,17 +11,18 @@ import pytest
 from cluster.errors import StageFailed
 from cluster.ray.runtime import NotLive
 from cluster.run.folder import RunFolder
-from cluster.run.lock import LOCK_FILE, holder
-from cluster.run.stop import stop
+from cluster.run.lock import LOCK_FILE, holder, note_stop
+from cluster.run.stop import ask_to_stop, stop
 
 COMMAND = """
 import pathlib, signal, sys, threading
 from cluster.run.lock import held
 if sys.argv[2] == "deaf":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: print("asked", flush=True))
 with held(pathlib.Path(sys.argv[1])):
     print("working", flush=True)
-    threading.Event().wait(300)
+    while True:
+        threading.Event().wait(0.1)
 """
 
 
@@ -57,3 +58,25 @@ def test_a_run_of_another_machine_is_not_stopped_from_here(tmp_path: Path) -> No
     with pytest.raises(NotLive, match="runs on another machine") as refused:
         stop(RunFolder(tmp_path))
     assert "interplay stop JOB --address URL" in refused.value.fix
+
+
+def test_a_command_gets_one_signal_however_often_it_is_asked(tmp_path: Path) -> None:
+    with command(tmp_path, "deaf") as process:
+        try:
+            for _ in range(3):
+                assert ask_to_stop(RunFolder(tmp_path)).pid == process.pid
+            assert process.stdout is not None
+            assert process.stdout.readline() == "asked\n"
+        finally:
+            process.kill()
+            assert process.communicate()[0] == ""
+
+
+def test_a_command_that_was_asked_by_its_terminal_gets_no_second_signal(tmp_path: Path) -> None:
+    with command(tmp_path, "hears") as process:
+        assert note_stop(tmp_path)  # as it does itself on Ctrl-C
+        ask_to_stop(RunFolder(tmp_path))
+        with pytest.raises(StageFailed, match="has not ended"):
+            stop(RunFolder(tmp_path), timeout_s=0.5)
+        assert process.poll() is None
+        process.terminate()

@@ -39,6 +39,7 @@ def _followed(
     stop: Callable[[], Awaitable[Any]],
     status: Callable[[], Awaitable[RunStatus]] = _status,
     interrupt: bool = True,
+    note: Callable[[], object] = lambda: None,
 ) -> str:
     """The end of a wait in which Ctrl-C comes with the first status."""
     pressed = [] if interrupt else [True]
@@ -49,7 +50,19 @@ def _followed(
             os.kill(os.getpid(), signal.SIGINT)
 
     controller = SimpleNamespace(status=SimpleNamespace(remote=status), stop=SimpleNamespace(remote=stop))
-    return asyncio.run(follow(controller, SimpleNamespace(future=lambda: result), tell))
+    return asyncio.run(follow(controller, SimpleNamespace(future=lambda: result), tell, note))
+
+
+def test_an_interruption_is_noted_before_the_controller_is_asked() -> None:
+    result: Future[str] = Future()
+    told: list[str] = []
+
+    async def stop() -> None:
+        told.append("asked")
+        result.set_result("saved")
+
+    _followed(result, stop, note=lambda: told.append("noted"))
+    assert told == ["noted", "asked"]
 
 
 def test_ctrl_c_lets_the_controller_come_back() -> None:

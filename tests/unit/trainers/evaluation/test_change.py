@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from trainers.evaluation.change import BeforeAfter, changes
-from trainers.evaluation.evaluate import Evaluation, ProblemScore
-from verifier.task import Stratum
+from tests.judgements import verified
+from trainers.evaluation.change import BeforeAfter, changed_problems, changes
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, TextSample
+from verifier.task import Address, Stratum
 
 EASY, HARD = Stratum.of(op=2), Stratum.of(op=5)
 
@@ -55,3 +58,29 @@ def test_errors_are_counted_per_completion_and_a_kind_that_is_gone_is_zero():
 def test_other_problems_are_refused():
     with pytest.raises(ValueError, match="same problems"):
         changes(evaluation(score("a", 1)), evaluation(score("b", 1)))
+
+
+def text(said: str, stratum: Stratum, index: int) -> TextSample:
+    return TextSample(Address(stratum, 1, index, "test"), f"problem {index}", said, verified(said == "right"))
+
+
+def test_each_problem_that_has_texts_is_shown_with_its_fate_and_both_sides():
+    before = replace(
+        evaluation(score("a", 0), score("e", 8, HARD), score("f", 0, HARD)),
+        texts=(text("wrong", EASY, 0), text("right", HARD, 0)),
+    )
+    after = replace(
+        evaluation(score("a", 5), score("e", 1, HARD), score("f", 8, HARD)),
+        texts=(text("right", EASY, 0), text("wrong", HARD, 0), text("right", HARD, 1)),
+    )
+    found = changed_problems(before, after)
+    (gained,), (lost,) = found[EASY], found[HARD]
+    assert (gained.fate, gained.prompt) == ("gained", "problem 0")
+    assert (gained.before.right, gained.before.samples, gained.before.text) == (0, 8, "wrong")
+    assert (gained.after.right, gained.after.text, gained.after.judgement.solved) == (5, "right", True)
+    assert (lost.fate, lost.before.text, lost.after.text) == ("lost", "right", "wrong")
+
+
+def test_evaluations_of_older_versions_have_no_texts_to_show():
+    old = evaluation(score("a", 8), score("e", 0, HARD))
+    assert changed_problems(old, replace(old, texts=(text("right", EASY, 0),))) == {EASY: [], HARD: []}

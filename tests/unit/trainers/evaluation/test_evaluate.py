@@ -13,6 +13,7 @@ import pytest
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
 from tests.judgements import trace, verified
 from tests.tasks import ITEM
+from trainers.evaluation import evaluate as evaluation_module
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import (
     GROUPS_IN_FLIGHT,
@@ -73,6 +74,21 @@ def test_an_item_that_no_judgement_was_given_on_stops_the_evaluation_with_the_ju
     fifth = held_out(CONFIG, bands=BANDS, seed=1)[4].id
     with pytest.raises(NotJudged, match=f"no completion of item {fifth} could be judged: fault"):
         run(drawn_by=unjudged)
+
+
+def test_a_text_of_each_problem_is_kept_that_ended_as_most_did_up_to_a_number_of_each_stratum(monkeypatch):
+    monkeypatch.setattr(evaluation_module, "KEPT_TEXTS", 8)
+
+    async def mostly(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
+        right = request.group_id % 2 == 0
+        rollouts = tuple(rollout(i, right if i else not right) for i in range(request.group_size))
+        return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
+
+    found = run(drawn_by=mostly)
+    assert [one.address.stratum["op"] for one in found.texts] == [2] * 3 + [3] * 4
+    assert [one.judgement.solved for one in found.texts] == [True, False, True, False, True, False, True]
+    assert [score.solved for score in found.scores][:7] == [one.judgement.solved for one in found.texts]
+    assert Evaluation.from_record(json.loads(json.dumps(found.record()))) == found
 
 
 class Watched(RolloutGroup):

@@ -8,6 +8,7 @@ import re
 from xml.etree import ElementTree
 
 from actors.telemetry import EventLog
+from serving.runs.changes import problems
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import Evaluation, ProblemScore, TextSample
 from trainers.evaluation.ledger import StageRecord
@@ -117,6 +118,26 @@ def test_a_stratum_that_changed_leads_to_its_text_and_errors_are_told_by_kind(tm
     assert re.search(r'<a href="#trace-0">.*</a></td><td>1</td><td>1</td><td>0</td>', page)
     assert '<details id="trace-0"' in page
     assert "<td>1.00 to 0.25</td>" in page
+
+
+def test_the_texts_behind_what_changed_lie_beside_the_report_and_a_server_reads_them(tmp_path):
+    def measured(strict: int, said: str) -> Evaluation:
+        scores = (ProblemScore("p", ITEM.stratum, 4, 4, strict, 0.5, {}),)
+        sample = TextSample(ITEM.address, str(ITEM.prompt), said, open_task(TASK).judge(ITEM, said))
+        return Evaluation("c", 1.0, 10, 2e6, 1.0, scores, (sample,), texts=(sample,))
+
+    gold = ITEM.gold or ""
+    write(tmp_path, dataclasses.replace(record([], measured(0, "nothing"), measured(4, gold)), bands=Bands()))
+    (stratum,) = json.loads((tmp_path / "changed.json").read_text())
+    assert problems(tmp_path, stratum, "lost").data == []
+    found = problems(tmp_path, stratum, "gained")
+    assert found.total == 1
+    (problem,) = found.data
+    assert problem.prompt == str(ITEM.prompt)
+    assert (problem.before.right, problem.before.text, problem.before.verdict.verified) == (0, "nothing", False)
+    assert (problem.after.right, problem.after.samples, problem.after.text) == (4, 4, gold)
+    assert problem.after.verdict.verified
+    assert problem.after.verdict.steps
 
 
 def test_an_unfinished_run_has_a_report_too(tmp_path):
