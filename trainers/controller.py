@@ -71,7 +71,7 @@ class NothingToScale(UserError):
 
 
 class Controller:
-    """A Ray actor (asyncio), started by `cluster.run.stages`. One stage at a time; `status` and `scale` at any time.
+    """A Ray actor (asyncio) of `cluster.run.work.stages`. One stage at a time; `status` and `scale` at any time.
 
     `open_fleet` and `open_learner` make the fleet and the learner that a stage uses; tests pass their own.
     """

@@ -1,1 +1,1 @@
-"""One run: its stages, its folder, its progress, and how another process reaches it."""
+"""One run: its folder, which command works in it, and how another process reaches it."""

@@ -2,7 +2,7 @@
 
 Work is counted in texts: documents of training, completions of RL and of evaluation. The cost of a text is measured on
 the runs of the plan that are done; for a kind of stage that was never run it is unknown. A budget in FLOPs or paper
-tokens says by itself about how many steps, tokens and FLOPs it is (`cluster.run.plan`).
+tokens says by itself about how many steps, tokens and FLOPs it is (`cluster.run.work.plan`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cluster.recipe.config import (
     Stage,
     training_of,
 )
-from cluster.run.plan import StagePlan, plans
+from cluster.run.work.plan import StagePlan, plans
 from cluster.study.folder import StudyFolder
 from cluster.study.plan import Run
 from trainers.budget import Budgeted

@@ -27,8 +27,8 @@ from cluster.ray.runtime import running
 from cluster.recipe.config import Recipe
 from cluster.run.folder import RunFolder
 from cluster.run.lock import held
-from cluster.run.stages import run_stages
-from cluster.run.workplace import asked
+from cluster.run.work.stages import run_stages
+from cluster.run.work.workplace import asked
 from cluster.study.folder import FAILURE_FILE, State, StudyFolder, take_over
 from cluster.study.plan import Run
 from trainers.evaluation.ledger import StageRecord

@@ -16,9 +16,9 @@ HEAVY = ("torch", "transformers", "vllm", "deepspeed")
         "cluster.run.client, cluster.study.folder, cluster.study.command",  # status, scale
         "cluster.run.stop, cluster.ray.jobs",  # stop, submit
         "cluster.recipe.base, cluster.recipe.cards, cluster.recipe.keys, cluster.recipe.load",  # recipe
-        "cluster.run.target, cluster.run.lock",  # run, eval: what is checked before they start
-        "cluster.run.rollouts, actors.rollouts.reading",  # rollouts
-        "cluster.run.report, trainers.evaluation.page",  # report
+        "cluster.evaluation.target, cluster.run.lock",  # run, eval: what is checked before they start
+        "cluster.run.results.rollouts, actors.rollouts.reading",  # rollouts
+        "cluster.run.results.report, trainers.evaluation.page",  # report
         "cluster.serve.keys",  # serve --add-key
     ],
 )
@@ -27,7 +27,7 @@ def test_what_a_light_command_imports_has_no_model_code(modules: str) -> None:
 
 
 def test_what_runs_beside_the_models_loads_torch_only_to_read_one() -> None:
-    modules = "cluster.run.stages, trainers.controller, trainers.learner_group.handle, trainers.pretrain.pretrain"
+    modules = "cluster.run.work.stages, trainers.controller, trainers.learner_group.handle, trainers.pretrain.pretrain"
     assert _loaded(modules, ("torch", "vllm", "deepspeed")) == "[]"
 
 

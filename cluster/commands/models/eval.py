@@ -41,7 +41,7 @@ def main(
 
     For the op-graph problems of this repository no recipe is needed: `task.ops=[2,3,4] task.max_facts=4`.
     """
-    from cluster.run.target import Target, read_settings
+    from cluster.evaluation.target import Target, read_settings
     from trainers.evaluation.evaluate import EvalConfig
 
     target = Target.choose(model, checkpoint)
@@ -55,6 +55,6 @@ def main(
         max_tokens=max_tokens,
         recovery=recovery,
     )
-    from cluster.run.evaluation import evaluate_directory, print_grid  # loads model code
+    from cluster.evaluation.directory import evaluate_directory, print_grid  # loads model code
 
     print_grid(evaluate_directory(target, config, chosen, address, out))

@@ -15,7 +15,7 @@ def main(
 
     docs/diagnosis.md has the rules and their thresholds.
     """
-    from cluster.run.diagnosis import show
+    from cluster.run.results.diagnosis import show
     from cluster.run.folder import find_run
 
     show(find_run(run), as_json=json)

@@ -10,7 +10,7 @@ import typer
 def main(run: Annotated[str, typer.Argument(help="Name or folder of the run or study.")]) -> None:
     """Write report.json and report.html of a run, or study.json and study.html of a study, finished or not."""
     from cluster.run.folder import find_run
-    from cluster.run.report import write_report
+    from cluster.run.results.report import write_report
     from cluster.study.command import report
     from cluster.study.folder import find_study
 

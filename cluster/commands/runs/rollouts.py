@@ -41,7 +41,7 @@ def main(
     docs/rollouts.md says what is kept, and how pandas and DuckDB read it.
     """
     from actors.rollouts.reading import kept
-    from cluster.run import rollouts
+    from cluster.run.results import rollouts
     from cluster.run.folder import find_run
 
     folder = find_run(run)

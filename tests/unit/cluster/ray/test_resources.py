@@ -7,7 +7,7 @@ import pytest
 from cluster.errors import NotEnough
 from cluster.ray.resources import GIB, Resources, of_ray, of_this_machine, require, table
 from cluster.recipe.load import load
-from cluster.run.workplace import asked
+from cluster.run.work.workplace import asked
 
 
 def test_enough_is_enough_to_the_last_core() -> None:

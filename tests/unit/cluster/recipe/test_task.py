@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cluster.evaluation.target import read_settings
 from cluster.recipe.load import RecipeError, dump, load
 from cluster.recipe.task import NoTask, named_task, opened, task_of_run, task_settings
 from cluster.run.folder import RunFolder
-from cluster.run.target import read_settings
 
 STRANGERS = {"family": "python", "object": "strangers_code:make"}
 

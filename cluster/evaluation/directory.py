@@ -18,13 +18,13 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.files import replace_text
+from cluster.evaluation.target import Settings, Target
 from cluster.ray.environment import actor_env, cache_folder
 from cluster.ray.packaging import own_folder
 from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
-from cluster.run.following import follow
-from cluster.run.progress import Reporter
-from cluster.run.target import Settings, Target
+from cluster.run.work.following import follow
+from cluster.run.work.progress import Reporter
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, Kind, interval, kinds, powers

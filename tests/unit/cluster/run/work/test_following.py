@@ -12,10 +12,10 @@ import pytest
 from ray.exceptions import ActorDiedError
 
 from cluster.errors import StageFailed
-from cluster.run import following
-from cluster.run.following import drive
-from cluster.run.progress import Reporter
-from cluster.run.workplace import Workplace
+from cluster.run.work import following
+from cluster.run.work.following import drive
+from cluster.run.work.progress import Reporter
+from cluster.run.work.workplace import Workplace
 from trainers.deaths import MAX_DEATHS
 from trainers.status import RunStatus
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder
-from cluster.run.report import write_report
+from cluster.run.results.report import write_report
 
 
 def test_reports_of_two_runs_of_one_recipe_are_titled_by_their_folders(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from ray.exceptions import ActorDiedError
 
-from cluster.run import following
-from cluster.run.following import follow
+from cluster.run.work import following
+from cluster.run.work.following import follow
 from trainers.interruption import Interrupted
 from trainers.status import RunStatus
 

@@ -16,8 +16,8 @@ import ray.exceptions
 
 from cluster.errors import StageFailed
 from cluster.run.lock import note_stop
-from cluster.run.progress import Reporter
-from cluster.run.workplace import Workplace
+from cluster.run.work.progress import Reporter
+from cluster.run.work.workplace import Workplace
 from trainers.deaths import MAX_DEATHS, DeathLimit
 from trainers.interruption import Interrupted
 from trainers.status import RunStatus

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.recipe.load import load
 from cluster.recipe.overrides import RecipeError
-from cluster.run.plan import plans
+from cluster.run.work.plan import plans
 
 BY_FLOPS = ["stages.rl.rl.steps=null", "stages.pretrain.train.steps=null"]
 

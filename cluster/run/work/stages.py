@@ -26,14 +26,14 @@ from cluster.recipe.config import (
     TokenizerStage,
 )
 from cluster.run.folder import RunFolder
-from cluster.run.following import drive, naming_failures
-from cluster.run.items import check_items
 from cluster.run.live import LiveFile
-from cluster.run.progress import Reporter
-from cluster.run.report import write_report
-from cluster.run.trackers import Dashboards
-from cluster.run.training import make_tokenizer, newest, reject, train_on_texts
-from cluster.run.workplace import NEEDS_RAY, Workplace, workplace
+from cluster.run.results.report import write_report
+from cluster.run.work.following import drive, naming_failures
+from cluster.run.work.items import check_items
+from cluster.run.work.progress import Reporter
+from cluster.run.work.trackers import Dashboards
+from cluster.run.work.training import make_tokenizer, newest, reject, train_on_texts
+from cluster.run.work.workplace import NEEDS_RAY, Workplace, workplace
 from trainers.budget import NOTHING, Spent
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord

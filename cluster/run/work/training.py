@@ -13,10 +13,10 @@ from actors.telemetry import EventLog
 from cluster.errors import StageFailed
 from cluster.recipe.config import PretrainStage, Recipe, RejectionStage, TokenizerStage
 from cluster.run.folder import RunFolder
-from cluster.run.following import drive, on_interrupt
 from cluster.run.lock import note_stop
-from cluster.run.progress import Reporter
-from cluster.run.workplace import Workplace
+from cluster.run.work.following import drive, on_interrupt
+from cluster.run.work.progress import Reporter
+from cluster.run.work.workplace import Workplace
 from trainers.budget import Spent
 from trainers.config import SftConfig, TextTraining
 from trainers.pretrain.pretrain import TrainingProgress

@@ -21,7 +21,7 @@ from cluster.recipe.config import (
     training_of,
 )
 from cluster.recipe.overrides import RecipeError
-from cluster.run.training import document_seed, make_tokenizer
+from cluster.run.work.training import document_seed, make_tokenizer
 from trainers.budget import NOTHING, Budget, Budgeted, Spent
 from trainers.config import RejectionConfig, RlConfig, TextTraining
 from trainers.pretrain.rejection import Drawn

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.run.progress import Reporter
+from cluster.run.work.progress import Reporter
 from trainers.evaluation.ledger import StageRecord
 from trainers.pretrain.pretrain import TrainingProgress
 from trainers.status import RunStatus

@@ -10,7 +10,7 @@ import pytest
 from actors.policy.tokenizer import phrase_tokenizer
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder
-from cluster.run.items import check_items
+from cluster.run.work.items import check_items
 from trainers.prompt_length import PromptTooLong
 from verifier.errors import TooFewItems
 

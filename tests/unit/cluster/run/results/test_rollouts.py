@@ -13,7 +13,7 @@ from actors.rollouts.store import RolloutStore, parts
 from cluster.commands.runs.rollouts import main
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder
-from cluster.run.rollouts import axes_of
+from cluster.run.results.rollouts import axes_of
 from tests.rollouts import step_rollouts
 from verifier.errors import UserError
 

@@ -12,7 +12,7 @@ from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttribut
 from tensorboardX.record_writer import masked_crc32c
 
 from actors.telemetry import EventLog
-from cluster.run.trackers import Dashboards
+from cluster.run.work.trackers import Dashboards
 from verifier.errors import UserError
 
 

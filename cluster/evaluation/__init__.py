@@ -1,0 +1,1 @@
+"""The evaluation of one model directory, outside of a run."""

@@ -1,0 +1,1 @@
+"""What a run leaves for a person: its report, its diagnosis, the rollouts that it kept."""
