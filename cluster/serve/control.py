@@ -48,7 +48,7 @@ def _run(run_dir: Path, command: str, *options: str) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise NotTaken(f"no answer in {ANSWER_S:g} s") from error
+        raise NotTaken(f"no answer in {ANSWER_S:g} s; look where it stands before you ask again") from error
     if ended.returncode:
         logger.warning("run_command_failed", extra={"command": command, "code": ended.returncode, "said": ended.stderr})
         raise NotTaken(_cause(ended.stderr, run_dir))

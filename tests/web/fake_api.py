@@ -68,7 +68,7 @@ class Knobs:
     fail: list[tuple[str, int]] = field(default_factory=list)  # (path ending, status), used up one by one
     cut: list[str] = field(default_factory=list)  # path endings whose JSON breaks off in the middle, used up
     break_after: int | None = None  # tokens until a stream ends in an error event
-    hold_after: int | None = None  # tokens until a stream waits for `release`
+    hold_after: int | None = None  # tokens until a stream waits for `release`, in the middle of an event
     release: threading.Event = field(default_factory=threading.Event)
     models: bool = True
     steps: tuple[int, ...] = STEPS
@@ -142,11 +142,14 @@ async def _stream(knobs: Knobs, answer: SolveAnswer, problem: ProblemAnswer, pre
             fault = schemas.ErrorBody(message="the replica was lost", type="server_error", code="replica_lost")
             yield _event("error", ErrorEvent(error=fault))
             return
+        event = _event("token", TokenEvent(tokens=[token]))
         if token.index == knobs.hold_after:
+            yield event[:-9]
             await asyncio.to_thread(knobs.release.wait, 10)
+            event = event[-9:]
         if knobs.delay_s:
             await asyncio.sleep(knobs.delay_s)
-        yield _event("token", TokenEvent(tokens=[token]))
+        yield event
         while waiting and waiting[0].end <= token.end:
             yield _event("step", waiting.pop(0))
         yield ": beat\n\n" if token.index == 3 else ""

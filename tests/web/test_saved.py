@@ -83,6 +83,7 @@ def test_a_saved_view_shows_the_same_without_a_server(
     for gone in ("Key", "Solve", "Save page", "Save as SVG", "Copy link", EDIT):
         expect(saved.get_by_role("button", name=gone, exact=True)).to_have_count(0)
     expect(saved.locator("nav a")).to_have_count(1)
+    expect(saved.locator("#bench [name=seed]")).to_be_disabled()
     assert saved.evaluate("fetch('https://example.com/').then(() => 'sent', () => 'refused')") == "refused"
 
 
@@ -121,7 +122,7 @@ def test_a_sample_that_was_looked_at_opens_again_and_another_is_refused_in_words
 def test_an_answer_that_was_stopped_is_saved_as_far_as_it_came(
     open_page: Opener, fake: Fake, offline: Offline, tmp_path: Path
 ) -> None:
-    fake.knobs.hold_after = 40
+    fake.knobs.hold_after = 40  # in the middle of an event, of which the file has the first half
     page = open_page("#solve?model=demo@40&go=1")
     expect(page.locator(".step")).to_have_count(2)
     expect(page.get_by_role("button", name="Save page")).to_be_disabled()
@@ -199,6 +200,7 @@ def alone(file: Path) -> ET.Element:
         assert not {"class", "style", "href", "src"} & set(element.keys())
         for value in element.attrib.values():
             assert "var(" not in value
+            assert "color(" not in value  # mixed colours, in a notation that few readers know
             assert "url(" not in value or value.startswith("url(#")
     return drawing
 
