@@ -12,13 +12,12 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import ray
 import ray.exceptions
 
 from actors.files import replace_text
-from actors.telemetry import read_events
 from cluster.errors import StageFailed
 from cluster.ray.local import NAMESPACE
 from cluster.ray.packaging import own_folder
@@ -31,8 +30,9 @@ from cluster.run.work.stages import run_stages
 from cluster.run.work.workplace import asked
 from cluster.study.folder import FAILURE_FILE, State, StudyFolder, take_over
 from cluster.study.plan import Run
+from serving.runs.live import live
 from trainers.evaluation.ledger import StageRecord
-from trainers.status import RunStatus, controller_name
+from trainers.status import controller_name
 from verifier.errors import Failure, UserError
 
 POLL_S: Final = 1.0
@@ -80,13 +80,6 @@ def _width(each: Resources, there: Resources) -> int:
     """How many runs fit at a time; at least one."""
     shares = [there.cpus / each.cpus, *([there.gpus / each.gpus] if each.gpus else [])]
     return max(1, int(min(shares) + 1e-9))
-
-
-class Steps(NamedTuple):
-    """How far a stage is: its steps, or in an evaluation its problems."""
-
-    done: int
-    total: int
 
 
 class _Schedule:
@@ -165,9 +158,9 @@ class _Schedule:
             return
         self._told_at = time.monotonic()
         for run in self.open.values():
-            stage = self.folder.standing(run).stage(run)
-            if stage is not None and (steps := _steps(self.folder.run(run), stage)) is not None:
-                self._tell(run, f"{stage:<12} {steps.done}/{steps.total}")
+            at = live(self.folder.path_of(run.name))
+            if at is not None and at.total:
+                self._tell(run, f"{at.stage:<12} {at.done}/{at.total}")
 
     def _interrupt(self) -> None:
         for reference in self.open:
@@ -190,24 +183,6 @@ def _run(path: Path, before: Path | None, recipe: Recipe) -> str | None:
     except Exception:  # an unexpected error: the other runs continue, and the report shows it
         return traceback.format_exc()
     return None
-
-
-def _steps(folder: RunFolder, stage: str) -> Steps | None:
-    """How far a stage is: by the run's controller or, for a stage on texts, which has none, by what it wrote last."""
-    status = _status(folder.path)
-    if status is not None and status.stage == stage:
-        return Steps(status.done, status.total) if status.total else None
-    written = [e for e in read_events(folder.metrics) if e["event"] == "pretrain_step" and e["stage"] == stage]
-    return Steps(written[-1]["step"], written[-1]["steps"]) if written else None
-
-
-def _status(path: Path) -> RunStatus | None:
-    """The status of a run's controller; None if there is none, or if it does not answer at once."""
-    try:
-        actor: Any = ray.get_actor(controller_name(path), namespace=NAMESPACE)
-        return ray.get(actor.status.remote(), timeout=POLL_S)
-    except (ValueError, ray.exceptions.RayError):
-        return None
 
 
 def _await_end_of(actor: str) -> None:
