@@ -23,6 +23,7 @@ from cluster.ray.local import NAMESPACE
 from cluster.ray.runtime import NotLive, connected
 from cluster.run.folder import RunFolder, find_run
 from cluster.run.lock import holder
+from serving.runs.live import live
 from trainers.status import RunStatus, controller_name
 from verifier.errors import UserError
 
@@ -67,9 +68,17 @@ def live_run(run: str) -> Generator[LiveRun]:
             actor = ray.get_actor(controller_name(folder.path), namespace=NAMESPACE)
         except ValueError as error:
             raise ClusterUnreachable(
-                f"{folder.path} runs, but has not reached an evaluation or RL stage yet.", "Try again in a moment."
+                f"{folder.path} {_where(folder)}; it has no workers before its first evaluation or RL stage.",
+                "Try again then.",
             ) from error
         yield LiveRun(actor)
+
+
+def _where(folder: RunFolder) -> str:
+    at = live(folder.path)
+    if at is None or not at.total:
+        return "starts"
+    return f"is at {at.done} of {at.total} of its stage {at.stage}"
 
 
 @contextmanager

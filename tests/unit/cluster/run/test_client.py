@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import time
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 from ray.exceptions import ActorDiedError, GetTimeoutError
 
+from actors.runs.live import LIVE
 from cluster.errors import ClusterUnreachable
-from cluster.run.client import LiveRun, show
+from cluster.recipe.load import load
+from cluster.run import client
+from cluster.run.client import LiveRun, live_run, show
+from cluster.run.folder import RunFolder
 from trainers.status import RunStatus
 
 
@@ -46,3 +55,22 @@ def test_what_went_wrong_so_far_is_shown_and_is_no_markup(capsys: pytest.Capture
     )
     told = capsys.readouterr().out.splitlines()
     assert told == ["stage rl  3/60  reward 0.500", "warning: completions do not end since step 2: [bold]0.5[/bold]"]
+
+
+@pytest.mark.parametrize(
+    ("at", "said"), [(None, "starts; it has no workers"), ((40, 60), "is at 40 of 60 of its stage")]
+)
+def test_a_run_that_has_no_workers_yet_says_where_it_is(
+    at: tuple[int, int] | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get_actor(name: str, namespace: str) -> Any:
+        raise ValueError(name)
+
+    RunFolder(tmp_path).open(load("smoke"), resume=False)
+    if at is not None:
+        status = RunStatus("pretrain", *at, {}, (), None)
+        (tmp_path / LIVE).write_text(json.dumps({"time": time.time(), **asdict(status)}))
+    monkeypatch.setattr(client, "_ray_of", nullcontext)
+    monkeypatch.setattr(ray, "get_actor", get_actor)
+    with pytest.raises(ClusterUnreachable, match=said), live_run(str(tmp_path)):
+        pass
