@@ -11,6 +11,7 @@
     Failure          exit code 1: the work stopped; what is saved stays
       CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime RunGone   actors
       LearnerLost NotFinite StaleGroupError VerifierBroken NothingKept Interrupted NotJudged     trainers
+      NotTaken                                                                                       serving
       StageFailed RayNotStarted                                                                      cluster
     Signal           raised and caught inside one package; a caller of the package never sees it
     serving.http.errors.ApiError    an HTTP answer
