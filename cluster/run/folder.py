@@ -1,7 +1,7 @@
 """The run folder: one directory that holds all of a run, and the record of which stages are done.
 
-    recipe.yaml  metrics.jsonl  checkpoints/<id>/  evals/<stage>.json  drawn/<stage>.json
-    stages.json  report.json  report.html
+    recipe.yaml  metrics.jsonl  checkpoints/<id>/  evals/<stage>.json  evals/<stage>.texts.json
+    drawn/<stage>.json  stages.json  report.json  report.html
 
 Small files are replaced whole (written aside, synced, renamed), so a killed run finds the old or the new one.
 """
@@ -111,8 +111,9 @@ class RunFolder:
         replace_text(self.path / "stages.json", json.dumps(records, indent=1) + "\n")
 
     def save_evaluation(self, stage: str, evaluation: Evaluation) -> None:
-        """Save what an eval stage measured."""
+        """Save what an eval stage measured: its texts, and then all else, in a file of its own."""
         (self.path / "evals").mkdir(exist_ok=True)
+        replace_text(self._texts(stage), json.dumps(evaluation.texts_record()) + "\n")
         replace_text(self.path / "evals" / f"{stage}.json", json.dumps(evaluation.record()) + "\n")
 
     def save_drawn(self, stage: str, drawn: Drawn) -> None:
@@ -129,3 +130,11 @@ class RunFolder:
         """What an eval stage measured; None before it is done."""
         path = self.path / "evals" / f"{stage}.json"
         return Evaluation.from_record(json.loads(path.read_text())) if path.exists() else None
+
+    def evaluation_with_texts(self, stage: str) -> Evaluation | None:
+        """The same with its texts, of which an older version kept none."""
+        evaluation, path = self.evaluation(stage), self._texts(stage)
+        return evaluation.with_texts(json.loads(path.read_text())) if evaluation and path.exists() else evaluation
+
+    def _texts(self, stage: str) -> Path:
+        return self.path / "evals" / f"{stage}.texts.json"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from actors.rollouts.store import RolloutStore
 from tests.http.test_kept import in_the_runs_tokens
@@ -118,6 +118,21 @@ def test_a_count_of_what_changed_opens_its_problems_with_the_traces_of_both_side
     expect(problems).to_have_text(["Problem 1: 7 of 8, then 1 of 8 right"])
     cells.nth(2).click()
     expect(changes).to_contain_text("No text of these problems was kept.")
+
+
+def test_traces_that_arrive_after_others_were_asked_for_are_not_shown(visit: Opener) -> None:
+    page = visit("#runs?runs=demo")
+    held: list[Route] = []
+    page.route("**/traces?*fate=gained", lambda route: held.append(route))
+    changes = page.get_by_role("region", name="What changed")
+    cells = changes.get_by_role("row", name=re.compile("^op 3")).get_by_role("button")
+    cells.first.click()
+    cells.nth(1).click()
+    expect(changes.get_by_role("heading", name="op 3: Lost")).to_be_visible()
+    with page.expect_event("requestfailed"):
+        held[0].abort()
+    page.evaluate("new Promise((done) => setTimeout(done))")
+    expect(changes.get_by_role("heading", name="op 3: Lost")).to_be_visible()
 
 
 def test_ten_thousand_steps_are_a_thousand_points_and_a_range_shows_each_step(visit: Opener) -> None:

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -142,19 +142,26 @@ class Evaluation:
         return tuple(dict.fromkeys(s.stratum for s in self.scores))
 
     def record(self) -> dict[str, Any]:
-        """The JSON form."""
-        return asdict(self)
+        """The JSON form, without `texts`, which few of its readers want (`texts_record`)."""
+        return {name: value for name, value in asdict(self).items() if name != "texts"}
+
+    def texts_record(self) -> list[dict[str, Any]]:
+        """The JSON form of `texts`."""
+        return [asdict(text) for text in self.texts]
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Evaluation:
-        """The inverse of `record`."""
+        """The inverse of `record`; `texts` are empty."""
         scores = tuple(ProblemScore(**{**s, "stratum": Stratum.from_record(s["stratum"])}) for s in record["scores"])
         samples = tuple(_text_sample(s) for s in record["samples"])
         recovery = tuple(
             RecoveryScore(**{**s, "stratum": Stratum.from_record(s["stratum"])}) for s in record.get("recovery", ())
         )
-        texts = tuple(_text_sample(s) for s in record.get("texts", ()))
-        return cls(**{**record, "scores": scores, "samples": samples, "recovery": recovery, "texts": texts})
+        return cls(**{**record, "scores": scores, "samples": samples, "recovery": recovery})
+
+    def with_texts(self, record: list[dict[str, Any]]) -> Evaluation:
+        """The same evaluation with the texts of a `texts_record`."""
+        return replace(self, texts=tuple(_text_sample(text) for text in record))
 
 
 def _text_sample(record: dict[str, Any]) -> TextSample:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cluster.commands.options import Insecure
+from verifier.errors import UserError
 
 
 def main(
@@ -23,6 +24,8 @@ def main(
     ] = False,
 ) -> None:
     """Stop a run, or a job on a Ray cluster, and wait until it has ended. A run is saved before it ends."""
+    if address is not None and no_wait:
+        raise UserError("--no-wait is for runs of this machine; the end of a job is waited for.", "Leave --no-wait out.")
     if address is None:
         from cluster.run.folder import find_run
         from cluster.run.stop import ask_to_stop, stop

@@ -14,7 +14,7 @@ def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
     """Write both reports from the files of the run folder; returns the content of `report.json`."""
     from trainers.evaluation.page import write  # matplotlib takes a second to import, and only this needs it
 
-    evaluations = [folder.evaluation(s.name) for s in recipe.stages if s.kind == "eval"]
+    evaluations = [folder.evaluation_with_texts(s.name) for s in recipe.stages if s.kind == "eval"]
     present = [e for e in evaluations if e is not None]
     before, after = (present[0], present[-1]) if len(present) > 1 else (present[0] if present else None, None)
     return write(

@@ -26,6 +26,7 @@ export class Changes {
   /** Shows the `strata` of `run`. */
   show(run, strata) {
     this.run = run;
+    this.#asked += 1; // an answer that is on its way is not of what is shown now
     this.opened.replaceChildren();
     this.table.replaceChildren(this.#table(strata));
   }
@@ -70,7 +71,7 @@ export class Changes {
       if (ticket === this.#asked) this.opened.replaceChildren(...this.#problems(`${stratum}: ${FATES[fate]}`, found));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.opened.replaceChildren(failure(error));
+      if (ticket === this.#asked) this.opened.replaceChildren(failure(error));
     }
   }
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from cluster.commands.runs.stop import main
 from cluster.errors import StageFailed
 from cluster.ray.runtime import NotLive
 from cluster.run.folder import RunFolder
 from cluster.run.lock import LOCK_FILE, holder, note_stop
 from cluster.run.stop import ask_to_stop, stop
+from verifier.errors import UserError
 
 COMMAND = """
 import pathlib, signal, sys, threading
@@ -80,3 +82,8 @@ def test_a_command_that_was_asked_by_its_terminal_gets_no_second_signal(tmp_path
             stop(RunFolder(tmp_path), timeout_s=0.5)
         assert process.poll() is None
         process.terminate()
+
+
+def test_the_end_of_a_job_is_always_waited_for() -> None:
+    with pytest.raises(UserError, match="--no-wait is for runs of this machine"):
+        main("a-job", address="nowhere", no_wait=True)

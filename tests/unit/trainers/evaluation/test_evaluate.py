@@ -88,7 +88,9 @@ def test_a_text_of_each_problem_is_kept_that_ended_as_most_did_up_to_a_number_of
     assert [one.address.stratum["op"] for one in found.texts] == [2] * 3 + [3] * 4
     assert [one.judgement.solved for one in found.texts] == [True, False, True, False, True, False, True]
     assert [score.solved for score in found.scores][:7] == [one.judgement.solved for one in found.texts]
-    assert Evaluation.from_record(json.loads(json.dumps(found.record()))) == found
+    record, texts = (json.loads(json.dumps(part)) for part in (found.record(), found.texts_record()))
+    assert Evaluation.from_record(record) == replace(found, texts=())
+    assert Evaluation.from_record(record).with_texts(texts) == found
 
 
 class Watched(RolloutGroup):

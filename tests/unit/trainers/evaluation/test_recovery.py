@@ -84,7 +84,7 @@ def test_a_trace_has_its_tokens_in_all_with_the_part_that_was_given():
 def test_an_evaluation_with_recovery_comes_back_from_its_file_and_one_from_before_it():
     found, _ = run(lambda planted, index: (rest(planted), "stop"))
     record = json.loads(json.dumps(found.record()))
-    assert Evaluation.from_record(record) == found
+    assert Evaluation.from_record(record).with_texts(json.loads(json.dumps(found.texts_record()))) == found
     del record["recovery"]
     assert Evaluation.from_record(record).recovery == ()
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder
 from cluster.run.results.report import write_report
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, TextSample
+from verifier.judgement import Judgement
+from verifier.task import Address, Stratum
 
 
 def test_reports_of_two_runs_of_one_recipe_are_titled_by_their_folders(tmp_path: Path) -> None:
@@ -18,3 +23,26 @@ def test_reports_of_two_runs_of_one_recipe_are_titled_by_their_folders(tmp_path:
         page = (folder.path / "report.html").read_text()
         assert f"<title>{name} - Interplay report</title>" in page
         assert "smoke: Every stage in under two minutes" in page
+
+
+def test_the_report_shows_the_texts_of_both_evaluations_and_other_readers_do_not_read_them(tmp_path: Path) -> None:
+    recipe, folder = load("smoke"), RunFolder(tmp_path)
+    folder.open(recipe, resume=False)
+    strata = [Stratum.of(op=op, mode="forward") for op in (2, 3)]
+    for stage, right in (("before", 0), ("after", 4)):
+        judged = Judgement(bool(right), None)
+        texts = tuple(TextSample(Address(s, 1, 0, "test"), "a problem", stage, judged) for s in strata)
+        scores = tuple(ProblemScore(s.name, s, 4, right, None, None, {}) for s in strata)
+        folder.save_evaluation(stage, Evaluation("c", 1.0, 1, 1.0, 1.0, scores, texts[:1], texts=texts))
+        assert folder.evaluation(stage) == Evaluation("c", 1.0, 1, 1.0, 1.0, scores, texts[:1])
+    write_report(folder, recipe)
+    for (problem,) in changed(tmp_path):
+        assert (problem["fate"], problem["before"]["text"], problem["after"]["text"]) == ("gained", "before", "after")
+    (tmp_path / "evals" / "before.texts.json").unlink()  # as an older version left it
+    write_report(folder, recipe)
+    assert changed(tmp_path) == [[], []]
+
+
+def changed(run_dir: Path) -> list[Any]:
+    """The problems behind what changed, by stratum."""
+    return list(json.loads((run_dir / "changed.json").read_text()).values())
