@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cluster.recipe.config import EvalStage
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder
 from cluster.run.results.report import write_report
 from trainers.evaluation.evaluate import Evaluation, ProblemScore, TextSample
-from verifier.judgement import Judgement
-from verifier.task import Address, Stratum
+from verifier.families import open_task
 
 
 def test_reports_of_two_runs_of_one_recipe_are_titled_by_their_folders(tmp_path: Path) -> None:
@@ -28,13 +29,14 @@ def test_reports_of_two_runs_of_one_recipe_are_titled_by_their_folders(tmp_path:
 def test_the_report_shows_the_texts_of_both_evaluations_and_other_readers_do_not_read_them(tmp_path: Path) -> None:
     recipe, folder = load("smoke"), RunFolder(tmp_path)
     folder.open(recipe, resume=False)
-    strata = [Stratum.of(op=op, mode="forward") for op in (2, 3)]
+    task = open_task(next(stage.eval.task for stage in recipe.stages if isinstance(stage, EvalStage)))
+    items = [item for stratum in task.strata() for item in task.held_out(stratum, 1, seed=1)]
     for stage, right in (("before", 0), ("after", 4)):
-        judged = Judgement(bool(right), None)
-        texts = tuple(TextSample(Address(s, 1, 0, "test"), "a problem", stage, judged) for s in strata)
-        scores = tuple(ProblemScore(s.name, s, 4, right, None, None, {}) for s in strata)
-        folder.save_evaluation(stage, Evaluation("c", 1.0, 1, 1.0, 1.0, scores, texts[:1], texts=texts))
-        assert folder.evaluation(stage) == Evaluation("c", 1.0, 1, 1.0, 1.0, scores, texts[:1])
+        texts = tuple(TextSample(i.address, str(i.prompt), stage, task.judge(i, stage)) for i in items)
+        scores = tuple(ProblemScore(i.id, i.stratum, 4, right, right, 0.5, {}) for i in items)
+        measured = Evaluation("c", 1.0, 1, 1.0, 1.0, scores, texts)
+        folder.save_evaluation(stage, replace(measured, texts=texts))
+        assert folder.evaluation(stage) == measured
     write_report(folder, recipe)
     for (problem,) in changed(tmp_path):
         assert (problem["fate"], problem["before"]["text"], problem["after"]["text"]) == ("gained", "before", "after")
