@@ -1,4 +1,4 @@
-"""Work that another call may end early: used where Ctrl-C meets a stage that has no step to finish first."""
+"""Work that ends early: by Ctrl-C where a stage has no step to finish first, or by the loss of what it needs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ T = TypeVar("T")
 
 class Interrupted(Failure):
     """The work ended because it was asked to; what was saved before is kept."""
+
+
+async def unless(work: Coroutine[Any, Any, T], lost: Coroutine[Any, Any, None]) -> T:
+    """The result of `work`, or the error that `lost` raises before it is there; whichever is left over is cancelled."""
+    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(lost)
+    try:
+        await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            watching.result()
+        return await working
+    finally:
+        working.cancel()
+        watching.cancel()
+        await asyncio.gather(working, watching, return_exceptions=True)
 
 
 class Interruptible:

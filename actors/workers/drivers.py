@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ray
+from ray.exceptions import OwnerDiedError, RayError
 
 from actors.config import EngineConfig, FleetConfig, engine_env
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout
@@ -85,7 +86,10 @@ class _RolloutDriver:
         return await worker.start.remote()
 
     async def prove(self, worker: Any, name: str) -> HeldWeights | None:
-        """Load and compare. A worker that refuses the version keeps the one it holds."""
+        """Load and compare. A worker that refuses the version keeps the one it holds.
+
+        A version whose publisher has died went with it, which is no fault of the worker: it waits for the next one.
+        """
         await self._published.wait()
         weights, config = self.weights, self._config
         assert weights is not None
@@ -97,6 +101,12 @@ class _RolloutDriver:
             self.refused += 1
             self._meters.add("interplay_weights_refused_total")
             raise
+        except RayError as error:
+            if not isinstance(getattr(error, "cause", error), OwnerDiedError):
+                raise
+            if self.weights is weights:
+                self._published.clear()
+            return await self.prove(worker, name)
         self._note(report)
         apart, allowed = report.parity, self._allowed(weights)
         if not apart.within(allowed):

@@ -23,6 +23,7 @@ from actors.policy.checkpoint import CheckpointStore
 from actors.rollouts.reading import kept
 from actors.telemetry import read_events
 
+WORKERS = 1  # rollout workers of the recipe
 SHORT = Path(__file__).with_name("short.yaml")
 DEADLINE_S = 600.0
 
@@ -165,10 +166,12 @@ def test_the_controller_a_rollout_worker_and_the_learner_killed_in_one_run_cost_
             when(lambda step=step: any(e["step"] == step for e in learner_steps(tmp_path)), process)
             (victim, *_) = workers(process, title)
             victim.kill()
+        for worker in workers(process, "ray::RolloutWorker"):  # the weights that their successors need died just now
+            worker.kill()
         output, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, output
     events = list(read_events(tmp_path / "metrics.jsonl"))
-    assert [e["rollout_restarts"] for e in events if e["event"] == "fleet"] == [1]
+    assert [e["rollout_restarts"] for e in events if e["event"] == "fleet"] == [1 + WORKERS]
     assert len([e for e in events if e["event"] == "learner_lost"]) == 1
     assert "warning: the learner was lost" in output
     assert "warning: the run's controller died" in output

@@ -126,10 +126,11 @@ class CommandQueue:
         """Whether this life has ended."""
         return self._end is not None
 
-    async def ended(self) -> None:
-        """Wait for the end of this life."""
+    async def ended(self) -> LearnerLost | None:
+        """Wait for the end of this life; why it ended."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._end is not None)
+            return self._end
 
     async def ask(self, verb: Verb, stall_s: float) -> Any:
         """Give a verb to all ranks; rank 0's answer once all have answered, or the first exception among theirs.

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trainers.pretrain.pretrain import TrainingProgress
 
 _LOOK_S: Final = 1.0  # between two looks for what keeps the workers from coming up
+_NOT_STARTED: Final = "the learner was not started again after it was lost"
 _STOP_S: Final = 30.0  # for the workers to end by themselves
 
 
@@ -41,7 +42,7 @@ class LearnerGroup:
         self.placement = placement
         self.waits_for = ""
         self._host: Any = None
-        self._up = False
+        self._life: asyncio.Future[None] | None = None  # done, with LearnerLost, when the workers have ended
         self._job: PretrainJob | None = None
         self._interrupted = False
         self._starting = Interruptible()
@@ -64,7 +65,14 @@ class LearnerGroup:
         except LearnerLost:
             await self.stop()
             raise
-        self._up = True
+        self._life = asyncio.ensure_future(self._answer(self._host.ended.remote()))
+        self._life.add_done_callback(lambda life: life.cancelled() or life.exception())  # nobody has to ask for it
+
+    async def lost(self) -> None:
+        """Wait until the workers have ended, which may be for ever. Raises LearnerLost with the reason."""
+        if self._life is None:
+            raise LearnerLost(_NOT_STARTED)
+        await asyncio.shield(self._life)
 
     async def pids(self) -> tuple[int, ...]:
         """The processes of the ranks, in rank order. Raises LearnerLost."""
@@ -119,8 +127,9 @@ class LearnerGroup:
         if self._host is None:
             return
         host, self._host = self._host, None
-        up, self._up = self._up, False
-        if up:
+        life, self._life = self._life, None
+        if life is not None:
+            life.cancel()
             with suppress(RayActorError, TimeoutError):  # what does not end by itself ends with its host
                 async with asyncio.timeout(_STOP_S):
                     await host.post.remote(Stop())
@@ -150,7 +159,7 @@ class LearnerGroup:
 
     async def _ask(self, verb: Verb) -> Any:
         if self._host is None:
-            raise LearnerLost("the learner was not started again after it was lost")
+            raise LearnerLost(_NOT_STARTED)
         return await self._answer(self._host.ask.remote(verb, self.placement.stall_timeout_s))
 
     async def _answer(self, reply: Any) -> Any:

@@ -8,11 +8,11 @@ holds before step t. With staleness S the groups of step t are drawn by version 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from statistics import fmean
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from actors.records import RolloutGroup
 from actors.rollouts.table import StepRollouts
@@ -20,6 +20,7 @@ from actors.weights.version import WeightVersion
 from trainers.budget import Spent
 from trainers.config import RlConfig
 from trainers.evaluation.ledger import paper_tokens
+from trainers.interruption import unless
 from trainers.learner.packing import pack
 from trainers.learner.skipped import SkipLimit
 from trainers.records import Batch, StepReport
@@ -31,6 +32,8 @@ from trainers.rl.statistics import by_stratum, lengths, solved, statistics
 from verifier.families import open_task
 from verifier.task import Item
 
+T = TypeVar("T")
+
 
 class Learner(Protocol):
     """What the loop needs of `trainers.learner_group.handle.LearnerGroup`."""
@@ -41,6 +44,10 @@ class Learner(Protocol):
 
     async def publish(self, version: int) -> WeightVersion:
         """Put the weights into the object store, where rollout workers fetch them. Raises LearnerLost."""
+        ...
+
+    async def lost(self) -> None:
+        """Wait until it is lost, and raise LearnerLost."""
         ...
 
 
@@ -85,7 +92,7 @@ class LoopHooks:
 
     cost: Callable[[RolloutGroup], float]
     save: Callable[[LoopState, Score], Awaitable[None]]
-    evaluate: Callable[[int], Awaitable[float]]
+    evaluate: Callable[[int], Coroutine[Any, Any, float]]
     emit: Callable[..., None]
     keep: Callable[[StepRollouts], None]
 
@@ -133,7 +140,7 @@ class RlLoop:
                 await self._evaluated()
             while not self.config.budget.reached(self.state.spent) and not self.stopping:
                 self._draw_ahead()
-                drawn = await self.drawing.take(self.state.step)
+                drawn = await self.unless_lost(self.drawing.take(self.state.step))
                 learned = await self._learn(drawn)
                 sync_s = await self._sync()
                 self._advance(drawn, learned.report)
@@ -146,6 +153,13 @@ class RlLoop:
                 await self._save(None)
         finally:
             self.abandon()
+
+    async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
+        """The fleet's `work`. Raises LearnerLost as soon as the learner is lost.
+
+        What it published goes with it: no worker that starts could get weights, and without one the work never ends.
+        """
+        return await unless(work, self.learner.lost())
 
     def abandon(self) -> None:
         """Cancel what is being drawn for later steps."""
@@ -182,8 +196,8 @@ class RlLoop:
         started = time.monotonic()
         version = await self.learner.publish(self.state.step + 1)
         if self.config.order == "deterministic":
-            await self.drawing.settled()  # so that no group is drawn by two versions
-        for report in await self.fleet.sync(version):
+            await self.unless_lost(self.drawing.settled())  # so that no group is drawn by two versions
+        for report in await self.unless_lost(self.fleet.sync(version)):
             self.hooks.emit("sync", **asdict(report))
         return time.monotonic() - started
 
@@ -209,7 +223,9 @@ class RlLoop:
     async def _evaluated(self) -> float | None:
         """The score of the policy from an evaluation, if one is due."""
         every = self.config.eval_every
-        return await self.hooks.evaluate(self.state.step) if every and self.state.step % every == 0 else None
+        if not every or self.state.step % every:
+            return None
+        return await self.unless_lost(self.hooks.evaluate(self.state.step))
 
     async def _save(self, measured: float | None) -> None:
         score = Score(fmean(self._scores), False) if measured is None else Score(measured, True)

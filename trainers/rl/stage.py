@@ -149,7 +149,7 @@ class RlRunner:
             self._tell("resumed", checkpoint=last.id, step=last.step)
         self._rollouts.rewind(self.loop.state.step)
         version = await self._learner.publish(self.loop.state.step)
-        for report in await self._fleet.sync(version):
+        for report in await self.loop.unless_lost(self._fleet.sync(version)):
             self._tell("sync", **asdict(report))
 
     def _encode(self, item: Item) -> tuple[int, ...]:

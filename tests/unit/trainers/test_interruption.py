@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from trainers.interruption import Interrupted, Interruptible
+from trainers.interruption import Interrupted, Interruptible, unless
 
 
 async def test_what_runs_undisturbed_returns_its_result_or_error() -> None:
@@ -43,3 +43,34 @@ async def test_whoever_cancels_the_waiting_cancels_the_work() -> None:
         await waiting
     await asyncio.sleep(0)
     assert cancelled == [True]
+
+
+async def test_work_is_ended_by_the_loss_of_what_it_needs_and_not_by_that_of_what_it_needed() -> None:
+    ended = []
+
+    async def long() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("work")
+            raise
+
+    async def lost(soon: float) -> None:
+        try:
+            await asyncio.sleep(soon)
+        except asyncio.CancelledError:
+            ended.append("watch")
+            raise
+        raise ValueError("lost")
+
+    with pytest.raises(ValueError, match="lost"):
+        await unless(long(), lost(0))
+    assert ended == ["work"]
+    assert await unless(asyncio.sleep(0, "done"), lost(60)) == "done"
+    assert ended == ["work", "watch"]
+    waiting = asyncio.create_task(unless(long(), lost(60)))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended == ["work", "watch", "work", "watch"]

@@ -73,6 +73,9 @@ class OneRank:
         assert published is not None
         return published
 
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
+
 
 async def train(directory: Path) -> list[tuple[str, dict[str, Any]]]:
     """Run the stage from the model of a directory; its events."""

@@ -96,6 +96,9 @@ class FakeLearner:
     async def publish(self, version: int) -> WeightVersion:
         return WeightVersion(version, (), (), "", ParityReference((), ()))
 
+    async def lost(self) -> None:
+        await asyncio.Event().wait()
+
 
 def config(**fields) -> RlConfig:
     base = {

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from actors.policy.checkpoint import RESUME, TOKENIZER, WEIGHTS, CheckpointStore, CheckpointWriteError, Lineage
+from actors.records import GroupRequest, JudgeRequest, RolloutGroup
 from actors.rollouts.store import RolloutStore, parts
 from actors.rollouts.table import StepRollouts
 from actors.rollouts.writer import RolloutWriter
@@ -118,6 +119,30 @@ async def test_a_lost_learner_costs_the_steps_since_the_last_checkpoint(tmp_path
     assert [e["cause"] for e in stage.told("learner_lost")] == ["killed"]
     assert [e["step"] for e in stage.told("rl_step")] == [1, 2, 3, 3, 4]
     assert [e["step"] for e in stage.told("resumed")] == [2]
+
+
+async def test_a_learner_lost_while_no_worker_can_start_without_its_weights_is_mended_at_once(tmp_path: Path) -> None:
+    class Workerless(FakeFleet):
+        """It has lost its workers with the third version, which died with the learner."""
+
+        async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
+            if self.version == 3 and not gone.is_set():
+                gone.set()
+            if gone.is_set() and "load rl-2" not in learner.said:
+                await asyncio.Event().wait()
+            return await super().rollout(request, by)
+
+    class Killed(StageFake):
+        async def lost(self) -> None:
+            await (gone.wait() if self.said == ["start"] else asyncio.Event().wait())
+            raise LearnerLost("killed")
+
+    gone, learner = asyncio.Event(), Killed()
+    stage = Stage(tmp_path, learner, Workerless())
+    async with asyncio.timeout(60):
+        assert (await stage.runner.train()).step == learner.done == 4
+    assert learner.said == ["start", "start", "load rl-2"]
+    assert [e["cause"] for e in stage.told("learner_lost")] == ["killed"]
 
 
 async def test_a_learner_lost_before_the_first_checkpoint_begins_again_from_the_parent(tmp_path: Path) -> None:
