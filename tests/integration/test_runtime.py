@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -139,33 +140,33 @@ def test_a_killed_command_takes_its_ray_with_it(tmp_path: Path, held: subprocess
         pass
 
 
+def listening(command: subprocess.Popen[str]) -> list[Any]:
+    """The addresses at which a command and what it started listen; a process that ends meanwhile has none."""
+    found: list[Any] = []
+    for process in descendants(psutil.Process(command.pid)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    return found
+
+
 def test_nobody_else_on_this_machine_gets_at_a_ray_of_ours(tmp_path: Path, held: subprocess.Popen[str]) -> None:
     """Its folder lets no other user in, it listens on the loopback interface only, and on none of Ray's own ports."""
     folder = token_of(tmp_path).parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert any(path.is_socket() for path in folder.rglob("*"))
     assert max(len(str(path)) for path in folder.rglob("*") if path.is_socket()) <= 107
-    listening = [
-        connection.laddr
-        for process in descendants(psutil.Process(held.pid))
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
-    assert listening
-    assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
-    assert not {address.port for address in listening} & {6379, 8080, 8265, 10001, 44217, 44227, 52365}
+    addresses = listening(held)
+    assert addresses
+    assert {address.ip.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+    assert not {address.port for address in addresses} & {6379, 8080, 8265, 10001, 44217, 44227, 52365}
     for path in (folder / "token", folder / "r"):
         assert not _readable_by_nobody(path)
 
 
 def test_nobody_reads_numbers_of_a_ray_of_ours_without_its_token(held: subprocess.Popen[str]) -> None:
     """No port of it answers a request for metrics with any."""
-    ports = {
-        connection.laddr.port
-        for process in descendants(psutil.Process(held.pid))
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    ports = {address.port for address in listening(held)}
+    assert ports
     for port in ports:
         with contextlib.suppress(httpx.TransportError):
             answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
