@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from trainers.algorithms.advantages import Scale
+from trainers.algorithms.advantages import CreditKind, Scale
 from trainers.algorithms.algorithm import Average
 from trainers.algorithms.registry import ALGORITHMS
 from trainers.budget import Budgeted
@@ -150,6 +150,11 @@ class LearningConfig(_Model):
     token_credit: float = Field(
         default=0.0, ge=0, description="weight of a step's own verdict on the tokens of that step"
     )
+    credit_kind: CreditKind = Field(
+        default="immediate",
+        exclude_if=lambda kind: kind == "immediate",  # so that a stage which does not ask stays the stage it was
+        description="of a step's tokens: its own credit, or to_go: the sum of its credit and all later ones",
+    )
     correction: CorrectionConfig = CorrectionConfig()
     minibatches: int = Field(default=1, ge=1, description="of one step, an update each [minibatches]")
     microbatch_tokens: int = Field(
@@ -171,6 +176,23 @@ class LearningConfig(_Model):
         if value is not None and name in ALGORITHMS and info.field_name not in ALGORITHMS[name].knobs:
             raise ValueError(f"is not a key of {name}, which has {', '.join(ALGORITHMS[name].knobs)}")
         return value
+
+    @model_validator(mode="after")
+    def _ratio_reaches_what_is_asked(self) -> LearningConfig:
+        ratio = ALGORITHMS[self.algorithm].ratio
+        if self.credit_kind != "immediate" and not self.token_credit:
+            raise ValueError("credit_kind: has no effect without token_credit; give it a weight")
+        if self.token_credit and ratio == "completion":
+            raise ValueError(
+                f"token_credit: {self.algorithm} has one ratio for a whole completion, over which the credits of its "
+                "steps would be averaged away; take grpo, dapo or another algorithm with a ratio for each token"
+            )
+        if self.correction.old_policy == "bypass" and ratio == "none":
+            raise ValueError(
+                f"correction.old_policy: {self.algorithm} has no ratio that could hold the difference to the engine; "
+                "leave it decoupled"
+            )
+        return self
 
     @property
     def clip(self) -> tuple[float, float]:
@@ -320,11 +342,21 @@ class RlConfig(Budgeted):
     learning: LearningConfig = Field(default=LearningConfig(), description="how a step learns from its groups")
 
     @model_validator(mode="after")
-    def _bypass_is_asynchronous(self) -> RlConfig:
+    def _learning_fits_the_step(self) -> RlConfig:
         if self.max_staleness == 0 and self.learning.correction.old_policy == "bypass":
             raise ValueError("learning.correction.old_policy: bypass needs max_staleness of 1 or more")
         if (k := self.learning.pass_k) is not None and k > self.group_size:
             raise ValueError(f"learning.pass_k: {k} draws out of a group of {self.group_size}; make group_size larger")
+        if (overlong := self.learning.overlong_tokens or 0) > self.max_tokens:
+            raise ValueError(
+                f"learning.overlong_tokens: {overlong} is more than the {self.max_tokens} of max_tokens, so that every "
+                "completion would be penalised; make it smaller"
+            )
+        if self.learning.minibatches > self.prompts_per_step:
+            raise ValueError(
+                f"learning.minibatches: {self.learning.minibatches} of a step of {self.prompts_per_step} groups; make "
+                "it smaller, or prompts_per_step larger"
+            )
         return self
 
     @model_validator(mode="after")

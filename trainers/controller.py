@@ -170,8 +170,11 @@ class Controller:
         self._tell_fleet(stage)
         return drawn
 
-    async def train(self, stage: str, config: RlConfig, parent_id: str) -> LoopState:
-        """Run an RL stage from its own last good checkpoint, or from `parent_id`. Raises LearnerLost, Interrupted."""
+    async def train(self, stage: str, config: RlConfig, parent_id: str, seed: int) -> LoopState:
+        """Run an RL stage from its own last good checkpoint, or from `parent_id`; `seed` is that of its draws.
+
+        Raises LearnerLost, Interrupted.
+        """
         self._begin(stage, config.budget.steps(NOTHING))
         parent = self.store.path(parent_id)
         fleet = self._fleet_for(parent)
@@ -179,7 +182,7 @@ class Controller:
         origin = Lineage(run=self.plan.run, stage=stage, step=0, parent=parent_id, seed=self.plan.seed)
         kept = RolloutStore(self.plan.run_dir, stage, self.plan.seed, config.keep_rollouts)
         self._rl = RlRunner(
-            origin, config, self.store, learner, fleet, self._emit, self.plan.bands, RolloutWriter(kept)
+            origin, seed, config, self.store, learner, fleet, self._emit, self.plan.bands, RolloutWriter(kept)
         )
         try:
             return await self._rl.train()

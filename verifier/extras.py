@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import Any
 
 from verifier.errors import BadTask
 
 
 def need(module: str, extra: str, requirement: str) -> Any:
-    """The module of an extra. Raises BadTask with the command that installs it."""
+    """The module of an extra. Raises BadTask with the command that installs it.
+
+    What the compiler says of such a package's own code when it is first imported is not shown: no user can mend it.
+    """
     try:
-        return importlib.import_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise BadTask(
             f"{requirement} is not installed (extra [{extra}]; {error.name} is missing): "

@@ -109,6 +109,8 @@ def _objection(stage: Stage, change: Change) -> str | None:
         return ""
     if change.new < change.old:
         return f"{last} can only be added"
+    if last == "steps" and isinstance(stage, RlStage) and stage.rl.order == "deterministic" and stage.rl.max_staleness:
+        return "with order deterministic the first added steps need groups of weights that are gone"
     return f"the cosine schedule is laid out over the {last}" if _schedule(stage) == "cosine" else None
 
 

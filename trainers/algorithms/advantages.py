@@ -7,6 +7,7 @@ advantage in any of them, and nothing is ever divided by zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import comb
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Literal
@@ -21,15 +22,9 @@ if TYPE_CHECKING:
     from trainers.config import LearningConfig
 
 Scale = Literal["none", "group", "batch"]
+CreditKind = Literal["immediate", "to_go"]
 
 _SMALLEST_DEVIATION = 1e-6  # up to it rewards count as equal
-
-
-def has_signal(rollouts: Sequence[Rollout], step_weight: float) -> bool:
-    """Whether any token of a group has an advantage: its rewards differ or, with a step weight, its credits do."""
-    if len({rollout.reward for rollout in rollouts}) > 1:
-        return True
-    return step_weight > 0 and len({credit.credit for rollout in rollouts for credit in rollout.credits}) > 1
 
 
 def centred(rewards: Rewards, config: LearningConfig) -> list[list[float]]:
@@ -90,12 +85,14 @@ def _best_with(reward: float, ordered: Sequence[float], k: int) -> float:
 
 
 def token_advantages(
-    rollouts: Sequence[Rollout], advantages: Sequence[float], step_weight: float
+    rollouts: Sequence[Rollout], advantages: Sequence[float], step_weight: float, kind: CreditKind = "immediate"
 ) -> list[NDArray[np.float32]]:
     """The advantage of each token: its completion's, plus `step_weight` times its step's centred credit.
 
-    Credits are centred on the mean credit of all steps of the group, so steps that everyone gets right add nothing.
-    Tokens outside any step have the completion's advantage alone.
+    Credits are centred on the mean credit of all steps of the group that have one, so steps that everyone gets right
+    add nothing. With `to_go` a step's tokens get the sum of the centred credits of this step and all later ones (arXiv
+    2402.03300, section 4.1.3, without its division by the deviation). Tokens outside any step have the completion's
+    advantage alone.
     """
     credits = [credit.credit for rollout in rollouts for credit in rollout.credits]
     mean = fmean(credits) if credits else 0.0
@@ -103,10 +100,17 @@ def token_advantages(
     for rollout, advantage in zip(rollouts, advantages, strict=True):
         tokens = np.full(len(rollout.completion.token_ids), advantage, np.float32)
         if step_weight:
-            for credit in rollout.credits:
-                tokens[credit.start : credit.end] += step_weight * (credit.credit - mean)
+            centred_credits = [credit.credit - mean for credit in rollout.credits]
+            given = _sums_to_go(centred_credits) if kind == "to_go" else centred_credits
+            for credit, value in zip(rollout.credits, given, strict=True):
+                tokens[credit.start : credit.end] += step_weight * value
         result.append(tokens)
     return result
+
+
+def _sums_to_go(values: Sequence[float]) -> list[float]:
+    """Of each value, the sum of it and all later ones."""
+    return list(accumulate(reversed(values)))[::-1]
 
 
 def _centred(rewards: Rewards) -> list[list[float]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trainers.config import LearningConfig
 
 Average = Literal["tokens", "completions", "longest"]
+Ratio = Literal["token", "completion", "none"]
 Rewards = Sequence[Sequence[float]]  # of each completion, by group
 Advantages = Callable[[Rewards, "LearningConfig"], list[list[float]]]
 Objective = Callable[["Tokens", "LearningConfig"], "Term"]
@@ -35,10 +36,12 @@ class Algorithm:
     """`advantages` scores completions among their siblings; `objective` is the loss of each token.
 
     `knobs` are the keys of a recipe that belong to the algorithm, with their defaults. Keys that are in no algorithm's
-    knobs (the KL penalty, corrections, minibatches) belong to all of them.
+    knobs (the KL penalty, corrections, minibatches) belong to all of them. `ratio` is what the objective weighs by the
+    policy's change: each token, a completion as a whole, or nothing.
     """
 
     name: str
     advantages: Advantages
     objective: Objective
     knobs: Mapping[str, Any] = field(default_factory=dict)
+    ratio: Ratio = "token"

@@ -7,7 +7,6 @@ applies the loss it was made with. Pre-training, mid-training and RL use the sam
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -16,6 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
@@ -195,7 +195,7 @@ class Learner:
             self.engine.backward(loss * self.world_size)  # DeepSpeed averages gradients over ranks; ours are sums
         self.engine.step()
         norm = self.engine.get_global_grad_norm()
-        sums.gradient_norm = float(self.optimizer.norm if norm is None else norm)
+        sums.norms.append(float(self.optimizer.norm if norm is None else norm))
 
     def _loss(self, stream: Stream, old: Tensor | None, sums: _Sums) -> Tensor:
         logprob, entropy = self.engine(stream, self.config.temperature)
@@ -268,7 +268,7 @@ class Learner:
         squares = totals["squares"]
         return StepReport(
             loss=totals["loss"] / len(batch.minibatches),
-            gradient_norm=sums.gradient_norm,
+            gradient_norm=float(np.max(sums.norms)),
             learning_rate=rate,
             kl=totals["kl"] / predicted,
             entropy=totals["entropy"] / predicted,
@@ -321,7 +321,7 @@ class _Sums:
     """Sums over the tokens of the streams of this rank."""
 
     def __init__(self) -> None:
-        self.gradient_norm = math.nan
+        self.norms: list[float] = []
         self.parts: list[Tensor] = []
         self.worst: list[Tensor] = []
         self.own: list[Tensor] = []

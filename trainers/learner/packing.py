@@ -124,7 +124,7 @@ class Weigher:
 
 
 def _group(group: RolloutGroup, advantages: Sequence[float], config: LearningConfig, weigh: Weigher) -> _Group:
-    per_token = token_advantages(group.rollouts, advantages, config.token_credit)
+    per_token = token_advantages(group.rollouts, advantages, config.token_credit, config.credit_kind)
     samples = tuple(
         _Sample(
             token_ids=rollout.completion.token_ids,

@@ -17,7 +17,7 @@ from typing import Protocol
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
 from actors.weights.version import WeightVersion
 from actors.workers.rollout import SyncReport
-from trainers.algorithms.advantages import has_signal
+from trainers.algorithms.signal import has_signal
 from trainers.config import RlConfig
 from trainers.rl.buffer import GroupBuffer, Slot
 from verifier.errors import Failure
@@ -136,7 +136,7 @@ class Drawing:
 
     def _settle(self, slot: Slot, group: RolloutGroup) -> bool:
         """Keep a judged group for its step if it has a gradient; returns whether it has."""
-        if has_signal(group.rollouts, self.config.learning.token_credit):
+        if has_signal(group.rollouts, self.config.learning):
             self.buffer.ready(slot, group)
             return True
         self.buffer.drop(slot)

@@ -21,6 +21,13 @@ class Learned:
     report: StepReport | None
     seconds: float
 
+    @property
+    def updated(self) -> bool:
+        """Whether the policy changed: an update of the step was not skipped and had a gradient."""
+        if self.batch is None or self.report is None:
+            return False
+        return self.report.skipped < len(self.batch.minibatches) and self.report.gradient_norm != 0
+
 
 def judged_step(step: int, places: int, drawn: DrawnStep, learned: Learned) -> StepRollouts:
     """The rollouts of a step of `places` places; slots are counted tries first, as `trainers.rl.buffer.Slot` says."""

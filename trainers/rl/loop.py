@@ -20,7 +20,7 @@ from actors.weights.version import WeightVersion
 from trainers.budget import Spent
 from trainers.config import RlConfig
 from trainers.evaluation.ledger import paper_tokens
-from trainers.interruption import unless
+from trainers.interruption import Interrupted, Interruptible, unless
 from trainers.learner.packing import pack
 from trainers.learner.skipped import SkipLimit
 from trainers.records import Batch, StepReport
@@ -115,14 +115,24 @@ class RlLoop:
         self.learner = learner
         self.hooks = hooks
         self.stopping = False
+        self._evaluating = Interruptible()
         self.curriculum = Curriculum(open_task(config.task), config.task.mixture(), seed, config.curriculum)
         self._drawing = partial(Drawing, config, seed, fleet, encode, stop_token_ids)
         self.drawing = self._drawing()
         self.restore(LoopState())
 
-    def restore(self, state: LoopState, drawn: Mapping[int, Sequence[RolloutGroup]] | None = None) -> None:
-        """Continue from a state and the steps drawn ahead of it; everything else in flight is dropped."""
+    def restore(
+        self,
+        state: LoopState,
+        drawn: Mapping[int, Sequence[RolloutGroup]] | None = None,
+        evaluated: bool = False,
+    ) -> None:
+        """Continue from a state and the steps drawn ahead of it; everything else in flight is dropped.
+
+        `evaluated` says that the policy of this state was evaluated, so that it is not again.
+        """
         self.state = state
+        self._is_evaluated = evaluated
         self.history = state.curriculum or (self.curriculum.beginning(),)
         self.drawing = self._drawing()
         for step, groups in (drawn or {}).items():
@@ -130,20 +140,25 @@ class RlLoop:
         self._scores: list[float] = []
         self._skip_limit = SkipLimit()
 
+    def stop(self) -> None:
+        """Ask the loop to save after the step it is in and return; an evaluation ends at once."""
+        self.stopping = True
+        self._evaluating.interrupt()
+
     async def run(self) -> None:
-        """Train until the budget is reached or `stopping` is set; the state is saved in both cases.
+        """Train until the budget is reached or `stop` is called; the state is saved in both cases.
 
         The fleet must hold version `state.step`.
         """
         try:
-            if self.state.step == 0:
+            if not self._is_evaluated:  # at the start, or where a stop cut an evaluation short
                 await self._evaluated()
             while not self.config.budget.reached(self.state.spent) and not self.stopping:
                 self._draw_ahead()
                 drawn = await self.unless_lost(self.drawing.take(self.state.step))
                 learned = await self._learn(drawn)
                 sync_s = await self._sync()
-                self._advance(drawn, learned.report)
+                self._advance(drawn, learned)
                 self._tell(drawn, learned, sync_s)
                 self.hooks.keep(judged_step(self.state.step, self.config.prompts_per_step, drawn, learned))
                 measured = await self._evaluated()
@@ -201,31 +216,31 @@ class RlLoop:
             self.hooks.emit("sync", **asdict(report))
         return time.monotonic() - started
 
-    def _advance(self, drawn: DrawnStep, learned: StepReport | None) -> None:
+    def _advance(self, drawn: DrawnStep, learned: Learned) -> None:
         passes = solved(drawn.judged)
         known = self.curriculum.after(self.history[-1], [g.item.stratum for g in drawn.judged], passes)
         self.history = (*self.history, known)[-1 - self.config.max_staleness :]
         self._scores.append(fmean(s for group in passes for s in group))
-        updated = learned is not None and self._updated(learned)
+        report = learned.report
         self.state = LoopState(
             step=self.state.step + 1,
             curriculum=self.history,
-            tokens=self.state.tokens + (learned.tokens if learned else 0),
-            flops=self.state.flops + (learned.flops if learned else 0.0) + sum(map(self.hooks.cost, drawn.judged)),
+            tokens=self.state.tokens + (report.tokens if report else 0),
+            flops=self.state.flops + (report.flops if report else 0.0) + sum(map(self.hooks.cost, drawn.judged)),
             completions=self.state.completions + sum(len(g.rollouts) for g in drawn.judged),
             longest=max(self.state.longest, *lengths(drawn)),
-            updates=self.state.updates + updated,
+            updates=self.state.updates + learned.updated,
         )
 
-    def _updated(self, learned: StepReport) -> bool:
-        return learned.skipped < self.config.learning.minibatches and learned.gradient_norm != 0
-
     async def _evaluated(self) -> float | None:
-        """The score of the policy from an evaluation, if one is due."""
+        """The score of the policy from an evaluation, if one is due and the loop is not asked to stop during it."""
         every = self.config.eval_every
         if not every or self.state.step % every:
             return None
-        return await self.unless_lost(self.hooks.evaluate(self.state.step))
+        try:
+            return await self.unless_lost(self._evaluating.run(self.hooks.evaluate(self.state.step)))
+        except Interrupted:
+            return None
 
     async def _save(self, measured: float | None) -> None:
         score = Score(fmean(self._scores), False) if measured is None else Score(measured, True)

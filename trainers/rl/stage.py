@@ -65,13 +65,14 @@ class StageLearner(Learner, Protocol):
 class RlRunner:
     """One RL stage; `train` runs it to its end, `stop` asks it to end early, `close` frees the learner.
 
-    `origin` is the lineage of step 0: the run, the stage's name and seed, and the checkpoint in `store` to start from.
+    `origin` is the lineage of step 0, with the checkpoint in `store` to start from; `seed` is that of all draws.
     An evaluation between steps measures the target of `bands` with the policy that the engines hold.
     """
 
     def __init__(
         self,
         origin: Lineage,
+        seed: int,
         config: RlConfig,
         store: CheckpointStore,
         learner: StageLearner,
@@ -97,7 +98,7 @@ class RlRunner:
         self._rollouts = rollouts
         self._watch = Watch(origin.stage, read_events(store.root.parent / "metrics.jsonl"))
         hooks = LoopHooks(self._cost, self._save, self._evaluate, self._tell, self._keep)
-        self.loop = RlLoop(config, origin.seed, fleet, learner, self._encode, text.end_ids, hooks)
+        self.loop = RlLoop(config, seed, fleet, learner, self._encode, text.end_ids, hooks)
         self._failed_saves = 0
         self._restoring = Interruptible()
 
@@ -125,8 +126,8 @@ class RlRunner:
                     raise
 
     def stop(self) -> None:
-        """Ask the loop to finish its step, save and return; a stage that is still starting ends at once."""
-        self.loop.stopping = True
+        """Ask the loop to finish its step, save and return; a start or an evaluation ends at once."""
+        self.loop.stop()
         self._restoring.interrupt()
 
     async def close(self) -> None:
@@ -145,7 +146,8 @@ class RlRunner:
         else:
             path = self.store.path(last.id)
             await self._learner.load(path)
-            self.loop.restore(_read_state(path), read_groups(path / AHEAD, self.config.task))
+            ahead = read_groups(path / AHEAD, self.config.task)
+            self.loop.restore(_read_state(path), ahead, last.evaluated)
             self._tell("resumed", checkpoint=last.id, step=last.step)
         self._rollouts.rewind(self.loop.state.step)
         version = await self._learner.publish(self.loop.state.step)

@@ -38,6 +38,7 @@ from trainers.budget import NOTHING, Spent
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
 from trainers.rl.loop import LoopState
+from verifier.seeds import derive
 
 
 def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure: bool, wait_s: float) -> None:
@@ -87,7 +88,7 @@ def _run_stage(stage: Stage, recipe: Recipe, folder: RunFolder, workplace: Workp
         case RejectionStage():
             return reject(stage, recipe, workplace, report)
         case RlStage():
-            return _reinforce(stage, folder, workplace, report)
+            return _reinforce(stage, recipe, folder, workplace, report)
         case EvalStage():
             return _evaluate(stage, folder, workplace, report)
         case _:
@@ -95,10 +96,20 @@ def _run_stage(stage: Stage, recipe: Recipe, folder: RunFolder, workplace: Workp
             return NOTHING
 
 
-def _reinforce(stage: RlStage, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
+def rl_seed(recipe: Recipe, stage: str) -> int:
+    """The seed of an RL stage's problems and draws: the run's for the first one, and one of its own for each later one.
+
+    So no stage asks the problems of another.
+    """
+    first = next(s.name for s in recipe.stages if isinstance(s, RlStage))
+    return recipe.seed if stage == first else derive(recipe.seed, "rl", stage)
+
+
+def _reinforce(stage: RlStage, recipe: Recipe, folder: RunFolder, workplace: Workplace, report: Reporter) -> Spent:
     parent = newest(folder, before=stage.name)
     assert parent is not None, "the recipe was checked to have a base before RL"
-    state: LoopState = drive(workplace, report, lambda c: c.train.remote(stage.name, stage.rl, parent.id))
+    seed = rl_seed(recipe, stage.name)
+    state: LoopState = drive(workplace, report, lambda c: c.train.remote(stage.name, stage.rl, parent.id, seed))
     if not stage.rl.budget.reached(state.spent):
         raise KeyboardInterrupt
     for finding in diagnose(read_events(folder.metrics)):

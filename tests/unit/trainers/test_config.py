@@ -92,6 +92,17 @@ def stage(**fields) -> dict:
     [
         ({"learning": {"correction": {"old_policy": "bypass", "weights": "none"}}}, "max_staleness"),
         ({"learning": {"algorithm": "pass_at_k", "pass_k": 9}}, "pass_k"),
+        ({"learning": {"overlong_tokens": 9}}, "learning.overlong_tokens: 9 .* 8 of max_tokens"),
+        ({"learning": {"minibatches": 2}}, "learning.minibatches: 2 .* 1 groups"),
+        ({"learning": {"algorithm": "gspo", "token_credit": 0.5}}, "token_credit: gspo has one ratio"),
+        ({"learning": {"credit_kind": "to_go"}}, "credit_kind: .* token_credit"),
+        (
+            {
+                "max_staleness": 1,
+                "learning": {"algorithm": "reinforce", "correction": {"old_policy": "bypass", "weights": "none"}},
+            },
+            "correction.old_policy: reinforce has no ratio",
+        ),
         ({"top_p": 0.9}, "top_p"),
     ],
 )

@@ -94,8 +94,8 @@ def run(tmp_path: Path) -> Run:
 
 
 async def test_a_stage_is_trained_from_its_parent_with_a_fleet_that_is_started_once(run: Run) -> None:
-    first = await run.controller.train("rl", config(), "base-0")
-    second = await run.controller.train("more", config(steps=2), "base-0")
+    first = await run.controller.train("rl", config(), "base-0", 3)
+    second = await run.controller.train("more", config(steps=2), "base-0", 3)
     assert (first.step, second.step) == (4, 2)
     assert [path.name for path in run.opened] == ["base-0"]
     assert run.fleet.said == ["start"]
@@ -104,7 +104,7 @@ async def test_a_stage_is_trained_from_its_parent_with_a_fleet_that_is_started_o
 
 
 async def test_the_status_follows_the_stage_step_by_step(run: Run) -> None:
-    await run.controller.train("rl", config(), "base-0")
+    await run.controller.train("rl", config(), "base-0", 3)
     assert [(at.stage, at.done, at.total) for at in run.seen] == [("rl", done, 4) for done in range(4)]
     assert run.seen[0].numbers == {}
     assert set(run.seen[1].numbers) == {"reward", "strict", "outcome", "completion_tokens", "step_s"}
@@ -113,18 +113,18 @@ async def test_the_status_follows_the_stage_step_by_step(run: Run) -> None:
 
 async def test_the_status_says_what_the_stage_waits_for(run: Run) -> None:
     run.learner.waits_for = "a free core"
-    await run.controller.train("rl", config(steps=2), "base-0")
+    await run.controller.train("rl", config(steps=2), "base-0", 3)
     assert run.seen[0].waits_for == "a free core"
     assert (await run.controller.status()).waits_for == ""
 
 
 async def test_a_stage_without_steps_in_its_budget_begins_with_an_unknown_total(run: Run) -> None:
-    await run.controller.train("rl", config(steps=None, flops=1.0), "base-0")
+    await run.controller.train("rl", config(steps=None, flops=1.0), "base-0", 3)
     assert (run.seen[0].done, run.seen[0].total) == (0, 0)
 
 
 async def test_the_counters_of_the_fleet_are_logged_at_the_end_of_a_stage_without_its_workers(run: Run) -> None:
-    await run.controller.train("rl", config(steps=2), "base-0")
+    await run.controller.train("rl", config(steps=2), "base-0", 3)
     (event,) = run.logged("fleet")
     assert event["stage"] == "rl"
     assert (event["rollout_restarts"], event["reward_restarts"], event["resent_groups"]) == (2, 1, 3)
@@ -133,16 +133,16 @@ async def test_the_counters_of_the_fleet_are_logged_at_the_end_of_a_stage_withou
 
 async def test_a_warning_names_its_cause_and_ends_with_its_stage(tmp_path: Path) -> None:
     run = Run(tmp_path, dies_at=(3,))
-    await run.controller.train("rl", config(), "base-0")
+    await run.controller.train("rl", config(), "base-0", 3)
     lost = "the learner was lost and starts again from the last checkpoint: killed"
     assert [at.warnings for at in run.seen] == [()] * 4 + [(lost,)] * 2
-    await run.controller.train("more", config(steps=2), "base-0")
+    await run.controller.train("more", config(steps=2), "base-0", 3)
     assert run.seen[-1].warnings == ()
 
 
 async def test_a_stage_that_is_asked_to_stop_saves_after_its_step(run: Run) -> None:
     run.stop_at = 2
-    state = await run.controller.train("rl", config(checkpoint_every=4), "base-0")
+    state = await run.controller.train("rl", config(checkpoint_every=4), "base-0", 3)
     assert state.step == 3
     assert run.controller.store.get("rl-3").step == 3
     assert run.learner.said[-1] == "stop"
@@ -151,7 +151,7 @@ async def test_a_stage_that_is_asked_to_stop_saves_after_its_step(run: Run) -> N
 async def test_workers_are_scaled_once_there_are_some(run: Run) -> None:
     with pytest.raises(NothingToScale, match="its first evaluation or RL stage starts them"):
         await run.controller.scale(2, None)
-    await run.controller.train("rl", config(steps=2), "base-0")
+    await run.controller.train("rl", config(steps=2), "base-0", 3)
     status = await run.controller.scale(2, None)
     assert run.fleet.said == ["start", (2, None)]
     assert (status.stage, status.done) == ("rl", 2)
@@ -167,7 +167,7 @@ async def test_a_controller_that_did_nothing_is_idle_and_ends_quietly(run: Run) 
 
 
 async def test_the_fleet_ends_with_the_controller(run: Run) -> None:
-    await run.controller.train("rl", config(steps=2), "base-0")
+    await run.controller.train("rl", config(steps=2), "base-0", 3)
     await run.controller.close()
     assert run.fleet.said == ["start", "close"]
 

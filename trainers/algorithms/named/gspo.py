@@ -31,4 +31,5 @@ GSPO = Algorithm(
     advantages=centred,
     objective=geometric_ratio,
     knobs={"clip_low": 3e-4, "clip_high": 4e-4, "advantage_scale": "group", "average": "completions"},
+    ratio="completion",
 )

@@ -16,4 +16,5 @@ REINFORCE = Algorithm(
     advantages=centred,
     objective=policy_gradient,
     knobs={"advantage_scale": "none", "average": "tokens"},
+    ratio="none",
 )

@@ -32,4 +32,5 @@ RLOO = Algorithm(
     advantages=leave_one_out,
     objective=sequence_ratio,
     knobs={"clip_low": 0.2, "clip_high": 0.2, "average": "completions"},
+    ratio="completion",
 )

@@ -55,6 +55,15 @@ def test_a_stage_whose_learning_rate_follows_a_course_over_its_steps_cannot_be_l
     assert said == f"stages.rl.rl.steps: {STEPS} -> {STEPS + 1} (the cosine schedule is laid out over the steps)"
 
 
+def test_a_run_whose_groups_are_drawn_ahead_by_fixed_versions_cannot_be_lengthened() -> None:
+    ahead = ["stages.rl.rl.order=deterministic", "stages.rl.rl.learning.correction.weights=none"]
+    longer = f"stages.rl.rl.steps={STEPS + 1}"
+    assert refused(load("smoke", ahead), load("smoke", [*ahead, longer]), done=()) == []
+    ahead.append("stages.rl.rl.max_staleness=1")
+    (said,) = refused(load("smoke", ahead), load("smoke", [*ahead, longer]), done=())
+    assert said.startswith(f"stages.rl.rl.steps: {STEPS} -> {STEPS + 1} (with order deterministic")
+
+
 def test_a_budget_of_flops_can_be_raised_and_its_unit_stays() -> None:
     by_flops = ["stages.rl.rl.steps=null", "stages.rl.rl.flops=1e10"]
     started = load("smoke", by_flops)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from actors.records import Completion, Rollout, TokenCredit
-from trainers.algorithms.advantages import has_signal, overlong, token_advantages
+from trainers.algorithms.advantages import overlong, token_advantages
 from trainers.algorithms.registry import ALGORITHMS
+from trainers.algorithms.signal import has_signal
 from trainers.config import LearningConfig
 
 
@@ -77,18 +78,26 @@ def judged(length: int, *credits: TokenCredit, reward: float = 1.0) -> Rollout:
     return Rollout(completion, "", None, reward, credits)
 
 
-@pytest.mark.parametrize("step_weight", [0.0, 0.2])
-def test_a_group_whose_rewards_differ_has_a_signal(step_weight):
-    assert has_signal([judged(2, reward=0.0), judged(2)], step_weight)
-    assert not has_signal([judged(2), judged(2)], step_weight)
-    assert not has_signal([], step_weight)
+@pytest.mark.parametrize("token_credit", [0.0, 0.2])
+@pytest.mark.parametrize("name", sorted(name for name in ALGORITHMS if ALGORITHMS[name].ratio != "completion"))
+def test_a_group_whose_rewards_differ_has_a_signal(name, token_credit):
+    config = LearningConfig(algorithm=name, token_credit=token_credit)
+    assert has_signal([judged(2), *[judged(2, reward=0.0)] * 7], config)
+    assert not has_signal([judged(2, reward=0.1)] * 3, config)
+    assert not has_signal([], config)
+
+
+@pytest.mark.parametrize("right", range(9))
+def test_the_best_of_4_draws_of_8_has_a_signal_only_where_it_can_fail(right):
+    group = [judged(2, reward=float(number < right)) for number in range(8)]
+    assert has_signal(group, LearningConfig(algorithm="pass_at_k", pass_k=4)) == (0 < right < 5)
 
 
 def test_equal_rewards_have_a_signal_when_steps_count_and_their_credits_differ():
     differ = [judged(2, TokenCredit(0, 2, 1.0)), judged(2, TokenCredit(0, 2, -1.0))]
     alike = [judged(2, TokenCredit(0, 2, 1.0))] * 2
-    assert [has_signal(differ, weight) for weight in (0.0, 0.2)] == [False, True]
-    assert not has_signal(alike, 0.2)
+    assert [has_signal(differ, LearningConfig(token_credit=weight)) for weight in (0.0, 0.2)] == [False, True]
+    assert not has_signal(alike, LearningConfig(token_credit=0.2))
 
 
 def test_step_credit_reaches_the_tokens_of_its_step_only():
@@ -97,6 +106,15 @@ def test_step_credit_reaches_the_tokens_of_its_step_only():
     assert one.tolist() == pytest.approx([0.7, 0.7, 0.3, 0.5])
     assert two.tolist() == pytest.approx([-0.5, -0.5])
     assert one.dtype == np.float32
+
+
+def test_credit_to_go_is_that_of_a_step_and_all_later_ones():
+    first = judged(5, TokenCredit(0, 2, 1.0), TokenCredit(2, 3, -1.0), TokenCredit(3, 4, 1.0))
+    second = judged(2, TokenCredit(0, 2, -1.0))
+    one, two = token_advantages([first, second], [0.5, -0.5], 0.2, "to_go")
+    # The credits' mean is 0: what is left to earn is 1, 0 and 1 in the first, -1 in the second.
+    assert one.tolist() == pytest.approx([0.7, 0.7, 0.5, 0.7, 0.5])
+    assert two.tolist() == pytest.approx([-0.7, -0.7])
 
 
 def test_credits_that_are_all_equal_add_nothing():

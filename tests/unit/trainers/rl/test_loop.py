@@ -238,12 +238,64 @@ def test_updates_left_out_because_they_are_not_finite_are_no_updates():
     assert run.loop.state.updates == 2
 
 
+def test_a_step_of_which_all_updates_were_left_out_is_none_although_it_has_fewer_than_the_recipe_says():
+    class Skips(FakeLearner):
+        async def step(self, batch: Batch) -> StepReport:
+            return replace(await super().step(batch), skipped=len(batch.minibatches))
+
+    run = Run(FakeFleet(without=frozenset(range(0, 12, 3))), Skips(), learning={"minibatches": 3}).go()
+    assert [len(batch.minibatches) for batch in run.learner.batches] == [2] * 4
+    assert run.loop.state.updates == 0
+
+
+def test_groups_whose_advantages_are_all_zero_are_replaced_though_their_rewards_differ():
+    class MostlyRight(FakeFleet):
+        def _rollout(self, index: int, draw: random.Random, equal: bool) -> Rollout:
+            made = super()._rollout(index, draw, equal)
+            return replace(made, reward=float(index > 1))
+
+    fields: dict[str, Any] = {"group_size": 4, "refills": 1, "steps": 1}
+    run = Run(MostlyRight(), learning={"algorithm": "pass_at_k", "pass_k": 3}, **fields).go()
+    assert len(run.fleet.asked) == 6
+    assert run.learner.batches == []
+    assert len(Run(MostlyRight(), **fields).go().learner.batches) == 1
+
+
 def test_an_evaluation_between_steps_gives_the_score_of_the_checkpoint():
     held_out = {"task": TASKS, "problems": 1, "samples": 1}
     run = Run(eval_every=2, eval=held_out, steps=5, checkpoint_every=1).go()
     assert run.evaluated == [0, 2, 4]
     assert [s.evaluated for _, s in run.saved] == [False, True, False, True, False]
     assert [s.value for _, s in run.saved if s.evaluated] == [0.2, 0.4]
+
+
+def test_asking_to_stop_ends_an_evaluation_and_saves_what_was_learned_before_it():
+    held_out = {"task": TASKS, "problems": 1, "samples": 1}
+    fields = {"eval_every": 2, "eval": held_out, "steps": 3, "checkpoint_every": 2}
+    stopped = Run(**fields)
+
+    async def endless(step: int) -> float:
+        if step:
+            stopped.loop.stop()
+            await asyncio.Event().wait()
+        return 0.0
+
+    stopped.loop.hooks = replace(stopped.loop.hooks, evaluate=endless)
+    stopped.go()
+    ((state, score),) = stopped.saved
+    assert (state.step, score.evaluated) == (2, False)
+    resumed = Run(**fields)
+    resumed.loop.restore(state, evaluated=score.evaluated)
+    resumed.fleet.version = 2
+    assert resumed.go().evaluated == [2]
+
+
+def test_a_policy_that_was_evaluated_before_it_was_saved_is_not_evaluated_again():
+    held_out = {"task": TASKS, "problems": 1, "samples": 1}
+    resumed = Run(eval_every=2, eval=held_out, steps=4)
+    resumed.loop.restore(LoopState(step=2), evaluated=True)
+    resumed.fleet.version = 2
+    assert resumed.go().evaluated == [4]
 
 
 DETERMINISTIC = {
@@ -310,10 +362,9 @@ def test_with_staleness_the_next_step_is_drawn_while_this_one_learns(staleness, 
 
 def test_asking_to_stop_saves_after_the_step_and_returns():
     run = Run()
-    run.loop.stopping = False
 
     def stop_after_first(event, **values):
-        run.loop.stopping = True
+        run.loop.stop()
 
     run.loop.hooks = replace(run.loop.hooks, emit=stop_after_first)
     run.go()

@@ -90,7 +90,7 @@ class Stage:
         made = config(**fields)
         self.kept = (kept or RolloutStore)(folder, "rl", 3, made.keep_rollouts)
         writer = RolloutWriter(self.kept)
-        self.runner = RlRunner(origin, made, self.store, learner, fleet or FakeFleet(), self.tell, Bands(), writer)
+        self.runner = RlRunner(origin, 3, made, self.store, learner, fleet or FakeFleet(), self.tell, Bands(), writer)
 
     def tell(self, event: str, **fields: Any) -> None:
         self.events.append((event, fields))

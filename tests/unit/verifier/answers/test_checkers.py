@@ -3,8 +3,6 @@ import threading
 import pytest
 
 from verifier.answers.checkers import CHECKERS, Checking, is_number
-from verifier.errors import BadTask
-from verifier.extras import need
 from verifier.final_answer import final_answer
 
 
@@ -67,8 +65,3 @@ def test_math_is_judged_in_any_thread():
 def test_numbers_are_told_from_other_texts():
     assert is_number(" -1,000.5 ")
     assert not any(is_number(text) for text in ("", "three", "1 2", "1e999", "1,00"))
-
-
-def test_a_missing_extra_is_named_with_the_command_that_installs_it():
-    with pytest.raises(BadTask, match=r"python -m pip install 'no-such==1.0'"):
-        need("no_such_module", "math", "no-such==1.0")
