@@ -35,7 +35,7 @@ class OptimizerConfig(_Model):
     """AdamW, the schedule of the learning rate, and how DeepSpeed splits the states."""
 
     learning_rate: float = Field(gt=0, description="the peak of the learning rate")
-    final_learning_rate: float = Field(default=0.0, ge=0, description="cosine: the learning rate of the last step")
+    final_learning_rate: float = Field(default=0.0, ge=0, description="cosine: the learning rate at the end")
     schedule: Literal["constant", "cosine"] = Field(
         default="constant", description="the course of the learning rate after its warm-up"
     )

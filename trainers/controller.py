@@ -25,10 +25,12 @@ from actors.workers.drivers import ray_fleet
 from actors.workers.fleet import Fleet
 from trainers.budget import NOTHING
 from trainers.config import RejectionConfig, RlConfig
+from trainers.evaluation.asking import AskedPolicy
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import STAGE_SEED, EvalConfig, Evaluation, evaluate, held_out
 from trainers.evaluation.ledger import sampling_flops
 from trainers.evaluation.recovery import planted_items, with_recovery
+from trainers.evaluation.unfinished import Unfinished, unfinished_path
 from trainers.interruption import Interruptible
 from trainers.learner_group.handle import LearnerGroup
 from trainers.learner_group.host import Placement
@@ -38,7 +40,6 @@ from trainers.rl.loop import LoopState
 from trainers.rl.stage import RlRunner, StageLearner
 from trainers.status import RunStatus
 from verifier.errors import UserError
-from verifier.task import Item
 
 T = TypeVar("T")
 
@@ -110,37 +111,35 @@ class Controller:
             self._sampling = None
 
     async def _evaluate(self, stage: str, directory: Path, version: int, config: EvalConfig) -> Evaluation:
+        self._begin(stage, 0)
+        policy, weights = await self._asked(directory, version)
+        items = held_out(config, self.plan.bands, STAGE_SEED)
+        planted = planted_items(config, items, STAGE_SEED) if config.recovery else []
+        memory = Unfinished(unfinished_path(self.plan.run_dir, stage), weights.weight_hash, config, items, STAGE_SEED)
+
+        def advance(done: int, total: int) -> None:
+            self._advance(stage, done, total)
+
+        evaluation = await evaluate(policy, directory.name, items, config, STAGE_SEED, advance, memory)
+        if planted:
+            evaluation = await with_recovery(evaluation, planted, policy, config, STAGE_SEED)
+        self._tell_fleet(stage)
+        return evaluation
+
+    async def _asked(self, directory: Path, version: int) -> tuple[AskedPolicy, WeightVersion]:
+        """The model of a directory, in the engines as policy `version`."""
         from actors.policy.architecture import config_of
         from actors.policy.model import forward_flops
 
-        self._begin(stage, 0)
         fleet = self._fleet_for(directory)
         text = read_text_format(directory)
-        items = held_out(config, self.plan.bands, STAGE_SEED)
-        planted = planted_items(config, items, STAGE_SEED) if config.recovery else []
         cost = partial(sampling_flops, forward=forward_flops(config_of(directory)))
-        await fleet.sync(await asyncio.to_thread(_publish_directory, directory, version))
-
-        def encode(item: Item) -> tuple[int, ...]:
-            return text.prompt_ids(item.prompt)
-
-        evaluation = await evaluate(
-            fleet.rollout,
-            directory.name,
-            items,
-            encode,
-            config,
-            text.end_ids,
-            cost,
-            STAGE_SEED,
-            lambda done, total: self._advance(stage, done, total),
+        weights = await asyncio.to_thread(_publish_directory, directory, version)
+        await fleet.sync(weights)
+        policy = AskedPolicy(
+            fleet.rollout, lambda item: text.prompt_ids(item.prompt), text.end_ids, cost, fleet.sequences
         )
-        if planted:
-            evaluation = await with_recovery(
-                evaluation, planted, fleet.rollout, encode, config, text.end_ids, cost, STAGE_SEED
-            )
-        self._tell_fleet(stage)
-        return evaluation
+        return policy, weights
 
     async def draw(self, stage: str, directory: Path, version: int, config: RejectionConfig, seed: int) -> Drawn:
         """Draw what a rejection stage trains on: verified completions of a directory's model, as policy `version`.
@@ -150,22 +149,9 @@ class Controller:
         return await self._interruptible(self._draw(stage, directory, version, config, seed))
 
     async def _draw(self, stage: str, directory: Path, version: int, config: RejectionConfig, seed: int) -> Drawn:
-        from actors.policy.architecture import config_of
-        from actors.policy.model import forward_flops
-
         self._begin(stage, 0)
-        fleet = self._fleet_for(directory)
-        text = read_text_format(directory)
-        await fleet.sync(await asyncio.to_thread(_publish_directory, directory, version))
-        drawn = await draw(
-            fleet.rollout,
-            config,
-            lambda item: text.prompt_ids(item.prompt),
-            text.end_ids,
-            partial(sampling_flops, forward=forward_flops(config_of(directory))),
-            seed,
-            lambda done, total: self._advance(stage, done, total),
-        )
+        policy, _ = await self._asked(directory, version)
+        drawn = await draw(policy, config, seed, lambda done, total: self._advance(stage, done, total))
         self._emit("drawn", stage=stage, completions=drawn.completions, kept=len(drawn.documents))
         self._tell_fleet(stage)
         return drawn

@@ -85,8 +85,9 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one step did, over all ranks. Means are per predicted token; seconds are wall time.
+    """What one step did, over all ranks. Means are per predicted token, and seconds are wall time.
 
+    `loss` is averaged as the algorithm says, and over minibatches; `gradient_norm` is the largest of theirs.
     `mismatch_max` and `mismatch_mean` compare the behaviour policy's log-probabilities with the learner's own, in nats.
     `effective_share` is the effective sample size of the importance weights per token, (sum w)^2 / (n sum w^2).
     `capped_share` and `masked_share` are the shares of tokens whose weight reached a bound, or that a mask left out.

@@ -60,6 +60,7 @@ class _RolloutDriver:
     def __init__(
         self, model_dir: Path, engine: EngineConfig, config: FleetConfig, env: Mapping[str, str], meters: Meters
     ) -> None:
+        self.sequences = engine.max_open_requests
         self.weights: WeightVersion | None = None
         self.reports: list[SyncReport] = []
         self.refusals: list[str] = []

@@ -40,8 +40,12 @@ DRAIN_TIMEOUT_S: Final = 60.0
 
 
 class RolloutDriver(WorkerDriver[Any], Protocol):
-    """How rollout workers are made, proved and called, and the results of their proofs of the newest version."""
+    """How rollout workers are made, proved and called, and the results of their proofs of the newest version.
 
+    `sequences` is how many completions the engine of one worker decodes together.
+    """
+
+    sequences: int
     weights: WeightVersion | None
     reports: list[SyncReport]
     refusals: list[str]
@@ -100,6 +104,11 @@ class Fleet:
         if reward_workers is not None:
             self._reward.resize(reward_workers)
         self._count_workers()
+
+    @property
+    def sequences(self) -> int:
+        """How many completions the engines of all its rollout workers decode together."""
+        return len(self._rollout.table.members) * self._rollout_driver.sequences
 
     async def wait_until(self, condition: Callable[[FleetStatus], bool], timeout_s: float) -> None:
         """Wait until the status is as wanted. Raises TimeoutError."""

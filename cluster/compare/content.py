@@ -15,7 +15,7 @@ from cluster.recipe.identity import changes
 from cluster.run.folder import RunFolder
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.comparison import Metric, Scores, estimate
-from trainers.evaluation.evaluate import Evaluation, powers
+from trainers.evaluation.evaluate import Evaluation, asked, powers
 from trainers.evaluation.report import events_of
 from verifier.errors import UserError
 from verifier.task import labels
@@ -120,7 +120,8 @@ def _bands(runs: Sequence[Compared]) -> dict[str, Any]:
 
 def _band(bands: Bands, band: str, evaluations: Mapping[str, Evaluation]) -> dict[str, Any]:
     inside = [s for e in evaluations.values() for s in e.scores if bands.holds(band, s.stratum)]
-    most = powers(max(1, min(score.samples for score in inside) // 2))[-1]  # n >= 2k, or the largest k is noise
+    least = min(asked(e.scores) for e in evaluations.values())
+    most = powers(max(1, least // 2))[-1]  # n >= 2k, or the largest k is noise
     metrics: list[Metric] = ["verified", "outcome"] if inside[0].strict is not None else ["outcome"]
     found: dict[str, Any] = {}
     for metric in metrics:

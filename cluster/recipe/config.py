@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from actors.config import EngineConfig, FleetConfig, PolicyConfig, TokenizerConfig
 from trainers.budget import Budgeted
 from trainers.config import PretrainConfig, RejectionConfig, RlConfig, SftConfig
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig
+from verifier.families import TaskConfig, opens
 
 Tracker = Literal["tensorboard", "wandb"]
 STAGE_NAME = r"^[a-z][a-z0-9-]{0,31}$"
@@ -160,6 +161,38 @@ class Recipe(_Model):
         if faults := order_faults([(stage.name, stage.kind) for stage in self.stages]):
             raise ValueError("\n".join(faults))
         return self
+
+    @model_validator(mode="after")
+    def _nothing_is_trained_on_and_then_evaluated(self, info: ValidationInfo) -> Self:
+        if not opens(info):
+            return self
+        trained: list[tuple[str, TaskConfig]] = []
+        for stage in self.stages:
+            if (task := _task_of(stage)) is not None:
+                trained.append((stage.name, task))
+            if isinstance(stage, EvalStage):
+                for name, task in trained:
+                    if (shared := task.overlap(stage.eval.task)) is not None:
+                        raise ValueError(
+                            f"stages.{stage.name}.eval.task: {shared} is trained on in stages.{name}; "
+                            "take it out of one of the two"
+                        )
+        return self
+
+
+def _task_of(stage: Stage) -> TaskConfig | None:
+    """The problems that a stage trains on, if it trains on any of a task."""
+    match stage:
+        case PretrainStage():
+            return stage.train.task
+        case SftStage():
+            return stage.sft.task
+        case RejectionStage():
+            return stage.rejection.task
+        case RlStage():
+            return stage.rl.task
+        case _:
+            return None
 
 
 def order_faults(stages: Sequence[tuple[str, str]]) -> list[str]:

@@ -1,6 +1,7 @@
 """The run folder: one directory that holds all of a run, and the record of which stages are done.
 
     recipe.yaml  metrics.jsonl  checkpoints/<id>/  evals/<stage>.json  evals/<stage>.texts.json
+    evals/<stage>.unfinished.jsonl (what it has measured, until it is done)
     drawn/<stage>.json  stages.json  report.json  report.html
 
 Small files are replaced whole (written aside, synced, renamed), so a killed run finds the old or the new one.
@@ -21,6 +22,7 @@ from cluster.recipe.identity import refused
 from cluster.recipe.load import dump, load
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
+from trainers.evaluation.unfinished import unfinished_path
 from trainers.pretrain.rejection import Drawn
 from verifier.errors import UserError
 
@@ -115,6 +117,7 @@ class RunFolder:
         (self.path / "evals").mkdir(exist_ok=True)
         replace_text(self._texts(stage), json.dumps(evaluation.texts_record()) + "\n")
         replace_text(self.path / "evals" / f"{stage}.json", json.dumps(evaluation.record()) + "\n")
+        unfinished_path(self.path, stage).unlink(missing_ok=True)
 
     def save_drawn(self, stage: str, drawn: Drawn) -> None:
         """Save what a rejection stage has drawn, so that a resumed stage trains on the same."""

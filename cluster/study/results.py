@@ -21,7 +21,7 @@ from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, Study
 from cluster.study.plan import Member, Plan, Run
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.comparison import Estimate, Metric, Scores, Table, estimate
-from trainers.evaluation.evaluate import Evaluation, ProblemScore, powers
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, asked, powers
 from trainers.evaluation.ledger import StageRecord
 from trainers.evaluation.report import events_of
 from verifier.task import labels
@@ -149,7 +149,7 @@ def _band(bands: Bands, band: str, before: Sequence[Evaluation], after: Sequence
     inside = {stratum for stratum in after[0].strata() if bands.holds(band, stratum)}
     scores = [s for e in after for s in e.scores if s.stratum in inside]
     judged = scores[0].strict is not None
-    ks = powers(min(s.samples for s in scores) // 2) or [1]  # n >= 2k, since pass@k at larger k is noise
+    ks = powers(asked(scores) // 2) or [1]  # n >= 2k, since pass@k at larger k is noise
     at_every_k: list[Metric] = ["outcome", "verified"] if judged else ["outcome"]
     at_one: list[Metric] = ["gap", "process"] if judged else []
     wanted: list[tuple[Metric, int]] = [*((m, k) for m in at_every_k for k in ks), *((m, 1) for m in at_one)]

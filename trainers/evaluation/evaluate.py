@@ -8,16 +8,18 @@ that is already used.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Final, Literal
+from functools import partial
+from statistics import fmean
+from typing import Any, Final, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
+from trainers.evaluation.asking import AskedPolicy
 from trainers.evaluation.bands import Bands
 from verifier.errors import Failure
 from verifier.estimators import Interval, bootstrap_interval, paired_interval, pass_at_k
@@ -31,7 +33,6 @@ from verifier.task import Address, Item, Stratum, prompt_text
 Kind = Literal["strict", "outcome"]
 STAGE_SEED: Final = 1  # of an eval stage's items: the same for every seed of a run, so that runs can be compared
 RL_SEED: Final = 2  # of those evaluated inside RL, which are others: `best` is chosen by them
-GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, few enough for a steady progress line
 KEPT_TEXTS = 1000  # of an evaluation, spread over its strata: about 2 MB of op-graph traces
 
 
@@ -152,7 +153,7 @@ class Evaluation:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Evaluation:
         """The inverse of `record`; `texts` are empty."""
-        scores = tuple(ProblemScore(**{**s, "stratum": Stratum.from_record(s["stratum"])}) for s in record["scores"])
+        scores = tuple(map(_problem_score, record["scores"]))
         samples = tuple(_text_sample(s) for s in record["samples"])
         recovery = tuple(
             RecoveryScore(**{**s, "stratum": Stratum.from_record(s["stratum"])}) for s in record.get("recovery", ())
@@ -164,52 +165,78 @@ class Evaluation:
         return replace(self, texts=tuple(_text_sample(text) for text in record))
 
 
+def _problem_score(record: dict[str, Any]) -> ProblemScore:
+    return ProblemScore(**{**record, "stratum": Stratum.from_record(record["stratum"])})
+
+
 def _text_sample(record: dict[str, Any]) -> TextSample:
     placed = Address.from_record(record["address"])
     return TextSample(placed, record["prompt"], record["text"], from_record(record["judgement"]))
 
 
-Sample = Callable[[GroupRequest, JudgeRequest], Awaitable[RolloutGroup]]
-"""Samples one prompt and judges every completion; the part of a fleet that evaluation needs."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All that stays of a group: an evaluation of a million completions does not keep their tokens."""
+
+    score: ProblemScore
+    sample: TextSample
+    typical: TextSample
+    tokens: int
+    flops: float
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Self:
+        """The inverse of `asdict`."""
+        texts = {name: _text_sample(record[name]) for name in ("sample", "typical")}
+        return cls(**{**record, **texts, "score": _problem_score(record["score"])})
+
+
+class Memory(Protocol):
+    """What an evaluation measured before it was ended; `trainers.evaluation.unfinished.Unfinished` is one in a file."""
+
+    def get(self, item: Item) -> Measured | None:
+        """What was measured of an item; None if it was not."""
+        ...
+
+    def add(self, item: Item, measured: Measured) -> None:
+        """Keep what was measured of an item."""
+        ...
 
 
 async def evaluate(
-    sample: Sample,
+    policy: AskedPolicy,
     checkpoint: str,
     items: Sequence[Item],
-    encode: Callable[[Item], tuple[int, ...]],
     config: EvalConfig,
-    stop_token_ids: tuple[int, ...],
-    cost: Callable[[RolloutGroup], float],
     seed: int,
     progress: Callable[[int, int], None],
+    memory: Memory | None = None,
 ) -> Evaluation:
-    """Sample and judge every item with the weights that `sample` draws with; `checkpoint` only names it in the result.
+    """Sample and judge every item; `checkpoint` only names the policy in the result.
 
     The seed of an item depends on (seed, its id) alone, so that two checkpoints are compared on the same draws.
-    `cost` returns the FLOPs of drawing a group; `progress` is called with (items done, items in all).
-    Raises NotJudged.
+    `progress` is called with (items done, items in all). Items that are in `memory` are not asked again. Raises
+    NotJudged.
     """
-    gate = asyncio.Semaphore(GROUPS_IN_FLIGHT)
     started = time.monotonic()
+    sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=policy.end_ids)
     done = 0
 
-    async def one(number: int, item: Item) -> _Measured:
+    async def one(number: int, item: Item) -> Measured:
         nonlocal done
-        sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=stop_token_ids)
-        request = GroupRequest(number, derive(seed, "eval", item.id), encode(item), config.samples, sampling)
-        async with gate:
-            group = await sample(request, JudgeRequest(config.task, item, REWARDS))
+        measured = memory.get(item) if memory is not None else None
+        if measured is None:
+            request = GroupRequest(number, derive(seed, "eval", item.id), policy.encode(item), config.samples, sampling)
+            group = await policy.rollout(request, JudgeRequest(config.task, item, REWARDS))
+            measured = _measured(group, policy.cost(group))
+            if memory is not None:
+                memory.add(item, measured)
         done += 1
         progress(done, len(items))
-        return _measured(group, cost(group))
+        return measured
 
-    tasks = [asyncio.ensure_future(one(number, item)) for number, item in enumerate(items)]
-    try:
-        measured = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    asks = [partial(one, number, item) for number, item in enumerate(items)]
+    measured = await policy.each(asks, config.samples)
     firsts = {one.score.stratum: one.sample for one in reversed(measured)}
     return Evaluation(
         checkpoint=checkpoint,
@@ -223,18 +250,7 @@ async def evaluate(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """All that stays of a group: an evaluation of a million completions does not keep their tokens."""
-
-    score: ProblemScore
-    sample: TextSample
-    typical: TextSample
-    tokens: int
-    flops: float
-
-
-def _kept_texts(measured: Sequence[_Measured]) -> tuple[TextSample, ...]:
+def _kept_texts(measured: Sequence[Measured]) -> tuple[TextSample, ...]:
     """The typical texts of the first problems of each stratum."""
     left = Counter(dict.fromkeys((one.score.stratum for one in measured), 0))
     most = KEPT_TEXTS // max(1, len(left))
@@ -246,7 +262,7 @@ def _kept_texts(measured: Sequence[_Measured]) -> tuple[TextSample, ...]:
     return tuple(kept)
 
 
-def _measured(group: RolloutGroup, flops: float) -> _Measured:
+def _measured(group: RolloutGroup, flops: float) -> Measured:
     """Raises NotJudged."""
     item = group.item
     samples = [
@@ -258,7 +274,7 @@ def _measured(group: RolloutGroup, flops: float) -> _Measured:
         raise NotJudged(f"no completion of item {item.id} could be judged: {group.rollouts[0].error}")
     counted = score(group)
     typical = next((s for s in samples if s.judgement.solved == counted.solved), samples[0])
-    return _Measured(counted, samples[0], typical, sum(len(r.completion.token_ids) for r in group.rollouts), flops)
+    return Measured(counted, samples[0], typical, sum(len(r.completion.token_ids) for r in group.rollouts), flops)
 
 
 REWARDS = (Reward("outcome"),)  # evaluation counts judgements, but a request for judging names a reward
@@ -314,30 +330,40 @@ def powers(samples: int) -> list[int]:
     return [2**i for i in range(samples.bit_length())]
 
 
+def asked(scores: Sequence[ProblemScore]) -> int:
+    """The completions asked for each problem; one on which the judge failed has fewer judged ones. 0 without scores."""
+    return max((s.samples for s in scores), default=0)
+
+
 def curve(scores: Sequence[ProblemScore], kind: Kind) -> dict[str, float]:
-    """Mean pass@k over problems for every k that all problems have samples for."""
-    ks = powers(min((s.samples for s in scores), default=0))
-    return {str(k): sum(_passes(scores, kind, k)) / len(scores) for k in ks}
+    """Mean pass@k for every k up to the samples asked, over the problems that have k judged ones."""
+    return {str(k): fmean(_pass(s, kind, k) for s in scores if s.samples >= k) for k in powers(asked(scores))}
 
 
 def interval(scores: Sequence[ProblemScore], kind: Kind, k: int, seed: int) -> Interval:
-    """Mean pass@k with its 95% bootstrap interval over the problems of each stratum."""
-    return bootstrap_interval(_stratified(scores, kind, k), seed)
+    """Mean pass@k with its 95% bootstrap interval over the problems of each stratum that have k judged samples."""
+    return bootstrap_interval(_stratified([s for s in scores if s.samples >= k], kind, k), seed)
 
 
 def gain(before: Sequence[ProblemScore], after: Sequence[ProblemScore], kind: Kind, k: int, seed: int) -> Interval:
-    """After minus before in pass@k, paired by problem, with its 95% bootstrap interval."""
+    """After minus before in pass@k with its 95% bootstrap interval, paired by problem.
+
+    Problems without k judged samples on both sides are left out.
+    """
     ids = [s.problem_id for s in before]
     assert ids == [s.problem_id for s in after], "paired evaluations hold the same problems in the same order"
-    return paired_interval(_stratified(before, kind, k), _stratified(after, kind, k), seed)
+    pairs = [(b, a) for b, a in zip(before, after, strict=True) if min(b.samples, a.samples) >= k]
+    return paired_interval(
+        _stratified([b for b, _ in pairs], kind, k), _stratified([a for _, a in pairs], kind, k), seed
+    )
 
 
-def _passes(scores: Sequence[ProblemScore], kind: Kind, k: int) -> list[float]:
-    return [pass_at_k(s.samples, (s.strict or 0) if kind == "strict" else s.outcome, k) for s in scores]
+def _pass(score: ProblemScore, kind: Kind, k: int) -> float:
+    return pass_at_k(score.samples, (score.strict or 0) if kind == "strict" else score.outcome, k)
 
 
-def _stratified(scores: Sequence[ProblemScore], kind: Kind, k: int) -> list[list[float]]:
+def _stratified(scores: Iterable[ProblemScore], kind: Kind, k: int) -> list[list[float]]:
     found: dict[Stratum, list[float]] = {}
-    for score, value in zip(scores, _passes(scores, kind, k), strict=True):
-        found.setdefault(score.stratum, []).append(value)
+    for score in scores:
+        found.setdefault(score.stratum, []).append(_pass(score, kind, k))
     return list(found.values())

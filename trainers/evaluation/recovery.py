@@ -5,15 +5,16 @@ The map of one problem is the probe's (docs/http.md); this is the number that co
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from random import Random
 
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
-from trainers.evaluation.evaluate import GROUPS_IN_FLIGHT, REWARDS, EvalConfig, Evaluation, RecoveryScore, Sample
+from trainers.evaluation.asking import AskedPolicy
+from trainers.evaluation.evaluate import REWARDS, EvalConfig, Evaluation, RecoveryScore
 from verifier.errors import BadTask
 from verifier.estimators import Interval, bootstrap_interval
 from verifier.families import open_task
@@ -65,34 +66,22 @@ def _planted(task: Task, plants: Plants, item: Item, seed: int) -> Planted | Non
 
 
 async def with_recovery(
-    evaluation: Evaluation,
-    planted: Sequence[PlantedItem],
-    sample: Sample,
-    encode: Callable[[Item], tuple[int, ...]],
-    config: EvalConfig,
-    stop_token_ids: tuple[int, ...],
-    cost: Callable[[RolloutGroup], float],
-    seed: int,
+    evaluation: Evaluation, planted: Sequence[PlantedItem], policy: AskedPolicy, config: EvalConfig, seed: int
 ) -> Evaluation:
-    """The evaluation with what the same weights make of each planted error; a trace has `max_tokens` in all."""
-    gate = asyncio.Semaphore(GROUPS_IN_FLIGHT)
+    """The evaluation with what the same policy makes of each planted error; a trace has `max_tokens` in all."""
 
     async def one(number: int, one: PlantedItem) -> tuple[RecoveryScore, int, float]:
-        prompt_ids = encode(one.continued)
-        left = config.max_tokens - (len(prompt_ids) - len(encode(one.item)))
-        sampling = Sampling(max(1, left), config.temperature, stop_token_ids=stop_token_ids)
+        prompt_ids = policy.encode(one.continued)
+        left = config.max_tokens - (len(prompt_ids) - len(policy.encode(one.item)))
+        sampling = Sampling(max(1, left), config.temperature, stop_token_ids=policy.end_ids)
         drawn_with = derive(seed, "recovery draws", one.item.id)
         request = GroupRequest(number, drawn_with, prompt_ids, config.samples, sampling)
-        async with gate:  # the reward worker sees the continuation only; the whole trace is judged here
-            group = await sample(request, JudgeRequest(config.task, one.item, REWARDS))
-        return recovery_score(config, one, group), _tokens(group), cost(group)
+        # The reward worker sees the continuation only; the whole trace is judged here.
+        group = await policy.rollout(request, JudgeRequest(config.task, one.item, REWARDS))
+        return recovery_score(config, one, group), _tokens(group), policy.cost(group)
 
-    tasks = [asyncio.ensure_future(one(number, error)) for number, error in enumerate(planted)]
-    try:
-        measured = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
+    asks = [partial(one, number, error) for number, error in enumerate(planted)]
+    measured = await policy.each(asks, config.samples)
     return replace(
         evaluation,
         tokens=evaluation.tokens + sum(tokens for _, tokens, _ in measured),

@@ -17,7 +17,7 @@ from actors.diagnosis.findings import diagnose
 from actors.telemetry import read_events
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.change import changed_problems, changes
-from trainers.evaluation.evaluate import Evaluation, ProblemScore, curve, gain, interval, kinds, powers
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, asked, curve, gain, interval, kinds, powers
 from trainers.evaluation.ledger import StageRecord
 from verifier.families import TaskConfig
 from verifier.task import labels
@@ -108,7 +108,7 @@ def _cell(scores: Sequence[ProblemScore]) -> dict[str, Any]:
     return {
         "stratum": dict(scores[0].stratum.axes),
         "n_problems": len(scores),
-        "n_samples": min(s.samples for s in scores),
+        "n_samples": asked(scores),
         **{kind: curve(scores, kind) for kind in kinds(scores)},
         "process_accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
     }
@@ -133,7 +133,7 @@ def _band(run: RunRecord, band: str) -> dict[str, Any]:
     for name, evaluation in (("before", run.before), ("after", run.after)):
         if evaluation is not None and (scores := _of_band(run, evaluation, band)):
             found[name] = {
-                kind: {f"pass@{k}": asdict(interval(scores, kind, k, BOOTSTRAP_SEED)) for k in _ks(scores)}
+                kind: {f"pass@{k}": asdict(interval(scores, kind, k, BOOTSTRAP_SEED)) for k in powers(asked(scores))}
                 for kind in kinds(scores)
             }
     if "before" in found and "after" in found:
@@ -148,16 +148,12 @@ def _gain(run: RunRecord, band: str | None) -> dict[str, Any]:
     return {
         f"{kind}_pass@{k}": asdict(gain(before, after, kind, k, BOOTSTRAP_SEED))
         for kind in kinds(before)
-        for k in _ks([*before, *after])
+        for k in powers(max(min(b.samples, a.samples) for b, a in zip(before, after, strict=True)))
     }
 
 
 def _of_band(run: RunRecord, evaluation: Evaluation, band: str | None) -> list[ProblemScore]:
     return [s for s in evaluation.scores if run.bands.holds(band, s.stratum)]
-
-
-def _ks(scores: Sequence[ProblemScore]) -> list[int]:
-    return powers(min(s.samples for s in scores))
 
 
 def events_of(run_dir: Path) -> tuple[dict[str, Any], ...]:

@@ -6,15 +6,16 @@ with any fleet. Token ids are kept as the engine returned them, end token includ
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, Self
 
 from actors.records import GroupRequest, JudgeRequest, Rollout, RolloutGroup, Sampling
 from trainers.budget import Spent
 from trainers.config import RejectionConfig
+from trainers.evaluation.asking import AskedPolicy
 from trainers.evaluation.ledger import drawing_paper_tokens
 from trainers.learner.packing import Document
 from trainers.pretrain.items import training_items
@@ -23,7 +24,6 @@ from verifier.rewards.registry import Reward
 from verifier.seeds import derive
 from verifier.task import Item
 
-_GROUPS_IN_FLIGHT = 64  # enough to fill every engine's batch, as in an evaluation
 _FAILED_SHARE = 0.01  # of the completions; above it the stage stops rather than train on the rest
 _REWARDS = (Reward("outcome"),)  # a request for judging names a reward; here only the judgement counts
 
@@ -53,54 +53,60 @@ class Drawn:
         return cls(documents, record["completions"], Spent(**record["spent"]))
 
 
-async def draw(
-    sample: Callable[[GroupRequest, JudgeRequest], Awaitable[RolloutGroup]],
-    config: RejectionConfig,
-    encode: Callable[[Item], tuple[int, ...]],
-    stop_token_ids: tuple[int, ...],
-    cost: Callable[[RolloutGroup], float],
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Drawn:
+async def draw(policy: AskedPolicy, config: RejectionConfig, seed: int, progress: Callable[[int, int], None]) -> Drawn:
     """Draw a group for each of the stage's prompts and keep what is verified.
 
-    `cost` returns the FLOPs of drawing a group; `progress` is called with (groups done, groups in all). Raises
-    NothingKept.
+    `progress` is called with (groups done, groups in all). Raises NothingKept.
     """
-    gate = asyncio.Semaphore(_GROUPS_IN_FLIGHT)
-    sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=stop_token_ids)
+    sampling = Sampling(config.max_tokens, config.temperature, stop_token_ids=policy.end_ids)
     done = 0
 
-    async def one(number: int, item: Item) -> RolloutGroup:
+    async def one(number: int, item: Item) -> _Kept:
         nonlocal done
-        request = GroupRequest(number, derive(seed, "rejection", number), encode(item), config.group_size, sampling)
-        async with gate:
-            group = await sample(request, JudgeRequest(config.task, item, _REWARDS))
+        drawn_with = derive(seed, "rejection", number)
+        request = GroupRequest(number, drawn_with, policy.encode(item), config.group_size, sampling)
+        group = await policy.rollout(request, JudgeRequest(config.task, item, _REWARDS))
         done += 1
         progress(done, config.prompts)
-        return group
+        return _kept(group, policy.cost(group))
 
     items = islice(training_items(config.task, seed), config.prompts)
-    groups = await asyncio.gather(*(one(number, item) for number, item in enumerate(items)))
-    return _kept(groups, config.prompts * config.group_size, sum(map(cost, groups)))
+    asks = [partial(one, number, item) for number, item in enumerate(items)]
+    return _together(await policy.each(asks, config.group_size), config.prompts * config.group_size)
 
 
-def _kept(groups: Sequence[RolloutGroup], asked: int, flops: float) -> Drawn:
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
-    failed = asked - sum(rollout.judgement is not None for rollout in rollouts)
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """All that stays of a group; `longest` is its longest sequence in tokens."""
+
+    documents: tuple[Document, ...]
+    judged: int
+    longest: int
+    flops: float
+
+
+def _kept(group: RolloutGroup, flops: float) -> _Kept:
+    judged = sum(rollout.judgement is not None for rollout in group.rollouts)
+    longest = len(group.prompt_ids) + max(len(rollout.completion.token_ids) for rollout in group.rollouts)
+    return _Kept(_documents(group), judged, longest, flops)
+
+
+def _together(groups: Sequence[_Kept], asked: int) -> Drawn:
+    failed = asked - sum(group.judged for group in groups)
     if failed > max(1, _FAILED_SHARE * asked):
         raise NothingKept(f"the verifier failed on {failed} of {asked} completions")
-    documents = tuple(document for group in groups for document in _documents(group))
+    documents = tuple(document for group in groups for document in group.documents)
     if not documents:
         raise NothingKept(f"none of {asked} completions was verified")
-    longest = max(len(g.prompt_ids) + len(r.completion.token_ids) for g in groups for r in g.rollouts)
+    longest = max(group.longest for group in groups)
+    flops = sum(group.flops for group in groups)
     return Drawn(documents, asked, Spent(flops=flops, paper_tokens=drawing_paper_tokens(asked, longest)))
 
 
-def _documents(group: RolloutGroup) -> list[Document]:
+def _documents(group: RolloutGroup) -> tuple[Document, ...]:
     """The group's verified completions, each different one once."""
     written = dict.fromkeys(rollout.completion.token_ids for rollout in group.rollouts if _verified(rollout))
-    return [Document((*group.prompt_ids, *token_ids), len(group.prompt_ids)) for token_ids in written]
+    return tuple(Document((*group.prompt_ids, *token_ids), len(group.prompt_ids)) for token_ids in written)
 
 
 def _verified(rollout: Rollout) -> bool:

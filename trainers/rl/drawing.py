@@ -32,6 +32,11 @@ Ask = Callable[[Slot], Item]
 class Sampler(Protocol):
     """What RL needs of `actors.workers.fleet.Fleet`."""
 
+    @property
+    def sequences(self) -> int:
+        """How many completions its engines decode together."""
+        ...
+
     async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         """Sample one prompt and judge every completion."""
         ...

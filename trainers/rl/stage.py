@@ -22,6 +22,7 @@ from actors.rollouts.writer import RolloutWriter
 from actors.telemetry import read_events
 from trainers.config import RlConfig
 from trainers.deaths import MAX_DEATHS, DeathLimit
+from trainers.evaluation.asking import AskedPolicy
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import RL_SEED, Evaluation, curve, evaluate, held_out, kinds
 from trainers.evaluation.ledger import sampling_flops
@@ -161,17 +162,11 @@ class RlRunner:
         """Evaluate the policy before a step on held-out problems; returns pass@1 of the target band, read strictly."""
         config = self.config.eval
         assert config is not None
-        measured = await evaluate(
-            self._fleet.rollout,
-            f"{self.origin.stage}-{step}",
-            held_out(config, self.bands, RL_SEED),
-            self._encode,
-            config,
-            self._text.end_ids,
-            self._cost,
-            RL_SEED,
-            lambda done, total: None,
-        )
+        fleet = self._fleet
+        policy = AskedPolicy(fleet.rollout, self._encode, self._text.end_ids, self._cost, fleet.sequences)
+        items = held_out(config, self.bands, RL_SEED)
+        name = f"{self.origin.stage}-{step}"
+        measured = await evaluate(policy, name, items, config, RL_SEED, lambda done, total: None)
         passes = self._passes(measured)
         spent = {"tokens": measured.tokens, "flops": measured.flops, "seconds": measured.seconds}
         self._tell("rl_eval", step=step, **spent, **passes)

@@ -33,8 +33,8 @@ SILENT_S: Final = 300.0
 def drive(workplace: Workplace, report: Reporter, ask: Callable[[Any], Any]) -> Any:
     """The result of a call on the controller; if its process dies, the call is repeated on a new one.
 
-    RL then continues from its last checkpoint, and an evaluation begins again. Raises StageFailed when the process
-    keeps dying without progress.
+    RL then continues from its last checkpoint, and an evaluation with the problems that are left. Raises StageFailed
+    when the process keeps dying without progress.
     """
     deaths = DeathLimit(MAX_DEATHS)
 

@@ -2,8 +2,8 @@
 
     A_i = (mean of max over subsets of k with i  -  mean of max over all subsets of k) / std of that max
 
-exactly, over the group's G completions, with DAPO's loss. For rewards of 0 and 1 these are the paper's numbers. In a
-group that is mostly right, a wrong completion is penalised little, which keeps variety. Defaults: pass_k 4, our choice
+exactly, over the group's G completions, with DAPO's loss. For rewards of 0 and 1 these are the paper's numbers. A group
+with fewer than k wrong completions has no gradient, which keeps variety. Defaults: pass_k 4, our choice
 (the paper tries 4 to 16 of 32); clip 0.2 and 0.28. With pass_k 1 the advantages are centred rewards divided by the
 population's deviation.
 """

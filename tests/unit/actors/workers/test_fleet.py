@@ -72,6 +72,7 @@ class FakeDriver:
 class FakeRollout(FakeDriver):
     """Draws one token per sample; `dies_after` counts the samples that the first worker hands out before it is lost."""
 
+    sequences: int = 8
     weights: WeightVersion | None = None
     reports: list[SyncReport] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from cluster.recipe.load import RecipeError, faults_in, load, tree_of
@@ -92,3 +95,20 @@ def test_one_mistake_is_one_line_and_several_are_a_line_each():
         load("smoke", ["sed=1", "sid=2"])
     assert one.value.fix
     assert two.value.fix
+
+
+def test_rows_that_a_stage_trains_on_cannot_be_evaluated_after_it(tmp_path: Path) -> None:
+    def file(name: str, split: str) -> str:
+        rows = [{"prompt": "one and one?", "answer": "2", "split": split}]
+        rows += [{"prompt": f"{name} {other}", "answer": "1", "split": other} for other in ("train", "test")]
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return f"{{family: answers, file: {path}}}"
+
+    trained, tested = file("a.jsonl", "train"), file("b.jsonl", "test")
+    rl = [f"stages.rl.rl.task={trained}", "stages.rl.rl.reward.name=outcome"]
+    assert faults(*rl, f"stages.before.eval.task={tested}") == []
+    assert faults(*rl, f"stages.after.eval.task={trained}") == []
+    (said,) = faults(*rl, f"stages.after.eval.task={tested}")
+    assert said.startswith("stages.after.eval.task: row 1 of ")
+    assert said.endswith("b.jsonl is trained on in stages.rl; take it out of one of the two")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import weakref
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -14,14 +15,15 @@ from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, Roll
 from tests.judgements import trace, verified
 from tests.tasks import ITEM
 from trainers.evaluation import evaluate as evaluation_module
+from trainers.evaluation.asking import LEAST_AT_ONCE, AskedPolicy
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import (
-    GROUPS_IN_FLIGHT,
     EvalConfig,
     Evaluation,
+    Memory,
     NotJudged,
     ProblemScore,
-    Sample,
+    asked,
     curve,
     evaluate,
     gain,
@@ -49,19 +51,22 @@ def rollout(index: int, right: bool | None) -> Rollout:
     return Rollout(completion, "text", verified(right), float(right))
 
 
+Ask = Callable[[GroupRequest, JudgeRequest], Awaitable[RolloutGroup]]
+
+
 async def sample(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
     draw = random.Random(request.seed)
     rollouts = tuple(rollout(i, draw.random() < 0.5) for i in range(request.group_size))
     return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
 
 
-def run(seed: int = 0, drawn_by: Sample = sample) -> Evaluation:
+def asked_policy(drawn_by: Ask = sample) -> AskedPolicy:
+    return AskedPolicy(drawn_by, lambda item: (1,), (3,), lambda group: 2.0, sequences=8)
+
+
+def run(seed: int = 0, drawn_by: Ask = sample, memory: Memory | None = None) -> Evaluation:
     problems = held_out(CONFIG, bands=BANDS, seed=1)
-    return asyncio.run(
-        evaluate(
-            drawn_by, "c", problems, lambda item: (1,), CONFIG, (3,), lambda group: 2.0, seed, lambda done, total: None
-        )
-    )
+    return asyncio.run(evaluate(asked_policy(drawn_by), "c", problems, CONFIG, seed, lambda done, total: None, memory))
 
 
 def test_an_item_that_no_judgement_was_given_on_stops_the_evaluation_with_the_judges_words():
@@ -114,13 +119,11 @@ def test_no_more_groups_are_kept_than_are_drawn_at_once():
         given.append(weakref.ref(watched))
         return watched
 
-    asyncio.run(
-        evaluate(counted, "c", problems, lambda i: (1,), config, (3,), lambda g: 2.0, 0, lambda done, total: None)
-    )
+    asyncio.run(evaluate(asked_policy(counted), "c", problems, config, 0, lambda done, total: None))
     assert len(problems) == 120
     assert len(given) == 120
     assert len(alive) == 1
-    assert alive[0] <= GROUPS_IN_FLIGHT
+    assert alive[0] <= LEAST_AT_ONCE
 
 
 def scores(*strict: int, samples: int = 4) -> list[ProblemScore]:
@@ -158,6 +161,20 @@ def test_a_gain_is_paired_by_problem_and_refuses_other_problems():
     assert found.mean == found.lo == found.hi == 0.25
     with pytest.raises(AssertionError):
         gain(scores(1), [], "strict", 1, seed=0)
+
+
+def test_a_completion_that_was_not_judged_costs_its_problem_the_largest_k_and_no_other_problem():
+    before, after = scores(0, 2, 4), scores(2, 4, 4)
+    short = [*before[:2], replace(before[2], samples=3, strict=3)]
+    assert asked(short) == 4
+    assert curve(short, "strict") == {
+        "1": pytest.approx((0 + 0.5 + 1) / 3),
+        "2": pytest.approx((0 + 5 / 6 + 1) / 3),
+        "4": pytest.approx((0 + 1) / 2),
+    }
+    assert interval(short, "strict", 4, seed=0).mean == 0.5
+    assert gain(short, after, "strict", 4, seed=0).mean == 0.5
+    assert gain(after, short, "strict", 1, seed=0).mean == pytest.approx(-1 / 3)
 
 
 def test_an_interval_draws_problems_within_their_stratum():

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
+from trainers.evaluation.asking import AskedPolicy
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, held_out
 from trainers.evaluation.recovery import PlantedItem, planted_items, recovery_rate, with_recovery
@@ -43,7 +44,8 @@ def run(write) -> tuple[Evaluation, list[GroupRequest]]:
     def encode(item):
         return tuple(range(len(item.prompt.split())))
 
-    found = asyncio.run(with_recovery(EMPTY, PLANTED, sample, encode, CONFIG, (3,), lambda group: 2.0, 1))
+    policy = AskedPolicy(sample, encode, (3,), lambda group: 2.0, sequences=8)
+    found = asyncio.run(with_recovery(EMPTY, PLANTED, policy, CONFIG, 1))
     return found, asked
 
 

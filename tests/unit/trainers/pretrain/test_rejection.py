@@ -11,6 +11,7 @@ import pytest
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
 from tests.judgements import verified
 from trainers.config import RejectionConfig
+from trainers.evaluation.asking import AskedPolicy
 from trainers.pretrain.rejection import Drawn, NothingKept, draw
 
 CONFIG = RejectionConfig.model_validate(
@@ -39,8 +40,8 @@ def drawing(seed: int = 5, delays: int | None = None, right: bool = True, failin
         rollouts = tuple(_rollout(request, i, right, failing) for i in range(request.group_size))
         return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
 
-    made = draw(sample, CONFIG, lambda item: (1, len(item.id)), (3,), lambda group: 10.0, seed, lambda a, b: None)
-    return asyncio.run(made), asked
+    policy = AskedPolicy(sample, lambda item: (1, len(item.id)), (3,), lambda group: 10.0, sequences=8)
+    return asyncio.run(draw(policy, CONFIG, seed, lambda done, total: None)), asked
 
 
 def _rollout(request: GroupRequest, index: int, right: bool, failing: int) -> Rollout:

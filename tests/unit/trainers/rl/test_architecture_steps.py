@@ -44,6 +44,7 @@ class OneWorker:
 
     def __init__(self, directory: Path) -> None:
         self.worker = RolloutWorker("worker", directory, EngineConfig(backend="torch"))
+        self.sequences = 64
 
     async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         indices = range(request.group_size)

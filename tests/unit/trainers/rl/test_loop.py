@@ -40,6 +40,7 @@ class FakeFleet:
         self.asked: list[GroupRequest] = []
         self.items: dict[int, str] = {}
         self.version = 0
+        self.sequences = 8
 
     async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
         self.asked.append(request)
