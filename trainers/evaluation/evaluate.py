@@ -353,9 +353,8 @@ def gain(before: Sequence[ProblemScore], after: Sequence[ProblemScore], kind: Ki
     ids = [s.problem_id for s in before]
     assert ids == [s.problem_id for s in after], "paired evaluations hold the same problems in the same order"
     pairs = [(b, a) for b, a in zip(before, after, strict=True) if min(b.samples, a.samples) >= k]
-    return paired_interval(
-        _stratified([b for b, _ in pairs], kind, k), _stratified([a for _, a in pairs], kind, k), seed
-    )
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    return paired_interval(_stratified(first, kind, k), _stratified(second, kind, k), seed)
 
 
 def _pass(score: ProblemScore, kind: Kind, k: int) -> float:
