@@ -1,7 +1,7 @@
-"""Ray jobs: send a recipe to a cluster, follow its log, stop it. Over HTTP alone; this process never joins the cluster.
+"""Ray jobs: send a recipe or a study to a cluster, follow the log, stop it. Over HTTP alone, without joining Ray.
 
-A job runs `python -m cluster run ...` in a working directory that holds our packages. The same by Ray's own client is
-`ray job submit --working-dir . -- python -m cluster run RECIPE` (docs/operations.md).
+A job runs `python -m cluster run ...` (or `study ...`) in a working directory that holds our packages. The same by
+Ray's own client is `ray job submit --working-dir . -- python -m cluster run RECIPE` (docs/operations.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from cluster.errors import ClusterUnreachable, UnsafeCluster
 from cluster.ray.environment import actor_env
-from cluster.ray.packaging import stage
+from cluster.ray.packaging import Sent, stage
 from cluster.ray.runtime import INSECURE_FLAG, is_loopback
 from verifier.errors import UserError
 
@@ -90,20 +90,17 @@ def find_token(environ: Mapping[str, str]) -> str | None:
     return (path.read_text().strip() or None) if path.is_file() else None
 
 
-def submit_recipe(
-    server: JobServer, recipe: str, more: Sequence[str], run_dir: str | None, python: str, own: Path | None
-) -> str:
-    """Send `interplay run` of a recipe (a shipped name or a YAML file here) as a job; returns the job's id.
+def submit_command(server: JobServer, sent: Sent, folder_option: str, folder: str | None, python: str) -> str:
+    """Send one of our commands as a job; returns the job's id.
 
-    `more` are its overrides and flags, `own` is the folder of the user's code if the recipe names some. `python` is
-    the interpreter of our environment on the head, since Ray runs a job's command in a plain shell.
+    `folder` is where it works on the cluster, which `folder_option` tells it; by default one named after the job.
+    `python` is the interpreter of our environment on the head, since Ray runs a job's command in a plain shell.
     """
-    job_id = f"interplay-{Path(recipe).stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
-    with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:
-        name = stage(Path(folder), recipe, own)
-        where = run_dir or f"{tempfile.gettempdir()}/interplay-runs/{job_id}"
-        words = [python, "-m", "cluster", "run", str(name), *more, "--run-dir", where]
-        return submit(server, words, Path(folder), job_id)
+    job_id = f"interplay-{sent.name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    with tempfile.TemporaryDirectory(prefix="interplay-ship-") as here:
+        stage(Path(here), sent.files, sent.own)
+        where = folder or f"{tempfile.gettempdir()}/interplay-runs/{job_id}"
+        return submit(server, [python, "-m", "cluster", *sent.words, folder_option, where], Path(here), job_id)
 
 
 def submit(server: JobServer, words: Sequence[str], working_dir: Path, job_id: str) -> str:

@@ -1,5 +1,5 @@
-"""What is sent to the machines of a cluster: our packages, the recipe, and the user's folder if the recipe names code
-in it. Ray does the sending.
+"""What is sent to the machines of a cluster: our packages, the files that a command reads, and the user's folder if the
+recipe names code in it. Ray does the sending.
 """
 
 from __future__ import annotations
@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,33 @@ class TooMuchToShip(UserError):
     fix = "Start from a folder that holds the code alone, or install the code on the cluster."
 
 
-def stage(into: Path, recipe: str | None = None, own: Path | None = None) -> str | None:
-    """Copy our packages into the empty folder `into`, with a recipe file and the content of the folder `own`.
-
-    Returns the recipe as it is named on the cluster: the name of a shipped recipe, or the path of the copied file.
-    Raises TooMuchToShip.
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A command for a cluster: `words` after `python -m cluster`, the texts of the files that it reads, by their names
+    there, and the folder of the user's code, if the recipe names some. `name` goes into the job's id.
     """
+
+    name: str
+    words: tuple[str, ...]
+    files: Mapping[str, str]
+    own: Path | None
+
+
+def recipe_to_send(recipe: str) -> tuple[str, dict[str, str]]:
+    """A recipe as it is named on the cluster, and the text of its file if it is one."""
+    if not recipe.endswith((".yaml", ".yml")):
+        return recipe, {}
+    return SHIPPED_RECIPE, {SHIPPED_RECIPE: Path(recipe).read_text(encoding="utf-8")}
+
+
+def stage(into: Path, files: Mapping[str, str], own: Path | None = None) -> None:
+    """Copy our packages, the files and the content of the folder `own` into the folder `into`. Raises TooMuchToShip."""
     for package in PACKAGES:
         shutil.copytree(REPOSITORY / package, into / package, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     if own is not None:
         _stage_own(own, into)
-    if recipe is None or not recipe.endswith((".yaml", ".yml")):
-        return recipe
-    shutil.copyfile(recipe, into / SHIPPED_RECIPE)
-    return SHIPPED_RECIPE
+    for name, text in files.items():
+        (into / name).write_text(text, encoding="utf-8")
 
 
 def own_folder(settings: object, folder: Path) -> Path | None:

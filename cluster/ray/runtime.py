@@ -178,7 +178,7 @@ def _joined(
         _connect(address, {})
     else:
         with tempfile.TemporaryDirectory(prefix="interplay-ship-") as folder:
-            stage(Path(folder), own=own)
+            stage(Path(folder), {}, own)
             environment = actor_env(Path(tempfile.gettempdir()) / "interplay-cache", 1)
             _connect(address, {"working_dir": folder, "env_vars": environment})
     try:

@@ -27,6 +27,17 @@ def shipped() -> list[str]:
     return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
 
 
+def is_study(name_or_file: str) -> bool:
+    """Whether a shipped name or a YAML file is a study rather than a recipe: a study has arms."""
+    if not is_file(name_or_file):
+        return name_or_file in shipped()
+    try:
+        tree = plain_yaml.parse(Path(name_or_file).read_bytes())
+    except (OSError, *plain_yaml.NOT_PLAIN):
+        return False  # whoever reads it as a recipe says what is wrong with it
+    return isinstance(tree, dict) and "arms" in tree
+
+
 def load(name_or_file: str) -> Study:
     """The study of a shipped name or a YAML file. Raises StudyError."""
     if is_file(name_or_file):

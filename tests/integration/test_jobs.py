@@ -13,7 +13,7 @@ import pytest
 
 from cluster.errors import ClusterUnreachable
 from cluster.ray import jobs
-from cluster.ray.packaging import PACKAGES, SHIPPED_RECIPE, stage
+from cluster.ray.packaging import PACKAGES, SHIPPED_RECIPE, recipe_to_send, stage
 from tests.integration.heads import Head, free_port
 
 pytestmark = pytest.mark.timeout(180)
@@ -27,7 +27,7 @@ def server(head: Head) -> jobs.JobServer:
 def test_a_job_runs_our_packages_on_the_cluster_and_its_log_is_followed(
     server: jobs.JobServer, head: Head, tmp_path: Path
 ) -> None:
-    stage(tmp_path)
+    stage(tmp_path, {})
     code = (
         "import os, ray, verifier.graphs.problem; ray.init(); "
         "print('packages from', verifier.__file__); print('cpus', ray.cluster_resources()['CPU']); "
@@ -114,6 +114,19 @@ def test_a_recipe_that_does_not_exist_is_not_sent(head: Head) -> None:
     assert "error: there is no recipe 'no-such-recipe'" in done.stderr
 
 
+def test_a_study_is_read_on_the_cluster(head: Head) -> None:
+    done = submit(head, "tests/integration/study.yaml", "seed=-1", "--only", "strict", "--python", sys.executable)
+    assert done.returncode == 1, done.stderr
+    assert "FAILED" in done.stderr
+    assert "seed: must be greater than or equal to 0" in done.stdout
+
+
+def test_what_only_a_study_has_is_refused_for_a_recipe(head: Head) -> None:
+    done = submit(head, "smoke", "--seeds", "0")
+    assert done.returncode == 2
+    assert "smoke is a recipe, not a study" in done.stderr
+
+
 def test_code_in_the_folder_of_the_command_travels_with_the_job(head: Head, tmp_path: Path) -> None:
     """Its promises are tried on the cluster: with a gold text that is judged wrong, the job says so and ends."""
     (tmp_path / "my_problems.py").write_text(OWN_TASK)
@@ -167,7 +180,9 @@ def test_a_recipe_file_travels_with_the_packages(tmp_path: Path) -> None:
     recipe.write_text("name: mine\n")
     into = tmp_path / "into"
     into.mkdir()
-    assert stage(into, str(recipe)) == SHIPPED_RECIPE
+    name, files = recipe_to_send(str(recipe))
+    assert name == SHIPPED_RECIPE
+    stage(into, files)
     assert (into / SHIPPED_RECIPE).read_text() == "name: mine\n"
     assert sorted(p.name for p in into.iterdir() if p.is_dir()) == sorted(PACKAGES)
-    assert stage(tmp_path / "other", "tiny-cpu") == "tiny-cpu"
+    assert recipe_to_send("tiny-cpu") == ("tiny-cpu", {})

@@ -1,4 +1,4 @@
-"""`interplay submit`: sends a recipe to a Ray cluster as a job and follows its log."""
+"""`interplay submit`: sends a recipe or a study to a Ray cluster as a job and follows its log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,25 @@ from cluster.commands.options import Insecure, Overrides, Resume, Wait
 
 
 def main(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe, or a YAML file, which travels along.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE_OR_STUDY", help="Name of a shipped recipe or study, or a YAML file, which travels along."
+        ),
+    ],
     overrides: Overrides = None,
     address: Annotated[
         str, typer.Option(help="Job server of the cluster: HOST, HOST:PORT or a URL.")
     ] = "127.0.0.1:8265",
     run_dir: Annotated[
-        str | None, typer.Option(help="Run folder on the cluster; shared storage where it has several nodes.")
+        str | None,
+        typer.Option(
+            help="Run folder on the cluster, of a study the folder of studies; shared storage where it has several nodes."
+        ),
     ] = None,
+    scale: Annotated[str | None, typer.Option(help="Of a study: one of its scales, or a YAML file with one.")] = None,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="ARM", help="Of a study; repeatable.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Of a study: some of its seeds, as 0,1,2.")] = None,
     resume: Resume = False,
     python: Annotated[
         str, typer.Option(help="Interpreter of Interplay's environment on the cluster's head.")
@@ -29,20 +40,32 @@ def main(
     follow: Annotated[bool, typer.Option(help="Follow the log until the job ends.")] = True,
     insecure: Insecure = False,
 ) -> None:
-    """Send a recipe to a Ray cluster as a job and follow its log.
+    """Send a recipe or a study to a Ray cluster as a job and follow its log.
 
-    If the recipe names code in the current folder, the folder is sent along.
+    If it names code in the current folder, the folder is sent along.
     The token comes from RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH. Ctrl-C stops following; the job continues. Exit code 0
     only if the job succeeded (or was not followed).
     """
     from cluster.ray import jobs
-    from cluster.ray.packaging import own_folder
+    from cluster.ray.packaging import Sent, own_folder, recipe_to_send
     from cluster.recipe.load import tree_of
+    from cluster.study.load import StudyError, is_study
+    from cluster.study.sending import study_to_send
 
-    own = own_folder(tree_of(recipe, overrides or ()), Path.cwd())
-    server = jobs.reach(address, os.environ, insecure=insecure)
+    changes = overrides or []
     flags = ["--resume"] * resume + ([f"--wait={wait_s:g}"] if wait_s else [])
-    job_id = jobs.submit_recipe(server, recipe, [*(overrides or ()), *flags], run_dir, python, own)
+    chosen = [f"--only={arm}" for arm in only or ()] + ([f"--seeds={seeds}"] if seeds is not None else [])
+    study = is_study(recipe)
+    if study:
+        sent = study_to_send(recipe, scale, changes, [*flags, *chosen], Path.cwd())
+    elif scale or chosen:
+        raise StudyError(f"{recipe} is a recipe, not a study.", "Leave out --scale, --only and --seeds.")
+    else:
+        own = own_folder(tree_of(recipe, changes), Path.cwd())
+        name, files = recipe_to_send(recipe)
+        sent = Sent(Path(recipe).stem, ("run", name, *changes, *flags), files, own)
+    server = jobs.reach(address, os.environ, insecure=insecure)
+    job_id = jobs.submit_command(server, sent, "--dir" if study else "--run-dir", run_dir, python)
     print(f"job {job_id} on {server.address}", file=sys.stderr)
     if not follow:
         print(job_id)

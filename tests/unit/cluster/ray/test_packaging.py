@@ -46,7 +46,7 @@ def test_an_override_that_names_code_is_seen(own: Path) -> None:
 def test_code_and_data_travel_but_no_run_environment_cache_or_hidden_file(own: Path, tmp_path: Path) -> None:
     into = tmp_path / "into"
     into.mkdir()
-    stage(into, own=own)
+    stage(into, {}, own)
     theirs = {
         str(path.relative_to(into))
         for path in into.rglob("*")
@@ -61,4 +61,4 @@ def test_a_folder_too_large_to_travel_is_named(own: Path, tmp_path: Path, monkey
     into = tmp_path / "into"
     into.mkdir()
     with pytest.raises(TooMuchToShip, match=str(own)):
-        stage(into, own=own)
+        stage(into, {}, own)

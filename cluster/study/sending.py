@@ -1,0 +1,36 @@
+"""A study as it is sent to a cluster: one file with the scale that was chosen, and that scale's recipe, if a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from cluster.ray.packaging import Sent, own_folder, recipe_to_send
+from cluster.recipe import plain_yaml
+from cluster.recipe.load import tree_of
+from cluster.study.load import load, scale_of
+from cluster.study.model import Scale, Study
+
+SHIPPED_STUDY: Final = "submitted-study.yaml"
+
+
+def study_to_send(name_or_file: str, scale: str | None, overrides: list[str], flags: list[str], folder: Path) -> Sent:
+    """The command `interplay study` for a cluster; `folder` is where the user's code may be.
+
+    The study is checked there, where its recipes can be opened. Raises StudyError and RecipeError for what cannot be
+    read here.
+    """
+    study = load(name_or_file)
+    chosen = scale_of(study, scale)
+    recipe, files = recipe_to_send(chosen.recipe)
+    text = _alone(study, scale, chosen.model_copy(update={"recipe": recipe}))
+    named = [tree_of(chosen.recipe, overrides), study.model_dump(mode="json")]
+    words = ("study", SHIPPED_STUDY, *overrides, *flags)
+    return Sent(study.name, words, {**files, SHIPPED_STUDY: text}, own_folder(named, folder))
+
+
+def _alone(study: Study, name: str | None, scale: Scale) -> str:
+    """The study with one scale, under its name; that of a file is called by its stem."""
+    called = Path(name).stem if name is not None else next(iter(study.scales))
+    record = study.model_copy(update={"scales": {called: scale}}).model_dump(mode="json")
+    return plain_yaml.write(record)
