@@ -23,7 +23,7 @@ from verifier.errors import BadTask, TooFewItems
 from verifier.extras import need
 from verifier.families import TaskConfig, opens
 from verifier.final_answer import final_answer
-from verifier.judgement import Judgement
+from verifier.judgement import MAX_TEXT, Judgement, cut
 from verifier.seeds import Index, item_seed
 from verifier.splits import digest_of, split_of_hash
 from verifier.task import Address, Item, Message, Prompt, Split, Stratum, Task, Value, distinct_items
@@ -130,10 +130,12 @@ class GymTask:
         raise TooFewItems(f"{stratum.name} has no {split} items among {_TRIES}: widen its config")
 
     def judge(self, item: Item, text: str) -> Judgement:
-        """The scorer's judgement of the text's final answer."""
+        """The scorer's judgement of the text's final answer; it is not given one that is longer than MAX_TEXT."""
         source = self._source(item.stratum)
         answer = final_answer(text)
-        if answer is None or not EVALUATED.get(source.generator.dataset, _anything)(answer):
+        if answer is None or len(answer) > MAX_TEXT:
+            return Judgement(right=False, answer=answer and cut(answer), partial=0.0)
+        if not EVALUATED.get(source.generator.dataset, _anything)(answer):
             return Judgement(right=False, answer=answer, partial=0.0)
         score = float(source.dataset.score_answer(answer, item.payload))
         return Judgement(right=score >= 1.0, answer=answer, partial=score)

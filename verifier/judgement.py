@@ -10,13 +10,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from verifier.errors import BadJudgement
 
-MAX_ANSWER = 10_000  # characters
+MAX_TEXT = 10_000  # characters of each text in a judgement: an answer, a name, a reason, a fault
 RIGHT_CREDIT = 1.0
 WRONG_CREDIT = -1.0
+
+_Part = TypeVar("_Part")
 
 
 class StepStatus(StrEnum):
@@ -152,27 +154,86 @@ def _step_row(step: StepJudgement) -> dict[str, object]:
     }
 
 
-def checked(judgement: object) -> Judgement:
-    """The judgement, if it is one that can be counted. Raises BadJudgement: a user's judge may return anything."""
+def cut(answer: str) -> str:
+    """What a judgement shows of an answer of any length."""
+    return answer[:MAX_TEXT]
+
+
+def checked(judgement: object, text: str) -> Judgement:
+    """The judgement of the text, if it is one that can be counted.
+
+    Raises BadJudgement: a user's judge may return anything, whatever its fields are declared to be.
+    """
     if not isinstance(judgement, Judgement):
         raise BadJudgement(f"the judge returned {_shown(judgement)}: return a verifier.judgement.Judgement")
-    if judgement.right is not True and judgement.right is not False:
-        raise BadJudgement(f"right is {_shown(judgement.right)}: make it True or False")
-    _check_answer(judgement.answer)
+    _check_truth(judgement.right, "right")
+    if judgement.answer is not None:
+        _check_text(judgement.answer, "answer", "a text or None")
     if judgement.partial is not None:
         check_share(judgement.partial, "partial")
     if isinstance(judgement, TraceJudgement):
-        check_share(judgement.process_accuracy, "process_accuracy")
+        _check_trace(judgement, text)
     return judgement
 
 
-def _check_answer(answer: object) -> None:
-    if answer is None:
-        return
-    if not isinstance(answer, str):
-        raise BadJudgement(f"answer is {_shown(answer)}: make it a text or None")
-    if len(answer) > MAX_ANSWER:
-        raise BadJudgement(f"answer has {len(answer)} characters: keep to {MAX_ANSWER}")
+def _check_trace(judgement: TraceJudgement, text: str) -> None:
+    _check_truth(judgement.verified, "verified")
+    if judgement.verified and not judgement.right:
+        raise BadJudgement("verified is True and right is False: a trace with a wrong answer is not verified")
+    check_share(judgement.process_accuracy, "process_accuracy")
+    end = 0
+    for step in _all_of(judgement.steps, StepJudgement, "steps"):
+        _check_step(step, end, len(text))
+        end = step.end
+    for fault in _all_of(judgement.faults, str, "faults"):
+        _check_text(fault, "a fault")
+    first = judgement.first_error
+    if first is not None and not _is_whole(first, 0, len(judgement.steps) - 1):
+        raise BadJudgement(f"first_error is {_shown(first)}: make it None, or the place of one of the steps, from 0")
+    if not _is_whole(judgement.needed, 1, None):
+        raise BadJudgement(f"needed is {_shown(judgement.needed)}: make it a whole number above 0")
+
+
+def _check_step(step: StepJudgement, after: int, length: int) -> None:
+    """Raises BadJudgement where the step is none, or does not stand between `after` and the end of the text."""
+    _check_text(step.name, "the name of a step")
+    _check_text(step.reason, "the reason of a step")
+    if not isinstance(step.status, StepStatus):
+        raise BadJudgement(f"the status of a step is {_shown(step.status)}: make it a verifier.judgement.StepStatus")
+    _check_truth(step.inherited, "inherited")
+    if not (_is_whole(step.start, after, length) and _is_whole(step.end, step.start, length)):
+        raise BadJudgement(
+            f"a step stands at {_shown((step.start, step.end))}: make start and end characters of the text, in order, "
+            f"from {after}, where the step before it ends, to {length}, where the text ends"
+        )
+
+
+def _check_truth(value: object, name: str) -> None:
+    if value is not True and value is not False:
+        raise BadJudgement(f"{name} is {_shown(value)}: make it True or False")
+
+
+def _check_text(value: object, name: str, wanted: str = "a text") -> None:
+    if not isinstance(value, str):
+        raise BadJudgement(f"{name} is {_shown(value)}: make it {wanted}")
+    if len(value) > MAX_TEXT:
+        raise BadJudgement(f"{name} has {len(value)} characters: keep to {MAX_TEXT}")
+
+
+def _all_of(value: object, kind: type[_Part], name: str) -> tuple[_Part, ...]:
+    """The value as a tuple of that kind. Raises BadJudgement."""
+    wanted = f"make it a tuple of {kind.__name__}"
+    if not isinstance(value, tuple):
+        raise BadJudgement(f"{name} is {_shown(value)}: {wanted}")
+    for part in cast(tuple[object, ...], value):
+        if not isinstance(part, kind):
+            raise BadJudgement(f"{name} has {_shown(part)} in it: {wanted}")
+    return cast(tuple[_Part, ...], value)
+
+
+def _is_whole(value: object, least: int, most: int | None) -> bool:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return is_number and least <= value and (most is None or value <= most)
 
 
 def check_share(value: object, name: str) -> float:
@@ -183,7 +244,7 @@ def check_share(value: object, name: str) -> float:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:60]}... ({len(text)} characters)"
 
 

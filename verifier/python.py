@@ -138,7 +138,7 @@ def _check_judge(path: str, task: Task, item: Item) -> None:
 
 
 def _judged(path: str, task: Task, item: Item, text: str) -> Judgement:
-    return checked(_call(path, "judge", lambda: task.judge(item, text)))
+    return checked(_call(path, "judge", lambda: task.judge(item, text)), text)
 
 
 def _check_held_out(path: str, task: Task, stratum: Stratum) -> None:

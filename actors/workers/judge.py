@@ -21,6 +21,8 @@ from verifier.families import open_task
 from verifier.judgement import Judgement, TraceJudgement, checked
 from verifier.rewards.registry import reward
 
+_MAX_SAID = 500  # characters of what a judge's exception says
+
 
 class RewardWorker:
     """A Ray actor. One call judges a few completions of one item."""
@@ -54,11 +56,11 @@ def judge(tokenizer: PreTrainedTokenizerFast, by: JudgeRequest, completion: Comp
     text = ""
     try:
         text, spans = decode_with_offsets(tokenizer, _written(completion))
-        judgement = checked(open_task(by.task).judge(by.item, text))
+        judgement = checked(open_task(by.task).judge(by.item, text), text)
         value = 0.0 if completion.finish_reason == "length" else reward(judgement, by.item, text, by.rewards)
         credits = token_credits(judgement, spans)
     except (Exception, SystemExit) as error:  # whatever it is, a judge's fault must not pass for a wrong answer
-        return Rollout(completion, text, None, None, error=f"{type(error).__name__}: {error}")
+        return Rollout(completion, text, None, None, error=f"{type(error).__name__}: {error}"[:_MAX_SAID])
     return Rollout(completion, text, judgement, value, credits)
 
 

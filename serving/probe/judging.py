@@ -127,7 +127,7 @@ def _result(task: Task, work: Callable[..., object], args: tuple[object], kwargs
 
 
 def _judged(task: Task, item: Item, text: str) -> Judgement:
-    return checked(task.judge(item, text))
+    return checked(task.judge(item, text), text)
 
 
 def _planted(
@@ -138,5 +138,5 @@ def _planted(
 
 def _judged_as_if(task: Plants, planted: Planted, text: str) -> TraceJudgement | None:
     judgement = task.judge_as_if(planted, text)
-    assert judgement is None or isinstance(checked(judgement), TraceJudgement)
+    assert judgement is None or isinstance(checked(judgement, text), TraceJudgement)
     return judgement

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from verifier.extras import need
 from verifier.final_answer import final_answer
-from verifier.judgement import Judgement
+from verifier.judgement import MAX_TEXT, Judgement, cut
 
 MATH_REQUIREMENT = "math-verify==0.9.0"
 
@@ -33,7 +33,9 @@ class Checking:
 def exact(text: str, against: Checking) -> Judgement:
     """Equal texts, whatever the spaces and the case of letters."""
     answer = final_answer(text)
-    return Judgement(right=answer is not None and _plain(answer) == _plain(against.right), answer=answer)
+    if answer is None:
+        return Judgement(right=False)
+    return Judgement(right=_plain(answer) == _plain(against.right), answer=cut(answer))
 
 
 def choice(text: str, against: Checking) -> Judgement:
@@ -49,14 +51,17 @@ def number(text: str, against: Checking) -> Judgement:
     answer = final_answer(text)
     numbers = _NUMBER.findall(answer or "")
     found = numbers[-1] if numbers else None
-    return Judgement(right=found is not None and _close(found, against), answer=found)
+    return Judgement(right=found is not None and _close(found, against), answer=found and cut(found))
 
 
 def math(text: str, against: Checking) -> Judgement:
-    """Equal as mathematics, by math-verify: "1/2", "0.5" and "\\frac{1}{2}" are one answer."""
+    """Equal as mathematics, by math-verify: "1/2", "0.5" and "\\frac{1}{2}" are one answer.
+
+    What is longer than MAX_TEXT is no formula and is not parsed, which could take minutes.
+    """
     answer = final_answer(text)
-    if answer is None:
-        return Judgement(right=False)
+    if answer is None or len(answer) > MAX_TEXT:
+        return Judgement(right=False, answer=answer and cut(answer))
     library: Any = need("math_verify", "math", MATH_REQUIREMENT)
     gold, found = (_parsed(library, each) for each in (against.right, answer))
     right = bool(found) and library.verify(gold, found, timeout_seconds=None, raise_on_error=True)

@@ -68,12 +68,16 @@ def reward(judgement: Judgement, item: Item, text: str, rewards: Sequence[Reward
 
 
 def _one(judgement: Judgement, item: Item, text: str, spec: Reward) -> float:
+    return check_share(_given(judgement, item, text, spec), f"the reward {spec.name}")
+
+
+def _given(judgement: Judgement, item: Item, text: str, spec: Reward) -> object:
     if spec.name in ANSWER_REWARDS:
         return ANSWER_REWARDS[spec.name](judgement, spec.alpha)
     if spec.name in STEP_REWARDS:
         assert isinstance(judgement, TraceJudgement), f"{spec.name} was checked against the task's family"
         return STEP_REWARDS[spec.name](judgement, spec.alpha)
-    return check_share(_own(spec.name)(item, text, judgement), f"the reward {spec.name}")
+    return _own(spec.name)(item, text, judgement)
 
 
 @lru_cache

@@ -9,6 +9,7 @@ from reasoning_gym.factory import DATASETS
 
 from verifier.families import config_of, open_task
 from verifier.gym import EVALUATED, GymConfig, is_formula, is_literal
+from verifier.judgement import MAX_TEXT, checked
 from verifier.splits import digest_of, split_of_hash
 from verifier.task import SPLITS, Item, Message, Stratum
 
@@ -64,6 +65,15 @@ def test_the_scorers_partial_credit_is_the_graded_score():
     assert not nearly.right
     assert 0 < nearly.score < 1
     assert task.judge(item, "").score == 0
+
+
+def test_an_answer_that_is_too_long_is_wrong_and_no_error_of_the_judge():
+    for name in ("gcd", "countdown"):
+        task, item = first(name)
+        text = "1 + " * MAX_TEXT + "1"
+        judged = checked(task.judge(item, text), text)
+        assert (judged.right, judged.score) == (False, 0.0)
+        assert judged.answer == text[:MAX_TEXT]
 
 
 def test_a_system_message_makes_the_prompt_a_chat():

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -6,10 +7,11 @@ import pytest
 from tests.judgements import trace
 from verifier.errors import BadJudgement
 from verifier.judgement import (
+    MAX_TEXT,
     AnswerStatus,
     Judgement,
+    StepJudgement,
     StepStatus,
-    TraceJudgement,
     checked,
     from_record,
     to_record,
@@ -57,14 +59,70 @@ def test_what_a_lying_judge_returns_is_refused_in_one_short_line():
         Judgement(right=True, answer="x" * 100_000),
         Judgement(right=True, partial=math.nan),
         Judgement(right=True, partial=2.0),
-        TraceJudgement(
-            right=True, verified=True, process_accuracy=1.5, steps=(), first_error=None, faults=(), needed=1
-        ),
     ]
     for lie in lies:
         with pytest.raises(BadJudgement) as told:
-            checked(lie)
+            checked(lie, "")
         assert len(str(told.value)) < 200
     with pytest.raises(BadJudgement, match=r"^partial is 2.0: make it a number from 0 to 1$"):
-        checked(Judgement(right=True, partial=2.0))
-    assert checked(Judgement(right=False, partial=1)) == Judgement(right=False, partial=1)
+        checked(Judgement(right=True, partial=2.0), "")
+    assert checked(Judgement(right=False, partial=1), "") == Judgement(right=False, partial=1)
+
+
+TEXT = "x" * 40
+STEP = StepJudgement("q", R, "because", 0, 9)
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        ({"verified": 50.0}, r"verified is 50\.0: make it True or False"),
+        ({"verified": math.nan}, "verified is nan"),
+        ({"verified": None}, "verified is None"),
+        ({"right": False}, "verified is True and right is False"),
+        ({"process_accuracy": 1.5}, r"process_accuracy is 1\.5"),
+        ({"steps": None}, "steps is None: make it a tuple of StepJudgement"),
+        ({"steps": [STEP]}, "make it a tuple of StepJudgement"),
+        ({"steps": ("q",)}, "steps has 'q' in it"),
+        ({"faults": None}, "faults is None: make it a tuple of str"),
+        ({"faults": (7,)}, "faults has 7 in it"),
+        ({"faults": ("x" * (MAX_TEXT + 1),)}, f"a fault has {MAX_TEXT + 1} characters"),
+        ({"first_error": 7}, "first_error is 7: make it None, or the place"),
+        ({"first_error": 1}, "first_error is 1"),
+        ({"first_error": -1}, "first_error is -1"),
+        ({"first_error": True}, "first_error is True"),
+        ({"needed": 0}, "needed is 0: make it a whole number above 0"),
+        ({"needed": 1.0}, r"needed is 1\.0"),
+    ],
+)
+def test_what_a_lying_judge_of_steps_returns_is_refused(lie, told):
+    honest = dataclasses.replace(trace(R, needed=1), steps=(STEP,))
+    assert checked(honest, TEXT) is honest
+    assert checked(dataclasses.replace(honest, first_error=0), TEXT).answer == honest.answer
+    with pytest.raises(BadJudgement, match=told):
+        checked(dataclasses.replace(honest, **lie), TEXT)
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        ({"start": 3, "end": 20}, "from 4, where the step before it ends"),
+        ({"name": 7}, "the name of a step is 7"),
+        ({"name": "x" * (MAX_TEXT + 1)}, "the name of a step has"),
+        ({"reason": None}, "the reason of a step is None"),
+        ({"status": "right"}, "make it a verifier.judgement.StepStatus"),
+        ({"inherited": 1}, "inherited is 1"),
+        ({"start": -5}, r"a step stands at \(-5, 9\)"),
+        ({"end": 10**12}, "to 40, where the text ends"),
+        ({"start": 9, "end": 8}, "a step stands at"),
+        ({"end": 9.0}, "a step stands at"),
+    ],
+)
+def test_a_lie_about_a_step_is_refused(lie, told):
+    before, missing = (dataclasses.replace(STEP, start=at, end=at) for at in (4, len(TEXT)))
+    honest = dataclasses.replace(STEP, start=4)
+    judgement = dataclasses.replace(trace(R, needed=1), steps=(before, honest, missing))
+    assert checked(judgement, TEXT) is judgement
+    lying = dataclasses.replace(judgement, steps=(before, dataclasses.replace(honest, **lie), missing))
+    with pytest.raises(BadJudgement, match=told):
+        checked(lying, TEXT)

@@ -16,7 +16,7 @@ from verifier.graphs.judge.arithmetic import Expression, UndefinedLetter, Unread
 from verifier.graphs.judge.execution import Chain, Table, bound, is_prose, read_link, run_body, same_value, shown
 from verifier.graphs.judge.gold import WE_KNOW, Gold, GoldStep, prepare
 from verifier.graphs.judge.trace import Statement, Step, Trace, read_number, read_trace
-from verifier.judgement import AnswerStatus, StepJudgement, StepStatus, TraceJudgement
+from verifier.judgement import AnswerStatus, StepJudgement, StepStatus, TraceJudgement, cut
 
 __all__ = ["Gold", "prepare", "verify"]
 
@@ -90,7 +90,7 @@ class _Judge:
     def _record(self, step: Step, status: StepStatus, reason: str, inherited: bool = False) -> None:
         if status is StepStatus.RIGHT and step.name in self._right:
             status, reason = StepStatus.DUPLICATE, "says again what an earlier step says"
-        self._steps.append(StepJudgement(step.name, status, reason, step.start, step.end, inherited))
+        self._steps.append(StepJudgement(cut(step.name), status, cut(reason), step.start, step.end, inherited))
         (self._right if _is_harmless(status) else self._wrong).add(step.name)
 
     def _needed(self, index: int, step: Step, gold: GoldStep) -> int:
@@ -262,10 +262,10 @@ class _Judge:
         found = read_number(content)
         if found is None:
             self._faults.append(f"the answer {shown(content)} is not one number")
-            return content.strip(), AnswerStatus.WRONG
+            return cut(content.strip()), AnswerStatus.WRONG
         if not _equals(found, self._gold.answer):
             self._faults.append(f"the answer is {self._gold.answer}")
-            return found, AnswerStatus.WRONG
+            return cut(found), AnswerStatus.WRONG
         return found, AnswerStatus.RIGHT
 
 

@@ -105,7 +105,7 @@ def lying(item, text, judgement):
 
 
 def raising(item, text, judgement):
-    raise ZeroDivisionError("of the reward")
+    raise ZeroDivisionError("of the reward" + text * 1_000)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,7 @@ def test_a_users_reward_that_lies_or_raises_is_an_error_and_never_a_reward(
     rollout = judge(tokenizer, own, gold_of(tokenizer, by))
     assert (rollout.judgement, rollout.reward, rollout.credits) == (None, None, ())
     assert told in (rollout.error or "")
+    assert len(rollout.error or "") <= 500
 
 
 def test_nonsense_is_judged_wrong_without_an_error(tokenizer, by: JudgeRequest) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from verifier.answers.checkers import CHECKERS, Checking, is_number
 from verifier.final_answer import final_answer
+from verifier.judgement import MAX_TEXT, checked
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,16 @@ def test_the_final_answer_is_found(text, answer):
 )
 def test_answers_are_compared(checker, text, right, is_right):
     assert CHECKERS[checker](text, Checking(right, 1e-6)).right is is_right
+
+
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_an_answer_of_any_length_is_judged_and_cut_where_it_is_shown(checker):
+    for text in ("Let me think step by step. " * 500, "9" * (MAX_TEXT + 1)):
+        judged = checked(CHECKERS[checker](text, Checking("42", 1e-6)), text)
+        assert not judged.right
+        assert judged.answer is None or text.strip().startswith(judged.answer) or len(judged.answer) == 1
+    long = "word " * MAX_TEXT
+    assert CHECKERS["exact"](long, Checking(long, 0)).right
 
 
 def test_a_tolerance_is_absolute_or_a_share():

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -105,6 +106,12 @@ def test_a_recipe_writes_one_reward_or_a_list():
     both = adapter.validate_python([{"name": "outcome"}, {"name": "strict", "weight": 2}])
     assert both == (Reward("outcome"), Reward("strict", weight=2.0))
     assert adapter.validate_json(adapter.dump_json(both)) == both
+
+
+def test_a_named_reward_is_a_number_from_0_to_1_whatever_the_judgement():
+    lie = dataclasses.replace(trace(needed=1), verified=50.0)
+    with pytest.raises(BadJudgement, match=r"the reward strict is 50.0: make it a number from 0 to 1"):
+        reward(lie, ITEM, "", (Reward("strict"),))
 
 
 def test_a_trace_is_paid_by_its_steps():

@@ -8,6 +8,7 @@ import pytest
 from tests.unit.verifier.graphs.spoiled import gold_of, made
 from verifier.graphs.judge.judge import verify
 from verifier.graphs.original.judge import judge
+from verifier.judgement import MAX_TEXT, AnswerStatus, checked
 
 PROBLEM = made(12, "reverse", "zoo", 1)
 GOLD = gold_of(PROBLEM)
@@ -32,6 +33,7 @@ PATTERNS = {
     "polynomials": (STEP, "a=(a+b+c+d)*(e+f+g+h)*2;", ""),
     "links": (f"{STEP}so k ", "=1", ""),
     "headers without end": ("", "Define x as ", ""),
+    "a name without end": ("Define ", "adult ", "as k; so k = 1."),
     "broken headers": ("", "Define q as a ", ""),
     "ends without headers": ("", " as x;", ""),
     "blanks": ("Define ", " ", ""),
@@ -51,6 +53,12 @@ PATTERNS = {
 def hostile(name: str, size: int) -> str:
     head, unit, tail = PATTERNS[name]
     return head + unit * (size // len(unit)) + tail
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_hostile_text_has_a_judgement_that_can_be_counted(name):
+    text = hostile(name, 2 * MAX_TEXT)
+    assert checked(verify(text, GOLD), text).answer_status is not AnswerStatus.RIGHT
 
 
 def calls(judgement) -> int:
