@@ -103,3 +103,8 @@ class RolloutGroup:
     def oldest_version(self) -> int:
         """The oldest weight version that drew a token of this group."""
         return min(r.completion.first_weight_version for r in self.rollouts)
+
+    @property
+    def error(self) -> str | None:
+        """What the verifier said of the first completion that it failed on; None where it failed on none."""
+        return next((r.error for r in self.rollouts if r.error is not None), None)

@@ -152,7 +152,14 @@ class Controller:
         self._begin(stage, 0)
         policy, _ = await self._asked(directory, version)
         drawn = await draw(policy, config, seed, lambda done, total: self._advance(stage, done, total))
-        self._emit("drawn", stage=stage, completions=drawn.completions, kept=len(drawn.documents))
+        self._emit(
+            "drawn",
+            stage=stage,
+            completions=drawn.completions,
+            kept=len(drawn.documents),
+            verifier_errors=drawn.failed,
+            verifier_error=drawn.error,
+        )
         self._tell_fleet(stage)
         return drawn
 

@@ -302,7 +302,7 @@ RULES: Final = (
         "verifier-errors",
         "the verifier fails on texts",
         f"{at.VERIFIER_ERRORS} errors or more within {at.WINDOW} steps",
-        "the judge of the task: the log has its exceptions",
+        "the judge of the task; its first exception of a step is verifier_error in metrics.jsonl",
         verifier_errors,
     ),
     Rule(

@@ -271,7 +271,7 @@ def _measured(group: RolloutGroup, flops: float) -> Measured:
         if rollout.judgement is not None
     ]
     if not samples:
-        raise NotJudged(f"no completion of item {item.id} could be judged: {group.rollouts[0].error}")
+        raise NotJudged(f"no completion of item {item.id} could be judged: {group.error}")
     counted = score(group)
     typical = next((s for s in samples if s.judgement.solved == counted.solved), samples[0])
     return Measured(counted, samples[0], typical, sum(len(r.completion.token_ids) for r in group.rollouts), flops)

@@ -25,22 +25,28 @@ from verifier.seeds import derive
 from verifier.task import Item
 
 _FAILED_SHARE = 0.01  # of the completions; above it the stage stops rather than train on the rest
+_JUDGE = "Correct the judge of the task, then resume the run."
 _REWARDS = (Reward("outcome"),)  # a request for judging names a reward; here only the judgement counts
 
 
 class NothingKept(Failure):
-    """No completion was verified, or the verifier failed on too many."""
+    """No completion was verified, or the verifier failed on too many; then the message has its first error."""
 
     fix = "Draw more, use easier problems, or start from a policy that solves some of them."
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The documents that were kept, the number of completions drawn, and what the drawing cost."""
+    """The documents that were kept, the number of completions drawn, and what the drawing cost.
+
+    The verifier failed on `failed` of the completions, and said `error` of the first of them.
+    """
 
     documents: tuple[Document, ...]
     completions: int
     spent: Spent
+    failed: int = 0
+    error: str | None = None
 
     def record(self) -> dict[str, Any]:
         """The JSON form."""
@@ -50,7 +56,7 @@ class Drawn:
     def from_record(cls, record: dict[str, Any]) -> Self:
         """The inverse of `record`."""
         documents = tuple(Document(tuple(d["token_ids"]), d["loss_from"]) for d in record["documents"])
-        return cls(documents, record["completions"], Spent(**record["spent"]))
+        return cls(**{**record, "documents": documents, "spent": Spent(**record["spent"])})
 
 
 async def draw(policy: AskedPolicy, config: RejectionConfig, seed: int, progress: Callable[[int, int], None]) -> Drawn:
@@ -77,30 +83,33 @@ async def draw(policy: AskedPolicy, config: RejectionConfig, seed: int, progress
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """All that stays of a group; `longest` is its longest sequence in tokens."""
+    """All that stays of a group; `longest` is its longest sequence in tokens, `error` its first of the verifier."""
 
     documents: tuple[Document, ...]
     judged: int
     longest: int
     flops: float
+    error: str | None
 
 
 def _kept(group: RolloutGroup, flops: float) -> _Kept:
     judged = sum(rollout.judgement is not None for rollout in group.rollouts)
     longest = len(group.prompt_ids) + max(len(rollout.completion.token_ids) for rollout in group.rollouts)
-    return _Kept(_documents(group), judged, longest, flops)
+    return _Kept(_documents(group), judged, longest, flops, group.error)
 
 
 def _together(groups: Sequence[_Kept], asked: int) -> Drawn:
     failed = asked - sum(group.judged for group in groups)
+    error = next((group.error for group in groups if group.error is not None), None)
     if failed > max(1, _FAILED_SHARE * asked):
-        raise NothingKept(f"the verifier failed on {failed} of {asked} completions")
+        raise NothingKept(f"the verifier failed on {failed} of {asked} completions; its first error: {error}", _JUDGE)
     documents = tuple(document for group in groups for document in group.documents)
     if not documents:
         raise NothingKept(f"none of {asked} completions was verified")
     longest = max(group.longest for group in groups)
     flops = sum(group.flops for group in groups)
-    return Drawn(documents, asked, Spent(flops=flops, paper_tokens=drawing_paper_tokens(asked, longest)))
+    spent = Spent(flops=flops, paper_tokens=drawing_paper_tokens(asked, longest))
+    return Drawn(documents, asked, spent, failed, error)
 
 
 def _documents(group: RolloutGroup) -> tuple[Document, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -50,17 +51,21 @@ class Sampler(Protocol):
 class DrawnStep:
     """What was sampled for one step, in slot order: the groups to train on, and every group that was judged.
 
-    `failed` counts the completions that the verifier failed on; no group contains them.
+    `failed` counts the completions that the verifier failed on; no group contains them. `error` is what it said of the
+    first of them, in slot order; None where there is none, or where the step was drawn before the run was resumed.
     """
 
     trained: list[RolloutGroup]
     judged: list[RolloutGroup]
     seconds: float
     failed: int = 0
+    error: str | None = None
 
 
 class VerifierBroken(Failure):
-    """The verifier failed on more completions than one unusual text can explain."""
+    """The verifier failed on more completions than one unusual text can explain; the message has its first error."""
+
+    fix = "Correct the judge of the task or the reward, then resume the run."
 
 
 class Drawing:
@@ -82,6 +87,7 @@ class Drawing:
         self.buffer = GroupBuffer(config.max_staleness, config.order == "deterministic")
         self._steps: dict[int, asyncio.Task[list[RolloutGroup]]] = {}
         self._held: dict[int, list[RolloutGroup]] = {}
+        self._errors: defaultdict[int, dict[Slot, str]] = defaultdict(dict)  # of the verifier, by step
 
     def begin(self, step: int, ask: Ask) -> None:
         """Start to draw the groups of a step, unless it has begun; `ask` gives the item of a slot."""
@@ -94,9 +100,11 @@ class Drawing:
         judged = self._held.pop(step) if step in self._held else await self._steps.pop(step)
         asked = len(judged) * self.config.group_size
         failed = asked - sum(len(g.rollouts) for g in judged)
+        error = self._error_of(step)
         if failed > max(1, VERIFIER_ERROR_SHARE * asked):
-            raise VerifierBroken(f"the verifier failed on {failed} of {asked} completions of step {step}")
-        return DrawnStep(self.buffer.consume(step), judged, time.monotonic() - started, failed)
+            said = f"the verifier failed on {failed} of {asked} completions of step {step}"
+            raise VerifierBroken(f"{said}; its first error: {error}" if error else said)
+        return DrawnStep(self.buffer.consume(step), judged, time.monotonic() - started, failed, error)
 
     async def settled(self) -> None:
         """Wait until nothing is being drawn."""
@@ -134,10 +142,17 @@ class Drawing:
             item = ask(slot)
             self.buffer.reserve(slot)
             by = JudgeRequest(self.config.task, item, self.config.reward)
-            judged[slot] = judged_only(await self.fleet.rollout(self._request(slot, item), by))
+            group = await self.fleet.rollout(self._request(slot, item), by)
+            if group.error is not None:
+                self._errors[slot.step][slot] = group.error
+            judged[slot] = judged_only(group)
             if self._settle(slot, judged[slot]):
                 break
         return judged
+
+    def _error_of(self, step: int) -> str | None:
+        errors = self._errors.pop(step, {})
+        return errors[min(errors, key=lambda slot: slot.order)] if errors else None
 
     def _settle(self, slot: Slot, group: RolloutGroup) -> bool:
         """Keep a judged group for its step if it has a gradient; returns whether it has."""

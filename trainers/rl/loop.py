@@ -254,6 +254,7 @@ class RlLoop:
             steps=self.config.budget.steps(self.state.spent),
             updates=self.state.updates,
             **statistics(drawn),
+            verifier_error=drawn.error,
             **(learned.report.numbers() if learned.report else {}),
             generate_s=drawn.seconds,
             learn_s=learned.seconds,

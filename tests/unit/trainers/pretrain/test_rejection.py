@@ -29,7 +29,9 @@ CONFIG = RejectionConfig.model_validate(
 WRITTEN = ((True, 7, "stop"), (True, 7, "stop"), (True, 8, "length"), (False, 9, "stop"))
 
 
-def drawing(seed: int = 5, delays: int | None = None, right: bool = True, failing: int = 0) -> tuple[Drawn, list]:
+def drawing(
+    seed: int = 5, delays: int | None = None, right: bool = True, failing: int = 0, failing_group: int | None = None
+) -> tuple[Drawn, list]:
     asked: list[GroupRequest] = []
     waits = random.Random(delays)
 
@@ -37,7 +39,8 @@ def drawing(seed: int = 5, delays: int | None = None, right: bool = True, failin
         asked.append(request)
         for _ in range(waits.randrange(20) if delays is not None else 0):
             await asyncio.sleep(0)
-        rollouts = tuple(_rollout(request, i, right, failing) for i in range(request.group_size))
+        failed = failing if failing_group in (None, request.group_id) else 0
+        rollouts = tuple(_rollout(request, i, right, failed) for i in range(request.group_size))
         return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
 
     policy = AskedPolicy(sample, lambda item: (1, len(item.id)), (3,), lambda group: 10.0, sequences=8)
@@ -48,7 +51,7 @@ def _rollout(request: GroupRequest, index: int, right: bool, failing: int) -> Ro
     solved, token, end = WRITTEN[index]
     completion = Completion(index, (token, request.group_id, 3), (-1.0,) * 3, end, 0, 0)  # pyright: ignore[reportArgumentType]
     if index < failing:
-        return Rollout(completion, "", None, None, error="fault")
+        return Rollout(completion, "", None, None, error=f"fault {index} of group {request.group_id}")
     return Rollout(completion, "", verified(solved and right), 1.0)
 
 
@@ -81,5 +84,14 @@ def test_it_comes_back_from_its_file():
 def test_a_policy_that_solves_nothing_and_a_verifier_that_fails_end_the_stage():
     with pytest.raises(NothingKept, match="none of 24 completions was verified"):
         drawing(right=False)
-    with pytest.raises(NothingKept, match="failed on 24 of 24"):
-        drawing(failing=4)
+    with pytest.raises(
+        NothingKept, match="failed on 24 of 24 completions; its first error: fault 0 of group 0"
+    ) as told:
+        drawing(failing=4, delays=3)
+    assert "judge" in told.value.fix
+
+
+def test_a_completion_that_could_not_be_judged_is_counted_with_what_the_verifier_said():
+    drawn, _ = drawing(failing=1, failing_group=5)
+    assert (drawn.failed, drawn.error) == (1, "fault 0 of group 5")
+    assert Drawn.from_record(json.loads(json.dumps(drawn.record()))) == drawn

@@ -27,13 +27,20 @@ TASKS = {"ops": [2, 3], "max_facts": 4}
 class FakeFleet:
     """Draws rewards from the request's seed; `delays` shuffles the order in which groups come back.
 
-    The groups whose numbers are in `without` have no gradient; with `equal` none has.
+    The groups whose numbers are in `without` have no gradient; with `equal` none has. The verifier fails on the first
+    `failing` completions of `failing_groups`, or of all groups.
     """
 
     def __init__(
-        self, delays: int | None = None, equal: bool = False, failing: int = 0, without: frozenset[int] = frozenset()
+        self,
+        delays: int | None = None,
+        equal: bool = False,
+        failing: int = 0,
+        without: frozenset[int] = frozenset(),
+        failing_groups: frozenset[int] | None = None,
     ) -> None:
         self.without = without
+        self.failing_groups = failing_groups
         self.order = random.Random(delays) if delays is not None else None
         self.equal = equal
         self.failing = failing
@@ -51,18 +58,24 @@ class FakeFleet:
         draw = random.Random(request.seed)
         equal = self.equal or request.group_id in self.without
         rollouts = tuple(self._rollout(i, draw, equal) for i in range(request.group_size))
+        if self.failing_groups is None or request.group_id in self.failing_groups:
+            failed = tuple(_failed(rollout, request.group_id) for rollout in rollouts[: self.failing])
+            rollouts = (*failed, *rollouts[self.failing :])
         return RolloutGroup(request.group_id, by.item, request.prompt_ids, rollouts)
 
     def _rollout(self, index: int, draw: random.Random, equal: bool) -> Rollout:
         right = not equal and (index == 0 or draw.random() < 0.5) and index != 1
         completion = Completion(index, (5, 6, 3), (-1.0, -1.0, -1.0), "stop", self.version, self.version)
-        if index < self.failing:
-            return Rollout(completion, "", None, None, error="fault")
         return Rollout(completion, "", verified(right), float(right))
 
     async def sync(self, weights) -> list:
         self.version = weights.version
         return []
+
+
+def _failed(rollout: Rollout, group: int) -> Rollout:
+    index = rollout.completion.index
+    return Rollout(rollout.completion, "", None, None, error=f"fault {index} of group {group}")
 
 
 class FakeLearner:
@@ -374,8 +387,14 @@ def test_asking_to_stop_saves_after_the_step_and_returns():
 
 
 def test_a_verifier_that_fails_often_stops_the_run_rather_than_teach():
-    with pytest.raises(VerifierBroken, match="12 of 12"):
-        Run(FakeFleet(failing=4)).go()
+    with pytest.raises(VerifierBroken, match=r"12 of 12 completions of step 0; its first error: fault 0 of group 0$"):
+        Run(FakeFleet(failing=4, delays=3)).go()
+
+
+def test_the_verifiers_first_error_of_a_step_is_told_with_its_numbers():
+    run = Run(FakeFleet(failing=1, failing_groups=frozenset({4})), prompts_per_step=3).go()
+    told = [(step["verifier_errors"], step["verifier_error"]) for event, step in run.events if event == "rl_step"]
+    assert told == [(0, None), (1, "fault 0 of group 4"), (0, None), (0, None)]
 
 
 def test_a_few_steps_without_a_finite_gradient_are_left_out_and_too_many_in_a_row_stop_the_run():
