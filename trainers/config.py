@@ -20,7 +20,7 @@ from trainers.evaluation.evaluate import EvalConfig
 from trainers.traces import read_traces
 from verifier.errors import BadTask
 from verifier.families import AnyTask, TaskConfig, open_task, opens
-from verifier.rewards.registry import Reward, Rewards, check_rewards
+from verifier.rewards.registry import Reward, Rewards, check_rewards, try_rewards
 
 AlgorithmName = Literal[
     "grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce", "reinforce_plus_plus", "maxrl", "pass_at_k"
@@ -392,7 +392,9 @@ class RlConfig(Budgeted):
     @classmethod
     def _task_can_give_it(cls, rewards: tuple[Reward, ...], info: ValidationInfo) -> tuple[Reward, ...]:
         if "task" in info.data and opens(info):
-            check_rewards(rewards, open_task(info.data["task"]).has_steps)
+            task = open_task(info.data["task"])
+            check_rewards(rewards, task.has_steps)
+            try_rewards(rewards, task)
         return rewards
 
     @field_validator("learning")

@@ -37,7 +37,7 @@ FAMILIES: dict[str, Family] = {
     ),
     "answers": Family("verifier.answers.family:AnswersConfig"),
     "gym": Family("verifier.gym:GymConfig"),
-    "python": Family("verifier.python:PythonConfig"),
+    "python": Family("verifier.python.family:PythonConfig"),
 }
 
 

@@ -15,7 +15,7 @@ def load_object(path: str) -> Any:
         raise BadImportPath(f"{path!r} is no import path: write package.module:name")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's module raises while it loads
+    except (Exception, SystemExit) as error:  # whatever the user's module raises while it loads
         raise BadImportPath(
             f"{path}: {module_name} does not import ({type(error).__name__}: {error}); "
             "run from the folder that holds it, or install it"

@@ -20,6 +20,7 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 Value = int | float | str
+Role = Literal["system", "user", "assistant"]
 
 # A stratum counts as exhausted after so many repeats in a row, and so many more for each item found: of equally likely
 # items, the last is overlooked with a probability of less than e^-20.
@@ -62,7 +63,7 @@ class Stratum:
 class Message:
     """One message of a chat prompt."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str
 
 

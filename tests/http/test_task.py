@@ -38,7 +38,7 @@ class Steps:
         return (Stratum.of(kind="only"),)
 
     def item(self, stratum, seed, index, split):
-        return Item(f"{split} {seed}", Address(stratum, seed, index, split), f"say {seed}", None, seed)
+        return Item(f"{split} {seed}", Address(stratum, seed, index, split), f"{split}: say {seed}", None, seed)
 
     def judge(self, item, text):
         if text.strip() in SAID:

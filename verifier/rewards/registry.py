@@ -9,16 +9,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from verifier.errors import BadReward
+from verifier.errors import BadJudgement, BadReward
 from verifier.import_path import load_object
-from verifier.judgement import Judgement, TraceJudgement, check_share
+from verifier.judgement import Judgement, TraceJudgement, check_share, checked
 from verifier.rewards.named import ANSWER_REWARDS, STEP_REWARDS
-from verifier.task import Item
+from verifier.task import Item, Task
+from verifier.time_limit import in_time
 
 NAMES: tuple[str, ...] = (*ANSWER_REWARDS, *STEP_REWARDS)
 
@@ -86,6 +87,31 @@ def _own(path: str) -> Callable[[Item, str, Judgement], object]:
     if not callable(found):
         raise BadReward(f"{path} is no function: name one that takes (item, text, judgement)")
     return found
+
+
+def try_rewards(rewards: Sequence[Reward], task: Task) -> None:
+    """Call the user's own rewards, each once, with an item of the task that was judged.
+
+    Raises BadReward, and BadJudgement where one gives no number from 0 to 1.
+    """
+    for spec in rewards:
+        if spec.name not in NAMES:
+            in_time(partial(_try, spec, task), spec.name, BadReward)
+
+
+def _try(spec: Reward, task: Task) -> None:
+    item = task.item(task.strata()[0], 0, 0, "train")
+    text = item.gold or "?"
+    judgement = checked(task.judge(item, text), text)
+    try:
+        _one(judgement, item, text, spec)
+    except BadJudgement:
+        raise
+    except BaseException as error:
+        raise BadReward(
+            f"the reward {spec.name} raised {type(error).__name__}: {error}; "
+            "it is called as function(item, text, judgement) and returns a number from 0 to 1"
+        ) from error
 
 
 def check_rewards(rewards: Sequence[Reward], has_steps: bool) -> None:

@@ -8,7 +8,7 @@ from trainers.pretrain.pretrain import TrainingProgress
 from trainers.records import StepReport
 from verifier.families import FAMILIES
 from verifier.judgement import Judgement
-from verifier.python import PythonConfig
+from verifier.python.family import PythonConfig
 from verifier.rewards.registry import NAMES, Reward, reward
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -185,3 +185,12 @@ def test_an_evaluation_set_that_is_trained_on_is_refused_with_its_key(tmp_path):
     assert RlConfig.model_validate(recipe | {"eval": {"task": trained}}).eval is not None
     with pytest.raises(ValidationError, match=r"eval\.task: row '?1'? of .*b\.jsonl is trained on as well"):
         RlConfig.model_validate(recipe | {"eval": {"task": tested}})
+
+
+def of_one(item):
+    return 1.0
+
+
+def test_a_users_reward_is_tried_when_the_recipe_is_read():
+    with pytest.raises(ValidationError, match="test_config:of_one raised TypeError: "):
+        RlConfig.model_validate(RL | {"reward": {"name": f"{__name__}:of_one"}})

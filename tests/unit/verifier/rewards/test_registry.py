@@ -5,10 +5,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from tests.judgements import trace
-from tests.tasks import ITEM
+from tests.tasks import ITEM, Sums
 from verifier.errors import BadImportPath, BadJudgement, BadReward
 from verifier.judgement import Judgement
-from verifier.rewards.registry import Reward, Rewards, check_rewards, reward
+from verifier.rewards.registry import Reward, Rewards, check_rewards, reward, try_rewards
 
 HERE = __name__
 
@@ -19,6 +19,19 @@ def half_as_long(item, text, judgement):
 
 def lying(item, text, judgement):
     return {"nan": math.nan, "two": 2.0, "none": None, "huge": "x" * 1_000_000, "true": True}[text]
+
+
+def true(item, text, judgement):
+    return True
+
+
+def two(item, text, judgement):
+    return 2.0
+
+
+class WithoutGold(Sums):
+    def item(self, *address):
+        return dataclasses.replace(super().item(*address), gold=None)
 
 
 def of_steps(item, text, judgement):
@@ -112,6 +125,54 @@ def test_a_named_reward_is_a_number_from_0_to_1_whatever_the_judgement():
     lie = dataclasses.replace(trace(needed=1), verified=50.0)
     with pytest.raises(BadJudgement, match=r"the reward strict is 50.0: make it a number from 0 to 1"):
         reward(lie, ITEM, "", (Reward("strict"),))
+
+
+def of_one(item):
+    return 1.0
+
+
+def leaving(item, text, judgement):
+    raise SystemExit(3)
+
+
+def seen(item, text, judgement):
+    SEEN.append((item, text, judgement))
+    return 1
+
+
+SEEN = []
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        (
+            "of_one",
+            BadReward,
+            r"raised TypeError: of_one.. takes 1 .*; it is called as function.item, text, judgement.",
+        ),
+        ("leaving", BadReward, "raised SystemExit: 3"),
+        ("of_steps", BadReward, "raised AttributeError: .*process_accuracy"),
+        ("lying", BadReward, "raised KeyError"),
+        ("true", BadJudgement, "is True: make it a number from 0 to 1"),
+        ("two", BadJudgement, r"is 2\.0: make it a number from 0 to 1"),
+    ],
+)
+def test_a_users_function_is_tried_before_a_run_starts(name, error, told):
+    rewards = (Reward("outcome"), Reward(f"{HERE}:seen"), Reward(f"{HERE}:{name}"))
+    SEEN.clear()
+    with pytest.raises(error, match=f"the reward {HERE}:{name} {told}"):
+        try_rewards(rewards, Sums())
+    item = Sums().item(Sums().strata()[0], 0, 0, "train")
+    seen_item, text, judgement = SEEN[0]
+    assert (seen_item, text, len(SEEN)) == (item, item.gold, 1)
+    assert judgement == Judgement(right=True, answer=str(item.payload))
+
+
+def test_a_task_whose_items_have_no_gold_tries_a_reward_as_well():
+    SEEN.clear()
+    try_rewards((Reward(f"{HERE}:seen"),), WithoutGold())
+    assert [(text, judgement.right) for _, text, judgement in SEEN] == [("?", False)]
 
 
 def test_a_trace_is_paid_by_its_steps():
