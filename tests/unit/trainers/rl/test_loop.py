@@ -388,7 +388,7 @@ def test_asking_to_stop_saves_after_the_step_and_returns():
 
 def test_a_verifier_that_fails_often_stops_the_run_rather_than_teach():
     with pytest.raises(VerifierBroken, match=r"12 of 12 completions of step 0; its first error: fault 0 of group 0$"):
-        Run(FakeFleet(failing=4, delays=3)).go()
+        Run(FakeFleet(failing=4, delays=5)).go()
 
 
 def test_the_verifiers_first_error_of_a_step_is_told_with_its_numbers():
