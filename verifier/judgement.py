@@ -198,8 +198,9 @@ def _check_step(step: StepJudgement, after: int, length: int) -> None:
     """Raises BadJudgement where the step is none, or does not stand between `after` and the end of the text."""
     _check_text(step.name, "the name of a step")
     _check_text(step.reason, "the reason of a step")
-    if not isinstance(step.status, StepStatus):
-        raise BadJudgement(f"the status of a step is {_shown(step.status)}: make it a verifier.judgement.StepStatus")
+    status = cast(object, step.status)
+    if not isinstance(status, StepStatus):
+        raise BadJudgement(f"the status of a step is {_shown(status)}: make it a verifier.judgement.StepStatus")
     _check_truth(step.inherited, "inherited")
     if not (_is_whole(step.start, after, length) and _is_whole(step.end, step.start, length)):
         raise BadJudgement(
@@ -232,8 +233,9 @@ def _all_of(value: object, kind: type[_Part], name: str) -> tuple[_Part, ...]:
 
 
 def _is_whole(value: object, least: int, most: int | None) -> bool:
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return is_number and least <= value and (most is None or value <= most)
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return least <= value and (most is None or value <= most)
 
 
 def check_share(value: object, name: str) -> float:

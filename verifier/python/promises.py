@@ -136,7 +136,7 @@ def _check_texts(path: str, item: Item) -> None:
     identity, prompt, gold = cast(tuple[Any, Any, Any], (item.id, item.prompt, item.gold))
     if not (isinstance(identity, str) and identity):
         raise BadTask(f"{path}: an item has the id {identity!r:.60}; make it a text that is not empty")
-    if not (_is_chat(prompt) if isinstance(prompt, tuple) else isinstance(prompt, str) and prompt):
+    if not (_is_chat(prompt) or (isinstance(prompt, str) and prompt)):
         raise BadTask(
             f"{path}: item {identity} has the prompt {prompt!r:.60}; make it a text that is not empty, or a tuple of "
             "verifier.task.Message"
@@ -145,7 +145,10 @@ def _check_texts(path: str, item: Item) -> None:
         raise BadTask(f"{path}: item {identity} has the gold {gold!r:.60}; make it a text or None")
 
 
-def _is_chat(messages: tuple[Any, ...]) -> bool:
+def _is_chat(prompt: Any) -> bool:
+    if not isinstance(prompt, tuple):
+        return False
+    messages = cast(tuple[Any, ...], prompt)
     return bool(messages) and all(isinstance(message, Message) and _is_said(message) for message in messages)
 
 

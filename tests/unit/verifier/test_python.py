@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import sys
 import types
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -66,6 +67,26 @@ def test_a_task_that_keeps_its_promises_is_taken(named):
     (stratum,) = config.task().strata()
     assert stratum == EASY
     assert config.mixture().shares == (1.0,)
+
+
+def _said(role: Any, content: Any) -> Message:
+    return Message(role, content)
+
+
+NO_AXES: tuple[Any, ...] = (
+    *(None, (), [("level", 1)], (["level", 1],), ("level",)),
+    *((("level", None),), (("level", [1]),), (("level", float("nan")),), (("", 1),), ((1, 1),)),
+)
+NO_PROMPTS: tuple[Any, ...] = (
+    5,
+    "",
+    None,
+    (),
+    [Message("user", "2 * 3")],
+    ("2 * 3",),
+    (_said("nobody", "6"),),
+    (_said("user", 6),),
+)
 
 
 def _raises(*arguments):
@@ -136,31 +157,11 @@ def _lying(value):
         (broken(strata=lambda self: (Stratum.of(n=next(_COUNT)),)), r"strata\(\) differs from call to call"),
         *(
             (broken(strata=lambda self, axes=axes: (Stratum(axes),)), "a stratum has the axes .*; make each a name")
-            for axes in (
-                None,
-                (),
-                [("level", 1)],
-                (["level", 1],),
-                (("level", None),),
-                (("level", [1]),),
-                (("", 1),),
-                ((1, 1),),
-                (("level", float("nan")),),
-                ("level",),
-            )
+            for axes in NO_AXES
         ),
         *(
             (changed(prompt=prompt), "has the prompt .*; make it a text that is not empty, or a tuple of")
-            for prompt in (
-                5,
-                "",
-                None,
-                (),
-                [Message("user", "2 * 3")],
-                ("2 * 3",),
-                (Message("nobody", "2 * 3"),),
-                (Message("user", 5),),
-            )
+            for prompt in NO_PROMPTS
         ),
         *((changed(id=identity), "an item has the id .*; make it a text") for identity in (7, "", None)),
         (changed(gold=6), "has the gold 6; make it a text or None"),

@@ -30,8 +30,8 @@ def two(item, text, judgement):
 
 
 class WithoutGold(Sums):
-    def item(self, *address):
-        return dataclasses.replace(super().item(*address), gold=None)
+    def item(self, stratum, seed, index, split):
+        return dataclasses.replace(super().item(stratum, seed, index, split), gold=None)
 
 
 def of_steps(item, text, judgement):
