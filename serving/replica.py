@@ -9,10 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
-from transformers import AutoConfig
 
 from actors.config import EngineConfig
 from actors.engines.protocol import Engine, start_engine
+from actors.policy.architecture import context_of
 from actors.policy.text_format import read_text_format
 from serving.app import create_app
 from serving.config import ServingConfig
@@ -43,9 +43,7 @@ class CheckpointFactory:
 
     def codec(self, entry: Entry, directory: Path) -> Codec:
         """The checkpoint's tokenizer, and how many positions its model has."""
-        model = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
-        positions = model.max_position_embeddings
-        return Codec(read_text_format(directory), positions)
+        return Codec(read_text_format(directory), context_of(directory))
 
 
 class Replica:

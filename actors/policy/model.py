@@ -71,15 +71,17 @@ def forward_flops(config: PreTrainedConfig) -> Callable[[float], float]:
     """FLOPs of one forward pass per token, by the positions it sees on average; training costs three times that.
 
     Two per weight of every matrix product (the head included, embedding look-ups not) and four per visible position
-    and channel of attention. Of any causal language model: its shapes are read from a skeleton without weights.
+    and channel of attention. Of any causal language model: its shapes are read from a skeleton without weights. Of one
+    that reads images as well, the weights for those are counted too.
     """
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     looked_up = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     looked_up -= {id(model.get_output_embeddings().weight)}
     weights = sum(p.numel() for p in model.parameters() if p.ndim > 1 and id(p) not in looked_up)
-    head_width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    channels = config.num_hidden_layers * config.num_attention_heads * head_width
+    text = config.get_text_config()
+    head_width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    channels = text.num_hidden_layers * text.num_attention_heads * head_width
     return lambda context: 2.0 * weights + 4.0 * channels * context
 
 

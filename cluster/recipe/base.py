@@ -103,7 +103,7 @@ def _require_usable(directory: Path, to_train: bool) -> None:
 
     try:
         config = config_of(directory)
-        require_fitting(read_text_format(directory), config.vocab_size)
+        require_fitting(read_text_format(directory), config.get_text_config().vocab_size)
         if to_train:
             require_trainable(config)
     except ModelRefused as error:

@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 import torch
 from pydantic import ValidationError
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
 from actors.config import Architecture, PolicyConfig, TokenizerConfig
 from actors.policy.architecture import ModelRefused
@@ -50,6 +50,14 @@ def test_flops_of_other_peoples_models_leave_out_an_untied_input_embedding():
         for tie in (True, False)
     )  # fmt: skip
     assert forward_flops(tied)(7) == forward_flops(untied)(7) == forward_flops(build(SMALL, 50, 0).config)(7)
+
+
+def test_flops_of_a_model_that_reads_images_too_see_by_its_text_part():
+    text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "head_dim": 8,
+            "num_key_value_heads": 2, "vocab_size": 50}  # fmt: skip
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    flops = forward_flops(AutoConfig.for_model("gemma3", text_config=text, vision_config=vision))
+    assert flops(11) - flops(10) == 4 * 3 * 4 * 8
 
 
 @pytest.mark.parametrize("architecture", get_args(Architecture))

@@ -13,7 +13,7 @@ from actors.config import PolicyConfig, TokenizerConfig
 from actors.policy.checkpoint import CheckpointError, CheckpointStore, Lineage
 from actors.policy.model import build, load, save
 from actors.policy.tokenizer import build_tokenizer, load_tokenizer
-from cluster.recipe.base import NoModel, adopt, missing_bases
+from cluster.recipe.base import NoModel, adopt, missing_bases, require_model
 from verifier.errors import UserError
 
 ORIGIN = Lineage(run="mine", stage="base", step=0, parent=None, seed=3)
@@ -87,6 +87,20 @@ def test_what_is_no_base_is_named_with_the_fix(store: CheckpointStore, plain: Pa
     with pytest.raises(NoModel, match="no safetensors"):
         adopt(str(plain), store, ORIGIN)
     assert store.list() == []
+
+
+def test_a_model_that_reads_images_too_is_told_by_its_text_config(
+    store: CheckpointStore, plain: Path, tmp_path: Path
+) -> None:
+    text = {"model_type": "gemma3_text", "sliding_window": 1024, "max_position_embeddings": 131072, "vocab_size": 4000}
+    published = {"model_type": "gemma3", "text_config": text, "vision_config": {"model_type": "siglip_vision_model"}}
+    (plain / "config.json").write_text(json.dumps(published))
+    require_model(plain)
+    with pytest.raises(NoModel, match="gemma3 model of this configuration: its attention sees a sliding window of 1024"):
+        adopt(str(plain), store, ORIGIN)
+    (plain / "config.json").write_text(json.dumps(published | {"text_config": text | {"vocab_size": 8}}))
+    with pytest.raises(NoModel, match="8 rows"):
+        require_model(plain)
 
 
 def test_a_model_of_a_hub_is_to_be_downloaded_first(store: CheckpointStore) -> None:
