@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Final, NamedTuple, cast
 
@@ -112,8 +112,8 @@ def drawing(family: str) -> Callable[[Item, Judgement], str] | None:
     return None if path is None else load_object(path)
 
 
-def phrases(family: str) -> Callable[[str, bool], tuple[str, ...]]:
-    """What gives the phrases of a template of the family, called with its name and whether whole names are wanted."""
+def phrases(family: str) -> Callable[[Sequence[str], bool], tuple[str, ...]]:
+    """What gives the phrases of the family's language, called with templates and whether whole names are wanted."""
     path = _family(family).phrases
     assert path is not None, f"{family} has no language of its own"
     return load_object(path)

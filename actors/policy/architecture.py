@@ -97,7 +97,7 @@ def _parts(config: PreTrainedConfig) -> Iterator[PreTrainedConfig]:
 
 
 def _reason_against_attention(config: PreTrainedConfig) -> str | None:
-    # BERT and its kin are encoders unless they are told to decode. GPT-NeoX has `is_decoder` as well and never reads it.
+    # BERT and its kin are encoders unless they are told to decode. GPT-NeoX has `is_decoder` too and never reads it.
     encoder = hasattr(config, "add_cross_attention") and not getattr(config, "is_decoder", True)
     if encoder or getattr(config, "use_bidirectional_attention", None) in (True, "all"):
         return "its attention sees later tokens, and a policy writes one token after another"

@@ -28,6 +28,7 @@ from serving.replica import Replica
 from tests.http.conftest import FakeFactory, Script, publish
 from tests.runs import NotedControl
 from tests.web.conftest import Opener
+from verifier.graphs.templates.connectives import connectives
 
 SPEC = "op=5&seed=2"
 PROBLEM = make(ProblemRequest(op=5, seed=2, max_facts=6))
@@ -52,7 +53,7 @@ def page_over(
     key, record = new_key("page", "probe")
     listen = {"port": 8000}  # without it the application expects Ray Serve before it, which names requests
     config = ServingConfig.model_validate({"run_dirs": [folder], "keys": (record,), "listen": listen, **settings})
-    factory = FakeFactory(Script(write=write), Codec(text_format(phrase_tokenizer([])), 1024))
+    factory = FakeFactory(Script(write=write), Codec(text_format(phrase_tokenizer(connectives())), 1024))
     replica = Replica(config, control or NotedControl(), factory)
     server = uvicorn.Server(uvicorn.Config(replica.app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -70,7 +70,7 @@ def main(
 ) -> None:
     """Write problems with their questions, gold solutions and graphs."""
     from cluster.files import problems as problem_files
-    from verifier.graphs.splits import Budget
+    from verifier.graphs.mixture import Budget
 
     amount, unit = _budget(count, tokens, tokenizer)
     mixture = _mixture(op, preset, mode, template, depth)
@@ -97,16 +97,17 @@ def _mixture(
     op: int | None, preset: str | None, mode: ModeName | None, template: TemplateName | None, depth: int | None
 ) -> Mixture:
     from verifier.errors import UserError
-    from verifier.graphs import splits as tasks
+    from verifier.graphs.mixture import Cell, Mixture
+    from verifier.graphs.presets import preset as preset_of
 
     if (op is None) == (preset is None):
         raise UserError("the kind of problem is missing or given twice.", "Give either --op or --preset.")
     if preset is not None:
         if depth is not None:
             raise UserError("a preset sets its own depths.", "Leave --depth out, or give --op instead of --preset.")
-        return tasks.preset(preset).only(mode.value if mode else None, template.value if template else None)
+        return preset_of(preset).only(mode.value if mode else None, template.value if template else None)
     chosen = (mode or ModeName.FORWARD).value, (template or TemplateName.ZOO).value
-    return tasks.Mixture((tasks.Cell(op or 0, *chosen, share=1.0, depth=depth or 2),))
+    return Mixture((Cell(op or 0, *chosen, share=1.0, depth=depth or 2),))
 
 
 def _limited(mixture: Mixture, **limits: int | None) -> Mixture:

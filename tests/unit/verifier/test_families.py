@@ -54,6 +54,6 @@ def test_graph_items_are_those_of_their_addresses_and_keep_to_their_split():
 
 def test_the_phrases_of_a_template_are_whole_names_or_the_words_in_them():
     assert get_args(TemplateName) == TEMPLATES
-    words, names = (phrases("graphs")("zoo", whole) for whole in (False, True))
+    words, names = (phrases("graphs")(("zoo",), whole) for whole in (False, True))
     assert names[: len(words)] == words
     assert all(name.split(" in ")[0] in words for name in names[len(words) :] if name.startswith(" adult"))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from verifier.graphs.problem import Template
 from verifier.graphs.templates import Vocabulary, vocabulary
+from verifier.graphs.templates.connectives import connectives
 
 
-def phrases(template: Template, whole_names: bool) -> tuple[str, ...]:
-    """One template's phrases, each with its leading blank: its words, and the whole names of quantities if wanted."""
-    words = vocabulary(template)
-    return _quantity_phrases(words) if whole_names else _name_phrases(words)
+def phrases(templates: Sequence[Template], whole_names: bool) -> tuple[str, ...]:
+    """The connectives, then each template's words, or the whole names of its quantities: each with its leading blank.
+
+    The order is that of a tokenizer's ids. Checkpoints depend on it.
+    """
+    names = _quantity_phrases if whole_names else _name_phrases
+    return (*connectives(), *(phrase for template in templates for phrase in names(vocabulary(template))))
 
 
 def _name_phrases(template: Vocabulary) -> tuple[str, ...]:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
 
 from actors.policy.tokenizer import (
@@ -34,6 +37,17 @@ def pieces(tokenizer, text):
 
 def test_the_specials_have_ids_0_to_9_in_the_papers_order(tokenizer):
     assert tokenizer.convert_tokens_to_ids(list(SPECIALS)) == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("kind", "digest"),
+    [("phrase", "55631c584e70e808"), ("quantity", "6b06c57364a48af8")],
+)
+def test_the_ids_are_those_that_checkpoints_were_trained_with(kind, digest):
+    # A new digest makes every policy that was trained on op-graph problems from scratch speak nonsense.
+    made = json.loads(build_tokenizer(TokenizerConfig(kind=kind)).backend_tokenizer.to_str())
+    bits = json.dumps([made["model"]["vocab"], made["pre_tokenizer"]["pretokenizers"][0]["pattern"]])
+    assert hashlib.sha256(bits.encode()).hexdigest()[:16] == digest
 
 
 def test_phrases_names_letters_and_numbers_are_single_tokens(tokenizer):

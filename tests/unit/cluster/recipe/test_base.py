@@ -96,7 +96,7 @@ def test_a_model_that_reads_images_too_is_told_by_its_text_config(
     published = {"model_type": "gemma3", "text_config": text, "vision_config": {"model_type": "siglip_vision_model"}}
     (plain / "config.json").write_text(json.dumps(published))
     require_model(plain)
-    with pytest.raises(NoModel, match="gemma3 model of this configuration: its attention sees a sliding window of 1024"):
+    with pytest.raises(NoModel, match=r"a gemma3 model .*: its attention sees a sliding window of 1024"):
         adopt(str(plain), store, ORIGIN)
     (plain / "config.json").write_text(json.dumps(published | {"text_config": text | {"vocab_size": 8}}))
     with pytest.raises(NoModel, match="8 rows"):

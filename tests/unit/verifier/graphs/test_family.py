@@ -3,7 +3,7 @@
 import pytest
 
 from verifier.graphs.family import GraphsConfig
-from verifier.graphs.splits import preset
+from verifier.graphs.presets import preset
 
 
 def test_the_limits_of_a_recipe_reach_every_spec():

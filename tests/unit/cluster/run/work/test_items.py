@@ -13,12 +13,13 @@ from cluster.run.folder import RunFolder
 from cluster.run.work.items import check_items
 from trainers.prompt_length import PromptTooLong
 from verifier.errors import TooFewItems
+from verifier.graphs.templates.connectives import connectives
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "rl", "after"])
 def test_a_stage_whose_prompts_do_not_fit_is_found_before_any_stage_works(tmp_path: Path, stage: str) -> None:
     folder = RunFolder(tmp_path)
-    phrase_tokenizer([]).save_pretrained(folder.path / "tokenizer")
+    phrase_tokenizer(connectives()).save_pretrained(folder.path / "tokenizer")
     part = {"pretrain": "train", "rl": "rl", "after": "eval"}[stage]
     recipe = load("smoke", ["policy.max_positions=512", f"stages.{stage}.{part}.task={{ops: [20]}}"])
     with pytest.raises(PromptTooLong, match="the model takes 512, answer included"):
@@ -29,7 +30,7 @@ def test_a_stage_whose_prompts_do_not_fit_is_found_before_any_stage_works(tmp_pa
 @pytest.mark.parametrize("stage", ["rl", "after"])
 def test_an_evaluation_of_more_items_than_there_are_is_found_before_any_stage_works(tmp_path: Path, stage: str) -> None:
     folder = RunFolder(tmp_path)
-    phrase_tokenizer([]).save_pretrained(folder.path / "tokenizer")
+    phrase_tokenizer(connectives()).save_pretrained(folder.path / "tokenizer")
     part = {"rl": "rl.eval", "after": "eval"}[stage]
     few = {"family": "gym", "datasets": [{"dataset": "prime_factorization", "config": {"max_value": 99}}]}
     asked = {"task": few, "problems": 40, "target_problems": 40, "samples": 4, "max_tokens": 8}
