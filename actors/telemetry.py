@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -93,13 +93,12 @@ class EventLog:
     """Appends one JSON object per line to a file that readers may follow and other processes may append to.
 
     Each event is one write to the operating system, under a lock on the file, so a kill of this process loses nothing
-    and no two events mix; `sync` makes the file survive the machine. A write that fails is undone, counted in
-    `dropped`, and otherwise ignored.
+    and no two events mix; `sync` makes the file survive the machine. A write that fails is undone and otherwise
+    ignored: a full disk must not end a run.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.dropped = 0
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         with self._alone():
             os.ftruncate(self._file, _whole_bytes(path))  # what a torn write of an earlier process left
@@ -111,15 +110,10 @@ class EventLog:
         """
         record = {"event": event, "time": round(time.time(), 3), **_finite(fields)}
         data = (json.dumps(record, allow_nan=False) + "\n").encode()
-        with self._alone():
+        with self._alone(), suppress(OSError):
             end = os.fstat(self._file).st_size
-            try:
-                complete = os.pwrite(self._file, data, end) == len(data)
-                if not complete:
-                    os.ftruncate(self._file, end)
-            except OSError:
-                complete = False
-        self.dropped += not complete
+            if os.pwrite(self._file, data, end) < len(data):
+                os.ftruncate(self._file, end)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

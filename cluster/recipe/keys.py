@@ -22,7 +22,7 @@ from trainers.algorithms.registry import ALGORITHMS
 from trainers.config import LearningConfig
 from verifier.families import DEFAULT_FAMILY, FAMILIES, TaskConfig, config_of
 
-WORDS = REQUIRED, OF_KIND, OF_ALGORITHM, OF_TASK = "required", "its kind", "the algorithm's", "by the task"
+REQUIRED, OF_KIND, OF_ALGORITHM, OF_TASK = "required", "its kind", "the algorithm's", "by the task"
 """Words in the place of a default value."""
 KNOBS = frozenset(knob for algorithm in ALGORITHMS.values() for knob in algorithm.knobs)
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.recipe.config import Recipe
-from cluster.recipe.keys import WORDS, keys_of, parts
+from cluster.recipe.keys import OF_ALGORITHM, OF_KIND, OF_TASK, REQUIRED, keys_of, parts
 from verifier.families import TaskConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
@@ -63,7 +63,7 @@ def _rows(model: type[Any], places: dict[type[Any], list[str]]) -> Iterator[str]
         models = [part.model for part in parts(field.annotation) if not _of_one_family(part.model)]
         within = list(dict.fromkeys(_title(inner, places) for inner in models))
         values = ", ".join(f"[{title}](#{_anchor(title)})" for title in within) or key.values
-        default = key.default if key.default in (*WORDS, "") else f"`{key.default}`"
+        default = key.default if key.default in (REQUIRED, OF_KIND, OF_ALGORITHM, OF_TASK, "") else f"`{key.default}`"
         yield f"| `{key.path}` | {values} | {default} | {key.unit} | {key.meaning or _first_sentence(models[0])} |"
 
 

@@ -40,7 +40,7 @@ def test_a_damaged_line_before_the_last_is_named(tmp_path: Path) -> None:
         list(read_events(path))
 
 
-def test_a_full_disk_drops_events_whole_and_counts_them(tmp_path: Path) -> None:
+def test_a_full_disk_drops_events_whole(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with EventLog(path) as log:
@@ -51,7 +51,6 @@ def test_a_full_disk_drops_events_whole_and_counts_them(tmp_path: Path) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         log.write("after")
-        assert log.dropped == 1
     assert [e["event"] for e in read_events(path)] == ["before", "after"]
 
 
