@@ -40,12 +40,13 @@ def test_a_damaged_line_before_the_last_is_named(tmp_path: Path) -> None:
         list(read_events(path))
 
 
-def test_a_full_disk_drops_events_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [10, 0])
+def test_a_full_disk_drops_events_whole(tmp_path: Path, left: int) -> None:
     path = tmp_path / "metrics.jsonl"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with EventLog(path) as log:
         log.write("before")
-        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + left, hard))
         try:
             log.write("too long for what is left", filler="x" * 100)
         finally:
