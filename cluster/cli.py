@@ -30,7 +30,7 @@ COMMANDS = MappingProxyType(
             "stop": "Stop a live run, or a job on a Ray cluster.",
             "report": "Write the report of a run or a study again.",
             "rollouts": "Show the rollouts that an RL stage kept: a table, JSON lines, or one judged text in colour.",
-            "diagnose": "Say what went wrong in a run's RL stages, since when, and what to turn.",
+            "diagnose": "Say what went wrong in a run's RL stages, since when, and which setting to change.",
             "compare": "Show runs side by side: recipes, bands with paired intervals, curves, costs.",
         },
         "models": {

@@ -16,7 +16,7 @@ LIVE: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with a stage: since which step (and until which, if it ended), by which numbers, what to turn."""
+    """What is wrong with a stage: since which step (and until which, if it ended), by which numbers, what to change."""
 
     stage: str
     name: str

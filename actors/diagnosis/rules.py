@@ -25,7 +25,7 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A fault: its name (and its heading in the docs), what it says, when it is found, and what to turn."""
+    """A fault: its name (and its heading in the docs), what it says, when it is found, and which setting to change."""
 
     name: str
     says: str

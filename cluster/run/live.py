@@ -1,6 +1,6 @@
 """`live.json` of a run folder: where a live run stands, for readers that do not join its Ray, such as a server.
 
-A thread of the run's command writes it, and that command only waits for its stages: no step waits for this file.
+A thread of the run's command writes it; it runs beside the stages, so writing never delays a step.
 """
 
 from __future__ import annotations

@@ -13,7 +13,10 @@ from cluster.commands.options import Insecure
 def main(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN...", help="Names or folders of runs. Plain aliases mean the first."),
+        typer.Argument(
+            metavar="RUN...",
+            help="Names or folders of runs. `latest`, `best` and `base` without a run mean the first run's.",
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address; other than loopback needs --api-key-file.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,

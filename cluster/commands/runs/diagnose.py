@@ -11,7 +11,7 @@ def main(
     run: Annotated[str, typer.Argument(help="Name or folder of the run, live or finished.")],
     json: Annotated[bool, typer.Option("--json", help="One JSON list instead of text.")] = False,
 ) -> None:
-    """Say what went wrong in a run's RL stages, since which step, by which numbers, and what to turn.
+    """Say what went wrong in a run's RL stages, since which step, by which numbers, and which setting to change.
 
     docs/diagnosis.md has the rules and their thresholds.
     """

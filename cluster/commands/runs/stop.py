@@ -20,12 +20,14 @@ def main(
     ] = None,
     insecure: Insecure = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Ask a run to stop, and do not wait until it has.")
+        bool, typer.Option("--no-wait", help="Ask a run on this machine to stop, and do not wait until it has.")
     ] = False,
 ) -> None:
     """Stop a run, or a job on a Ray cluster, and wait until it has ended. A run is saved before it ends."""
     if address is not None and no_wait:
-        raise UserError("--no-wait is for runs of this machine; the end of a job is waited for.", "Leave --no-wait out.")
+        raise UserError(
+            "--no-wait works only for runs on this machine; for a job the command always waits.", "Leave --no-wait out."
+        )
     if address is None:
         from cluster.run.folder import find_run
         from cluster.run.stop import ask_to_stop, stop

@@ -29,4 +29,4 @@ def show(folder: RunFolder, as_json: bool) -> None:
 
 def _told(finding: Finding) -> str:
     head = typer.style(finding.name, fg="yellow", bold=True)
-    return f"{head} ({finding.stage}): {finding.line}\n  turn: {finding.knob}\n  docs: {finding.docs}"
+    return f"{head} ({finding.stage}): {finding.line}\n  change: {finding.knob}\n  docs: {finding.docs}"

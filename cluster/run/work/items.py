@@ -12,7 +12,7 @@ from verifier.families import TaskConfig
 
 
 def check_items(recipe: Recipe, folder: RunFolder, stages: Sequence[Stage]) -> None:
-    """Checks that every evaluation finds its items, and that prompts fit the run's model, of which no weights are read.
+    """Checks that every evaluation finds its items, and that prompts fit the model's context; the weights are not read.
 
     Raises TooFewItems, PromptTooLong, and NoModel for chat prompts where the model has no chat template.
     """

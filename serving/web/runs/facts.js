@@ -23,7 +23,7 @@ export function findings(lists) {
         "li",
         { class: "notice", "data-tone": "order" },
         h("h3", {}, several ? `${run}: ` : "", line),
-        h("p", {}, `Turn: ${knob}.`),
+        h("p", {}, `Change: ${knob}.`),
         h("p", { class: "quiet" }, `Stage ${stage}; explained in ${docs}`),
       ),
     ),

@@ -85,5 +85,5 @@ def test_a_command_that_was_asked_by_its_terminal_gets_no_second_signal(tmp_path
 
 
 def test_the_end_of_a_job_is_always_waited_for() -> None:
-    with pytest.raises(UserError, match="--no-wait is for runs of this machine"):
+    with pytest.raises(UserError, match="--no-wait works only for runs on this machine"):
         main("a-job", address="nowhere", no_wait=True)

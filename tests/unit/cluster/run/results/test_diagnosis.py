@@ -1,4 +1,4 @@
-"""`interplay diagnose` prints findings with what to turn, for a person or a program, and says when there is none."""
+"""`interplay diagnose` prints findings with the setting to change, for a person or a program, and says when there is none."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def write(folder: RunFolder, events: list[dict]) -> None:
 
 def test_a_finding_is_told_with_its_evidence_its_knob_and_its_page(folder):
     write(folder, stage(FAULTS["entropy-collapse"]))
-    first, turn, docs = told(folder).splitlines()
+    first, change, docs = told(folder).splitlines()
     assert (
         first
         == "entropy-collapse (rl): the entropy has collapsed since step 16: entropy 0.2 nats per token, 1 at first"
     )
-    assert turn.startswith("  turn: a lower learning_rate")
+    assert change.startswith("  change: a lower learning_rate")
     assert docs == "  docs: docs/diagnosis.md#entropy-collapse"
     (found,) = json.loads(told(folder, "--json"))
     assert (found["name"], found["since"], found["line"]) == ("entropy-collapse", 16, first.partition(": ")[2])
