@@ -1,4 +1,4 @@
-"""`interplay diagnose` prints findings with the setting to change, for a person or a program, and says when there is none."""
+"""`interplay diagnose` prints findings with the setting to change, for a person or a program, or says there is none."""
 
 from __future__ import annotations
 
