@@ -54,13 +54,3 @@ def check_shares(shares: Sequence[float]) -> None:
     total = math.fsum(shares)
     if abs(total - 1) > SHARE_TOLERANCE:
         raise BadMixture(f"the shares sum to {total:.6g}, not to 1: divide each by that sum")
-
-
-def largest_remainder(shares: Sequence[float], total: int) -> tuple[int, ...]:
-    """Whole numbers that sum to `total` and follow the shares (which sum to 1); ties go to the earlier one."""
-    exact = [share * total for share in shares]
-    counts = [math.floor(amount) for amount in exact]
-    order = sorted(range(len(exact)), key=lambda place: (counts[place] - exact[place], place))
-    for place in order[: total - sum(counts)]:
-        counts[place] += 1
-    return tuple(counts)

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from verifier.errors import BadMixture
-from verifier.mixture import Mixture, largest_remainder, place_at
+from verifier.mixture import Mixture, place_at
 from verifier.task import Stratum
 
 STRATA = tuple(Stratum.of(op=op) for op in (2, 3))
@@ -34,10 +34,3 @@ def test_shares_that_do_not_fit_are_refused():
         Mixture(STRATA, (1.0,))
     with pytest.raises(BadMixture, match=r"sum to 0.9, not to 1"):
         Mixture(STRATA, (0.5, 0.4))
-
-
-def test_largest_remainders_add_up_and_follow_the_shares():
-    assert largest_remainder([0.25, 0.25, 0.5], 10) == (3, 2, 5)
-    assert largest_remainder([0.12, 0.56, 0.32], 10) == (1, 6, 3), "5.6 loses most when it is rounded down"
-    assert largest_remainder([1 / 3] * 3, 100) == (34, 33, 33)
-    assert sum(largest_remainder([0.2 / 9] * 9 + [0.2] * 4, 1001)) == 1001
