@@ -32,6 +32,8 @@ def _claims(study: dict[str, Any]) -> Iterator[str]:
         tries = f", {claim['k']} tries" if claim["k"] > 1 else ""
         margin = f" within {claim['margin']}" if claim["rule"] == "unchanged" else ""
         said = f"**{claim['name']}**: {claim['says']} ({claim['metric']}, {claim['band']}{tries}{margin})"
+        if not claim["comparisons"]:
+            yield f"| {said} |  |  | **not run**: {len(claim['missing'])} runs are missing |"
         for number, found in enumerate(claim["comparisons"]):
             seeds = ", ".join(f"{value:+.3f}" for value in found["per_seed"])
             numbers = f"{found['mean']:+.3f} ({found['lo']:+.3f} to {found['hi']:+.3f})"
@@ -46,6 +48,9 @@ def _arms(study: dict[str, Any]) -> Iterator[str]:
     yield f"|---|{'---|' * len(bands)}"
     arms = {"base": study["base"]} | study["arms"]
     for name, arm in arms.items():
+        if not arm["bands"]:
+            yield f"| {name} |{' not run |' * len(bands)}"
+            continue
         yield f"| {name} | {' | '.join(_scores(arm['bands'][band]['scores']) for band in bands)} |"
 
 
