@@ -1,10 +1,11 @@
-"""Problems of Reasoning Gym: any of its generators by name and config, judged by the generator's own scorer.
+"""Problems of Reasoning Gym: its generators by name and config, judged by the generator's own scorer.
 
 A stratum is a generator with its config; where one generator is listed with several configs, what differs between them
 are axes too. An item is right when the scorer gives 1; what it gives below that is partial credit.
 
 Several scorers evaluate the answer as Python or as a SymPy formula, which would run what a model wrote. Those are given
-an answer only if it is a Python literal or a plain formula; any other one scores 0.
+an answer only if it is a Python literal or a plain formula; any other one scores 0, unless it is the generator's own
+answer, letter by letter. A text that a scorer cannot read scores 0 too (docs/decisions 0196).
 Source: the package reasoning-gym (Apache 2.0), version in `REQUIREMENT`.
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -32,17 +33,23 @@ REQUIREMENT = "reasoning-gym==0.1.25"
 ANSWER_SIGN = "\nAnswer:"
 
 _ENDLESS = 1 << 31
+# The most items of the generators that refuse more.
+_MOST = {"word_ladder": 20_000}
 # Draws for an item of a split before the generator counts as having none: one in twenty is of the test split.
 _TRIES = 2_000
 # They list their items when they are made, so that a new one is made for every draw.
 _LISTED = frozenset({"acre", "gsm_symbolic", "list_functions"})
+# What a scorer raises on a text that is not of the form which it expects.
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
 Setting = Value | bool | tuple[Value, ...] | None
 
 
 def _as_pairs(value: Any) -> Any:
-    pairs: Any = cast(Any, value).items() if isinstance(value, Mapping) else value
-    return tuple((name, _frozen(value)) for name, value in pairs)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a map of the generator's own settings, not {value!r:.60}")
+    settings: Any = cast(Any, value)
+    return tuple((name, _frozen(setting)) for name, setting in settings.items())
 
 
 def _frozen(value: Any) -> Any:
@@ -66,6 +73,8 @@ class Generator(BaseModel):
         if self.dataset not in factory.DATASETS:
             near = difflib.get_close_matches(self.dataset, list[str](factory.DATASETS), n=3, cutoff=0.0)
             raise BadTask(f"Reasoning Gym has no dataset {self.dataset!r}; did you mean {', '.join(near)}?")
+        if self.dataset in UNUSABLE:
+            raise BadTask(f"{self.dataset} cannot be used: {UNUSABLE[self.dataset]}")
         try:
             return factory.create_dataset(self.dataset, seed=seed, size=size, **dict(self.config))
         except (TypeError, ValueError, AssertionError) as error:
@@ -135,9 +144,7 @@ class GymTask:
         answer = final_answer(text)
         if answer is None or len(answer) > MAX_TEXT:
             return Judgement(right=False, answer=answer and cut(answer), partial=0.0)
-        if not EVALUATED.get(source.generator.dataset, _anything)(answer):
-            return Judgement(right=False, answer=answer, partial=0.0)
-        score = float(source.dataset.score_answer(answer, item.payload))
+        score = source.score(answer, cast(dict[str, Any], item.payload))
         return Judgement(right=score >= 1.0, answer=answer, partial=score)
 
     def held_out(self, stratum: Stratum, count: int, seed: int) -> tuple[Item, ...]:
@@ -167,14 +174,44 @@ class _Source:
     dataset: Any
 
     def entry(self, draw: int) -> dict[str, Any]:
-        if self.generator.dataset in _LISTED:
-            return self.generator.open(seed=draw % _ENDLESS, size=1)[0]
-        return self.dataset[draw % _ENDLESS]
+        """The entry of a draw. Raises BadTask where the generator makes none of its config."""
+        name = self.generator.dataset
+        try:
+            if name in _LISTED:
+                return self.generator.open(seed=draw % _ENDLESS, size=1)[0]
+            return self.dataset[draw % _size(name)]
+        except (LookupError, RuntimeError, ValueError) as error:
+            raise BadTask(f"{name} makes no question with this config ({error}); change the config") from error
+
+    def score(self, answer: str, entry: dict[str, Any]) -> float:
+        """What the scorer gives to the answer; 0 where it cannot read it, or where it would run it."""
+        if answer in _own_answers(entry):
+            return 1.0
+        if not EVALUATED.get(self.generator.dataset, _anything)(answer):
+            return 0.0
+        try:
+            return float(self.dataset.score_answer(answer, entry))
+        except _UNREADABLE:
+            return 0.0
 
 
 def _source(generator: Generator) -> _Source:
-    size = 1 if generator.dataset in _LISTED else _ENDLESS
-    return _Source(generator, generator.open(seed=0, size=size))
+    dataset = generator.open(seed=0, size=_size(generator.dataset))
+    if generator.dataset == "word_ladder":  # its gold paths follow the order of these sets, which each process has anew
+        for near in dataset.word_graphs.values():
+            near.update({word: sorted(words) for word, words in near.items()})
+    return _Source(generator, dataset)
+
+
+def _size(dataset: str) -> int:
+    """How many items the dataset is opened with."""
+    return 1 if dataset in _LISTED else _MOST.get(dataset, _ENDLESS)
+
+
+def _own_answers(entry: dict[str, Any]) -> Iterator[str]:
+    """The answers that the generator itself gives to its question, as `final_answer` would find them."""
+    given = (entry["answer"], *entry.get("metadata", {}).get("valid_answers", ()))
+    return (str(answer).strip() for answer in given if answer is not None)
 
 
 def _stratum(generator: Generator, among: tuple[Generator, ...]) -> Stratum:
@@ -219,8 +256,18 @@ EVALUATED: dict[str, Callable[[str], bool]] = {
     "string_insertion": is_literal,
     "countdown": is_formula,
     "intermediate_integration": is_formula,
-    "polynomial_multiplication": is_formula,
     "puzzle24": is_formula,
     "simple_integration": is_formula,
 }
 """The datasets whose scorers evaluate an answer, and the check that an answer must pass first."""
+
+_ANOTHER_QUESTION = "it draws from sets of text: the same seed gives another question in every process"
+UNUSABLE: dict[str, str] = {
+    "composite": "its config lists other datasets; list these under datasets instead",
+    "game_of_life_halting": "its scorer takes any text for right",
+    "isomorphic_strings": _ANOTHER_QUESTION,
+    "knight_swap": "the same seed gives another answer in every process",
+    "polynomial_multiplication": _ANOTHER_QUESTION,
+    "ransom_note": _ANOTHER_QUESTION,
+}
+"""The datasets that cannot be used, with the reason. docs/problems.md shows them."""

@@ -7,9 +7,10 @@ import pytest
 from pydantic import ValidationError
 from reasoning_gym.factory import DATASETS
 
+from verifier.errors import BadTask
 from verifier.families import config_of, open_task
-from verifier.gym import EVALUATED, GymConfig, is_formula, is_literal
-from verifier.judgement import MAX_TEXT, checked
+from verifier.gym import EVALUATED, UNUSABLE, GymConfig, is_formula, is_literal
+from verifier.judgement import MAX_TEXT, Judgement, checked
 from verifier.splits import digest_of, split_of_hash
 from verifier.task import SPLITS, Item, Message, Stratum
 
@@ -98,11 +99,18 @@ def test_settings_survive_the_file_they_are_written_to():
         ([{"dataset": "chain_sum", "config": {"seed": 5}}], {}, "leave seed out"),
         ([SUMS, SUMS], {}, "two datasets are the same"),
         ([SUMS], {"shares": [0.5, 0.5]}, "2 shares for 1 datasets"),
+        ([{"dataset": "ransom_note"}], {}, "ransom_note cannot be used: it draws from sets of text"),
+        ([{"dataset": "gcd", "config": [1, 2]}], {}, r"must be a map of the generator's own settings, not \[1, 2\]"),
     ],
 )
 def test_settings_that_cannot_be_drawn_from_are_refused(datasets, settings, message):
     with pytest.raises(ValidationError, match=message):
         gym(*datasets, **settings)
+
+
+def test_a_config_for_which_the_generator_makes_no_question_is_told():
+    with pytest.raises(BadTask, match="word_ladder makes no question with this config"):
+        gym({"dataset": "word_ladder", "config": {"min_chain_length": 90, "max_chain_length": 99}}).task()
 
 
 def test_an_answer_that_is_code_never_reaches_a_scorer_that_evaluates_it(tmp_path):
@@ -117,7 +125,7 @@ def test_an_answer_that_is_code_never_reaches_a_scorer_that_evaluates_it(tmp_pat
 def test_every_scorer_that_evaluates_is_listed():
     evaluates = re.compile(r"(?<!literal_)eval\(answer\)|parse_expr\(answer|sympify\(answer|exec\(answer")
     found = {name for name, (cls, _) in DATASETS.items() if evaluates.search(inspect.getsource(cls))}
-    assert found == set(EVALUATED)
+    assert found - set(UNUSABLE) == set(EVALUATED)
 
 
 def test_literals_and_formulas_are_told_from_code():
@@ -129,12 +137,39 @@ def test_literals_and_formulas_are_told_from_code():
         assert not is_formula(text), text
 
 
-@pytest.mark.parametrize("name", ["gcd", "products", "acre", "gsm_symbolic", "list_functions", "word_sorting"])
+# tests/contracts/test_gym_datasets.py has all others.
+LISTED = ["acre", "gsm_symbolic", "list_functions"]
+MAY_EVALUATE = ["binary_matrix", "n_queens", "spiral_matrix", "string_insertion", "countdown"]
+
+
+@pytest.mark.parametrize("name", ["gcd", "products", "word_sorting", "word_ladder", *LISTED, *MAY_EVALUATE])
 def test_gold_texts_are_judged_right(name):
     task, item = first(name)
     assert task.has_gold
     assert item == task.item(item.stratum, 0, 0, "train")
     assert task.judge(item, item.gold or "").right
+
+
+def test_any_of_the_answers_that_a_generator_gives_is_right():
+    task, item = first("n_queens", min_remove=7)
+    valid = entry_of(item)["metadata"]["valid_answers"]
+    assert len(valid) > 1
+    assert all(task.judge(item, f"<answer>\n{answer}\n</answer>").right for answer in valid)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("prime_factorization", "I do not know"),
+        ("boxnet", "12"),
+        ("boxnet", "[1, 2, 3]"),
+        ("game_of_life", '{"a": 1}'),
+        ("coin_flip", "1e400"),
+    ],
+)
+def test_a_text_that_the_scorer_cannot_read_scores_0(name, text):
+    task, item = first(name)
+    assert checked(task.judge(item, text)) == Judgement(right=False, answer=text, partial=0)
 
 
 def test_a_dataset_that_only_scores_has_no_gold():
