@@ -85,7 +85,7 @@ def _of_family(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, dict):
         return value
     settings = cast(dict[str, Any], value)
-    model = config_of(settings.get("family", DEFAULT_FAMILY))
+    model = config_of(str(settings.get("family", DEFAULT_FAMILY)))
     return model.model_validate(settings, context=info.context)
 
 
@@ -119,9 +119,9 @@ def phrases(family: str) -> Callable[[Sequence[str], bool], tuple[str, ...]]:
     return load_object(path)
 
 
-def _family(name: object) -> Family:
+def _family(name: str) -> Family:
     if name in FAMILIES:
-        return FAMILIES[str(name)]
-    near = difflib.get_close_matches(str(name), FAMILIES, n=1)
+        return FAMILIES[name]
+    near = difflib.get_close_matches(name, FAMILIES, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise BadTask(f"there is no family {name!r}; {hint}Choose one of {', '.join(FAMILIES)}")

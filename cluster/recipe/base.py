@@ -14,6 +14,7 @@ from typing import Any, Final
 from actors.policy.checkpoint import MANIFEST, CheckpointStore, Lineage
 from verifier.errors import UserError
 
+BASES: Final = Path(str(resources.files("cluster") / "bases"))
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -43,9 +44,11 @@ def check(base: str) -> None:
     """Raises NoModel if `base` names nothing to start from. Hashes are compared when it is copied."""
     path = Path(base)
     if _is_a_name(base):
-        if not _shipped(base).list():
-            names = ", ".join(sorted(p.name for p in _shipped(base).root.parent.glob("*/")))
-            raise NoModel(f"no base named {base!r} ships with the package.", f"Name one of {names}, or a folder.")
+        if base not in _names():
+            raise NoModel(
+                f"no base named {base!r} ships with the package.",
+                f"Name one of {', '.join(_names())}, or a folder with a slash in its path: ./my-model",
+            )
     elif not (path / MANIFEST).is_file():
         require_model(path, to_train=True)
 
@@ -55,7 +58,7 @@ def missing_bases(stages: Any, done: Collection[str] = ()) -> list[str]:
     lines: list[str] = []
     for name, base in _bases(stages):
         try:
-            if name not in done:
+            if base and name not in done:  # that it is empty is told with the other wrong keys
                 check(base)
         except NoModel as error:
             lines.append(f"stages.{name}.base: {error} {error.fix}")
@@ -114,5 +117,9 @@ def _is_a_name(base: str) -> bool:
     return "/" not in base
 
 
+def _names() -> list[str]:
+    return sorted(folder.name for folder in BASES.glob("[!_.]*/"))
+
+
 def _shipped(name: str) -> CheckpointStore:
-    return CheckpointStore(Path(str(resources.files("cluster") / "bases" / name)))
+    return CheckpointStore(BASES / name)

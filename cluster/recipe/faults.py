@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from cluster.recipe.config import Recipe, order_faults
 from cluster.recipe.keys import all_keys, inside, settings
 
+# Said of a key besides the error of another key, which its default depends on.
+CONSEQUENCE = "default_factory_not_called"
 UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 SHAPES = {
     "model_type": "must be a map of keys",
@@ -41,6 +43,8 @@ def faults(error: ValidationError, model: type[BaseModel], tree: dict[str, Any])
     """One line for each wrong key. `tree` is what was validated, with the stages named."""
     found: dict[Keys, list[str]] = {}
     for each in error.errors(include_url=False):
+        if each["type"] == CONSEQUENCE:
+            continue
         if each["type"] == "too_short" and each["input"]:
             continue  # an item of the list is wrong, and has a line of its own
         for keys, said in _said(each, _place(model, tree, each["loc"]), tree):

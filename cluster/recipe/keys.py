@@ -101,7 +101,7 @@ def inside(annotation: Any, data: Any) -> type[Any] | None:
     """The settings model that `data` of a recipe belongs to, in a field of this type; None if to none."""
     choices = parts(annotation)
     if choices and choices[0].model is TaskConfig:
-        family = data.get("family", DEFAULT_FAMILY) if isinstance(data, dict) else DEFAULT_FAMILY
+        family = str(data.get("family", DEFAULT_FAMILY)) if isinstance(data, dict) else DEFAULT_FAMILY
         return config_of(family) if family in FAMILIES else TaskConfig
     kind = data.get("kind") if isinstance(data, dict) else None
     return next((part.model for part in choices if part.step in ("", "0", kind)), None)

@@ -43,10 +43,16 @@ def load(name_or_path: str, overrides: Sequence[str] = (), open_tasks: bool = Tr
 
 
 def tree_of(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The keys of a recipe as written, with a name for every stage. Raises RecipeError."""
+    """The keys of a recipe as written, with a name for every stage.
+
+    Raises RecipeError: of overrides that cannot be applied, together with the errors that the recipe has without them.
+    """
     tree = _parse(_read(name_or_path), name_or_path)
     _name_stages(tree.get("stages"))
-    _apply(overrides, tree)
+    refused = _apply(overrides, tree)
+    if refused and (lines := faults_in(tree)):
+        raise refusal(f"recipe {name_or_path}", [*map(_line, refused), *lines])
+    _raise_all(refused)
     return tree
 
 
@@ -62,24 +68,33 @@ def faults_in(tree: dict[str, Any]) -> list[str]:
 def validated(model: type[M], overrides: Sequence[str], base: Mapping[str, Any] | None = None) -> M:
     """A settings model from overrides of `base`. Raises RecipeError."""
     tree: dict[str, Any] = copy.deepcopy(dict(base or {}))
-    _apply(overrides, tree)
+    _raise_all(_apply(overrides, tree))
     try:
         return model.model_validate(tree)
     except ValidationError as error:
         raise refusal("settings", faults(error, model, tree)) from error
 
 
-def _apply(overrides: Sequence[str], tree: dict[str, Any]) -> None:
+def _apply(overrides: Sequence[str], tree: dict[str, Any]) -> list[RecipeError]:
+    """Apply the overrides to the tree; returns why some cannot be."""
     refused: list[RecipeError] = []
     for text in overrides:
         try:
             override(tree, text)
         except RecipeError as error:
             refused.append(error)
+    return refused
+
+
+def _raise_all(refused: Sequence[RecipeError]) -> None:
     if len(refused) == 1:
         raise refused[0]
     if refused:
-        raise refusal("the command line", [f"{error}; {error.fix}" for error in refused])
+        raise refusal("the command line", [*map(_line, refused)])
+
+
+def _line(error: RecipeError) -> str:
+    return f"{error}; {error.fix}"
 
 
 def refusal(what: str, lines: Sequence[str]) -> RecipeError:

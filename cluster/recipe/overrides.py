@@ -47,6 +47,8 @@ def _replace(items: Any, index: int, given: Any, text: str) -> None:
 def _parse(value: str, text: str) -> Any:
     try:
         return plain_yaml.parse(value)
+    except plain_yaml.KeyTwice as error:
+        raise RecipeError(f"{text[:SHOWN]!r}: {error}", "give each key once") from error
     except plain_yaml.NOT_PLAIN as error:
         raise RecipeError(f"{text[:SHOWN]!r}: the value is not YAML", "quote it, or write a number") from error
 

@@ -1,4 +1,7 @@
-"""YAML that is plain data: maps, lists, numbers and text. No other objects are built, and aliases are refused."""
+"""YAML that is plain data: maps, lists, numbers and text. No other objects are built.
+
+Aliases are refused, and a key that a map has twice, of which YAML itself would take the last.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,27 @@ import yaml
 NOT_PLAIN = (yaml.YAMLError, RecursionError, ValueError)
 
 
+class KeyTwice(yaml.YAMLError):
+    """A map has a key twice; the message names it with both lines."""
+
+
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases."""
+    """Safe YAML without aliases and without keys that are there twice."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed in a recipe")
         return super().compose_node(parent, index)  # pyright: ignore[reportArgumentType]
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # pyright: ignore[reportArgumentType]
+        seen: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise KeyTwice(f"line {line}: the key {key.value:.60} is in line {seen[key.value]} already; keep one")
+            seen[key.value] = line
+        return node
 
 
 def parse(text: str | bytes) -> Any:

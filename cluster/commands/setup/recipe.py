@@ -55,6 +55,6 @@ def check(
     from cluster.recipe.load import faults_in, refusal, tree_of
 
     tree = tree_of(recipe, overrides or ())
-    if lines := [*faults_in(tree), *missing_bases(tree["stages"])]:
+    if lines := [*faults_in(tree), *missing_bases(tree.get("stages"))]:
         raise refusal(f"recipe {recipe}", lines)
     typer.echo(f"{recipe}: no errors; its stages are {', '.join(stage['name'] for stage in tree['stages'])}")

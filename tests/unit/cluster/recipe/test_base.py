@@ -72,7 +72,11 @@ def test_another_runs_checkpoint_is_taken_whole_and_a_damaged_one_is_refused(
 def test_what_is_no_base_is_named_with_the_fix(store: CheckpointStore, plain: Path, tmp_path: Path) -> None:
     with pytest.raises(NoModel, match="no base named 'tiny-bas'") as unknown:
         adopt("tiny-bas", store, ORIGIN)
-    assert "tiny-base" in unknown.value.fix
+    assert unknown.value.fix.startswith("Name one of tiny-base, or a folder")
+    for odd in ("", ".", ".."):
+        with pytest.raises(NoModel, match="no base named") as refused:
+            adopt(odd, store, ORIGIN)
+        assert refused.value.fix == unknown.value.fix
     with pytest.raises(UserError, match=r"has no config\.json"):
         adopt(str(tmp_path / "nowhere"), store, ORIGIN)
     config = plain / "config.json"
@@ -111,7 +115,9 @@ def test_a_model_of_a_hub_is_to_be_downloaded_first(store: CheckpointStore) -> N
 
 def test_bases_that_cannot_be_taken_are_named_by_their_keys_but_for_the_stages_that_are_done() -> None:
     stages = [{"name": name, "kind": "base", "base": base} for name, base in (("a", "a/b"), ("b", "x"), ("c", "c/d"))]
-    lines = missing_bases([*stages, 3, {"kind": "base"}, {"name": "rl", "kind": "rl"}], done=("c",))
+    lines = missing_bases(
+        [*stages, 3, {"kind": "base"}, {"kind": "base", "base": ""}, {"name": "rl", "kind": "rl"}], done=("c",)
+    )
     assert [line.partition(": ")[0] for line in lines] == ["stages.a.base", "stages.b.base"]
     assert missing_bases(tuple(stages), done=("b", "c")) == lines[:1]
     assert missing_bases(3) == []

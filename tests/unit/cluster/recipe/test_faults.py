@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.commands.setup.recipe import check
 from cluster.recipe.load import RecipeError, faults_in, load, tree_of
 
 
@@ -86,6 +87,25 @@ def test_a_task_is_refused_for_what_its_own_family_lacks(tmp_path):
     assert faults("stages.rl.rl.task={family: answers}") == ["stages.rl.rl.task.file: is required"]
     (said,) = faults("stages.rl.rl.task={family: grphs}")
     assert said.startswith("stages.rl.rl.task: there is no family 'grphs'; did you mean graphs?")
+    (said,) = faults("stages.rl.rl.task={family: [graphs]}")
+    assert said.startswith("stages.rl.rl.task: there is no family \"['graphs']\"; did you mean graphs?")
+
+
+def test_the_config_of_a_generator_is_a_map():
+    task = "stages.rl.rl.task={family: gym, datasets: [{dataset: gcd, config: [1, 2]}]}"
+    told = "stages.rl.rl.task.datasets.0.config: must be a map of the generator's own settings, not [1, 2]"
+    assert faults(task) == [told]
+
+
+def test_of_a_default_that_hangs_on_a_wrong_key_nothing_is_said():
+    rl = "{task: {ops: [2]}, steps: 2, prompts_per_step: 2, max_tokens: 9, checkpoint_every: 1, group_size: 1}"
+    assert faults(f"stages.rl.rl={rl}") == ["stages.rl.rl.group_size: must be greater than or equal to 2, not 1"]
+
+
+def test_a_recipe_without_stages_is_told_so(tmp_path):
+    (tmp_path / "a.yaml").write_text("name: a\n")
+    with pytest.raises(RecipeError, match="stages: is required"):
+        check(str(tmp_path / "a.yaml"))
 
 
 def test_one_mistake_is_one_line_and_several_are_a_line_each():

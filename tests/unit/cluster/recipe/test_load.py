@@ -82,6 +82,27 @@ def test_every_mistake_on_the_command_line_is_named_at_once():
     assert "there is no item 'nope'; take one of tokenizer, pretrain," in str(refused.value)
 
 
+def test_an_override_that_leads_nowhere_hides_no_error_of_the_recipe():
+    with pytest.raises(RecipeError) as refused:
+        load("smoke", ["stages.zz.rl=3", "seed=-1"])
+    told = str(refused.value)
+    assert told.startswith("recipe smoke has 2 errors:\n  stages.zz.rl: there is no item 'zz'; take one of tokenizer, ")
+    assert told.endswith("\n  seed: must be greater than or equal to 0, not -1")
+
+
+def test_a_key_that_is_there_twice_is_named_with_its_lines(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\nstages:\n- kind: report\n  name: x\n  kind: rl\n")
+    with pytest.raises(RecipeError, match="line 5: the key kind is in line 3 already; keep one"):
+        load(str(path))
+    with pytest.raises(
+        RecipeError, match=r"^'stages.rl.rl=\{steps: 5, steps: 50\}': line 1: the key steps is in line 1"
+    ):
+        load("smoke", ["stages.rl.rl={steps: 5, steps: 50}"])
+    path.write_text(dump(load("smoke")))
+    assert load(str(path)) == load("smoke"), "the same key in two maps is no mistake"
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [
