@@ -6,6 +6,7 @@ Light to import: a recipe is checked before torch is loaded. Defaults follow `do
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from trainers.traces import read_traces
 from verifier.errors import BadTask
 from verifier.families import AnyTask, TaskConfig, open_task, opens
 from verifier.rewards.registry import Reward, Rewards, check_rewards, try_rewards
+from verifier.task import Stratum
 
 AlgorithmName = Literal[
     "grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce", "reinforce_plus_plus", "maxrl", "pass_at_k"
@@ -253,13 +255,30 @@ class TextTraining(Budgeted):
         return LearnerConfig(self.optimizer, self.steps)
 
 
+def _with_items(task: TaskConfig, info: ValidationInfo) -> TaskConfig:
+    if opens(info):
+        mixture = task.mixture()
+        _draw([stratum for stratum, share in zip(mixture.strata, mixture.shares, strict=True) if share], task)
+    return task
+
+
+def _draw(strata: Iterable[Stratum], task: TaskConfig) -> None:
+    """Raises TooFewItems where a stratum has nothing to train on."""
+    for stratum in strata:
+        open_task(task).item(stratum, 0, 0, "train")
+
+
+TrainedTask = Annotated[AnyTask, AfterValidator(_with_items)]
+"""A task that is trained on: what is asked at all has items of the train split."""
+
+
 def _with_gold(task: TaskConfig, info: ValidationInfo) -> TaskConfig:
     if opens(info) and not open_task(task).has_gold:
         raise BadTask(f"the family {task.family} has no gold texts to train on: take an rl or rejection stage")
     return task
 
 
-GoldTask = Annotated[AnyTask, AfterValidator(_with_gold)]
+GoldTask = Annotated[TrainedTask, AfterValidator(_with_gold)]
 """A task whose gold texts are trained on."""
 
 
@@ -298,7 +317,7 @@ class SftConfig(TextTraining):
 class RejectionConfig(TextTraining):
     """Rejection sampling: draw from the policy, keep what the judge verifies, train on that as `sft` does."""
 
-    task: AnyTask = Field(description="the problems that completions are drawn for")
+    task: TrainedTask = Field(description="the problems that completions are drawn for")
     prompts: int = Field(ge=1, description="drawn for, from the train split, by the task's shares [problems]")
     group_size: int = Field(default=8, ge=1, description="for one problem [completions]")
     max_tokens: int = Field(ge=1, description="longest completion; what is cut off there is not kept [tokens]")
@@ -308,7 +327,7 @@ class RejectionConfig(TextTraining):
 class RlConfig(Budgeted):
     """Hyperparameters of an RL stage (defaults: `docs/decisions`, rl table of the paper where it gives one)."""
 
-    task: AnyTask = Field(description="the problems to learn from")
+    task: TrainedTask = Field(description="the problems to learn from")
     curriculum: Literal["mixture", "frontier"] = Field(
         default="mixture", description="strata by their shares, or mostly those that are neither solved nor hopeless"
     )
@@ -387,6 +406,13 @@ class RlConfig(Budgeted):
         if self.eval is not None and opens(info) and (shared := self.task.overlap(self.eval.task)) is not None:
             raise ValueError(f"eval.task: {shared} is trained on as well; take it out of one of the two")
         return self
+
+    @field_validator("curriculum")
+    @classmethod
+    def _frontier_draws_all(cls, curriculum: str, info: ValidationInfo) -> str:
+        if curriculum == "frontier" and "task" in info.data and opens(info):
+            _draw(info.data["task"].mixture().strata, info.data["task"])  # those without a share too
+        return curriculum
 
     @field_validator("reward")
     @classmethod

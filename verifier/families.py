@@ -86,7 +86,10 @@ def _of_family(value: Any, info: ValidationInfo) -> Any:
         return value
     settings = cast(dict[str, Any], value)
     model = config_of(str(settings.get("family", DEFAULT_FAMILY)))
-    return model.model_validate(settings, context=info.context)
+    config = model.model_validate(settings, context=info.context)
+    if opens(info):
+        config.mixture()  # raises where the shares do not fit the strata
+    return config
 
 
 AnyTask = Annotated[SerializeAsAny[TaskConfig], BeforeValidator(_of_family)]

@@ -16,16 +16,16 @@ from functools import partial
 from statistics import fmean
 from typing import Any, Final, Literal, Protocol, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
 from trainers.evaluation.asking import AskedPolicy
 from trainers.evaluation.bands import Bands
-from verifier.errors import Failure
+from verifier.errors import BadTask, Failure
 from verifier.estimators import Interval, bootstrap_interval, paired_interval, pass_at_k
-from verifier.families import AnyTask, open_task
+from verifier.families import AnyTask, open_task, opens
 from verifier.judgement import Judgement, StepStatus, TraceJudgement, from_record
-from verifier.recovery import Outcome
+from verifier.recovery import Outcome, Plants
 from verifier.rewards.registry import Reward
 from verifier.seeds import derive
 from verifier.task import Address, Item, Stratum, prompt_text
@@ -54,6 +54,14 @@ class EvalConfig(BaseModel):
         exclude_if=lambda asked: not asked,  # so that a stage which does not ask stays the stage it was
         description="also plant an error in a right trace of each problem and count recoveries; in eval stages only",
     )
+
+    @field_validator("recovery")
+    @classmethod
+    def _errors_can_be_planted(cls, recovery: bool, info: ValidationInfo) -> bool:
+        task = info.data.get("task")
+        if recovery and task is not None and opens(info) and not isinstance(open_task(task), Plants):
+            raise BadTask(f"no errors can be planted in traces of the family {task.family}: leave recovery out")
+        return recovery
 
     def per_stratum(self, target: bool) -> int:
         """The number of items of a stratum."""

@@ -15,7 +15,6 @@ from random import Random
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
 from trainers.evaluation.asking import AskedPolicy
 from trainers.evaluation.evaluate import REWARDS, EvalConfig, Evaluation, RecoveryScore
-from verifier.errors import BadTask
 from verifier.estimators import Interval, bootstrap_interval
 from verifier.families import open_task
 from verifier.judgement import TraceJudgement
@@ -39,13 +38,9 @@ class PlantedItem:
 
 
 def planted_items(config: EvalConfig, items: Sequence[Item], seed: int) -> list[PlantedItem]:
-    """One error for every item in which one can be planted; its step and kind depend on (seed, the item's id) alone.
-
-    Raises BadTask: no errors can be planted in the traces of this task.
-    """
+    """One error for every item in which one can be planted; its step and kind depend on (seed, the item's id) alone."""
     task: Task = open_task(config.task)
-    if not isinstance(task, Plants):
-        raise BadTask(f"no errors can be planted in traces of the family {config.task.family}: leave recovery out")
+    assert isinstance(task, Plants), "EvalConfig asks for recovery where errors can be planted only"
     found = ((item, _planted(task, task, item, seed)) for item in items)
     return [PlantedItem(item, error) for item, error in found if error is not None]
 

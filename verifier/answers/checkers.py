@@ -43,7 +43,7 @@ def choice(text: str, against: Checking) -> Judgement:
     answer = final_answer(text)
     letters = _LETTER.findall(answer or "")
     picked = letters[-1].upper() if letters else None
-    return Judgement(right=picked is not None and picked == against.right.strip("() .").upper(), answer=picked)
+    return Judgement(right=picked is not None and picked == against.right.strip(_AROUND).upper(), answer=picked)
 
 
 def number(text: str, against: Checking) -> Judgement:
@@ -82,11 +82,17 @@ def check_ready(checker: Checker) -> None:
         need("math_verify", "math", MATH_REQUIREMENT)
 
 
+def is_choice(text: str) -> bool:
+    """Whether the text is a single letter, alone or in brackets."""
+    return _LETTER.fullmatch(text.strip(_AROUND)) is not None
+
+
 def is_number(text: str) -> bool:
     """Whether the whole text is one finite number."""
     return _NUMBER.fullmatch(text.strip()) is not None and isfinite(_value(text))
 
 
+_AROUND = "() ."
 _LETTER = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d))(?:\.\d+)?(?:[eE][-+]?\d+)?")
 

@@ -14,7 +14,7 @@ from typing import Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from verifier.answers.checkers import CHECKERS, Checker, Checking, check_ready
-from verifier.answers.rows import Row, check_numbers, read_rows, split_of
+from verifier.answers.rows import Row, check_answers, check_gold, read_rows, split_of
 from verifier.errors import TooFewItems
 from verifier.families import TaskConfig, open_task, opens
 from verifier.judgement import Judgement
@@ -40,23 +40,23 @@ class AnswersConfig(TaskConfig, frozen=True):
         if opens(info):
             check_ready(self.checker)
             open_task(self)
+            check_gold(self.file, read_rows(self.file), self.checker, self.tolerance)
         return self
 
     def overlap(self, test: TaskConfig) -> str | None:
         """A test row of another file that is a training row of this one, by its prompt."""
         if not isinstance(test, AnswersConfig):
             return None
-        trained = {row.asked for row in read_rows(self.file) if split_of(row) == "train"}
-        tested = (row for row in read_rows(test.file) if split_of(row) == "test")
+        trained = {row.asked for row in read_rows(self.file).values() if split_of(row) == "train"}
+        tested = (row for row in read_rows(test.file).values() if split_of(row) == "test")
         shared = next((row for row in tested if row.asked in trained), None)
         return None if shared is None else f"row {shared.id!r} of {test.file}"
 
     def task(self) -> Task:
         """The file as a task. Raises BadTask."""
         rows = read_rows(self.file)
-        if self.checker == "number":
-            check_numbers(self.file, rows)
-        return AnswersTask(self, _grouped(rows), has_gold=all(row.gold is not None for row in rows))
+        check_answers(self.file, rows, self.checker)
+        return AnswersTask(self, _grouped(rows.values()), has_gold=all(row.gold is not None for row in rows.values()))
 
 
 Groups = Mapping[tuple[Stratum, Split], tuple[Row, ...]]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from verifier.answers.checkers import is_number
+from verifier.answers.checkers import CHECKERS, Checker, Checking, is_choice, is_number
 from verifier.errors import BadTask
 from verifier.extras import need
 from verifier.splits import digest_of, split_of_hash
@@ -51,6 +51,16 @@ class Row(Asked):
     split: Split | None = None
     gold: str | None = None
 
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _text_or_number(cls, answer: object) -> object:
+        if isinstance(answer, bool) or (isinstance(answer, str) and not answer.strip()):
+            raise ValueError(f"give a text or a number, not {json.dumps(answer)}")
+        return answer
+
+
+Rows = Mapping[int, Row]
+"""The rows of a file by the number of their line, from 1."""
 
 Asks = TypeVar("Asks", bound=Asked)
 
@@ -60,9 +70,9 @@ def split_of(row: Row) -> Split:
     return row.split or split_of_hash(digest_of(str(row.id)))
 
 
-def read_rows(file: Path) -> tuple[Row, ...]:
+def read_rows(file: Path) -> Rows:
     """The rows of the file, each with an id. Raises BadTask with the line and the field at fault."""
-    rows = tuple(_identified(row, number) for number, row in numbered_rows(Row, file))
+    rows = {number: _identified(row, number) for number, row in numbered_rows(Row, file)}
     _check_ids(file, rows)
     _check_splits(file, rows)
     return rows
@@ -132,16 +142,16 @@ def _identified(row: Row, number: int) -> Row:
     return row if row.id is not None else row.model_copy(update={"id": number})
 
 
-def _check_ids(file: Path, rows: tuple[Row, ...]) -> None:
+def _check_ids(file: Path, rows: Rows) -> None:
     seen: dict[str, int] = {}
-    for place, row in enumerate(rows, 1):
-        first = seen.setdefault(str(row.id), place)
-        if first != place:
-            raise BadTask(f"{file}: rows {first} and {place} have the same id {row.id!r}; give each its own")
+    for line, row in rows.items():
+        first = seen.setdefault(str(row.id), line)
+        if first != line:
+            raise BadTask(f"{file}, line {line}: id: {row.id!r:.60} is that of line {first} too; give each row its own")
 
 
-def _check_splits(file: Path, rows: tuple[Row, ...]) -> None:
-    found = {split_of(row) for row in rows}
+def _check_splits(file: Path, rows: Rows) -> None:
+    found = {split_of(row) for row in rows.values()}
     for split in SPLITS:
         if split != "validation" and split not in found:
             raise BadTask(
@@ -150,8 +160,29 @@ def _check_splits(file: Path, rows: tuple[Row, ...]) -> None:
             )
 
 
-def check_numbers(file: Path, rows: tuple[Row, ...]) -> None:
-    """Raises BadTask where an answer is not a number."""
-    for row in rows:
-        if not is_number(str(row.answer)):
-            raise BadTask(f"{file}: the answer {row.answer!r} of row {row.id!r} is no number; take the checker exact")
+def check_answers(file: Path, rows: Rows, checker: Checker) -> None:
+    """Raises BadTask with the line of an answer that no text can equal."""
+    of_form, form = _FORMS.get(checker, (None, ""))
+    for line, row in rows.items():
+        if of_form and not of_form(str(row.answer)):
+            raise BadTask(f"{file}, line {line}: answer: {row.answer!r:.60} is no {form}; take the checker exact")
+
+
+def check_gold(file: Path, rows: Rows, checker: Checker, tolerance: float) -> None:
+    """Raises BadTask with the line of a gold text that the checker judges wrong."""
+    # Where a gold text ends with the answer as it is written, math-verify, which takes its time, need not be asked.
+    checkers = (CHECKERS["exact"], CHECKERS["math"]) if checker == "math" else (CHECKERS[checker],)
+    for line, row in rows.items():
+        against = Checking(str(row.answer), tolerance)
+        if row.gold is not None and not any(is_right(row.gold, against).right for is_right in checkers):
+            raise BadTask(
+                f"{file}, line {line}: gold: the checker {checker} does not find the answer {row.answer!r:.60} in it; "
+                "end the text with the answer, in <answer>, in \\boxed or after ####"
+            )
+
+
+_FORMS: dict[Checker, tuple[Callable[[str], bool], str]] = {
+    "choice": (is_choice, "single letter"),
+    "number": (is_number, "number"),
+}
+"""What an answer must be for a checker, with the word for it."""

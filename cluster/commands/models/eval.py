@@ -42,19 +42,21 @@ def main(
     For the op-graph problems of this repository no recipe is needed: `task.ops=[2,3,4] task.max_facts=4`.
     """
     from cluster.evaluation.target import Target, read_settings
+    from cluster.recipe.load import validated
     from trainers.evaluation.evaluate import EvalConfig
 
     target = Target.choose(model, checkpoint)
     chosen = read_settings(task, target.run, settings or [])
-    config = EvalConfig(
-        task=chosen.task,
-        problems=problems,
-        target_problems=problems,
-        samples=samples,
-        temperature=temperature,
-        max_tokens=max_tokens,
-        recovery=recovery,
-    )
+    asked = {
+        "task": chosen.task,
+        "problems": problems,
+        "target_problems": problems,
+        "samples": samples,
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "recovery": recovery,
+    }
+    config = validated(EvalConfig, (), asked)
     from cluster.evaluation.directory import evaluate_directory, print_grid  # loads model code
 
     print_grid(evaluate_directory(target, config, chosen, address, out))

@@ -117,6 +117,55 @@ def test_one_mistake_is_one_line_and_several_are_a_line_each():
     assert two.value.fix
 
 
+def answers(path: Path, *rows: tuple[str, str], **settings: object) -> str:
+    """A task of a file with rows of (stratum, split)."""
+    lines = [{"prompt": f"{n}?", "answer": "1", "stratum": s, "split": split} for n, (s, split) in enumerate(rows)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return json.dumps({"family": "answers", "file": str(path), **settings})
+
+
+GYM = {"family": "gym", "datasets": [{"dataset": "gcd"}, {"dataset": "lcm"}]}
+
+
+def test_shares_that_do_not_fit_the_strata_are_refused_when_the_recipe_is_read(tmp_path: Path) -> None:
+    rows = [(stratum, split) for stratum in "xy" for split in ("train", "test")]
+    key = "stages.after.eval.task"
+    wrong = [
+        (answers(tmp_path / "a.jsonl", *rows, shares=[1.0]), "1 shares for 2 strata: give one for each"),
+        (answers(tmp_path / "a.jsonl", *rows, shares=[0.5, 0.4]), "the shares sum to 0.9, not to 1"),
+        (json.dumps({**GYM, "shares": [0.5, 0.4]}), "the shares sum to 0.9, not to 1"),
+        ('{family: python, object: "tests.tasks:Sums", shares: [1]}', "1 shares for 2 strata"),
+    ]
+    for task, told in wrong:
+        (said,) = faults(f"{key}={task}")
+        assert said.startswith(f"{key}: {told}")
+    assert faults(f"{key}={answers(tmp_path / 'a.jsonl', *rows, shares=[0.5, 0.5])}") == []
+
+
+def test_a_stratum_without_rows_to_train_on_is_refused_when_the_recipe_is_read(tmp_path: Path) -> None:
+    rows = [("x", "train"), ("x", "test"), ("y", "test")]
+    lacking, told = answers(tmp_path / "a.jsonl", *rows), "a.jsonl: stratum=y has no train rows"
+    for key in ("stages.rl.rl", "stages.midtrain.train"):
+        said = faults(f"{key}.task={lacking}", *(["stages.rl.rl.reward.name=outcome"] if "rl" in key else []))
+        assert any(line.startswith(f"{key}.task: ") and told in line for line in said)
+    assert faults(f"stages.after.eval.task={lacking}") == []
+    unasked = [
+        f"stages.rl.rl.task={answers(tmp_path / 'a.jsonl', *rows, shares=[1, 0])}",
+        "stages.rl.rl.reward.name=outcome",
+    ]
+    assert faults(*unasked) == []
+    (said,) = faults(*unasked, "stages.rl.rl.curriculum=frontier")
+    assert said.startswith("stages.rl.rl.curriculum: ")
+    assert told in said
+
+
+def test_recovery_of_a_family_that_plants_no_errors_is_refused_when_the_recipe_is_read() -> None:
+    assert faults("stages.after.eval.recovery=true") == []
+    told = "no errors can be planted in traces of the family gym: leave recovery out"
+    task = f"stages.after.eval.task={json.dumps(GYM)}"
+    assert faults(task, "stages.after.eval.recovery=true") == [f"stages.after.eval.recovery: {told}"]
+
+
 def test_rows_that_a_stage_trains_on_cannot_be_evaluated_after_it(tmp_path: Path) -> None:
     def file(name: str, split: str) -> str:
         rows = [{"prompt": "one and one?", "answer": "2", "split": split}]

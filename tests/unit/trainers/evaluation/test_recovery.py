@@ -6,13 +6,13 @@ import asyncio
 import json
 
 import pytest
+from pydantic import ValidationError
 
 from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, RolloutGroup
 from trainers.evaluation.asking import AskedPolicy
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, held_out
 from trainers.evaluation.recovery import PlantedItem, planted_items, recovery_rate, with_recovery
-from verifier.errors import BadTask
 
 CONFIG = EvalConfig.model_validate(
     {"task": {"ops": [3, 5]}, "problems": 6, "samples": 4, "max_tokens": 100, "recovery": True}
@@ -95,9 +95,8 @@ def test_a_family_that_plants_no_errors_says_so(tmp_path):
     file = tmp_path / "sums.jsonl"
     rows = [{"prompt": f"{split} =", "answer": "2", "split": split} for split in ("train", "test")]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = EvalConfig.model_validate({"task": {"family": "answers", "file": str(file)}, "recovery": True})
-    with pytest.raises(BadTask, match="no errors can be planted in traces of the family answers"):
-        planted_items(config, [], seed=1)
+    with pytest.raises(ValidationError, match="no errors can be planted in traces of the family answers"):
+        EvalConfig.model_validate({"task": {"family": "answers", "file": str(file)}, "recovery": True})
 
 
 def test_a_stage_that_does_not_ask_for_recovery_is_the_stage_that_it_was():

@@ -85,7 +85,12 @@ def test_the_files_own_split_ids_messages_and_gold_are_taken(tmp_path):
         ([{"prompt": "a", "answer": "b", "split": "dev"}], "line 1: split: Input should be 'train', "),
         ([{"prompt": "", "answer": "b"}], "line 1: prompt: String should have at least 1 character"),
         ([{"messages": [{"role": "boss", "content": "x"}], "answer": "b"}], "line 1: messages.0.role"),
-        ([{"id": 1, "prompt": "a", "answer": "b"}, {"id": "1", "prompt": "c", "answer": "d"}], "rows 1 and 2 have the"),
+        (
+            [{"id": 1, "prompt": "a", "answer": "b"}, {"id": "1", "prompt": "c", "answer": "d"}],
+            "line 2: id: '1' is that of line 1 too",
+        ),
+        ([{"prompt": "a", "answer": "b"}, {"prompt": "c", "answer": " "}], 'line 2: answer: .*a number, not " "'),
+        ([{"prompt": "a", "answer": True}], "line 1: answer: .*a text or a number, not true"),
         ([{"prompt": "a", "answer": "b", "split": "train"}], "no row is of the test split"),
         ([{"prompt": "a", "answer": "b", "split": "test"}], "no row is of the train split"),
         ([], "has no rows"),
@@ -113,9 +118,43 @@ def test_lines_that_are_no_json_and_files_that_are_broken_or_missing_are_named(t
         config(tmp_path / "nowhere.jsonl")
 
 
-def test_the_number_checker_refuses_answers_that_are_no_numbers(tmp_path):
-    with pytest.raises(ValidationError, match="answer 'three' of row 'x' is no number"):
-        config(written(tmp_path, [*ROWS, {"id": "x", "prompt": "a", "answer": "three"}]), checker="number")
+def test_a_line_is_counted_with_the_empty_ones_before_it(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n\n".join(json.dumps({"id": 7, "prompt": prompt, "answer": 1}) for prompt in "ab"))
+    with pytest.raises(ValidationError, match=r"rows\.jsonl, line 3: id: 7 is that of line 1 too"):
+        config(file)
+
+
+@pytest.mark.parametrize(
+    ("checker", "good", "bad", "told"),
+    [("number", "1,000", "three", "'three' is no number"), ("choice", "(b).", "Paris", "'Paris' is no single letter")],
+)
+def test_an_answer_that_no_text_can_equal_is_refused_with_its_line(tmp_path, checker, good, bad, told):
+    rows = [{**row, "answer": good} for row in ROWS]
+    assert config(written(tmp_path, rows), checker=checker).task().strata()
+    with pytest.raises(ValidationError, match=f"line 201: answer: {told}; take the checker exact"):
+        config(written(tmp_path, [*rows, {"prompt": "a", "answer": bad}], "bad.jsonl"), checker=checker)
+
+
+@pytest.mark.parametrize(
+    ("checker", "answer", "good", "bad"),
+    [
+        ("exact", "4", "2 + 2 is\n#### 4", "2 + 2 is 4"),
+        ("choice", "B", "It is B.", "It is A."),
+        ("number", "4", "2 + 2 is 4.0", "2 + 2 is 5"),
+        ("math", "1/2", r"\boxed{\frac{1}{2}}", r"\boxed{2}"),
+    ],
+)
+def test_a_gold_text_that_is_judged_wrong_is_refused_with_its_line(tmp_path, checker, answer, good, bad):
+    rows = [{"prompt": split, "answer": answer, "split": split, "gold": good} for split in ("train", "test")]
+    task = config(written(tmp_path, rows), checker=checker).task()
+    item = task.item(task.strata()[0], 0, 0, "train")
+    assert task.judge(item, item.gold or "").right
+    told = (
+        rf"line 2: gold: the checker {checker} does not find the answer '{answer}' in it; end the text with the answer"
+    )
+    with pytest.raises(ValidationError, match=told):
+        config(written(tmp_path, [rows[0], {**rows[1], "gold": bad}], "bad.jsonl"), checker=checker)
 
 
 def test_a_relative_path_is_kept_as_an_absolute_one(tmp_path, monkeypatch):
