@@ -125,12 +125,12 @@ class LearningConfig(_Model):
         default=None,
         gt=0,
         lt=1,
-        description="ratio below 1 - clip_low has no gradient (advantage < 0)",
+        description="for advantage < 0: below 1 - clip_low a token has no gradient",
     )
     clip_high: float | None = Field(
         default=None,
         gt=0,
-        description="ratio above 1 + this has no gradient (advantage > 0), cispo: is capped",
+        description="for advantage > 0: above 1 + clip_high a token has no gradient (cispo: its weight is capped)",
     )
     dual_clip: float | None = Field(
         default=None, gt=1, description="bound on the ratio of a token with advantage < 0; 3 is usual, none is off"
@@ -142,7 +142,7 @@ class LearningConfig(_Model):
     overlong_tokens: int | None = Field(
         default=None,
         ge=0,
-        description="length before max_tokens over which the reward falls by up to 1; 0 is off [tokens]",
+        description="in the last so many tokens before max_tokens the reward falls, by up to 1; 0 is off [tokens]",
     )
     pass_k: int | None = Field(default=None, ge=1, description="draws of which the best counts [completions]")
     kl: float = Field(default=0.0, ge=0, description="weight of the KL to the policy that the stage started from")
@@ -244,7 +244,9 @@ class TextTraining(Budgeted):
     documents_per_step: int = Field(ge=1, description="in one update [texts]")
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=2e-4, schedule="cosine", weight_decay=0.1)
     checkpoint_every: int = Field(ge=1, description="between two checkpoints [updates]")
-    keep_last: int = Field(default=20, ge=1, description="of this stage, the newest [checkpoints]")
+    keep_last: int = Field(
+        default=20, ge=1, description="how many of the stage's newest checkpoints to keep [checkpoints]"
+    )
     report_every: int = Field(default=20, ge=1, description="between two lines of progress [updates]")
     microbatch_tokens: int = Field(
         default=4096, ge=64, description="in one forward pass; bounds memory, not the result [tokens]"
@@ -341,7 +343,10 @@ class RlConfig(Budgeted):
         description="by name or import path (docs/rewards.md); strict where the task has judged steps, else outcome",
     )
     refills: int = Field(
-        default=1, ge=0, description="in place of groups without a gradient, on average [most groups per prompt]"
+        default=1,
+        ge=0,
+        description="extra groups drawn per prompt, at most and on average, to replace groups without a gradient "
+        "[groups per prompt]",
     )
     max_staleness: int = Field(
         default=0, ge=0, le=8, description="oldest weights that a group may be drawn with; 0 is synchronous [versions]"
@@ -352,7 +357,11 @@ class RlConfig(Budgeted):
     eval_every: int = Field(default=0, ge=0, description="between two evaluations; 0 is never [learner steps]")
     eval: EvalConfig | None = Field(default=None, description="what to evaluate on; needs eval_every")
     checkpoint_every: int = Field(ge=1, description="between two checkpoints [learner steps]")
-    keep_last: int = Field(default=20, ge=1, description="of this stage, the newest, besides the best [checkpoints]")
+    keep_last: int = Field(
+        default=20,
+        ge=1,
+        description="how many of the stage's newest checkpoints to keep; the best is always kept [checkpoints]",
+    )
     keep_rollouts: int = Field(
         default=100,
         ge=0,

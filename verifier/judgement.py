@@ -61,8 +61,7 @@ class StepJudgement:
         """What the step earns or costs by itself: RIGHT_CREDIT, WRONG_CREDIT, or 0.
 
         On every path through a trace only the first wrong step costs something; a step that reads its result gets 0,
-        because the error is not its own. So do repetitions, facts that the answer does not need (else stating them
-        would pay), and missing steps, which have no text.
+        because the error is not its own. Repetitions, unneeded facts and missing steps get 0 too.
         """
         if self.inherited or self.status in (StepStatus.DUPLICATE, StepStatus.MISSING):
             return 0.0

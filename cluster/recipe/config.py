@@ -38,7 +38,7 @@ class LearnerFleet(_Model):
     def _a_card_for_each_rank(self) -> Self:
         if self.workers > 1 and 0 < self.gpus < 1:
             raise ValueError(
-                f"gpus: {self.workers} ranks need a GPU each, since NCCL forms no group of two ranks on one; "
+                f"gpus: each of the {self.workers} ranks needs a whole GPU: NCCL cannot put two ranks on one; "
                 "give 1, or one worker"
             )
         return self
@@ -46,7 +46,7 @@ class LearnerFleet(_Model):
 
 class _Stage(_Model):
     name: str = Field(
-        pattern=STAGE_NAME, description="how overrides, files and reports call it; that of its kind where left out"
+        pattern=STAGE_NAME, description="the stage's name in overrides, files and reports (default: its kind)"
     )
 
 

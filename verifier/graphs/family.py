@@ -88,7 +88,7 @@ class GraphsConfig(TaskConfig, frozen=True):
         if [self.preset is not None, bool(self.parts), bool(self.ops)].count(True) != 1:
             raise ValueError("name either a preset, parts or the ops")
         if self.preset is not None and self != GraphsConfig.model_construct(preset=self.preset):
-            raise ValueError(f"preset {self.preset!r} says all of its tasks: leave the other fields out")
+            raise ValueError(f"preset {self.preset!r} already sets all these fields: leave all but preset out")
         if self.parts and self != self.model_copy(update=_OF_EACH_PART):
             raise ValueError(f"each part has its own: leave {', '.join(_OF_EACH_PART)} out")
         if self.shares and len(self.shares) != len(self.ops):

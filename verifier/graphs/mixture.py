@@ -71,7 +71,7 @@ def scaled(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """
     total = math.fsum(cell.share for cell in cells)
     if total <= 0:
-        raise BadMixture("no cell with a share above 0 is left")
+        raise BadMixture("the preset has no problems of this mode or template")
     return tuple(replace(cell, share=cell.share / total) for cell in cells)
 
 

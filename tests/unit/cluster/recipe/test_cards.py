@@ -60,7 +60,7 @@ def test_the_stage_that_needs_the_most_counts() -> None:
 
 def test_ranks_that_would_share_a_gpu_are_refused() -> None:
     (line,) = faults_in(tree_of("gpu-13m", ["learner.workers=2"]))
-    assert line.startswith("learner.gpus: 2 ranks need a GPU each")
+    assert line.startswith("learner.gpus: each of the 2 ranks needs a whole GPU: NCCL cannot put two ranks on one")
     assert faults_in(tree_of("gpu-13m", ["learner.workers=2", "learner.gpus=1"])) == []
 
 

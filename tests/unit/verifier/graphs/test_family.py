@@ -47,7 +47,7 @@ def test_parts_are_stories_and_modes_with_shares_of_their_own_and_the_limits_in_
         ({"parts": [{"ops": [2], "share": 0.5}, {"ops": [2], "share": 0.5}]}, "op=2 .*named twice"),
         ({"ops": [2, 2]}, "op=2 .*named twice"),
         ({"preset": "op11-14"}, "unknown preset 'op11-14'"),
-        ({"preset": "op11-14_uniform", "max_answer": 4}, "leave the other fields out"),
+        ({"preset": "op11-14_uniform", "max_answer": 4}, "already sets all these fields"),
         ({"ops": [2, 3], "shares": [1.0]}, "1 shares for 2 ops"),
         ({"ops": [2, 3], "shares": [0.5, 0.6]}, "the shares sum to 1.1"),
         ({"ops": [2], "depth": 3}, "op is 4 to 40 at depth 3"),
