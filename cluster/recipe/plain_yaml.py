@@ -25,8 +25,8 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.YAMLError("aliases are not allowed in a recipe")
         return super().compose_node(parent, index)  # pyright: ignore[reportArgumentType]
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)  # pyright: ignore[reportArgumentType]
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         seen: dict[str, int] = {}
         for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
             line = key.start_mark.line + 1

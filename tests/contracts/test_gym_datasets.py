@@ -43,7 +43,7 @@ def test_the_gold_text_of_every_dataset_is_right_by_our_judge_and_by_its_scorer(
     task, item = first(name)
     assert task.has_gold == (item.gold is not None)
     if item.gold is not None:
-        assert checked(task.judge(item, item.gold)).right
+        assert checked(task.judge(item, item.gold), item.gold).right
         assert task.sources[item.stratum].dataset.score_answer(item.gold.strip(), item.payload) == 1
 
 
@@ -52,7 +52,8 @@ def test_a_text_that_a_scorer_cannot_read_is_judged_wrong(name: str):
     task, item = first(name)
     for text in (*WORDS, *CODE):
         if text not in (item.gold or ""):
-            assert not checked(task.judge(item, f"<answer>{text}</answer>")).right, text
+            written = f"<answer>{text}</answer>"
+            assert not checked(task.judge(item, written), written).right, text
 
 
 def test_another_process_draws_the_same_items():

@@ -169,7 +169,7 @@ def test_any_of_the_answers_that_a_generator_gives_is_right():
 )
 def test_a_text_that_the_scorer_cannot_read_scores_0(name, text):
     task, item = first(name)
-    assert checked(task.judge(item, text)) == Judgement(right=False, answer=text, partial=0)
+    assert checked(task.judge(item, text), text) == Judgement(right=False, answer=text, partial=0)
 
 
 def test_a_dataset_that_only_scores_has_no_gold():
