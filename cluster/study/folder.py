@@ -25,8 +25,8 @@ from cluster.recipe.load import dump
 from cluster.run.folder import MAX_NAMED, RunFolder
 from cluster.run.lock import holder
 from cluster.study.load import StudyError
-from cluster.study.model import Scale, Study
-from cluster.study.plan import SHARED, Plan, Run, make_plan
+from cluster.study.model import SHARED, Scale, Study
+from cluster.study.plan import Plan, Run, make_plan
 from trainers.evaluation.ledger import StageRecord
 
 STUDIES: Final = Path("studies")

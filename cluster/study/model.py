@@ -20,6 +20,8 @@ Changes = dict[str, Any]
 
 NAME = r"^[a-z][a-z0-9-]{0,23}$"
 COMPUTE_TOLERANCE = 0.01
+SHARED = "shared"
+"""The folder, beside the studies, of the runs that several arms share; no study and no arm has this name."""
 BEFORE, AFTER = "before", "after"
 """The two evaluations in a study's recipe: of the model that an arm starts from, and of the one it ends with."""
 Unit = Literal["flops", "paper_tokens", "samples"]
@@ -67,6 +69,10 @@ class Study(BaseModel):
         _refuse_repeats("claims", [claim.name for claim in self.claims])
         if BASE in self.arms:
             raise ValueError(f"arms.{BASE}: this name means the evaluation before any arm; give the arm another name")
+        if SHARED in self.arms:
+            raise ValueError(f"arms.{SHARED}: this is the folder of shared stages; give the arm another name")
+        if self.name == SHARED:
+            raise ValueError(f"name: {SHARED!r} is the folder of shared stages; give the study another name")
         known = {BASE, *self.arms}
         for claim in self.claims:
             if strange := [arm for arm in claim.arms if arm not in known]:

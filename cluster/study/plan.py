@@ -10,18 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from cluster.recipe.config import EvalStage, Recipe, RlStage, training_of
 from cluster.recipe.identity import identities
 from cluster.recipe.load import load
 from cluster.study.claims import BASE, Greater, Unchanged
 from cluster.study.load import StudyError
-from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, Arm, Changes, Scale, Study, Unit
+from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, SHARED, Arm, Changes, Scale, Study, Unit
 from verifier.families import open_task
-
-SHARED: Final = "shared"
-"""The folder, beside the studies, of shared runs; no study and no arm may have this name."""
 
 
 class Member(NamedTuple):
@@ -52,7 +49,7 @@ class Run:
     @property
     def shared(self) -> bool:
         """Whether several members need it."""
-        return self.name.startswith(f"{SHARED}/")
+        return len(self.members) > 1
 
 
 @dataclass(frozen=True, slots=True)
