@@ -70,8 +70,9 @@ def conduct(
 ) -> bool:
     """Register the study, run what is not done, write the report, print the claims; whether every run is done.
 
-    Raises StudyError if the folder holds a study and `resume` is false, or if it holds another study; RecipeError for a
-    budget of less than a step.
+    Whatever is refused is refused before the study is registered. Raises StudyError if the folder holds a study and
+    `resume` is false, or if it holds another study or recipe; RecipeError for a budget of less than a step; NoModel;
+    and the errors of `perform`.
     """
     from cluster.study.costs import budgets  # these load model code
     from cluster.study.schedule import perform
@@ -79,24 +80,28 @@ def conduct(
     console = Console(file=sys.stderr, highlight=False)
     if folder.exists() and not resume:
         raise StudyError(f"{folder.path} holds a study already.", "Add --resume to continue it, or name another --dir.")
+    folder.refuse_other(given)
+    folder.refuse_changed(runs)
+    _require_bases(runs)
     budgets(runs)
     with held(folder.path):
-        folder.register(given)
-        folder.refuse_changed(runs)
-        _require_bases(runs)
-        for line in folder.amendments():
-            console.print(f"changed since the first run: {escape(line)}", soft_wrap=True)
-        done = {run.name for run in runs if folder.standing(run).state is State.DONE}
-        console.print(f"[bold]{given.study.name}[/bold]  {len(runs)} runs, {len(done)} done before")
+
+        def begin() -> None:
+            folder.register(given)
+            for line in folder.amendments():
+                console.print(f"changed since the first run: {escape(line)}", soft_wrap=True)
+            done = {run.name for run in runs if folder.standing(run).state is State.DONE}
+            console.print(f"[bold]{given.study.name}[/bold]  {len(runs)} runs, {len(done)} done before")
 
         def tell(run: Run, what: StageRecord | str) -> None:
             said = what if isinstance(what, str) else f"{what.name:<12} {what.seconds:8.1f} s"
             console.print(f"  {run.name:<28} {escape(said)}", soft_wrap=True)
 
         try:
-            perform(folder, runs, tell, address, insecure, wait_s)
+            perform(folder, runs, begin, tell, address, insecure, wait_s)
         except KeyboardInterrupt:
-            report(folder)
+            if folder.exists():
+                report(folder)
             raise
         report(folder)
     return all(folder.standing(run).state is State.DONE for run in runs)

@@ -89,19 +89,21 @@ class StudyFolder:
     def register(self, given: Registration) -> None:
         """Record the study before its first run; later, compare the given study with that record.
 
-        Raises StudyError if the folder holds another study, or this one at another scale.
+        Raises the errors of `refuse_other`.
         """
+        self.refuse_other(given)
         if not self.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             replace_text(self.path / STUDY_FILE, _text(given))
-            return
-        first = self.registered()
-        if differences := _other_study(first, given):
-            raise StudyError(f"{self.path} holds another study: {'; '.join(differences)}.", "Name another --dir.")
-        if given == first:
+        elif given == self.registered():
             (self.path / AMENDED_FILE).unlink(missing_ok=True)
         else:
             replace_text(self.path / AMENDED_FILE, _text(given))
+
+    def refuse_other(self, given: Registration) -> None:
+        """Raises StudyError, with the differences, if the folder holds another study, or this one at another scale."""
+        if self.exists() and (differences := _other_study(self.registered(), given)):
+            raise StudyError(f"{self.path} holds another study: {'; '.join(differences)}.", "Name another --dir.")
 
     def registered(self) -> Registration:
         """The study as it was before the first run. Raises StudyError."""

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,7 @@ FREE_S: Final = 60.0
 """Time in which the actors of a lost run must end."""
 MAX_LOSSES: Final = 3
 """Lost processes of a run, without a finished stage between them, after which it has failed."""
+RESOURCES: Final = tuple(field.name for field in fields(Resources))
 
 Tell = Callable[[Run, StageRecord | str], None]
 """Called with every stage that a run finishes, or with a text about its progress or its failure."""
@@ -52,7 +54,7 @@ Tell = Callable[[Run, StageRecord | str], None]
 def needed(runs: Sequence[Run]) -> Resources:
     """The resources that any of the runs asks for."""
     each = [asked(run.recipe) for run in runs]
-    return Resources(*(max(getattr(r, name) for r in each) for name in ("cpus", "gpus", "memory_gib")))
+    return Resources(**{name: max(getattr(r, name) for r in each) for name in RESOURCES})
 
 
 def require_room(runs: Sequence[Run]) -> None:
@@ -61,25 +63,34 @@ def require_room(runs: Sequence[Run]) -> None:
 
 
 def perform(
-    folder: StudyFolder, runs: Sequence[Run], tell: Tell, address: str | None, insecure: bool, wait_s: float
+    folder: StudyFolder,
+    runs: Sequence[Run],
+    begin: Callable[[], None],
+    tell: Tell,
+    address: str | None,
+    insecure: bool,
+    wait_s: float,
 ) -> None:
     """Run what is not done. Returns when every run is done, has failed, or waits for one that has failed.
 
-    `address`, `insecure` and `wait_s` are those of `cluster.ray.runtime.running`. On Ctrl-C the runs save first.
+    `begin` is called once there is room, before the first run starts. `address`, `insecure` and `wait_s` are those of
+    `cluster.ray.runtime.running`, whose errors it raises. On Ctrl-C the runs save first.
     """
     left = [run for run in runs if folder.standing(run).state is not State.DONE]
     if not left:
+        begin()
         return
     room = needed(left)
     own = own_folder([run.recipe.model_dump(mode="json") for run in left], Path.cwd())
     with running(folder.path, room, address=address, insecure=insecure, wait_s=wait_s, own=own):
+        begin()
         _Schedule(folder, left, tell, _width(room, of_ray(ray.cluster_resources()))).work()
 
 
 def _width(each: Resources, there: Resources) -> int:
-    """How many runs fit at a time; at least one."""
-    shares = [there.cpus / each.cpus, *([there.gpus / each.gpus] if each.gpus else [])]
-    return max(1, int(min(shares) + 1e-9))
+    """How many runs fit at a time, by their cores, GPUs and memory; at least one."""
+    asked = [name for name in RESOURCES if getattr(each, name)]
+    return max(1, int(min(getattr(there, name) / getattr(each, name) for name in asked) + 1e-9))
 
 
 class _Schedule:

@@ -12,6 +12,7 @@ import pytest
 import ray
 
 from actors.runs.live import LIVE
+from cluster.ray.resources import Resources
 from cluster.study import schedule
 from cluster.study.folder import Registration, StudyFolder
 from cluster.study.load import load, scale_of
@@ -55,3 +56,21 @@ def test_a_study_says_nothing_of_a_stage_whose_length_is_not_known_yet(
 ) -> None:
     at = RunStatus("before", 0, 0, {}, (), None)
     assert told(StudyFolder(tmp_path / "study"), at, monkeypatch) == []
+
+
+@pytest.mark.parametrize(
+    ("there", "width"),
+    [
+        (Resources(cpus=64, memory_gib=32), 4),  # memory for four, cores for 32
+        (Resources(cpus=64, gpus=8, memory_gib=512), 32),
+        (Resources(cpus=2, memory_gib=32), 1),
+        (Resources(cpus=3, memory_gib=7), 1),
+    ],
+)
+def test_as_many_runs_at_a_time_as_cores_gpus_and_memory_allow(there: Resources, width: int) -> None:
+    assert schedule._width(Resources(cpus=2, memory_gib=6.5), there) == width
+
+
+def test_a_gpu_that_runs_ask_for_bounds_their_number() -> None:
+    each = Resources(cpus=2, gpus=1, memory_gib=6.5)
+    assert schedule._width(each, Resources(cpus=64, gpus=3, memory_gib=512)) == 3
