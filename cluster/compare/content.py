@@ -14,11 +14,10 @@ from actors.diagnosis.findings import diagnose
 from cluster.recipe.identity import changes
 from cluster.run.folder import RunFolder
 from trainers.evaluation.bands import Bands
-from trainers.evaluation.comparison import Metric, Scores, estimate
+from trainers.evaluation.comparison import Estimate, Metric, Scores, Terms, estimate
 from trainers.evaluation.evaluate import Evaluation, asked, powers
 from trainers.evaluation.report import events_of
 from verifier.errors import UserError
-from verifier.task import labels
 
 CURVES: Final = ("reward", "strict", "outcome", "entropy", "completion_tokens", "truncated", "no_gradient", "kl")
 """What of the RL steps is drawn, over learner steps."""
@@ -84,29 +83,10 @@ def _at(tree: Any, key: str) -> Any:
 
 
 def _require_same_problems(first: Compared, other: Compared) -> None:
-    a, b = first.evaluation, other.evaluation
-    assert a is not None
-    assert b is not None
-    if why := _why_not(a, b):
+    assert first.evaluation is not None
+    assert other.evaluation is not None
+    if why := Terms.of(first.evaluation).unlike(Terms.of(other.evaluation)):
         raise NotComparable(f"{first.name} and {other.name} were not evaluated alike: {why}.")
-
-
-def _why_not(a: Evaluation, b: Evaluation) -> str:
-    """Why two evaluations cannot be paired, empty where they can."""
-    if a.temperature != b.temperature:
-        return f"at temperature {a.temperature:g} and {b.temperature:g}"
-    if set(a.strata()) != set(b.strata()):
-        names = labels([*a.strata(), *b.strata()])
-        only = [names[s] for s in dict.fromkeys([*a.strata(), *b.strata()]) if (s in a.strata()) != (s in b.strata())]
-        return f"only one of them has {', '.join(only[:4])}"
-    ids, others = ([score.problem_id for score in e.scores] for e in (a, b))
-    if len(ids) != len(others):
-        return f"on {len(ids)} and {len(others)} problems"
-    if ids != others:
-        differing = sum(one != other for one, other in zip(ids, others, strict=True))
-        return f"on other problems ({differing} of {len(ids)} differ)"
-    samples = [max(score.samples for score in e.scores) for e in (a, b)]
-    return f"with {samples[0]} and {samples[1]} samples of a problem" if samples[0] != samples[1] else ""
 
 
 def _bands(runs: Sequence[Compared]) -> dict[str, Any]:
@@ -123,19 +103,25 @@ def _band(bands: Bands, band: str, evaluations: Mapping[str, Evaluation]) -> dic
     least = min(asked(e.scores) for e in evaluations.values())
     most = powers(max(1, least // 2))[-1]  # n >= 2k, or the largest k is noise
     metrics: list[Metric] = ["verified", "outcome"] if inside[0].strict is not None else ["outcome"]
+    scores = {name: Scores([e]) for name, e in evaluations.items()}
     found: dict[str, Any] = {}
     for metric in metrics:
         for k in sorted({1, most}):
-            tables = {name: Scores([e]).table(bands, band, metric, k) for name, e in evaluations.items()}
+            tables = {name: of.table(bands, band, metric, k) for name, of in scores.items()}
             base = next(iter(tables.values()))
             found[f"{metric}_pass@{k}"] = {
                 name: {
-                    "score": asdict(estimate(table)),
-                    "difference": None if table is base else asdict(estimate(table.minus(base))),
+                    "score": asdict(score),
+                    "difference": None if table is base else _record(estimate(table.minus(base))),
                 }
                 for name, table in tables.items()
+                if (score := estimate(table)) is not None
             }
     return {"scores": found}
+
+
+def _record(found: Estimate | None) -> dict[str, Any] | None:
+    return None if found is None else asdict(found)
 
 
 def _curves(run: Compared) -> dict[str, dict[str, list[float | None]]]:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trainers.evaluation.comparison import Estimate, Metric, Table, estimate
+from trainers.evaluation.comparison import Estimate, Metric, Table, Terms, estimate
 
 BASE = "base"
 """The arm that every study has: the evaluation before any arm's training."""
@@ -109,12 +109,21 @@ Claim = Annotated[Greater | Unchanged, Field(discriminator="rule")]
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """One arm of a claim: on what terms it was evaluated, and its values of the claim's band, metric and k."""
+
+    terms: Terms
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """One pair of a claim: `difference` is the claim's arm less this one."""
+    """One pair of a claim: `difference` is the claim's arm less this one; `why_none` says why there is none."""
 
     against: str
-    difference: Estimate
+    difference: Estimate | None
     decision: Decision
+    why_none: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +135,26 @@ class Verdict:
     missing: tuple[str, ...] = ()
 
 
-def decide(claim: Greater | Unchanged, tables: Mapping[str, Table], missing: Sequence[str] = ()) -> Verdict:
-    """Decide a claim from the tables of its arms, all with the claim's band, metric and k, and with the same seeds.
+def decide(claim: Greater | Unchanged, sides: Mapping[str, Side], missing: Sequence[str] = ()) -> Verdict:
+    """Decide a claim from its arms, at the same seeds.
 
-    `missing` names the runs that the tables lack; without any common seed there are no tables.
+    `missing` names the runs that the tables lack; without any common seed there are no sides. What cannot be compared
+    is not resolved, and says why.
     """
-    if not tables:
+    if not sides:
         return Verdict(Decision.NOT_RESOLVED, (), tuple(missing))
-    comparisons = tuple(_compared(claim, tables[claim.arm], other, tables[other]) for other in claim.against)
+    comparisons = tuple(_compared(claim, sides[claim.arm], other, sides[other]) for other in claim.against)
     decision = Decision.NOT_RESOLVED if missing else _all_of([c.decision for c in comparisons])
     return Verdict(decision, comparisons, tuple(missing))
 
 
-def _compared(claim: Greater | Unchanged, arm: Table, name: str, other: Table) -> Comparison:
-    difference = estimate(arm.minus(other))
+def _compared(claim: Greater | Unchanged, arm: Side, name: str, other: Side) -> Comparison:
+    if why := arm.terms.unlike(other.terms):
+        return Comparison(name, None, Decision.NOT_RESOLVED, f"not evaluated alike: {why}")
+    difference = estimate(arm.table.minus(other.table))
+    if difference is None:
+        why = f"in some stratum no problem has {claim.k} judged samples on both sides at every seed"
+        return Comparison(name, None, Decision.NOT_RESOLVED, why)
     return Comparison(name, difference, claim.decide(difference))
 
 

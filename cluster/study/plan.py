@@ -8,16 +8,17 @@ nothing but recipes is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cluster.recipe.config import EvalStage, Recipe, RlStage, training_of
-from cluster.recipe.identity import identities
+from cluster.recipe.config import EvalStage, Recipe, RlStage, Stage, training_of
+from cluster.recipe.identity import changes, identities
 from cluster.recipe.load import load
 from cluster.study.claims import BASE, Greater, Unchanged
 from cluster.study.load import StudyError
 from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, SHARED, Arm, Changes, Scale, Study, Unit
+from trainers.evaluation.evaluate import EvalConfig
 from verifier.families import open_task
 
 
@@ -54,10 +55,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All runs of a study, each after the one it starts from; ordered by seed, so that one seed is complete first."""
+    """All runs of a study, each after the one it starts from; ordered by seed, so that one seed is complete first.
+
+    `one_base` says whether all arms start from the same base, which may be another one at another seed.
+    """
 
     study: Study
     runs: tuple[Run, ...]
+    one_base: bool
 
     def run(self, member: Member) -> Run:
         """A member's own run."""
@@ -102,7 +107,8 @@ def make_plan(study: Study, scale: Scale, overrides: Sequence[str] = ()) -> Plan
     for member, recipe in recipes.items():
         for run in _runs(member, recipe, chains[member], users):
             runs.setdefault(run.name, run)
-    return Plan(study, tuple(runs.values()))
+    bases = _bases(recipes[Member(arm, study.seeds[0])] for arm in study.arms)
+    return Plan(study, tuple(runs.values()), one_base=len(bases) == 1)
 
 
 def _of_arm(name: str, arm: Arm, scale: Scale) -> list[str]:
@@ -144,8 +150,10 @@ def _check(study: Study, recipes: Mapping[Member, Recipe], chains: Mapping[Membe
         twin = seen.setdefault(tuple(chains[Member(arm, seed)]), arm)
         if twin != arm:
             raise StudyError(f"arms.{arm}: is the same as arms.{twin}.", "Change it, or leave one out.")
+    of_arms = {arm: recipes[Member(arm, seed)] for arm in study.arms}
+    _require_alike(of_arms)
     for claim in study.claims:
-        _check_claim(study, claim, {arm: recipes[Member(arm, seed)] for arm in study.arms})
+        _check_claim(study, claim, of_arms)
 
 
 def _require_evaluations(arm: str, recipe: Recipe) -> None:
@@ -157,23 +165,66 @@ def _require_evaluations(arm: str, recipe: Recipe) -> None:
             )
 
 
+def _require_alike(recipes: Mapping[str, Recipe]) -> None:
+    """Raises StudyError unless all arms are evaluated alike: they are paired by problem and shown side by side."""
+    (first, wanted), *others = recipes.items()
+    for arm, recipe in others:
+        lines = [
+            str(c) for c in changes(wanted.bands.model_dump(mode="json"), recipe.bands.model_dump(mode="json"), "bands")
+        ]
+        lines += _unlike(_evaluation(wanted, AFTER), _evaluation(recipe, AFTER), AFTER)
+        if lines:
+            raise StudyError(
+                f"arms.{arm}: is evaluated otherwise than arms.{first}: {'; '.join(lines)}.",
+                f"Give all arms the same bands and the same stages.{AFTER}.eval.",
+            )
+
+
+def _unlike(one: EvalConfig, other: EvalConfig, stage: str) -> list[str]:
+    """The keys in which two evaluations of problems differ, a line each; planted errors are no such problems."""
+    trees = (of.model_dump(mode="json", exclude={"recovery"}) for of in (one, other))
+    return [str(change) for change in changes(*trees, f"stages.{stage}.eval")]
+
+
+def _evaluation(recipe: Recipe, name: str) -> EvalConfig:
+    """The settings of the eval stage `before` or `after`, which is there (`_require_evaluations`)."""
+    return next(stage.eval for stage in recipe.stages if isinstance(stage, EvalStage) and stage.name == name)
+
+
+def _bases(recipes: Iterable[Recipe]) -> set[str]:
+    """The identities of the evaluated bases from which recipes start."""
+    return {identities(recipe)[BEFORE] for recipe in recipes}
+
+
 def _check_claim(study: Study, claim: Greater | Unchanged, recipes: Mapping[str, Recipe]) -> None:
     arms = [arm for arm in claim.arms if arm != BASE]
     for arm in arms:
-        _require_measured(claim, arm, recipes[arm])
-    bases = {identities(recipes[arm])[BEFORE] for arm in arms}
-    if BASE in claim.arms and len(bases) > 1:
-        raise StudyError(f"claims.{claim.name}: its arms start from different bases.", "Compare them with one another.")
+        _require_measured(claim, arm, recipes[arm], AFTER)
+    if BASE in claim.arms:
+        _require_one_base(claim, {arm: recipes[arm] for arm in arms})
     budgets = {arm: _budget(claim, arm, recipes[arm], study.equal) for arm in arms}
     if min(budgets.values()) < (1 - COMPUTE_TOLERANCE) * max(budgets.values()):
         said = ", ".join(f"{arm} {amount:,.0f}" for arm, amount in budgets.items())
         raise StudyError(f"claims.{claim.name}: its arms have different {study.equal}: {said}.", "Make them equal.")
 
 
+def _require_one_base(claim: Greater | Unchanged, recipes: Mapping[str, Recipe]) -> None:
+    """Raises StudyError unless the arms start from one base, which was evaluated as they are."""
+    if len(_bases(recipes.values())) > 1:
+        raise StudyError(f"claims.{claim.name}: its arms start from different bases.", "Compare them with one another.")
+    arm, recipe = next(iter(recipes.items()))
+    _require_measured(claim, arm, recipe, BEFORE)
+    if lines := _unlike(_evaluation(recipe, BEFORE), _evaluation(recipe, AFTER), AFTER):
+        raise StudyError(
+            f"claims.{claim.name}: the base is evaluated otherwise than arm {arm}: {'; '.join(lines)}.",
+            f"Give stages.{BEFORE}.eval and stages.{AFTER}.eval the same values.",
+        )
+
+
 def _budget(claim: Greater | Unchanged, arm: str, recipe: Recipe, unit: Unit) -> float:
     """What an arm may spend after the base is measured. Raises StudyError if a stage has its budget in another unit."""
-    names = [stage.name for stage in recipe.stages]
-    own = [(s, training_of(s)) for s in recipe.stages[names.index(BEFORE) :]]
+    stages = _since_base(recipe)
+    own = [(stage, training_of(stage)) for stage in stages]
     wanted = "steps" if unit == "samples" else unit
     for stage, training in own:
         if training is not None and training[1].budget.unit != wanted:
@@ -183,14 +234,20 @@ def _budget(claim: Greater | Unchanged, arm: str, recipe: Recipe, unit: Unit) ->
                 f"Set stages.{stage.name}.{training[0]}.{wanted}, or another `equal`.",
             )
     if unit == "samples":
-        _require_known_samples(claim, arm, recipe)
-        return samples(recipe)
+        _require_known_samples(claim, arm, stages)
+        return _samples(stages)
     return sum(training[1].budget.amount for _, training in own if training is not None)
 
 
-def _require_known_samples(claim: Greater | Unchanged, arm: str, recipe: Recipe) -> None:
+def _since_base(recipe: Recipe) -> Sequence[Stage]:
+    """The stages after the base is measured."""
+    names = [stage.name for stage in recipe.stages]
+    return recipe.stages[names.index(BEFORE) + 1 :]
+
+
+def _require_known_samples(claim: Greater | Unchanged, arm: str, stages: Sequence[Stage]) -> None:
     """Raises StudyError if a stage draws refills, whose number depends on what the policy gets right."""
-    for stage in recipe.stages:
+    for stage in stages:
         if isinstance(stage, RlStage) and stage.rl.refills:
             raise StudyError(
                 f"claims.{claim.name}: its arms are to be equal in samples, and stages.{stage.name} of arm {arm} draws "
@@ -199,28 +256,28 @@ def _require_known_samples(claim: Greater | Unchanged, arm: str, recipe: Recipe)
             )
 
 
-def _require_measured(claim: Greater | Unchanged, arm: str, recipe: Recipe) -> None:
-    """Raises StudyError unless the arm's evaluation measures the claim's band, at its k, by its metric."""
-    stage = next(stage for stage in recipe.stages if stage.name == AFTER)
-    assert isinstance(stage, EvalStage)
-    task = open_task(stage.eval.task)
+def _require_measured(claim: Greater | Unchanged, arm: str, recipe: Recipe, name: str) -> None:
+    """Raises StudyError unless an evaluation of the arm measures the claim's band, at its k, by its metric."""
+    config = _evaluation(recipe, name)
+    task = open_task(config.task)
     where = f"claims.{claim.name}"
     if claim.band not in recipe.bands.ranges:
         raise StudyError(f"{where}.band: no band {claim.band!r}.", f"The recipe has {', '.join(recipe.bands.ranges)}.")
     if not any(recipe.bands.holds(claim.band, stratum) for stratum in task.strata()):
         raise StudyError(
-            f"{where}.band: arm {arm} evaluates no problem in {claim.band!r}.", "Widen its evaluation's task."
+            f"{where}.band: stages.{name} of arm {arm} evaluates no problem in {claim.band!r}.",
+            f"Widen stages.{name}.eval.task.",
         )
-    if 2 * claim.k > stage.eval.samples:
+    if 2 * claim.k > config.samples:
         raise StudyError(
-            f"{where}.k: pass@{claim.k} needs {2 * claim.k} samples a problem, not {stage.eval.samples}.",
-            f"Set stages.{AFTER}.eval.samples={2 * claim.k}, or a smaller k.",
+            f"{where}.k: pass@{claim.k} needs {2 * claim.k} samples a problem, not {config.samples}.",
+            f"Set stages.{name}.eval.samples={2 * claim.k}, or a smaller k.",
         )
     if claim.metric != "outcome" and not task.has_steps:
         raise StudyError(f"{where}.metric: {claim.metric} needs judged steps.", "Use the metric outcome.")
 
 
-def samples(recipe: Recipe) -> int:
-    """The completions that a recipe's RL stages draw for training; unknown for a budget in another unit."""
-    stages = [stage.rl for stage in recipe.stages if isinstance(stage, RlStage)]
-    return sum((rl.steps or 0) * rl.prompts_per_step * rl.group_size for rl in stages)
+def _samples(stages: Sequence[Stage]) -> int:
+    """The completions that the RL stages draw for training; unknown for a budget in another unit."""
+    drawing = [stage.rl for stage in stages if isinstance(stage, RlStage)]
+    return sum((rl.steps or 0) * rl.prompts_per_step * rl.group_size for rl in drawing)

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainers.evaluation.bands import Bands
-from trainers.evaluation.evaluate import Evaluation, ProblemScore
+from trainers.evaluation.evaluate import Evaluation, asked
 from verifier.estimators import pass_at_k
-from verifier.task import Stratum
+from verifier.task import Stratum, labels
 
 RESAMPLES: Final = 2000
 LEVEL: Final = 0.95
@@ -33,25 +33,50 @@ Metric = Literal["verified", "outcome", "gap", "process"]
 
 @dataclass(frozen=True)
 class Table:
-    """Values [seeds, problems] of each stratum, by name. Every stratum has the same number of seeds, at least one."""
+    """Values [seeds, problems] of each stratum, by name; NaN where a problem has too few judged samples for one.
+
+    `problems` are the ids of each stratum's problems, in the order of the values. Every stratum has the same number of
+    seeds, at least one.
+    """
 
     strata: Mapping[str, Values]
+    problems: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        shapes = {values.shape[0] for values in self.strata.values()}
-        if len(shapes) != 1 or 0 in shapes or any(values.shape[1] == 0 for values in self.strata.values()):
+        seeds = {values.shape[0] for values in self.strata.values()}
+        if len(seeds) != 1 or 0 in seeds or any(values.shape[1] == 0 for values in self.strata.values()):
             raise ValueError("a table holds at least one stratum, one seed and one problem, and as many seeds for each")
+        if {name: values.shape[1] for name, values in self.strata.items()} != {
+            name: len(ids) for name, ids in self.problems.items()
+        }:
+            raise ValueError("a table has an id for each of its problems")
 
     def minus(self, other: Table) -> Table:
         """This arm less another, problem by problem. Raises ValueError unless both hold the same problems and seeds."""
-        if {name: v.shape for name, v in self.strata.items()} != {name: v.shape for name, v in other.strata.items()}:
+        same = {name: v.shape for name, v in self.strata.items()} == {name: v.shape for name, v in other.strata.items()}
+        if not same or self.problems != other.problems:
             raise ValueError("a paired comparison needs the same strata, problems and seeds on both sides")
-        return Table({name: values - other.strata[name] for name, values in self.strata.items()})
+        return Table({name: values - other.strata[name] for name, values in self.strata.items()}, self.problems)
+
+    def at(self, seeds: Sequence[int]) -> Table:
+        """The same table with some of its seeds, by their numbers."""
+        return Table({name: values[list(seeds)] for name, values in self.strata.items()}, self.problems)
+
+    @cached_property
+    def complete(self) -> Mapping[str, Values]:
+        """The values of the problems that have one at every seed; a stratum may be left with no problem."""
+        lacks = {name: np.isnan(values).any(axis=0) for name, values in self.strata.items()}
+        return {name: v[:, ~lacks[name]] if lacks[name].any() else v for name, v in self.strata.items()}
+
+    @property
+    def measured(self) -> bool:
+        """Whether every stratum has a problem with a value at every seed: without one it has no mean."""
+        return all(values.size for values in self.complete.values())
 
     @cached_property
     def per_seed(self) -> tuple[float, ...]:
-        """The mean over strata of the mean over problems, for each seed."""
-        return tuple(np.mean([values.mean(axis=1) for values in self.strata.values()], axis=0).tolist())
+        """The mean over strata of the mean over complete problems, for each seed. The table must be `measured`."""
+        return tuple(np.mean([values.mean(axis=1) for values in self.complete.values()], axis=0).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +94,67 @@ class Estimate:
         return float(np.std(self.per_seed, ddof=1)) if len(self.per_seed) > 1 else 0.0
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What an evaluation asked: two can be paired only on the same terms. `strata` are those of its problems."""
+
+    temperature: float
+    samples: int
+    problems: tuple[str, ...]
+    strata: tuple[Stratum, ...]
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> Terms:
+        """The terms of an evaluation."""
+        ids, strata = (tuple(getattr(s, of) for s in evaluation.scores) for of in ("problem_id", "stratum"))
+        return cls(evaluation.temperature, asked(evaluation.scores), ids, strata)
+
+    @cached_property
+    def places(self) -> Mapping[Stratum, Sequence[int]]:
+        """The places of each stratum's problems among all."""
+        found: dict[Stratum, list[int]] = {}
+        for place, stratum in enumerate(self.strata):
+            found.setdefault(stratum, []).append(place)
+        return found
+
+    def unlike(self, other: Terms) -> str:
+        """Why the two evaluations cannot be paired, empty where they can."""
+        if self.temperature != other.temperature:
+            return f"at temperature {self.temperature:g} and {other.temperature:g}"
+        if self.problems != other.problems:
+            return self._other_problems(other)
+        return f"with {self.samples} and {other.samples} samples of a problem" if self.samples != other.samples else ""
+
+    def _other_problems(self, other: Terms) -> str:
+        if differing := [s for s in {**self.places, **other.places} if (s in self.places) != (s in other.places)]:
+            names = labels([*self.places, *other.places])
+            return f"only one of them has {', '.join(names[stratum] for stratum in differing[:4])}"
+        if len(self.problems) != len(other.problems):
+            return f"on {len(self.problems)} and {len(other.problems)} problems"
+        differ = sum(one != another for one, another in zip(self.problems, other.problems, strict=True))
+        return f"on other problems ({differ} of {len(self.problems)} differ)"
+
+
 class Scores:
-    """What an arm scored, from the evaluation of each seed. Raises ValueError if their problems differ."""
+    """What an arm scored, from the evaluation of each seed. Raises ValueError if their terms differ."""
 
     def __init__(self, evaluations: Sequence[Evaluation]) -> None:
-        first = [score.problem_id for score in evaluations[0].scores]
-        if any([score.problem_id for score in e.scores] != first for e in evaluations):
-            raise ValueError("a comparison needs the same problems, in the same order, for every seed")
-        rows: dict[Stratum, list[list[ProblemScore]]] = {}
-        for number, evaluation in enumerate(evaluations):
-            for score in evaluation.scores:
-                rows.setdefault(score.stratum, [[] for _ in evaluations])[number].append(score)
-        self._strata = {stratum: _Counts.of(scores) for stratum, scores in rows.items()}
+        self.terms, *others = map(Terms.of, evaluations)
+        if why := next(filter(None, map(self.terms.unlike, others)), ""):
+            raise ValueError(f"the seeds of an arm were not evaluated alike: {why}")
+        counts = _Counts.of(evaluations)
+        self._strata = {s: counts.of_problems(places) for s, places in self.terms.places.items()}
 
     def table(self, bands: Bands, band: str, metric: Metric, k: int) -> Table:
-        """The arm's values in a band. Raises ValueError for a k beyond the samples of a problem."""
-        chosen = {s: counts for s, counts in self._strata.items() if bands.holds(band, s)}
-        return Table({stratum.name: counts.values(metric, k) for stratum, counts in chosen.items()})
+        """The arm's values in a band; none for a problem with fewer samples than k."""
+        chosen = [stratum for stratum in self._strata if bands.holds(band, stratum)]
+        ids = {s.name: tuple(self.terms.problems[place] for place in self.terms.places[s]) for s in chosen}
+        return Table({s.name: self._strata[s].values(metric, k) for s in chosen}, ids)
 
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """One stratum: completions, right answers and verified traces of each problem, [seeds, problems]."""
+    """Completions, right answers and verified traces of each problem, [seeds, problems]."""
 
     samples: NDArray[np.int64]
     outcome: NDArray[np.int64]
@@ -98,23 +162,25 @@ class _Counts:
     process: Values
 
     @classmethod
-    def of(cls, scores: Sequence[Sequence[ProblemScore]]) -> _Counts:
+    def of(cls, evaluations: Sequence[Evaluation]) -> _Counts:
         return cls(
-            np.asarray([[s.samples for s in row] for row in scores]),
-            np.asarray([[s.outcome for s in row] for row in scores]),
-            np.asarray([[s.strict or 0 for s in row] for row in scores]),
-            np.asarray([[s.process_accuracy or 0.0 for s in row] for row in scores]),
+            np.asarray([[s.samples for s in e.scores] for e in evaluations]),
+            np.asarray([[s.outcome for s in e.scores] for e in evaluations]),
+            np.asarray([[s.strict or 0 for s in e.scores] for e in evaluations]),
+            np.asarray([[s.process_accuracy or 0.0 for s in e.scores] for e in evaluations]),
         )
+
+    def of_problems(self, places: Sequence[int]) -> _Counts:
+        """The counts of some problems."""
+        return _Counts(*(of[:, places] for of in (self.samples, self.outcome, self.strict, self.process)))
 
     def values(self, metric: Metric, k: int) -> Values:
         if metric == "process":
             return self.process
         passes = _passes(int(self.samples.max()), k)
-        outcome, verified = passes[self.samples, self.outcome], passes[self.samples, self.strict]
-        found = {"verified": verified, "outcome": outcome, "gap": outcome - verified}[metric]
-        if np.isnan(found).any():
-            raise ValueError(f"pass@{k} needs {k} samples of every problem")
-        return found
+        if metric == "gap":
+            return passes[self.samples, self.outcome] - passes[self.samples, self.strict]
+        return passes[self.samples, self.strict if metric == "verified" else self.outcome]
 
 
 @lru_cache
@@ -127,15 +193,37 @@ def _passes(most: int, k: int) -> Values:
     return found
 
 
-def estimate(of: Table, seed: int = 0) -> Estimate:
-    """The mean of a table and its interval; the same seed gives the same interval."""
-    seed_weights = _weights(len(of.per_seed), seed, 0)
-    drawn = np.zeros(RESAMPLES)
-    for number, values in enumerate(of.strata.values(), start=1):
-        drawn += np.einsum("rs,rs->r", seed_weights, _weights(values.shape[1], seed, number) @ values.T)
+def estimate(of: Table, seed: int = 0) -> Estimate | None:
+    """The mean of a table and its interval; the same seed gives the same interval. None if it is not `measured`."""
+    return estimates([of], seed)[0]
+
+
+def estimates(tables: Sequence[Table], seed: int = 0) -> list[Estimate | None]:
+    """The estimate of each table. Tables of one shape are resampled together: the numbers are those of each alone."""
+    alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for number, table in enumerate(tables):
+        if table.measured:
+            alike.setdefault(tuple(v.shape for v in table.complete.values()), []).append(number)
+    found: list[Estimate | None] = [None] * len(tables)
+    for numbers in alike.values():
+        for number, one in zip(numbers, _resampled([tables[n] for n in numbers], seed), strict=True):
+            found[number] = one
+    return found
+
+
+def _resampled(tables: Sequence[Table], seed: int) -> list[Estimate]:
+    """The estimates of tables of one shape: for each stratum, one matrix product has the means of them all."""
+    seeds, strata = len(tables[0].per_seed), len(tables[0].complete)
+    drawn = np.zeros((RESAMPLES, len(tables)))
+    for number, values in enumerate(zip(*(table.complete.values() for table in tables), strict=True), start=1):
+        rows = np.concatenate([*values, values[0]])  # never one alone: BLAS adds up a single column in another order
+        means = (_weights(rows.shape[1], seed, number) @ rows.T)[:, : len(tables) * seeds]
+        drawn += np.einsum("rs,rts->rt", _weights(seeds, seed, 0), means.reshape(RESAMPLES, len(tables), seeds))
     tail = (1 - LEVEL) / 2
-    lo, hi = np.quantile(drawn / len(of.strata), [tail, 1 - tail])
-    return Estimate(float(np.mean(of.per_seed)), float(lo), float(hi), of.per_seed)
+    ends = np.quantile(drawn / strata, [tail, 1 - tail], axis=0).T.tolist()
+    return [
+        Estimate(float(np.mean(of.per_seed)), lo, hi, of.per_seed) for of, (lo, hi) in zip(tables, ends, strict=True)
+    ]
 
 
 @lru_cache(maxsize=64)

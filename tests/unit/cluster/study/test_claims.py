@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cluster.study.claims import Decision, Greater, Unchanged, decide
-from trainers.evaluation.comparison import Estimate, Table
+from cluster.study.claims import Decision, Greater, Side, Unchanged, decide
+from trainers.evaluation.comparison import Estimate, Table, Terms
+from verifier.task import Stratum
 
 
 def greater(**fields: object) -> Greater:
@@ -19,10 +22,18 @@ def unchanged(margin: float) -> Unchanged:
     return Unchanged(name="c", says="a is as b", arm="a", against=("b",), band="edge", margin=margin)
 
 
-def tables(**means: list[float]) -> dict[str, Table]:
+STRATUM = Stratum.of(op=4)
+IDS = tuple(map(str, range(200)))
+TERMS = Terms(1.0, 32, IDS, (STRATUM,) * len(IDS))
+
+
+def tables(**means: list[float]) -> dict[str, Side]:
     """Arms with a mean for each seed, over 200 problems that all differ."""
-    problems = np.linspace(-0.3, 0.3, 200)
-    return {name: Table({"op=4": np.asarray(m)[:, None] + problems}) for name, m in means.items()}
+    problems = np.linspace(-0.3, 0.3, len(IDS))
+    arms = {
+        name: Table({STRATUM.name: np.asarray(m)[:, None] + problems}, {STRATUM.name: IDS}) for name, m in means.items()
+    }
+    return {name: Side(TERMS, table) for name, table in arms.items()}
 
 
 @pytest.mark.parametrize(
@@ -70,8 +81,28 @@ def test_a_claim_whose_runs_are_not_all_there_is_not_resolved_and_says_which():
     assert decide(greater(), arms).decision is Decision.SUPPORTED
     verdict = decide(greater(), arms, missing=["b/2"])
     assert (verdict.decision, verdict.missing) == (Decision.NOT_RESOLVED, ("b/2",))
+    assert verdict.comparisons[0].difference is not None
     assert verdict.comparisons[0].difference.mean == pytest.approx(0.2), "what there is, is shown"
     assert decide(greater(), {}, missing=["a/0", "b/0"]).comparisons == ()
+
+
+def test_arms_that_were_not_evaluated_alike_are_not_compared_and_it_says_why():
+    arms = tables(a=[0.5, 0.51], b=[0.3, 0.31], c=[0.3, 0.31])
+    others = ("another", *IDS[1:])
+    arms["b"] = Side(replace(TERMS, problems=others), Table(arms["b"].table.strata, {STRATUM.name: others}))
+    verdict = decide(greater(against=["b", "c"]), arms)
+    assert verdict.decision is Decision.NOT_RESOLVED
+    assert verdict.comparisons[0].difference is None
+    assert verdict.comparisons[0].why_none == "not evaluated alike: on other problems (1 of 200 differ)"
+    assert verdict.comparisons[1].decision is Decision.SUPPORTED
+
+
+def test_a_pair_without_enough_judged_samples_is_not_resolved_and_it_says_why():
+    arms = tables(a=[0.5, 0.51], b=[0.3, 0.31])
+    arms["b"] = replace(arms["b"], table=Table({STRATUM.name: np.full((2, 200), np.nan)}, {STRATUM.name: IDS}))
+    (pair,) = decide(greater(k=16), arms).comparisons
+    assert (pair.difference, pair.decision) == (None, Decision.NOT_RESOLVED)
+    assert "no problem has 16 judged samples" in pair.why_none
 
 
 def test_a_claim_about_one_arm_twice_or_with_a_k_that_means_nothing_is_refused():

@@ -45,7 +45,10 @@ def test_a_claim_may_be_against_the_base():
         ({"claims": given()["claims"] * 2}, "claims: 'c' occurs twice"),
         ({"seeds": [0, 1, 0]}, "seeds: '0' occurs twice"),
         ({"arms": {**given()["arms"], "base": {"says": ".", "changes": {"seed": 1}}}}, "give the arm another name"),
-        ({"arms": {**given()["arms"], "shared": {"says": ".", "changes": {"seed": 1}}}}, "arms.shared: this is the folder"),
+        (
+            {"arms": {**given()["arms"], "shared": {"says": ".", "changes": {"seed": 1}}}},
+            "arms.shared: this is the folder",
+        ),
         ({"name": "shared"}, "name: 'shared' is the folder of shared stages"),
         ({"arms": {"id": {"says": ".", "changes": {}}, "edge": given()["arms"]["edge"]}}, "at least 1 item"),
     ],
