@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +19,9 @@ from cluster.study.load import StudyError
 from cluster.study.page import write_study
 from cluster.study.plan import Run
 from trainers.evaluation.ledger import StageRecord
+
+if TYPE_CHECKING:
+    from cluster.study.costs import Cost
 
 PLAN_WIDTH: Final = 120
 
@@ -53,9 +56,17 @@ def show_plan(folder: StudyFolder, runs: Sequence[Run], local: bool) -> None:
         )
     Console(file=sys.stdout, highlight=False, width=PLAN_WIDTH).print(table)
     left = [cost for cost in stages if not cost.done]
-    minutes = sum(cost.seconds or 0 for cost in left) / 60
-    unknown = ", not counting the stages whose time is unknown (?)" if any(c.seconds is None for c in left) else ""
-    print(f"{len(left)} of {len(stages)} stages are left; one run at a time: {minutes:.0f} minutes{unknown}")
+    print(f"{len(left)} of {len(stages)} stages are left; one run at a time: {_minutes(left)}")
+
+
+def _minutes(left: Sequence[Cost]) -> str:
+    """The time that stages take one after another, as far as it is known."""
+    known = [cost.seconds for cost in left if cost.seconds is not None]
+    said = f"{sum(known) / 60:.0f} minutes"
+    if len(known) == len(left):
+        return said
+    unknown = "unknown until a stage of the kind has run (?)"
+    return f"{said}, and the stages whose time is {unknown}" if any(known) else f"the time is {unknown}"
 
 
 def conduct(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -36,6 +37,22 @@ def _main(scores: Content) -> str:
     return "verified" if "verified" in scores else "outcome"
 
 
+def _once(band: Content) -> float:
+    """The mean of pass@1 in a band."""
+    return band["scores"][_main(band["scores"])]["1"]["mean"]
+
+
+def _bands(measured: Content) -> list[str]:
+    """The bands that are evaluated: the same for all arms."""
+    return list(next(iter(measured.values()))["bands"])
+
+
+def _start(study: Content, of: Content, band: str) -> Content | None:
+    """What the base from which an arm started scored in a band; None if that was not evaluated."""
+    base = study["base"] if of["base"] is None else of["base"]
+    return base["bands"].get(band)
+
+
 def _style(number: int) -> dict[str, Any]:
     return {
         "color": colour(number),
@@ -53,8 +70,8 @@ def _panels(names: list[str], height: float, width: float = 2.6) -> tuple[Figure
 
 
 def _arms(study: Content, measured: Content) -> Figure:
-    """pass@1 of every arm against the bands: the mean, its interval, each seed, and the base as a line."""
-    bands = list(study["bands"])
+    """pass@1 of every arm against the bands: the mean, its interval, each seed; as a line its base, or that of all."""
+    bands = _bands(measured)
     figure, axes = _panels([f"{band} ({study['bands'][band]})" for band in bands], 0.32 * len(measured) + 1.0)
     for axis, band in zip(axes, bands, strict=True):
         for row, of in enumerate(measured.values()):
@@ -63,8 +80,11 @@ def _arms(study: Content, measured: Content) -> Figure:
             axis.plot([one["lo"], one["hi"]], [row, row], color=COLOURS[0], linewidth=2)
             axis.plot(one["per_seed"], [row] * len(one["per_seed"]), "|", color="black", markersize=9)
             axis.plot([one["mean"]], [row], "o", color=COLOURS[0], markersize=5)
-        base = study["base"]["bands"][band]["scores"]
-        axis.axvline(base[_main(base)]["1"]["mean"], color="black", linestyle=":", linewidth=1)
+        if band in study["base"]["bands"]:
+            axis.axvline(_once(study["base"]["bands"][band]), color="black", linestyle=":", linewidth=1)
+        for row, of in enumerate(measured.values()):
+            if of["base"] is not None and (start := _start(study, of, band)) is not None:
+                axis.vlines(_once(start), row - 0.4, row + 0.4, color="black", linestyle=":", linewidth=1)
         axis.set_yticks(range(len(measured)), list(measured) if band == bands[0] else [])
         axis.invert_yaxis()
         axis.set_xlabel("pass@1 (dotted: before RL)")
@@ -72,15 +92,16 @@ def _arms(study: Content, measured: Content) -> Figure:
 
 
 def _curves(study: Content, measured: Content) -> Figure:
-    """pass@k of the arms for each band."""
-    bands = list(study["bands"])
+    """pass@k of the arms for each band, and of the base if they share one; else a thin dotted line is an arm's own."""
+    bands = _bands(measured)
     figure, axes = _panels(bands, 2.8)
     for axis, band in zip(axes, bands, strict=True):
-        for number, (arm, of) in enumerate([("base", study["base"]), *list(measured.items())[:SHOWN]]):
-            scores = of["bands"][band]["scores"]
-            curve = scores[_main(scores)]
-            style = _style(number - 1) if number else BASE_STYLE
-            axis.plot([int(k) for k in curve], [e["mean"] for e in curve.values()], label=arm, markersize=4, **style)
+        if band in study["base"]["bands"]:
+            _curve(axis, study["base"]["bands"][band], label="base", **BASE_STYLE)
+        for number, (arm, of) in enumerate(list(measured.items())[:SHOWN]):
+            _curve(axis, of["bands"][band], label=arm, **_style(number))
+            if of["base"] is not None and (start := _start(study, of, band)) is not None:
+                _curve(axis, start, color=colour(number), linestyle=":", linewidth=0.8)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
         axis.set_xlabel("k")
@@ -90,41 +111,57 @@ def _curves(study: Content, measured: Content) -> Figure:
     return figure
 
 
+def _curve(axis: Axes, band: Content, **style: Any) -> None:
+    curve = band["scores"][_main(band["scores"])]
+    axis.plot([int(k) for k in curve], [e["mean"] for e in curve.values()], markersize=4, **style)
+
+
 def _strata(study: Content, measured: Content) -> Figure:
-    """A heat map of pass@1: arms by strata, the number in every cell."""
-    rows = {"base": study["base"]["strata"], **{arm: of["strata"] for arm, of in measured.items()}}
-    columns = list(study["base"]["strata"])
+    """A heat map of pass@1: arms and bases by strata, the number in every cell."""
+    rows: dict[str, Content] = {"base": study["base"]["strata"]} if study["base"]["strata"] else {}
+    for arm, of in measured.items():
+        if of["base"] is not None:
+            rows[f"base of {arm}"] = of["base"]["strata"]
+        rows[arm] = of["strata"]
+    columns = list(next(iter(measured.values()))["strata"])
     figure = Figure(figsize=(0.62 * len(columns) + 1.6, 0.3 * len(rows) + 0.8))
     axis: Axes = figure.subplots()
-    grid = [[_cell(of[column]) for column in columns] for of in rows.values()]
+    grid = [[_cell(of.get(column)) for column in columns] for of in rows.values()]
     axis.imshow(grid, cmap="Greys", vmin=0, vmax=1, aspect="auto")
     if len(rows) <= 4 * SHOWN:
         for y, row in enumerate(grid):
             for x, value in enumerate(row):
                 ink = "white" if value > 0.5 else "black"
-                axis.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink)
+                axis.text(
+                    x, y, "" if math.isnan(value) else f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink
+                )
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), list(rows))
     axis.grid(visible=False)
     return figure
 
 
-def _cell(of: Mapping[str, float | None]) -> float:
-    return (of["outcome"] if of["verified"] is None else of["verified"]) or 0.0
+def _cell(of: Mapping[str, float | None] | None) -> float:
+    """The share of a stratum's completions that are right; NaN where it was not evaluated."""
+    found = of and (of["outcome"] if of["verified"] is None else of["verified"])
+    return math.nan if found is None else found
 
 
 def _answers(study: Content, measured: Content) -> Figure:
-    """Verified against right answers at k = 1, with an arrow from the base; below the diagonal, traces are wrong."""
-    bands = list(study["bands"])
+    """Verified against right answers at k = 1, with a line from the base; below the diagonal, traces are wrong."""
+    bands = _bands(measured)
     figure, axes = _panels(bands, 2.8)
     for axis, band in zip(axes, bands, strict=True):
-        base = study["base"]["bands"][band]["scores"]
-        start = base["outcome"]["1"]["mean"], base["verified"]["1"]["mean"]
-        axis.plot(*([value] for value in start), marker="x", color="black", linestyle="", label="base")
+        cross: dict[str, Any] = {"marker": "x", "color": "black", "linestyle": ""}
+        if band in study["base"]["bands"]:
+            axis.plot(*([value] for value in _answered(study["base"]["bands"][band])), label="base", **cross)
         for number, (arm, of) in enumerate(list(measured.items())[:SHOWN]):
-            scores = of["bands"][band]["scores"]
-            point = scores["outcome"]["1"]["mean"], scores["verified"]["1"]["mean"]
-            axis.plot(*zip(start, point, strict=True), color="#b0b6bd", linewidth=0.8)
+            point = _answered(of["bands"][band])
+            if (base := _start(study, of, band)) is not None:
+                start = _answered(base)
+                axis.plot(*zip(start, point, strict=True), color="#b0b6bd", linewidth=0.8)
+                if of["base"] is not None:
+                    axis.plot(*([value] for value in start), markersize=4, **cross)
             axis.plot(*([value] for value in point), label=arm, **{**_style(number), "linestyle": ""})
         top = max(axis.get_xlim()[1], axis.get_ylim()[1])
         axis.plot([0, top], [0, top], color="black", linewidth=0.6, linestyle=":")
@@ -134,9 +171,14 @@ def _answers(study: Content, measured: Content) -> Figure:
     return figure
 
 
+def _answered(band: Content) -> tuple[float, float]:
+    """Right answers and verified traces at k = 1."""
+    return band["scores"]["outcome"]["1"]["mean"], band["scores"]["verified"]["1"]["mean"]
+
+
 def _first_errors(measured: Content) -> Figure:
-    """The first error of the completions in the last band but one, by kind and place; hatches tell the kinds apart."""
-    bands = list(next(iter(measured.values()))["bands"])
+    """The kinds of the first errors of the completions in each band, as shares; hatches tell the kinds apart."""
+    bands = _bands(measured)
     figure, axes = _panels(bands, 0.32 * len(measured) + 1.0)
     kinds = sorted({kind for of in measured.values() for band in of["bands"].values() for kind in band["first_errors"]})
     hatches = ("", "//", "..", "xx", "\\\\", "++", "oo")

@@ -66,7 +66,7 @@ class Table:
     def complete(self) -> Mapping[str, Values]:
         """The values of the problems that have one at every seed; a stratum may be left with no problem."""
         lacks = {name: np.isnan(values).any(axis=0) for name, values in self.strata.items()}
-        return {name: v[:, ~lacks[name]] if lacks[name].any() else v for name, v in self.strata.items()}
+        return {name: v.compress(~lacks[name], axis=1) if lacks[name].any() else v for name, v in self.strata.items()}
 
     @property
     def measured(self) -> bool:
@@ -172,7 +172,8 @@ class _Counts:
 
     def of_problems(self, places: Sequence[int]) -> _Counts:
         """The counts of some problems."""
-        return _Counts(*(of[:, places] for of in (self.samples, self.outcome, self.strict, self.process)))
+        # `take` keeps the rows together: on columns as `[:, places]` lays them out, a mean differs in its last digit.
+        return _Counts(*(of.take(places, axis=1) for of in (self.samples, self.outcome, self.strict, self.process)))
 
     def values(self, metric: Metric, k: int) -> Values:
         if metric == "process":

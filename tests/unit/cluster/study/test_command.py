@@ -8,7 +8,7 @@ import pytest
 
 from cluster.errors import NotEnough
 from cluster.recipe.base import NoModel
-from cluster.study.command import conduct
+from cluster.study.command import conduct, show_plan
 from cluster.study.folder import AMENDED_FILE, Registration, StudyFolder
 from cluster.study.load import StudyError
 from cluster.study.model import Study
@@ -54,3 +54,15 @@ def test_a_study_of_a_base_that_does_not_exist_is_not_registered(tmp_path: Path)
     with pytest.raises(NoModel, match="nobody"):
         run(folder, changed(given, without))
     assert not folder.exists()
+
+
+def test_a_plan_says_that_the_time_is_unknown_until_a_stage_of_the_kind_has_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    folder, given = StudyFolder(tmp_path / "little"), little(seeds=1)
+    runs = given.plan().runs
+    show_plan(folder, runs, local=False)
+    assert "one run at a time: the time is unknown until a stage of the kind has run (?)" in capsys.readouterr().out
+    leave(folder, given.plan(), Member("arm0", 0), 0.5)
+    show_plan(folder, runs, local=False)
+    assert "0 minutes, and the stages whose time is unknown until" in capsys.readouterr().out

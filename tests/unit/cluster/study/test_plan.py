@@ -224,3 +224,42 @@ def pretraining(made: Plan, arm: str) -> tuple[int, Any]:
     """The steps and the parts of an arm's pre-training."""
     stages: Any = made.run(Member(arm, 0)).recipe.stages
     return stages[1].train.steps, stages[1].train.task.parts
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages.after.eval.temperature": 0.7}, r"stages.after.eval.temperature: 1.0 -> 0.7"),
+        ({"stages.after.eval.samples": 8}, r"stages.after.eval.samples: 4 -> 8"),
+        ({"stages.after.eval.target_problems": 3}, r"stages.after.eval.target_problems: \d+ -> 3"),
+        ({"stages.after.eval.task.ops": [2]}, r"stages.after.eval.task.ops: \[2, 3\] -> \[2\]"),
+        ({"bands.ranges.edge.op": 2}, r"bands.ranges.edge.op: 3 -> 2"),
+    ],
+)
+def test_arms_that_are_not_evaluated_alike_are_refused_with_what_differs(changes: dict[str, Any], message: str):
+    with pytest.raises(StudyError, match=rf"arms.outcome: is evaluated otherwise than arms.strict: .*{message}"):
+        plan({"strict": TWO["strict"], "outcome": REWARD | changes})
+
+
+def test_errors_that_one_arm_plants_are_no_other_evaluation():
+    assert plan({"strict": TWO["strict"], "outcome": REWARD | {"stages.after.eval.recovery": True}}).runs
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stages.before.eval.samples=1", "claims.c.k: pass@1 needs 2 samples a problem, not 1"),
+        (
+            "stages.before.eval.task.ops=[2]",
+            "claims.c.band: stages.before of arm strict evaluates no problem in 'edge'",
+        ),
+        (
+            "stages.before.eval.samples=2",
+            r"claims.c: the base is evaluated otherwise than arm strict: .*samples: 2 -> 4",
+        ),
+    ],
+)
+def test_a_claim_against_the_base_needs_the_base_measured_as_the_arms_are(override: str, message: str):
+    assert plan(TWO, override).runs, "nothing is said of the base"
+    with pytest.raises(StudyError, match=message):
+        plan(TWO, override, against=["outcome", "base"])
