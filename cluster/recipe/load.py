@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,7 +48,7 @@ def tree_of(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     Raises RecipeError: of overrides that cannot be applied, together with the errors that the recipe has without them.
     """
-    tree = _parse(_read(name_or_path), name_or_path)
+    tree = copy.deepcopy(_parse(_read(name_or_path), name_or_path))
     _name_stages(tree.get("stages"))
     refused = _apply(overrides, tree)
     if refused and (lines := faults_in(tree)):
@@ -127,7 +128,9 @@ def _read(name_or_path: str) -> bytes:
     return data
 
 
+@lru_cache(maxsize=4)
 def _parse(data: bytes, name: str) -> dict[str, Any]:
+    """Every arm of a study begins with the same text. Not to be changed: the next caller gets the same tree."""
     try:
         tree = plain_yaml.parse(data)
     except plain_yaml.NOT_PLAIN as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any, Final, Self
 
 from trainers.evaluation.bands import Bands
@@ -129,14 +130,11 @@ def _solved(score: ProblemScore) -> bool:
 
 def _first_errors(scores: Sequence[ProblemScore]) -> dict[str, list[int]]:
     """Completions by the status of their first error and by the number of its step."""
-    found: dict[str, list[int]] = {}
+    found: dict[str, list[list[int]]] = {}
     for score in scores:
         for status, places in score.first_errors.items():
-            counts = found.setdefault(status, [])
-            counts += [0] * (len(places) - len(counts))
-            for place, count in enumerate(places):
-                counts[place] += count
-    return dict(sorted(found.items()))
+            found.setdefault(status, []).append(places)
+    return {status: [sum(at) for at in zip_longest(*found[status], fillvalue=0)] for status in sorted(found)}
 
 
 def _stratum(scores: Sequence[ProblemScore]) -> dict[str, float | None]:

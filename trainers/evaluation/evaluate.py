@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from statistics import fmean
@@ -161,7 +161,7 @@ class Evaluation:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Evaluation:
         """The inverse of `record`; `texts` are empty."""
-        scores = tuple(map(_problem_score, record["scores"]))
+        scores = tuple(_problem_scores(record["scores"]))
         samples = tuple(_text_sample(s) for s in record["samples"])
         recovery = tuple(
             RecoveryScore(**{**s, "stratum": Stratum.from_record(s["stratum"])}) for s in record.get("recovery", ())
@@ -175,6 +175,16 @@ class Evaluation:
 
 def _problem_score(record: dict[str, Any]) -> ProblemScore:
     return ProblemScore(**{**record, "stratum": Stratum.from_record(record["stratum"])})
+
+
+def _problem_scores(records: Sequence[dict[str, Any]]) -> Iterator[ProblemScore]:
+    """The scores, which stand by stratum: neighbours share one, since making one takes longer than the rest."""
+    same: dict[str, Any] | None = None
+    stratum = None
+    for record in records:
+        if stratum is None or record["stratum"] != same:
+            same, stratum = record["stratum"], Stratum.from_record(record["stratum"])
+        yield ProblemScore(**{**record, "stratum": stratum})
 
 
 def _text_sample(record: dict[str, Any]) -> TextSample:
