@@ -118,6 +118,8 @@ class StudyFolder:
 
     def amendments(self) -> list[str]:
         """What was changed since the first run, one line for each key."""
+        if not (self.path / AMENDED_FILE).exists():
+            return []
         first, now = _claims_by_name(self.registered()), _claims_by_name(self.current())
         return [str(change) for change in changes(first, now)]
 

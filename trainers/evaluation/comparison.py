@@ -106,8 +106,9 @@ class Terms:
     @classmethod
     def of(cls, evaluation: Evaluation) -> Terms:
         """The terms of an evaluation."""
-        ids, strata = (tuple(getattr(s, of) for s in evaluation.scores) for of in ("problem_id", "stratum"))
-        return cls(evaluation.temperature, asked(evaluation.scores), ids, strata)
+        scores = evaluation.scores
+        ids, strata = tuple([score.problem_id for score in scores]), tuple([score.stratum for score in scores])
+        return cls(evaluation.temperature, asked(scores), ids, strata)
 
     @cached_property
     def places(self) -> Mapping[Stratum, Sequence[int]]:
@@ -144,12 +145,13 @@ class Scores:
             raise ValueError(f"the seeds of an arm were not evaluated alike: {why}")
         counts = _Counts.of(evaluations)
         self._strata = {s: counts.of_problems(places) for s, places in self.terms.places.items()}
+        self._ids = {s: tuple([self.terms.problems[p] for p in places]) for s, places in self.terms.places.items()}
 
     def table(self, bands: Bands, band: str, metric: Metric, k: int) -> Table:
         """The arm's values in a band; none for a problem with fewer samples than k."""
         chosen = [stratum for stratum in self._strata if bands.holds(band, stratum)]
-        ids = {s.name: tuple(self.terms.problems[place] for place in self.terms.places[s]) for s in chosen}
-        return Table({s.name: self._strata[s].values(metric, k) for s in chosen}, ids)
+        values = {stratum.name: self._strata[stratum].values(metric, k) for stratum in chosen}
+        return Table(values, {stratum.name: self._ids[stratum] for stratum in chosen})
 
 
 @dataclass(frozen=True, slots=True)
