@@ -77,7 +77,8 @@ def _arms(study: Content, measured: Content) -> Figure:
     for axis, band in zip(axes, bands, strict=True):
         once = [_once(of["bands"][band]) for of in measured.values()]
         seeds = [(value, row) for row, one in enumerate(once) for value in one["per_seed"]]
-        axis.hlines(range(len(once)), *([one[end] for one in once] for end in ("lo", "hi")), COLOURS[0], linewidth=2)
+        lo, hi = ([one[end] for one in once] for end in ("lo", "hi"))
+        axis.hlines(range(len(once)), lo, hi, COLOURS[0], linewidth=2)
         axis.plot(*zip(*seeds, strict=True), "|", color="black", markersize=9)
         axis.plot([one["mean"] for one in once], range(len(once)), "o", color=COLOURS[0], markersize=5)
         if band in study["base"]["bands"]:
@@ -143,8 +144,9 @@ def _strata(study: Content, measured: Content) -> Figure:
 
 def _cell(of: Mapping[str, float | None] | None) -> float:
     """The share of a stratum's completions that are right; NaN where it was not evaluated."""
-    found = of and (of["outcome"] if of["verified"] is None else of["verified"])
-    return math.nan if found is None else found
+    if of is None:
+        return math.nan
+    return (of["outcome"] if of["verified"] is None else of["verified"]) or 0.0
 
 
 def _answers(study: Content, measured: Content) -> Figure:

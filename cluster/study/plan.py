@@ -182,8 +182,8 @@ def _require_alike(recipes: Mapping[str, Recipe]) -> None:
 
 def _unlike(one: EvalConfig, other: EvalConfig, stage: str) -> list[str]:
     """The keys in which two evaluations of problems differ, a line each; planted errors are no such problems."""
-    trees = (of.model_dump(mode="json", exclude={"recovery"}) for of in (one, other))
-    return [str(change) for change in changes(*trees, f"stages.{stage}.eval")]
+    old, new = (of.model_dump(mode="json", exclude={"recovery"}) for of in (one, other))
+    return [str(change) for change in changes(old, new, f"stages.{stage}.eval")]
 
 
 def _evaluation(recipe: Recipe, name: str) -> EvalConfig:

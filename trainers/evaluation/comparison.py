@@ -175,7 +175,8 @@ class _Counts:
     def of_problems(self, places: Sequence[int]) -> _Counts:
         """The counts of some problems."""
         # `take` keeps the rows together: on columns as `[:, places]` lays them out, a mean differs in its last digit.
-        return _Counts(*(of.take(places, axis=1) for of in (self.samples, self.outcome, self.strict, self.process)))
+        samples, outcome, strict = (of.take(places, axis=1) for of in (self.samples, self.outcome, self.strict))
+        return _Counts(samples, outcome, strict, self.process.take(places, axis=1))
 
     def values(self, metric: Metric, k: int) -> Values:
         if metric == "process":
