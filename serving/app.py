@@ -59,6 +59,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from serving.admin import routes as admin
+from serving.desk import Desk
 from serving.generation.service import Service
 from serving.http import metrics
 from serving.http.admission import Budget
@@ -71,7 +72,6 @@ from serving.openai import routes as openai
 from serving.probe import compare, pass_at_k, recovery
 from serving.probe import routes as probe
 from serving.probe.bodies.events import EVENTS
-from serving.probe.desk import Desk
 from serving.probe.items import ServedTask
 from serving.probe.posed import ProblemBank
 from serving.runs import routes as runs
@@ -120,7 +120,7 @@ def build_routes(service: Service, limits: Limits, control: RunControl, task: Se
     for module in (openai, admin):
         app.include_router(module.routes(service))
     app.include_router(runs.routes(service, control))
-    bank = ProblemBank(task, Desk(lambda: service.gate.used > 0))
+    bank = ProblemBank(task, Desk(service.gate))
     for module in (probe, compare, pass_at_k, recovery):
         app.include_router(module.routes(service, bank))
     _add_page(app)

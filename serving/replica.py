@@ -61,7 +61,7 @@ class Replica:
         )
         gate = Gate(config.running, config.queued)
         tokens = Budget("token", config.tokens_per_minute, config.tokens_per_minute)
-        self.task = None if config.task is None else ServedTask(config.task)
+        self.task = None if config.task is None else ServedTask(config.task, gate)
         self.service = Service(Router(registry, pool), gate, tokens, Canary(registry), metrics, config.deadline_s)
         keys = KeyRing(config.keys, config.key_file)
         self.app = create_app(

@@ -59,7 +59,10 @@ def revoke_key(key_file: Path, name: str) -> None:
         if len(left) == len(present):
             raise KeyCommandError(f"{key_file} has no key named {name!r}.", "See --list-keys.")
         if not left:
-            raise KeyCommandError(f"{name} is the last key of {key_file}.", "Add another first, or delete the file.")
+            raise KeyCommandError(
+                f"{name} is the last key of {key_file}.",
+                "Add another first; or stop the server and delete the file (a running server keeps the keys it knows).",
+            )
         return left
 
     _change(key_file, remove)

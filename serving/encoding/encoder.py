@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from serving.encoding import encoder_process
 from serving.encoding.linear import is_linear
+from serving.threads import in_thread
 from verifier.errors import Signal
 
 AT_ONCE_CHARS: Final = 1024
@@ -64,7 +65,7 @@ class ThreadEncoder:
         if len(text) <= AT_ONCE_CHARS:
             return self._encode(text)
         async with self._one_at_a_time:
-            return await asyncio.to_thread(self._encode, text)
+            return await in_thread(self._encode, text)
 
     def _encode(self, text: str) -> tuple[int, ...]:
         # Of a batch: `encode` of one text would hold the interpreter's lock to its end.

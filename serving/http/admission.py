@@ -156,10 +156,14 @@ class Gate:
         """Whether the gate refuses new requests."""
         return self._closed
 
-    def require_room(self, caller: Caller) -> None:
-        """Unavailable when the server drains, or the queue is full and no other key has a longer line."""
+    def require_open(self) -> None:
+        """Unavailable when the server drains."""
         if self._closed:
             raise Unavailable("the server is shutting down", code="draining", retry_after_s=5)
+
+    def require_room(self, caller: Caller) -> None:
+        """Unavailable when the server drains, or the queue is full and no other key has a longer line."""
+        self.require_open()
         if self.depth >= self.queued and not self._may_take(caller) and self._longest(caller) == caller.key:
             raise self._full()
 
@@ -184,6 +188,7 @@ class Gate:
     async def take(self, caller: Caller, cost: int, *, request: bool) -> None:
         """Take a place when it is this key's turn."""
         line = self._lines.setdefault(caller.key, _Line(caller.weight))
+        line.weight = caller.weight  # the key file may have changed it
         if not line.waiting and self._may_take(caller):
             self._grant(line, cost)
             return

@@ -35,13 +35,15 @@ class Connections:
     def admit(self, connection: Closable, address: str) -> bool:
         """Admit a connection, which waits from now on; False when none can give way because all work.
 
-        At its address's bound, one of the same address gives way; at the bound of all, one of the address with most.
+        At its address's bound, one of the same address gives way; at the bound of all, one of the address with most
+        among those that have one that waits.
         """
         owner = client_of(address)
         if len(self._open.get(owner, ())) >= self._per_address:
             admitted = self._make_room(owner)
         elif len(self) >= self._total:
-            admitted = self._make_room(max(self._open, key=lambda other: len(self._open[other])))
+            waiting = [other for other in self._open if self._waiting[other]]
+            admitted = bool(waiting) and self._make_room(max(waiting, key=lambda other: len(self._open[other])))
         else:
             admitted = True
         if admitted:

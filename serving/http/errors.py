@@ -20,9 +20,13 @@ ApiError                 carries status, type, code, param and Retry-After
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from pathlib import Path
+from typing import ClassVar, Final
 
 from serving.schemas import ErrorAnswer, ErrorBody
+
+_PATH: Final = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)*([^\s/'\"]+)")
 
 
 class ApiError(ValueError):
@@ -156,3 +160,10 @@ BY_STATUS: dict[int, type[ApiError]] = {
     for error in (BadRequest, Unauthorized, Forbidden, NotFound, MethodNotAllowed, TooLarge, WrongType)
 }
 """For errors that the framework raises by status alone."""
+
+
+def without_paths(text: str, *folders: Path) -> str:
+    """The text of an error for a client: the folders of this machine are taken out, names of files stay."""
+    for folder in folders:
+        text = text.replace(f"{folder}/", "").replace(str(folder), folder.name)
+    return _PATH.sub(r"\1", text)

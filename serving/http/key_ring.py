@@ -29,7 +29,7 @@ class KeyRing:
         self._file = file
         self._clock = clock
         self._today = today
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, int, int, int] | None = None
         self._looked = float("-inf")
 
     def find(self, key: str) -> KeyRecord | None:
@@ -45,13 +45,13 @@ class KeyRing:
         self._looked = now
         try:
             status = self._file.stat()
-            seen = status.st_mtime_ns, status.st_ino, status.st_size
+            seen = status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
             if seen == self._seen:
                 return
-            self._seen = seen
             if status.st_size > MAX_FILE_BYTES:
                 raise KeyFileError(f"key file: more than {MAX_FILE_BYTES} bytes")
             self._keys = parse_key_file(self._file.read_text(encoding="utf-8"))
+            self._seen = seen  # only now: a file that could not be read is tried again at the next look
         except (OSError, ValueError) as error:
             # A file that is being edited must not lock everybody out meanwhile.
             logger.warning("key_file_not_read", extra={"reason": str(error), "known": len(self._keys)})

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import shutil
 import tempfile
 import time
@@ -26,7 +25,7 @@ from actors.engines.protocol import Engine
 from actors.policy.checkpoint import CheckpointError
 from actors.records import Sampling
 from serving.encoding.codec import Codec
-from serving.http.errors import ApiError, Busy, NotFound, Unavailable
+from serving.http.errors import ApiError, Busy, NotFound, Unavailable, without_paths
 from serving.http.metrics import Metrics
 from serving.models.registry import Entry
 from serving.turns import Turns
@@ -222,7 +221,7 @@ class EnginePool:
             raise
         except Exception as error:  # an engine may raise anything on a bad checkpoint; the old engines keep serving
             self._metrics.swaps.labels(result="failed").inc()
-            reason = _without_paths(str(error) or type(error).__name__, folder, entry.store.root)
+            reason = without_paths(str(error) or type(error).__name__, folder, entry.store.root)
             raise Busy(f"{entry.id} does not load: {reason}", param="model", code="load_failed") from error
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -301,16 +300,6 @@ def _copy(entry: Entry, folder: Path) -> None:
         raise Busy(f"{entry.id} is refused: {error}", param="model", code="checkpoint_invalid") from error
     if manifest.weight_hash != entry.manifest.weight_hash:
         raise Busy(f"{entry.id} was replaced while it was being loaded; try again", param="model")
-
-
-def _without_paths(text: str, *folders: Path) -> str:
-    """The text of an error with the folders of this machine taken out; file names stay."""
-    for folder in folders:
-        text = text.replace(f"{folder}/", "").replace(str(folder), folder.name)
-    return _PATH.sub(r"\1", text)
-
-
-_PATH: Final = re.compile(r"(?<![\w./])/(?:[^\s/'\"]+/)*([^\s/'\"]*)")
 
 
 async def _answers(engine: Engine, codec: Codec) -> None:

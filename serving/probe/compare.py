@@ -10,11 +10,11 @@ from itertools import zip_longest
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from serving.desk import Clerk
 from serving.generation.service import Draw, Service, require_size, together
 from serving.http.answers import caller_of, documented, json_answer
 from serving.probe.bodies.compare import CompareAnswer, CompareCell, CompareRequest, CompareRow, Parting
 from serving.probe.bodies.solve import SolveAnswer, StepEvent
-from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
 from serving.probe.traces import JudgedTrace
 from serving.schemas import MAX_SEED

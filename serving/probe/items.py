@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serving.http.errors import BadRequest
+from serving.desk import Clerk, Desk
+from serving.http.admission import Gate
+from serving.http.errors import BadRequest, without_paths
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, StratumBody, TaskAnswer
-from serving.probe.desk import Clerk
-from serving.probe.judging import JudgeProcess, TaskFailed
+from serving.probe.judging import JudgeProcess, TaskFailed, said
 from verifier.errors import UserError
 from verifier.families import TaskConfig, open_task
 from verifier.judgement import Judgement, StepJudgement, TraceJudgement
@@ -48,7 +49,7 @@ class PosedItem:
 
     async def judge(self, text: str, clerk: Clerk) -> Judgement:
         """The judgement of a text, made by the judge's own process. Raises TaskFailed."""
-        return await self.process.judge(self.item, text)
+        return await self.process.judge(self.item, text, clerk)
 
     async def plant(
         self, trace: str, step: int, alternative: Alternative, seed: int, clerk: Clerk
@@ -58,21 +59,21 @@ class PosedItem:
             raise BadRequest(
                 "errors cannot be planted in the traces of this task", param="item", code="no_alternatives"
             )
-        return await self.process.plant(self.item, trace, step, alternative, seed)
+        return await self.process.plant(self.item, trace, step, alternative, seed, clerk)
 
     async def judge_as_if(self, planted: Planted, text: str, clerk: Clerk) -> TraceJudgement | None:
         """The judgement of a text as if a planted error were true."""
-        return await self.process.judge_as_if(planted, text)
+        return await self.process.judge_as_if(planted, text, clerk)
 
 
 class ServedTask:
-    """The task that the operator named."""
+    """The task that the operator named. Its judge, in a process of its own, needs no pauses for the engines."""
 
-    def __init__(self, config: TaskConfig) -> None:
+    def __init__(self, config: TaskConfig, engines: Gate) -> None:
         self._config = config
         self._task = open_task(config)
         self._strata = {stratum.name: stratum for stratum in self._task.strata()}
-        self._process = JudgeProcess(config)
+        self._process = JudgeProcess(config, Desk(engines, pause=0.0))
 
     def posed(self, request: ItemRequest) -> PosedItem:
         """The held-out item of a stratum and a seed. Raises BadRequest and TaskFailed."""
@@ -81,9 +82,9 @@ class ServedTask:
         try:
             item = self._task.item(self._strata[request.stratum], request.seed, 0, "test")
         except UserError as error:
-            raise BadRequest(str(error), param="item") from error
+            raise BadRequest(without_paths(str(error)), param="item") from error
         except Exception as error:  # the task may be the user's own code
-            raise TaskFailed(f"the task gave no item: {type(error).__name__}: {error}"[:500]) from error
+            raise TaskFailed(f"the task gave no item: {said(error)}") from error
         return PosedItem(item, self._process, isinstance(self._task, Plants))
 
     def answer(self) -> TaskAnswer:

@@ -6,7 +6,6 @@ ended. The process can: it is killed when a judgement takes too long, and the ne
 
 from __future__ import annotations
 
-import asyncio
 import multiprocessing
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,9 +14,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from starlette.concurrency import run_in_threadpool
-
-from serving.http.errors import ApiError
+from serving.desk import Clerk, Desk
+from serving.http.errors import ApiError, without_paths
 from verifier.families import TaskConfig, open_task
 from verifier.judgement import Judgement, TraceJudgement, checked
 from verifier.recovery import Alternative, Planted, Plants, Unplanted
@@ -45,27 +43,30 @@ class _Failure:
 
 
 class JudgeProcess:
-    """One judgement, or planted error, at a time; the process starts at the first."""
+    """One judgement, or planted error, at a time, as callers have their turns at `desk`; nobody else may use the desk.
 
-    def __init__(self, config: TaskConfig, judge_s: float = JUDGE_S) -> None:
+    The process starts at the first.
+    """
+
+    def __init__(self, config: TaskConfig, desk: Desk, judge_s: float = JUDGE_S) -> None:
         self._config = config
+        self._desk = desk
         self._judge_s = judge_s
-        self._turn = asyncio.Lock()
         self._child: tuple[BaseProcess, Connection] | None = None
 
-    async def judge(self, item: Item, text: str) -> Judgement:
+    async def judge(self, item: Item, text: str, clerk: Clerk) -> Judgement:
         """The judgement of a text. Raises TaskFailed where the judge gives none."""
-        return await self._done(_judged, item, text)
+        return await self._done(clerk, _judged, item, text)
 
     async def plant(
-        self, item: Item, trace: str, step: int, alternative: Alternative, seed: int
+        self, item: Item, trace: str, step: int, alternative: Alternative, seed: int, clerk: Clerk
     ) -> Planted | Unplanted:
         """An alternative at a step of a right trace, of a task that `Plants`. Raises TaskFailed."""
-        return await self._done(_planted, item, trace, step, alternative, seed)
+        return await self._done(clerk, _planted, item, trace, step, alternative, seed)
 
-    async def judge_as_if(self, planted: Planted, text: str) -> TraceJudgement | None:
+    async def judge_as_if(self, planted: Planted, text: str, clerk: Clerk) -> TraceJudgement | None:
         """The judgement of a text as if a planted error were true. Raises TaskFailed."""
-        return await self._done(_judged_as_if, planted, text)
+        return await self._done(clerk, _judged_as_if, planted, text)
 
     def close(self) -> None:
         """End the process; safe to call twice."""
@@ -76,10 +77,9 @@ class JudgeProcess:
             process.join()
             connection.close()
 
-    async def _done(self, work: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _done(self, clerk: Clerk, work: Callable[Concatenate[Any, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` gives of the process's own task and these arguments."""
-        async with self._turn:
-            return await run_in_threadpool(self._ask, work, args, kwargs)
+        return await clerk.at(self._desk).do(self._ask, work, args, kwargs)
 
     def _ask(self, *order: object) -> Any:
         connection = self._started()
@@ -90,6 +90,8 @@ class JudgeProcess:
         return answer
 
     def _started(self) -> Connection:
+        if self._child is not None and not self._child[0].is_alive():  # killed from outside, between two orders
+            self.close()
         if self._child is None:
             context = multiprocessing.get_context("spawn")  # a fork would copy the engine's threads
             ours, theirs = context.Pipe()
@@ -123,7 +125,12 @@ def _result(task: Task, work: Callable[..., object], args: tuple[object], kwargs
     try:
         return work(task, *args, **kwargs)
     except (Exception, SystemExit) as error:
-        return _Failure(f"{type(error).__name__}: {error}"[:_MAX_SAID])
+        return _Failure(said(error))
+
+
+def said(error: BaseException) -> str:
+    """What an exception of a task's own code says, for a client."""
+    return without_paths(f"{type(error).__name__}: {error}")[:_MAX_SAID]
 
 
 def _judged(task: Task, item: Item, text: str) -> Judgement:

@@ -16,6 +16,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from serving.desk import Clerk
 from serving.generation.service import Draw, Service, Session, as_done
 from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, json_answer
@@ -29,7 +30,6 @@ from serving.probe.bodies.pass_at_k import (
     PassStart,
     SampleEvent,
 )
-from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
 from serving.probe.traces import timing
 from serving.schemas import MAX_SEED

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from serving.desk import Clerk, Desk
 from serving.http.admission import Caller
 from serving.http.errors import BadRequest
 from serving.probe.bodies.problems import About, ItemRequest
-from serving.probe.desk import Clerk, Desk
 from serving.probe.items import PosedItem, ServedTask
 from serving.probe.problems import posed_cell, posed_texts
 from verifier.judgement import Judgement, StepJudgement, TraceJudgement
@@ -65,9 +65,9 @@ class ProblemBank:
         self.task = task
         self.desk = desk
 
-    def clerk(self, caller: Caller) -> Clerk:
-        """Who works for a caller that has been let in."""
-        return Clerk(self.desk, caller)
+    def clerk(self, caller: Caller, let_in: bool = True) -> Clerk:
+        """Who works for a caller: one that has been let in, unless it is said not to."""
+        return Clerk(self.desk, caller, let_in)
 
     async def find(self, about: About, caller: Caller) -> Posed:
         """As `found`, when it is the caller's turn. Unavailable when too many wait."""

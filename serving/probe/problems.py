@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
+from serving.desk import Clerk
 from serving.http.errors import BadRequest
 from serving.probe.bodies.problems import (
     GraphEdge,
@@ -20,7 +21,6 @@ from serving.probe.bodies.problems import (
     ProblemTexts,
 )
 from serving.probe.bodies.verdicts import DrawRequest
-from serving.probe.desk import Clerk
 from verifier.errors import ImpossibleSpec, MalformedProblem
 from verifier.graphs.draw import problem_svg, verdict_svg
 from verifier.graphs.generate import generate

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from serving.desk import Clerk
 from serving.generation.service import Draw, Service, Session, as_done
 from serving.http.answers import caller_of, documented, json_answer
 from serving.http.errors import BadRequest
@@ -34,7 +35,6 @@ from serving.probe.bodies.recovery import (
     Shares,
     UnplantedBody,
 )
-from serving.probe.desk import Clerk
 from serving.probe.posed import Posed, ProblemBank
 from serving.probe.traces import prompt_with, timing
 from serving.schemas import MAX_SEED

@@ -14,14 +14,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from serving.desk import Clerk
 from serving.generation.service import Draw, Service, Session
+from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, documented_get, json_answer
 from serving.http.sse import named
 from serving.http.telling import as_events, error_event
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, ProblemAnswer, ProblemRequest, TaskAnswer
 from serving.probe.bodies.solve import ContinueRequest, SolveAnswer, SolveRequest, StartEvent, StepEvent, TokenEvent
 from serving.probe.bodies.verdicts import DrawRequest, VerifyAnswer, VerifyRequest
-from serving.probe.desk import Clerk
 from serving.probe.items import item_answer, shown
 from serving.probe.posed import ProblemBank
 from serving.probe.problems import picture, problem_answer
@@ -44,7 +45,8 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
     @router.post("/v1/probe/problems", response_model=ProblemAnswer, responses=documented())
     async def problems(request: Request, body: ProblemRequest) -> Response:
         """Make one problem with its graph, laid out for drawing."""
-        return json_answer(await bank.desk.begin(caller_of(request, None), problem_answer, body))
+        made = bank.desk.begin(caller_of(request, None), problem_answer, body)
+        return json_answer(await service.work.whole(request, made))
 
     @router.get("/v1/probe/task", response_model=TaskAnswer, responses=documented_get())
     async def task() -> Response:
@@ -54,21 +56,19 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
     @router.post("/v1/probe/items", response_model=ItemAnswer, responses=documented())
     async def items(request: Request, body: ItemRequest) -> Response:
         """Show one held-out item of the served task."""
-        return json_answer(item_answer(body, await bank.desk.begin(caller_of(request, None), bank.item, body)))
+        posed = bank.desk.begin(caller_of(request, None), bank.item, body)
+        return json_answer(item_answer(body, await service.work.whole(request, posed)))
 
     @router.post("/v1/probe/verify", response_model=VerifyAnswer, responses=documented())
     async def judge(request: Request, body: VerifyRequest) -> Response:
         """Judge a text against a problem, step by step."""
-        caller = caller_of(request, None)
-        problem = await bank.find(body, caller)
-        verdict = await problem.judge(body.text, bank.clerk(caller))
-        return json_answer(VerifyAnswer(verdict=verdict_body(verdict), rewards=rewards(verdict)))
+        return json_answer(await service.work.whole(request, _verified(bank, body, caller_of(request, None))))
 
     @router.post("/v1/probe/draw", response_class=Response, responses=documented() | _SVG)
     async def draw(request: Request, body: DrawRequest) -> Response:
         """Draw a problem's dependency graph, or a text's verdict on it, as an SVG file without scripts."""
-        drawn = await bank.desk.begin(caller_of(request, None), picture, body)
-        return Response(drawn, media_type="image/svg+xml")
+        drawn = bank.desk.begin(caller_of(request, None), picture, body)
+        return Response(await service.work.whole(request, drawn), media_type="image/svg+xml")
 
     @router.post("/v1/probe/solve", response_model=SolveAnswer, responses=documented(stream=True))
     async def solve(request: Request, body: SolveRequest) -> Response:
@@ -81,6 +81,12 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
         return await _respond(service, bank, request, body, settled(body.prefix))
 
     return router
+
+
+async def _verified(bank: ProblemBank, body: VerifyRequest, caller: Caller) -> VerifyAnswer:
+    problem = await bank.find(body, caller)
+    verdict = await problem.judge(body.text, bank.clerk(caller, let_in=False))
+    return VerifyAnswer(verdict=verdict_body(verdict), rewards=rewards(verdict))
 
 
 async def _respond(service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str) -> Response:

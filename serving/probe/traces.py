@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from actors.spans import tokens_of
+from serving.desk import Clerk
 from serving.encoding.codec import Codec
 from serving.generation.completion import Token, Written
 from serving.generation.pace import Pace
 from serving.http.errors import BadRequest
 from serving.probe.bodies.solve import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
-from serving.probe.desk import Clerk
 from serving.probe.posed import Posed
 from serving.probe.verdicts import rewards, step_body, steps_of, verdict_body
 from serving.schemas import Policy

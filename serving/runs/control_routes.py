@@ -19,6 +19,7 @@ from serving.runs.bodies import LiveBody, ScaleAnswer, ScaleRequest, StopAnswer,
 from serving.runs.control import NotTaken, RunControl
 from serving.runs.following import ServedRuns
 from serving.runs.live import live
+from serving.threads import in_thread
 
 RunName = Annotated[str, PathField(max_length=64)]
 
@@ -33,7 +34,7 @@ def routes(service: Service, runs: ServedRuns, control: RunControl) -> APIRouter
             raise Busy("another change is on its way to a run; wait until it is answered", code="busy")
         async with asking:
             try:
-                await service.work.whole(request, run_in_threadpool(work, *of))
+                await service.work.whole(request, in_thread(work, *of))
             except NotTaken as error:
                 raise Unavailable(f"the run did not take it: {error}", code="not_reached", retry_after_s=5) from error
 
@@ -49,7 +50,7 @@ def routes(service: Service, runs: ServedRuns, control: RunControl) -> APIRouter
 
     @router.post("/v1/admin/runs/{run}/stop", response_model=StopAnswer, responses=documented())
     async def stop(request: Request, run: RunName, body: StopRequest) -> Response:
-        """Ask a live run to save and end. Answers when it has been asked; `live` of the run is null when it has ended."""
+        """Ask a live run to save and end. Answers when it has been asked; `live` of the run is null at its end."""
         folder = runs.find(run).folder
         await run_in_threadpool(_require_live, run, folder)
         await ask(request, control.stop, folder)

@@ -6,66 +6,98 @@ meanwhile wait for that look. So 200 watchers of a run cost one `stat` a second,
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-from starlette.concurrency import run_in_threadpool
+from typing import Any, Final, TypeVar
 
 from actors.runs.log import RunGone, RunLog
+from serving.desk import Desk
+from serving.http.admission import Caller, Gate
 from serving.http.errors import NotFound, Unavailable
 from serving.schemas import MAX_WATCHERS
+
+T = TypeVar("T")
 
 LOOK_S: Final = 1.0
 _ANSWERS_KEPT: Final = 16
 
 
 class FollowedRun:
-    """One run and its log. All work on the log is done in a thread, one piece at a time."""
+    """One run and its log. All work on the log is done at `desk`, which has no other: in a thread, one at a time."""
 
-    def __init__(self, name: str, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, name: str, folder: Path, desk: Desk, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
         self.folder = folder
+        self._desk = desk
         self._clock = clock
         self._log = RunLog(folder)
         self._looked_at = float("-inf")
-        self._one_at_a_time = asyncio.Lock()
         self._answers: OrderedDict[tuple[Any, ...], tuple[int, bytes]] = OrderedDict()
 
-    @asynccontextmanager
-    async def log(self) -> AsyncIterator[RunLog]:
-        """The log as of a second ago at most; nobody else works on it meanwhile. NotFound when the run has gone."""
-        async with self._one_at_a_time:
-            if self._clock() - self._looked_at >= LOOK_S:
-                try:
-                    await run_in_threadpool(self._log.read)
-                except RunGone as gone:
-                    raise NotFound(f"the run {self.name} has gone: {gone}", code="run_gone") from gone
-                self._looked_at = self._clock()
-            yield self._log
+    async def ask(self, caller: Caller, work: Callable[[RunLog], T]) -> T:
+        """What `work` makes of the log as of a second ago at most.
 
-    async def answer(self, key: tuple[Any, ...], write: Callable[[RunLog], bytes]) -> bytes:
-        """What `write` makes of the log, made once for as long as the log does not grow."""
-        async with self.log() as log:
-            version, written = self._answers.pop(key, (-1, b""))
+        NotFound when the run has gone, Unavailable when the server drains or too many wait.
+        """
+        return await self._desk.begin(caller, self._done, work)
+
+    async def follow(self, caller: Caller, seen: int, work: Callable[[RunLog], T]) -> T | None:
+        """The same for a watcher, who is never refused; None if the log is known to stand at the version `seen`."""
+        if self._log.version == seen and self._is_fresh:
+            return None
+        return await self._desk.go_on(caller, self._done, work)
+
+    async def answer(self, caller: Caller, key: tuple[Any, ...], write: Callable[[RunLog], bytes]) -> bytes:
+        """What `write` makes of the log, made once for as long as the log does not grow. Raises as `ask`."""
+
+        def written(log: RunLog) -> bytes:
+            version, answer = self._answers.pop(key, (-1, b""))
             if version != log.version:
-                version, written = log.version, await run_in_threadpool(write, log)
-            self._answers[key] = version, written
+                version, answer = log.version, write(log)
+            self._answers[key] = version, answer
             if len(self._answers) > _ANSWERS_KEPT:
                 self._answers.popitem(last=False)
-            return written
+            return answer
+
+        return await self.ask(caller, written)
+
+    @property
+    def _is_fresh(self) -> bool:
+        return self._clock() - self._looked_at < LOOK_S
+
+    def _done(self, work: Callable[[RunLog], T]) -> T:
+        if not self._is_fresh:
+            try:
+                self._log.read()
+            except RunGone as gone:
+                raise NotFound(f"the run {self.name} has gone: {gone}", code="run_gone") from gone
+            self._looked_at = self._clock()
+        return work(self._log)
+
+
+@dataclass(eq=False, slots=True)
+class Place:
+    """A watcher's place; `lost` once it was given to another key."""
+
+    key: str
+    lost: bool = False
+
+    def require(self) -> None:
+        """Unavailable when the place is lost."""
+        if self.lost:
+            raise _no_place()
 
 
 class ServedRuns:
     """The runs of this server by name, and the places of those who watch them."""
 
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        self._runs = {name: FollowedRun(name, folder) for name, folder in folders.items()}
-        self._watchers = 0
+    def __init__(self, folders: Mapping[str, Path], engines: Gate) -> None:
+        self._runs = {name: FollowedRun(name, folder, Desk(engines)) for name, folder in folders.items()}
+        self._places: dict[Place, None] = {}  # newest last
 
     def __iter__(self) -> Iterator[FollowedRun]:
         return iter(self._runs.values())
@@ -77,14 +109,34 @@ class ServedRuns:
         return self._runs[name]
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """A place among the watchers. Unavailable when all are taken."""
-        if self._watchers >= MAX_WATCHERS:
-            raise Unavailable(
-                f"{MAX_WATCHERS} clients watch runs here already", code="too_many_watchers", retry_after_s=5
-            )
-        self._watchers += 1
+    def watching(self, key: str) -> Iterator[Place]:
+        """A place among the watchers. When all are taken, the newest watcher of the key with most loses its own.
+
+        Unavailable when that is this one.
+        """
+        if len(self._places) >= MAX_WATCHERS:
+            self._take_from_most(key)
+        place = Place(key)
+        self._places[place] = None
         try:
-            yield
+            yield place
         finally:
-            self._watchers -= 1
+            self._places.pop(place, None)
+
+    def _take_from_most(self, key: str) -> None:
+        held = Counter(place.key for place in self._places)
+        held[key] += 1
+        most = max(held, key=lambda one: (held[one], one == key))
+        if most == key:
+            raise _no_place()
+        newest = next(place for place in reversed(self._places) if place.key == most)
+        newest.lost = True
+        del self._places[newest]
+
+
+def _no_place() -> Unavailable:
+    return Unavailable(
+        f"{MAX_WATCHERS} clients watch runs here, and no other key has more than yours",
+        code="too_many_watchers",
+        retry_after_s=5,
+    )

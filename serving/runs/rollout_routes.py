@@ -4,18 +4,17 @@ the traces behind what changed between its evaluations.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from actors.rollouts.query import Status
+from serving.desk import Desk
 from serving.generation.service import Service
-from serving.http.answers import documented_get, json_answer
+from serving.http.answers import caller_of, documented_get, json_bytes
 from serving.runs import kept
 from serving.runs.bodies import ChangedList, Fate, RolloutAnswer, RolloutPage, RolloutSteps
 from serving.runs.changes import problems
@@ -29,23 +28,25 @@ StageName = Annotated[str, Path(max_length=100)]
 Step = Annotated[int, Path(ge=0, le=2**53 - 1)]
 
 
-def routes(service: Service, runs: ServedRuns) -> APIRouter:
-    """The routes over what `runs` have kept."""
+def routes(service: Service, runs: ServedRuns, reader: Desk) -> APIRouter:
+    """The routes over what `runs` have kept, which is read at the desk `reader`."""
     router = APIRouter(tags=["Runs"])
     tokenizers = RunTokenizers(service.router.registry)
-    one_at_a_time = asyncio.Lock()  # a part of a large step takes a second to read
 
-    async def read(work: Callable[..., BaseModel], *of: Any) -> Response:
-        async with one_at_a_time:
-            return json_answer(await run_in_threadpool(work, *of))
+    async def read(request: Request, work: Callable[..., BaseModel], *of: Any) -> Response:
+        written = reader.begin(caller_of(request, None), lambda: work(*of).model_dump_json().encode())
+        return json_bytes(await service.work.whole(request, written))
 
-    @router.get("/v1/runs/{run}/rollouts", response_model=RolloutSteps, responses=documented_get())
-    async def list_steps(run: RunName) -> Response:
+    @router.get("/v1/runs/{run}/rollouts", response_model=RolloutSteps, responses=documented_get(503, 504))
+    async def list_steps(request: Request, run: RunName) -> Response:
         """The steps whose rollouts the run keeps, by stage."""
-        return await read(kept.steps, runs.find(run).folder)
+        return await read(request, kept.steps, runs.find(run).folder)
 
-    @router.get("/v1/runs/{run}/rollouts/{stage}/{step}", response_model=RolloutPage, responses=documented_get(409))
+    @router.get(
+        "/v1/runs/{run}/rollouts/{stage}/{step}", response_model=RolloutPage, responses=documented_get(409, 503, 504)
+    )
     async def list_rollouts(
+        request: Request,
         run: RunName,
         stage: StageName,
         step: Step,
@@ -55,23 +56,25 @@ def routes(service: Service, runs: ServedRuns) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 50,
     ) -> Response:
         """A step's rollouts in short, in slot order, a page at a time."""
-        return await read(kept.page, runs.find(run).folder, stage, step, stratum, status, offset, limit)
+        return await read(request, kept.page, runs.find(run).folder, stage, step, stratum, status, offset, limit)
 
     @router.get(
-        "/v1/runs/{run}/rollouts/{stage}/{step}/{row}", response_model=RolloutAnswer, responses=documented_get(409)
+        "/v1/runs/{run}/rollouts/{stage}/{step}/{row}",
+        response_model=RolloutAnswer,
+        responses=documented_get(409, 503, 504),
     )
     async def show_rollout(
-        run: RunName, stage: StageName, step: Step, row: Annotated[int, Path(ge=0, le=2**31 - 1)]
+        request: Request, run: RunName, stage: StageName, step: Step, row: Annotated[int, Path(ge=0, le=2**31 - 1)]
     ) -> Response:
         """One kept rollout: its text with its judgement, and its tokens with their numbers."""
         found = runs.find(run)
-        return await read(lambda: kept.rollout(found.folder, stage, step, row, tokenizers.of(found.name)))
+        return await read(request, lambda: kept.rollout(found.folder, stage, step, row, tokenizers.of(found.name)))
 
-    @router.get("/v1/runs/{run}/traces", response_model=ChangedList, responses=documented_get(409))
+    @router.get("/v1/runs/{run}/traces", response_model=ChangedList, responses=documented_get(409, 503, 504))
     async def list_traces(
-        run: RunName, stratum: Annotated[str, Query(max_length=400)], fate: Annotated[Fate, Query()]
+        request: Request, run: RunName, stratum: Annotated[str, Query(max_length=400)], fate: Annotated[Fate, Query()]
     ) -> Response:
         """The held-out problems of a stratum that were newly solved, lost, solved both times or never, with traces."""
-        return await read(problems, runs.find(run).folder, stratum, fate)
+        return await read(request, problems, runs.find(run).folder, stratum, fate)
 
     return router

@@ -7,28 +7,29 @@ from typing import Final
 from actors.runs.log import RunLog, StageCurves
 from serving.runs.bodies import ChangedEvent, StepsEvent
 from serving.runs.curves import chosen, steps_after
-from serving.runs.following import FollowedRun
 
 MOST_NEW: Final = 200
 """Steps of one event: a watcher that lacks more is better off with thinned curves."""
 
 
 class Watch:
-    """Follows a stage of a run, the newest one unless it is named, from the step `after` on."""
+    """Follows a stage of a run, the newest one unless it is named, from the step `after` on.
 
-    def __init__(self, run: FollowedRun, stage: str | None, after: int) -> None:
+    `version` is that of the log at the last look, -1 before the first.
+    """
+
+    def __init__(self, stage: str | None, after: int) -> None:
         self.after = after
-        self._run = run
+        self.version = -1
         self._stage = stage
         self._seen: tuple[StageCurves, int, str] | None = None
 
-    async def look(self) -> StepsEvent | ChangedEvent | None:
-        """What is new since the last look: steps, or that more has changed. The first look always tells of steps.
-
-        NotFound where the run has gone, or has no such stage.
+    def look(self, log: RunLog) -> StepsEvent | ChangedEvent | None:
+        """What is new in the log since the last look: steps, or that more has changed. The first look always tells of
+        steps. NotFound where the run has no such stage.
         """
-        async with self._run.log() as log:
-            news = self._news(log)
+        news = self._news(log)
+        self.version = log.version
         if isinstance(news, StepsEvent) and news.steps:
             self.after = news.steps[-1]
         return news

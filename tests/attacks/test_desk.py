@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from serving.http.admission import Caller
+from serving.http.admission import Caller, Gate
 from serving.http.errors import Unavailable
 from serving.probe.bodies.problems import ProblemTexts
-from serving.probe.desk import QUEUED, Desk
+from serving.desk import QUEUED, Desk
 from serving.probe.problems import _prepared, posed_texts
 from tests.http.conftest import Server
 from verifier.graphs.generate import generate
@@ -37,7 +37,7 @@ class Work:
 
 
 async def test_one_piece_is_done_at_a_time_and_keys_take_turns():
-    work, desk = Work(), Desk(lambda: False)
+    work, desk = Work(), Desk(Gate(1, 1))
     flood = [asyncio.create_task(desk.begin(GREEDY, work.piece, "greedy")) for _ in range(20)]
     await asyncio.sleep(0.05)
     polite = [asyncio.create_task(desk.begin(POLITE, work.piece, "polite")) for _ in range(2)]
@@ -49,7 +49,7 @@ async def test_one_piece_is_done_at_a_time_and_keys_take_turns():
 
 
 async def test_a_full_desk_refuses_the_key_that_asks_for_most():
-    work, desk = Work(), Desk(lambda: False)
+    work, desk = Work(), Desk(Gate(1, 1))
     flood = [asyncio.create_task(desk.begin(GREEDY, work.piece, "greedy")) for _ in range(2 * QUEUED)]
     await asyncio.sleep(0.05)
     polite = asyncio.create_task(desk.begin(POLITE, work.piece, "polite"))

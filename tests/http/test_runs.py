@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import pytest
 
 from actors.runs.log import RunLog
 from actors.runs.series import POINTS
-from serving.http.errors import NotFound
+from serving.desk import Desk
+from serving.http.admission import Caller, Gate
+from serving.http.errors import NotFound, Unavailable
 from serving.runs.bodies import ChangedEvent, StepsEvent
 from serving.runs.changes import MAX_SHOWN
 from serving.runs.following import FollowedRun, ServedRuns
@@ -30,6 +32,9 @@ from verifier.judgement import to_record
 def live(run_dir: Path) -> Path:
     """The served run with a log of five steps."""
     return write_run(run_dir, 5)
+
+
+CALLER = Caller("test")
 
 
 class Clock:
@@ -246,23 +251,28 @@ async def test_a_server_that_drains_ends_its_watchers(serve: Callable, live: Pat
 def followed(tmp_path: Path) -> tuple[Clock, FollowedRun]:
     """A run of five steps under a clock of its own."""
     clock = Clock()
-    run = FollowedRun("demo", write_run(tmp_path / "demo", 5), clock)
+    run = FollowedRun("demo", write_run(tmp_path / "demo", 5), Desk(Gate(1, 1)), clock)
     run._log = CountingLog(run.folder)
     return clock, run
 
 
+async def look(run: FollowedRun, watch: Watch) -> StepsEvent | ChangedEvent | None:
+    """One look of a watcher."""
+    return await run.follow(CALLER, watch.version, watch.look)
+
+
 async def test_two_hundred_watchers_look_at_the_file_once(followed: tuple[Clock, FollowedRun]):
     clock, run = followed
-    watches = [Watch(run, None, 0) for _ in range(200)]
-    first = await asyncio.gather(*(watch.look() for watch in watches))
+    watches = [Watch(None, 0) for _ in range(200)]
+    first = await asyncio.gather(*(look(run, watch) for watch in watches))
     assert all(isinstance(news, StepsEvent) and news.steps == [1, 2, 3, 4, 5] for news in first)
     log = run._log
     assert isinstance(log, CountingLog)
     assert log.looks == 1
     append(run.folder, step_event(6, 9))
-    assert await asyncio.gather(*(watch.look() for watch in watches)) == [None] * 200
+    assert await asyncio.gather(*(look(run, watch) for watch in watches)) == [None] * 200
     clock.now += 1.0
-    second = await asyncio.gather(*(watch.look() for watch in watches))
+    second = await asyncio.gather(*(look(run, watch) for watch in watches))
     assert all(isinstance(news, StepsEvent) and news.steps == [6] for news in second)
     assert log.looks == 2
 
@@ -277,11 +287,11 @@ async def test_an_answer_is_made_once_for_as_long_as_the_log_stands(followed: tu
 
     for _ in range(3):
         clock.now += 1.0
-        assert await run.answer(("one",), write) == b"made"
+        assert await run.answer(CALLER, ("one",), write) == b"made"
     assert len(made) == 1
     append(run.folder, step_event(6, 9))
     clock.now += 1.0
-    await run.answer(("one",), write)
+    await run.answer(CALLER, ("one",), write)
     assert len(made) == 2
 
 
@@ -289,33 +299,34 @@ async def test_a_watcher_is_told_to_read_anew_when_more_changes_than_steps(follo
     clock, run = followed
 
     async def after(*events: dict[str, Any]) -> StepsEvent | ChangedEvent | None:
-        watch = Watch(run, None, 5)
-        await watch.look()
+        watch = Watch(None, 5)
+        await look(run, watch)
         append(run.folder, *events)
         clock.now += 1.0
-        return await watch.look()
+        return await look(run, watch)
 
-    assert await Watch(run, None, 9).look() == ChangedEvent(reason="steps done again")
+    assert await look(run, Watch(None, 9)) == ChangedEvent(reason="steps done again")
     assert await after(step_event(4, 9), step_event(5, 9)) == ChangedEvent(reason="steps done again")
     many = (step_event(step, 999) for step in range(6, 7 + MOST_NEW))
     assert await after(*many) == ChangedEvent(reason="far behind")
-    late = Watch(run, None, 6 + MOST_NEW)
-    await late.look()
+    late = Watch(None, 6 + MOST_NEW)
+    await look(run, late)
     append(run.folder, {**step_event(1, 9, "more"), "time": 1.9e9})
     clock.now += 1.0
-    assert await late.look() == ChangedEvent(reason="another stage")
+    assert await look(run, late) == ChangedEvent(reason="another stage")
 
 
-async def test_watchers_have_a_bound(server: Server):
-    runs = ServedRuns(server.replica.service.router.registry.run_dirs)
-    with pytest.raises(Exception, match="watch runs here already"):
-        _enter_all(runs, MAX_WATCHERS + 1)
-    _enter_all(runs, MAX_WATCHERS)
+def test_watchers_have_a_bound_and_the_newest_of_the_key_with_most_gives_way(run_dir: Path):
+    runs = ServedRuns({"demo": run_dir}, Gate(1, 1))
     with pytest.raises(NotFound):
         runs.find("../demo")
-
-
-def _enter_all(runs: ServedRuns, count: int) -> None:
-    if count:
-        with runs.watching():
-            _enter_all(runs, count - 1)
+    with ExitStack() as held, pytest.raises(Unavailable, match="watch runs here"):
+        greedy = [held.enter_context(runs.watching("greedy")) for _ in range(MAX_WATCHERS)]
+        polite = [held.enter_context(runs.watching("polite")) for _ in range(2)]
+        assert [place.lost for place in greedy] == [False] * (MAX_WATCHERS - 2) + [True] * 2
+        held.enter_context(runs.watching("third"))
+        assert not any(place.lost for place in polite)
+        held.enter_context(runs.watching("greedy"))
+    with ExitStack() as held:
+        for _ in range(MAX_WATCHERS):
+            held.enter_context(runs.watching("greedy"))
