@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
+from serving.desk import QUEUED, Desk
 from serving.http.admission import Caller, Gate
 from serving.http.errors import Unavailable
 from serving.probe.bodies.problems import ProblemTexts
-from serving.desk import QUEUED, Desk
 from serving.probe.problems import _prepared, posed_texts
 from tests.http.conftest import Server
 from verifier.graphs.generate import generate

@@ -238,6 +238,25 @@ def test_connections_are_counted_by_who_holds_them():
     assert len(crowd) == 0
 
 
+def test_an_idle_connection_gives_way_though_all_of_the_address_with_most_are_at_work():
+    class Line:
+        gone = False
+
+        def give_way(self) -> None:
+            self.gone = True
+
+    crowd = Connections(total=3, per_address=2)
+    busy, idle, newcomer, late = [Line(), Line()], Line(), Line(), Line()
+    for line in busy:
+        crowd.admit(line, "a")
+        crowd.works(line, "a")
+    crowd.admit(idle, "b")
+    assert crowd.admit(newcomer, "c")
+    assert (idle.gone, newcomer.gone, [line.gone for line in busy]) == (True, False, [False, False])
+    crowd.works(newcomer, "c")
+    assert not crowd.admit(late, "d"), "all are at work"
+
+
 @pytest.mark.parametrize(
     "head",
     [

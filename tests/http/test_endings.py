@@ -17,7 +17,14 @@ ASK = {"model": "latest", "prompt": "a"}
 class Connection:
     """One ASGI connection by hand, so that the client can leave, stall or read slowly."""
 
-    def __init__(self, server: Server, path: str, body: dict[str, Any] | None, key: str | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        path: str,
+        body: dict[str, Any] | None = None,
+        key: str | None = None,
+        method: str = "POST",
+    ) -> None:
         self.sent: list[dict[str, Any]] = []
         self.left = asyncio.Event()
         self.may_read = asyncio.Event()
@@ -29,7 +36,7 @@ class Connection:
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": method,
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -19,10 +20,13 @@ from serving.http.admission import Caller, Gate
 from serving.http.errors import NotFound, Unavailable
 from serving.runs.bodies import ChangedEvent, StepsEvent
 from serving.runs.changes import MAX_SHOWN
+from serving.runs.curves import steps_after
 from serving.runs.following import FollowedRun, ServedRuns
 from serving.runs.watch import MOST_NEW, Watch
 from serving.schemas import MAX_WATCHERS
 from tests.http.conftest import Server
+from tests.http.test_endings import Connection
+from tests.http.test_models import until
 from tests.judgements import verified
 from tests.runs import append, step_event, write_run
 from verifier.judgement import to_record
@@ -320,13 +324,72 @@ def test_watchers_have_a_bound_and_the_newest_of_the_key_with_most_gives_way(run
     runs = ServedRuns({"demo": run_dir}, Gate(1, 1))
     with pytest.raises(NotFound):
         runs.find("../demo")
-    with ExitStack() as held, pytest.raises(Unavailable, match="watch runs here"):
+    with ExitStack() as held:
         greedy = [held.enter_context(runs.watching("greedy")) for _ in range(MAX_WATCHERS)]
         polite = [held.enter_context(runs.watching("polite")) for _ in range(2)]
         assert [place.lost for place in greedy] == [False] * (MAX_WATCHERS - 2) + [True] * 2
         held.enter_context(runs.watching("third"))
         assert not any(place.lost for place in polite)
-        held.enter_context(runs.watching("greedy"))
+        with pytest.raises(Unavailable, match="watch runs here"):
+            runs.watching("greedy").__enter__()
     with ExitStack() as held:
         for _ in range(MAX_WATCHERS):
             held.enter_context(runs.watching("greedy"))
+
+
+async def test_a_watcher_whose_place_is_given_to_another_key_is_told_so(serve: Callable, live: Path):
+    server = serve(deadline_s=30.0)
+    watchers = [Connection(server, "/v1/runs/demo/events", None, server.keys.read, "GET") for _ in range(MAX_WATCHERS)]
+    await until(lambda: all(len(one.sent) > 1 for one in watchers))
+    other = Connection(server, "/v1/runs/demo/events", method="GET")
+    await until(lambda: len(other.sent) > 1)
+    await until(lambda: any(one.task.done() for one in watchers))
+    (told,) = [one for one in watchers if one.task.done()]
+    assert b"too_many_watchers" in told.body
+    assert (other.status, other.task.done()) == (200, False)
+    for one in (other, *watchers):
+        one.left.set()
+    await asyncio.gather(*(one.task for one in (other, *watchers)))
+
+
+async def test_a_log_is_read_by_one_at_a_time_though_who_asked_has_left(
+    followed: tuple[Clock, FollowedRun], monkeypatch: pytest.MonkeyPatch
+):
+    _, run = followed
+    begun, go, reads, read = threading.Event(), threading.Event(), list[int](), run._log.read
+
+    def slow() -> None:
+        reads.append(1)
+        begun.set()
+        assert go.wait(60)
+        read()
+
+    monkeypatch.setattr(run._log, "read", slow)
+    gone = asyncio.create_task(look(run, Watch(None, 0)))
+    await asyncio.to_thread(begun.wait, 60)
+    gone.cancel()
+    second = asyncio.create_task(look(run, Watch(None, 0)))
+    await asyncio.sleep(0.1)
+    assert len(reads) == 1, "the second waits for the thread of the first"
+    go.set()
+    news = await second
+    assert isinstance(news, StepsEvent)
+    assert news.steps == [1, 2, 3, 4, 5]
+
+
+async def test_what_a_watcher_is_told_is_made_off_the_event_loop(
+    server: Server, live: Path, monkeypatch: pytest.MonkeyPatch
+):
+    made_in: list[threading.Thread] = []
+
+    def noted(*of: Any) -> StepsEvent:
+        made_in.append(threading.current_thread())
+        return steps_after(*of)
+
+    monkeypatch.setattr("serving.runs.watch.steps_after", noted)
+    one = Connection(server, "/v1/runs/demo/events", method="GET")
+    await until(lambda: len(one.sent) > 1)
+    one.left.set()
+    await one.task
+    assert made_in
+    assert threading.main_thread() not in made_in

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from tests.http.conftest import Server
+from tests.http.test_models import until
 from tests.http.test_probe import events_of
 
 FIRST = {"stratum": "stratum=sums", "seed": 3}
@@ -25,6 +25,8 @@ from verifier.task import Address, Item, Stratum, distinct_items
 SAID = {
     "raise": lambda: 1 / 0,
     "hang": lambda: time.sleep(3600),
+    "slow": lambda: time.sleep(0.5),
+    "open": lambda: open("/srv/answers/of/all.jsonl"),
     "lie": lambda: Judgement(right=True, partial=2.0),
     "nothing": lambda: None,
     "leave": lambda: __import__("os")._exit(3),
@@ -38,6 +40,8 @@ class Steps:
         return (Stratum.of(kind="only"),)
 
     def item(self, stratum, seed, index, split):
+        if seed == 404:
+            open("/srv/items/of/all.jsonl")
         return Item(f"{split} {seed}", Address(stratum, seed, index, split), f"{split}: say {seed}", None, seed)
 
     def judge(self, item, text):
@@ -166,6 +170,7 @@ async def test_a_judge_that_raises_hangs_lies_or_dies_is_one_clear_error_and_the
         "hang": "gave no judgement within 1 s",
         "lie": "partial is 2.0",
         "nothing": "returned None",
+        "open": "No such file or directory: 'all.jsonl'",
         "leave": "process of the task's judge died",
     }
     for text, words in said.items():
@@ -173,6 +178,17 @@ async def test_a_judge_that_raises_hangs_lies_or_dies_is_one_clear_error_and_the
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "task_failed"), text
         assert words in answer.json()["error"]["message"]
         assert (await ask(own, "verify", item=item, text="7")).json()["verdict"]["verified"] is True
+    unmade = (await ask(own, "items", **{**item, "seed": 404})).json()["error"]
+    assert unmade["code"] == "task_failed"
+    assert unmade["message"].endswith("No such file or directory: 'all.jsonl'")
+    (judge,) = _judges()
+    judge.kill()
+    await until(lambda: judge not in _judges())
+    assert (await ask(own, "verify", item=item, text="7")).json()["verdict"]["verified"] is True
     await own.replica.stop()
-    judges = [p for p in psutil.Process(os.getpid()).children() if p.status() != psutil.STATUS_ZOMBIE]
-    assert not [p for p in judges if "spawn_main" in " ".join(p.cmdline())], signal.SIGKILL
+    assert not _judges()
+
+
+def _judges() -> list[psutil.Process]:
+    ours = [p for p in psutil.Process(os.getpid()).children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in ours if "spawn_main" in " ".join(p.cmdline())]

@@ -14,6 +14,7 @@ import pytest
 
 from cluster.serve.keys import add_key, handle, list_keys, read_keys, revoke_key
 from serving.http.key_ring import LOOK_EVERY_S, KeyRing
+from serving.http.keys import MAX_KEY_CHARS, KeyRecord, identify, new_key
 from verifier.errors import UserError
 
 ADD = """
@@ -109,8 +110,9 @@ def test_keys_are_listed_with_their_end_and_revoked_by_name(file: Path):
     with pytest.raises(UserError, match="has no key named 'carol'"):
         revoke_key(file, "carol")
     assert handle(file, None, "alice") == f"alice is revoked in {file}"
-    with pytest.raises(UserError, match="is the last key"):
+    with pytest.raises(UserError, match="is the last key") as caught:
         revoke_key(file, "bob")
+    assert "stop the server and delete the file" in caught.value.fix
     assert [record.name for record in read_keys(file)] == ["bob"]
     with pytest.raises(UserError, match="there is no key file"):
         handle(None, None, None)
@@ -144,6 +146,49 @@ def test_a_file_that_is_gone_or_spoiled_leaves_the_keys_that_were_known(file: Pa
         spoil()
         now[0] += LOOK_EVERY_S
         assert ring.find(key) is not None
+
+
+def test_a_file_that_could_not_be_read_once_is_read_as_soon_as_it_can_be(file: Path, monkeypatch: pytest.MonkeyPatch):
+    now = [0.0]
+    alice, bob = add_key(file, "alice:admin"), add_key(file, "bob:read")
+    ring = KeyRing(read_keys(file), file, clock=lambda: now[0])
+    assert ring.find(alice) is not None
+    revoke_key(file, "alice")
+
+    def denied(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", denied)
+        now[0] += LOOK_EVERY_S
+        assert ring.find(bob) is not None
+    now[0] += LOOK_EVERY_S  # nothing that `stat` shows has changed since
+    assert ring.find(alice) is None
+    assert ring.find(bob) is not None
+
+
+def test_a_change_that_only_the_time_of_change_tells_of_is_seen(file: Path):
+    now = [0.0]
+    alice = add_key(file, "alice:read")
+    add_key(file, "bobby:read")
+    ring = KeyRing(read_keys(file), file, clock=lambda: now[0])
+    assert ring.find(alice) is not None
+    before = file.stat()
+    text = file.read_text()
+    with file.open("r+") as same:  # the same inode, size and time of writing, as `rsync --inplace --times` leaves them
+        same.write(text.replace('"alice"', '"other"'))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    now[0] += LOOK_EVERY_S
+    found = ring.find(alice)
+    assert found is not None
+    assert found.name == "other"
+
+
+def test_a_text_longer_than_any_key_is_hashed_for_no_record(monkeypatch: pytest.MonkeyPatch):
+    key, record = new_key("alice", "read")
+    assert identify((record,), key) is record
+    monkeypatch.setattr(KeyRecord, "matches", lambda self, key: pytest.fail("hashed"))
+    assert identify((record,), "a" * (MAX_KEY_CHARS + 1)) is None
 
 
 def test_a_file_that_stays_as_it_is_is_not_read_again(file: Path):

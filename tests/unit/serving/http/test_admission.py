@@ -92,6 +92,20 @@ async def test_places_that_come_free_go_to_the_keys_in_turn_by_tokens_and_weight
     assert (await order(FLOOD, Caller("polite", weight=3), (10, 10))).count("polite") == 9
 
 
+async def test_a_weight_that_the_key_file_changes_counts_from_the_next_request_on():
+    gate = Gate(running=8, queued=40)
+    held = [Holder(gate, Caller("raised", weight)) for weight in (1, 3)]
+    await settle()
+    others = [Holder(gate, POLITE) for _ in range(8)]
+    held += [Holder(gate, Caller("raised", 3)) for _ in range(8)]
+    await settle()
+    assert sum(one.inside for one in held) == 6, "three quarters of the places"
+    for one in (*held, *others):
+        one.go.set()
+    await asyncio.gather(*(one.task for one in (*held, *others)))
+    assert (gate.used, gate.depth) == (0, 0)
+
+
 async def test_a_full_queue_turns_out_the_newest_of_the_longest_line_and_no_polite_request():
     gate = Gate(running=2, queued=6)
     flood = [Holder(gate, FLOOD) for _ in range(8)]
