@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from actors.rollouts.query import Status
 from actors.rollouts.store import FOLDER, parts
-from actors.rollouts.table import FORM, FORM_KEY, StoredRollout, from_table
+from actors.rollouts.table import FORM, FORM_KEY, SCHEMA, StoredRollout, from_table
 from verifier.errors import UserError
 
 
@@ -90,13 +90,18 @@ class Part:
     @contextmanager
     def _open(self) -> Iterator[pq.ParquetFile]:
         try:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:  # older parts have none
                 form = (file.schema_arrow.metadata or {}).get(FORM_KEY, b"").decode()
                 if form != FORM:
                     raise OtherForm(f"{self.path} has the form {form or 'of another program'}, not {FORM}.")
+                if not file.schema_arrow.equals(SCHEMA):  # a name may be damaged: only pages have checksums
+                    raise DamagedPart(f"{self.path} cannot be read (its columns are not those of form {FORM}).")
                 yield file
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DamagedPart(f"{self.path} cannot be read ({str(error).splitlines()[0]}).") from error
+        except UserError:
+            raise
+        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is no UTF-8
+            reason = str(error).partition("\n")[0]
+            raise DamagedPart(f"{self.path} cannot be read ({reason}).") from error
 
 
 class DamagedPart(UserError):

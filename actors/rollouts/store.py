@@ -43,6 +43,7 @@ class RolloutStore:
                 compression_level=1,
                 use_dictionary=list(_DICTIONARIES),  # pyright: ignore[reportArgumentType]  # its stub knows no lists
                 write_statistics=False,
+                write_page_checksum=True,  # a flipped bit is told from a number
             )
         self._thin()
 

@@ -55,6 +55,39 @@ def test_a_part_that_is_cut_off_is_named_and_the_others_are_read(run):
     assert len(kept(run, "rl", 3)[0].read()) == 6
 
 
+def test_no_flipped_bit_is_read_as_another_number(run):
+    path = parts(run / "rollouts" / "rl")[2]
+    whole, rows = path.read_bytes(), (part := kept(run, "rl", 2)[0]).read()
+    noticed = 0
+    for place in range(4, len(whole), 41):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            assert part.read() == rows, f"bit {place % 8} of byte {place}"  # what the reader does not use
+        except (DamagedPart, OtherForm):
+            noticed += 1
+    assert noticed > 100
+
+
+@pytest.mark.parametrize("name", [b"prompt_id\xf9", b"prompt_idz"])
+def test_a_part_with_a_damaged_name_of_a_column_is_named(run, name):
+    path = parts(run / "rollouts" / "rl")[2]
+    path.write_bytes(path.read_bytes().replace(b"prompt_ids", name))
+    (part,) = kept(run, "rl", 2)
+    for look in (part.heads, part.read, lambda: part.row(0)):
+        with pytest.raises(DamagedPart, match=r"step-000002\.parquet cannot be read"):
+            look()
+
+
+def test_a_part_that_was_written_without_checksums_is_read(run):
+    path = parts(run / "rollouts" / "rl")[2]
+    (part,) = kept(run, "rl", 2)
+    rows = part.read()
+    pq.write_table(pq.read_table(path), path)
+    assert part.read() == rows
+
+
 def test_heads_and_single_rows_say_what_whole_rows_say(run):
     (part,) = kept(run, "rl", 2)
     rows, heads = part.read(), part.heads()
