@@ -269,9 +269,9 @@ RULES: Final = (
     Rule(
         "learning-rate-too-high",
         "the policy broke down under its updates",
-        f"{at.HOLD} steps in a row that solve less than {at.FALL:g} of the best {at.SMOOTH} steps in a row, with a "
-        f"gradient norm of {at.WILD_GRADIENT:g} times or an entropy of {at.WILD_ENTROPY:g} times that of the first "
-        f"{at.BASELINE} steps, or an update left out",
+        f"{at.HOLD} steps in a row that solve less than {at.FALL:g} of the best {at.SMOOTH} steps in a row, which "
+        f"solved {at.WORTH:g} or more, with a gradient norm of {at.WILD_GRADIENT:g} times or an entropy of "
+        f"{at.WILD_ENTROPY:g} times that of the first {at.BASELINE} steps, or an update left out",
         "a lower learning_rate (a third), warmup_steps; go on from a checkpoint before it",
         learning_rate_too_high,
     ),
@@ -286,7 +286,8 @@ RULES: Final = (
         "reward-hacked",
         "the reward rises while verified traces get fewer",
         f"{at.HOLD} steps in a row whose reward, over {at.SMOOTH} steps, is {at.WORTH:g} above that of the first "
-        f"{at.BASELINE}, and whose verified share is below {at.HACKED:g} of it",
+        f"{at.BASELINE}, and whose verified share, over {at.SMOOTH} steps, is below {at.HACKED:g} of what it was at "
+        f"first, which is {at.WORTH:g} or more",
         "reward: strict, or a smaller alpha; look at well-paid wrong texts: interplay rollouts RUN --status wrong",
         reward_hacked,
     ),
