@@ -25,12 +25,13 @@ from verifier.judgement import StepStatus, to_record
 
 pytestmark = pytest.mark.browser
 LONG = 10_000
+LIVE = ("live", "doomed", "broken", "full", "keeping")
 RIGHT, WRONG = (to_record(trace(StepStatus.RIGHT, last)) for last in (StepStatus.RIGHT, StepStatus.WRONG_VALUE))
 
 
 @dataclass(frozen=True)
 class Served:
-    """The address of a server over four runs, a key, and their folder: demo, long, live and doomed."""
+    """The address of a server over runs, a key, and their folder: demo, long, live ones and quiet ones."""
 
     url: str
     key: str
@@ -58,9 +59,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (demo / "report.json").write_text(json.dumps({"changed": {"op 3": change}}))
     (demo / "changed.json").write_text(json.dumps({"op 3": list(map(told, ["gained", "gained", "lost"]))}))
     write_run(folder / "long", LONG)
-    for name in ("live", "doomed"):
+    for name in LIVE:
         append(folder / name, *(step_event(step, 40, time=time.time()) for step in range(1, 6)))
-    names = [folder / name for name in ("demo", "long", "live", "doomed")]
+    append(folder / "quiet", *(step_event(step, 40, time=time.time() - 1000) for step in range(1, 6)))
+    append(folder / "evaluating", *(step_event(step, 5, "first", time=time.time() - 1000) for step in range(1, 6)))
+    RolloutStore(folder / "keeping", "rl", 0, 9).write(in_the_runs_tokens(step_rollouts(5)))
+    names = [folder / name for name in ("demo", "long", "quiet", "evaluating", *LIVE)]
     with page_over(demo, lambda model, seed: "", run_dirs=names) as (url, key):
         yield Served(url, key, folder)
 
@@ -187,12 +191,135 @@ def test_steps_of_a_live_run_join_the_curves_as_they_are_logged(visit: Opener, s
     expect(line).to_have_attribute("d", re.compile(f"^([ML][^ML]+){{{before + 1}}}$"))
 
 
+def grown_to(steps: int) -> re.Pattern[str]:
+    """A line of so many points."""
+    return re.compile(f"^([ML][^ML]+){{{steps}}}$")
+
+
+def following(page: Page) -> Locator:
+    return page.get_by_role("status").filter(has_text="last logged")
+
+
+def recorded(page: Page) -> set[str]:
+    """The paths of the answers that a saved page would have."""
+    keys = page.evaluate(
+        "import('/static/main.js').then(({ app }) => app.client.recording.toJSON().map(([key]) => key))"
+    )
+    return {key.split(" ")[1] for key in keys}
+
+
+def test_a_run_that_was_quiet_when_the_page_was_opened_is_followed_when_it_goes_on(
+    visit: Opener, served: Served
+) -> None:
+    page = visit("#runs?runs=quiet")
+    expect(lines_of(page, "Reward")).to_have_attribute("d", grown_to(5))
+    expect(following(page)).not_to_contain_text("followed")
+    for step in (6, 7):
+        append(served.folder / "quiet", step_event(step, 40, time=time.time()))
+        expect(lines_of(page, "Reward")).to_have_attribute("d", grown_to(step))
+        expect(following(page)).to_contain_text("followed live")
+
+
+def test_a_stage_that_begins_while_nothing_is_followed_is_shown(visit: Opener, served: Served) -> None:
+    page = visit("#runs?runs=evaluating")
+    expect(following(page)).to_contain_text("first: step 5 of 5")
+    append(served.folder / "evaluating", step_event(1, 40, "second", time=time.time()))
+    expect(following(page)).to_contain_text("second: step 1 of 40")
+    expect(following(page)).to_contain_text("followed live")
+    ranged = visit("#runs?runs=evaluating&stage=first&last=4")
+    expect(following(ranged)).to_contain_text("first: step 5 of 5")
+    expect(lines_of(ranged, "Reward")).to_have_attribute("d", grown_to(4))
+
+
+def test_a_stream_that_breaks_is_opened_again_after_growing_waits_and_meanwhile_it_says_so(
+    visit: Opener, served: Served
+) -> None:
+    page = visit("#runs?runs=long")
+    expect(following(page)).to_be_visible()
+    page.evaluate(
+        """() => {
+          window.said = [];
+          const look = () => {
+            const [, words] = /last logged .+? ago(.*)/.exec(document.querySelector(".runs")?.innerText) ?? [];
+            if (words !== undefined && window.said.at(-1) !== words) window.said.push(words);
+          };
+          new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
+        }"""
+    )
+    torn = [
+        lambda route: route.abort(),
+        lambda route: route.fulfill(content_type="text/event-stream", body=": beat\n\n"),
+        lambda route: route.fulfill(status=500, json={}),
+        lambda route: route.continue_(),
+    ]
+    page.route("**/v1/runs/broken/events?*", lambda route: torn.pop(0)(route) if torn else route.continue_())
+    page.get_by_role("checkbox", name="broken").check()
+    expect(following(page)).to_contain_text("not followed now")
+    append(served.folder / "broken", step_event(6, 40, time=time.time()))
+    expect(lines_of(page, "Reward").last).to_have_attribute("d", grown_to(6))
+    expect(following(page)).not_to_contain_text("not followed now")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    asked = ", broken not followed now. {}; the page asks again in {} s."
+    assert page.evaluate("said") == [
+        "",
+        asked.format("The server did not answer", 1),
+        asked.format("The answer broke off", 2),
+        asked.format("The server failed", 4),
+        "",
+    ]
+
+
+def test_a_server_that_is_full_is_asked_again_when_it_said(visit: Opener, served: Served) -> None:
+    page = visit("#runs?runs=long")
+    asked: list[float] = []
+
+    def full(route: Route) -> None:
+        asked.append(time.monotonic())
+        if len(asked) > 1:
+            return route.continue_()
+        error = {"message": "256 clients watch runs here", "type": "overloaded_error", "code": "too_many_watchers"}
+        return route.fulfill(status=503, headers={"retry-after": "6"}, json={"error": error})
+
+    page.route("**/v1/runs/full/events?*", full)
+    page.get_by_role("checkbox", name="full").check()
+    expect(following(page)).to_contain_text("full not followed now. The server is full or not ready")
+    expect(following(page)).to_contain_text("asks again in 6 s.")
+    append(served.folder / "full", step_event(6, 40, time=time.time()))
+    expect(lines_of(page, "Reward").last).to_have_attribute("d", grown_to(6))
+    assert asked[1] - asked[0] >= 5.9
+
+
+def test_what_was_kept_of_older_steps_is_not_remembered_while_the_newest_is_shown(
+    visit: Opener, served: Served
+) -> None:
+    page = visit("#runs?runs=keeping")
+    rollouts = page.get_by_role("region", name="Kept rollouts")
+    expect(rollouts).to_contain_text("step 5, 1 steps kept")
+    for step in (6, 7):
+        RolloutStore(served.folder / "keeping", "rl", 0, 9).write(in_the_runs_tokens(step_rollouts(step)))
+        append(served.folder / "keeping", step_event(step, 40, time=time.time()))
+        expect(rollouts).to_contain_text(f"step {step}, {step - 4} steps kept")
+        expect(rollouts.locator("tbody tr").first).to_be_visible()
+    kept = "v1/runs/keeping/rollouts/rl"
+    assert {path for path in recorded(page) if path.startswith(kept)} == {f"{kept}/7?offset=0&limit=50"}
+    slider = rollouts.get_by_role("slider")
+    slider.press("Home")
+    expect(rollouts).to_contain_text("step 5, 3 steps kept")
+    slider.press("ArrowRight")
+    expect(rollouts).to_contain_text("step 6, 3 steps kept")
+    with page.expect_response(lambda answer: answer.url.endswith("/rl/6?offset=0&limit=50")):
+        slider.press("ArrowRight")
+        slider.press("ArrowLeft")
+    assert f"{kept}/5?offset=0&limit=50" in recorded(page)  # what a person has opened is in a saved page
+
+
 def test_a_run_that_vanishes_while_it_is_watched_is_said_and_its_curves_stay(visit: Opener, served: Served) -> None:
     page = visit("#runs?runs=doomed")
     expect(lines_of(page, "Reward")).to_be_visible()
     shutil.rmtree(served.folder / "doomed")
     expect(page.get_by_role("alert")).to_contain_text("has gone")
     expect(lines_of(page, "Reward")).to_be_visible()
+    expect(following(page)).not_to_contain_text("asks again")
 
 
 def test_a_kept_rollout_opens_as_a_judged_trace_with_numbers_laid_over_its_tokens(visit: Opener) -> None:

@@ -244,3 +244,32 @@ def test_a_live_run_is_saved_with_the_steps_that_came_while_it_was_watched(
     saved.get_by_role("slider", name="Step with kept rollouts").press("Home")
     expect(saved.get_by_role("alert")).to_contain_text("Not in this file")
     opener.close()
+
+
+def test_a_run_whose_stream_broke_is_saved_with_the_steps_that_came_before_and_after(
+    chromium: Browser, runs: tuple[str, str, Path], offline: Offline, tmp_path: Path
+) -> None:
+    url, key, folder = runs
+    steps = len((folder / "metrics.jsonl").read_text().splitlines())
+    broken: list[Route] = []
+
+    def cut(route: Route) -> None:
+        if broken:
+            return route.continue_()
+        broken.append(route)
+        append(folder, *(step_event(steps + n, 40, time=time.time()) for n in (1, 2)))
+        told = {"steps": [steps + 1], "curves": {"reward": [0.5]}, "strata": {}}
+        return route.fulfill(content_type="text/event-stream", body=f"event: steps\ndata: {json.dumps(told)}\n\n")
+
+    opener = Opener(chromium, url, key=key)
+    page = opener("#solve")
+    page.route("**/events?*", cut)
+    page.get_by_role("link", name="Runs").click()
+    drawn = re.compile(f"^([ML][^ML]+){{{steps + 2}}}$")
+    expect(page.locator(".plot .line").first).to_have_attribute("d", drawn)
+    saved = offline(save(page, "Save page", tmp_path))
+    opener.close()
+    expect(saved.locator(".plot .line").first).to_have_attribute("d", drawn)
+    said = saved.get_by_role("status").filter(has_text="last logged")
+    expect(said).to_be_visible()
+    expect(said).not_to_contain_text("followed")

@@ -64,7 +64,9 @@ export class Rollouts {
       const steps = stages.find((one) => one.stage === stage)?.steps ?? [];
       this.steps = steps;
       this.#place();
-      if (changed || this.#step !== this.read) await this.#read();
+      if (!changed && this.#step === this.read) return;
+      if (!changed) this.app.client.forget((path) => path.startsWith(`v1/runs/${run}/rollouts/`)); // it moved by itself
+      await this.#read();
     });
   }
 

@@ -17,7 +17,10 @@ const HEADLINES = {
   504: "The server ran out of time",
 };
 
-/** A failed request: `headline` in our words, `message` in the server's, and what is needed to report it. */
+/**
+ * A failed request: `headline` in our words, `message` in the server's, and what is needed to report it. It `passes` if
+ * the same request may be answered later.
+ */
 export class ApiError extends Error {
   constructor(status, body = {}, headers = new Headers()) {
     super(body.message ?? "No further details.");
@@ -25,6 +28,8 @@ export class ApiError extends Error {
     this.headline = HEADLINES[status] ?? (status >= 500 ? HEADLINES[500] : HEADLINES[400]);
     this.param = body.param ?? null;
     this.code = body.code ?? null;
+    // A stream ends with an error of any kind, and its status is that of a failure.
+    this.passes = status === 0 || status === 429 || (status >= 500 && body.type !== "invalid_request_error");
     this.requestId = headers.get("x-request-id");
     const seconds = Number(headers.get("retry-after"));
     this.retryAfter = seconds > 0 ? seconds : null;

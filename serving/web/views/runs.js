@@ -6,6 +6,7 @@ import { Board } from "../runs/board.js";
 import { Changes } from "../runs/changes.js";
 import { Control } from "../runs/control.js";
 import { ago, findings, workers } from "../runs/facts.js";
+import { Following } from "../runs/following.js";
 import { History } from "../runs/history.js";
 import { KINDS, swatch } from "../runs/plot.js";
 import { Rollouts } from "../runs/rollouts.js";
@@ -16,7 +17,6 @@ const LOOK_MS = 5000;
 const WORKERS_MS = 2000; // between looks at the workers of a live run
 const DIAGNOSED_MS = 60_000; // the rules look at every step
 const LIVE_S = 900; // a run that has logged nothing for so long is not followed
-const FOLLOWED = 3; // a browser has six connections to a server, and questions need some
 
 /** Shows the runs that the settings name. It asks no checkpoint and needs no problem. */
 export class RunsView {
@@ -37,6 +37,12 @@ export class RunsView {
     this.board = new Board({ onRange: (first, last) => this.#ranged(first, last) });
     this.rollouts = new Rollouts(app);
     this.draw = framed(() => this.board.draw(this.histories));
+    this.following = new Following(app.client, ({ run }) => this.#live(run), {
+      steps: () => this.draw(),
+      changed: () => this.#start(),
+      told: () => this.#say(),
+      refused: (error) => this.notice.replaceChildren(failure(error, () => this.#start())),
+    });
     this.#start();
     const timers = [
       setInterval(() => this.#look(), LOOK_MS),
@@ -49,6 +55,7 @@ export class RunsView {
   leave() {
     this.#leaving.abort();
     this.#reading.abort();
+    this.following.stop();
   }
 
   setHeat() {}
@@ -80,14 +87,15 @@ export class RunsView {
     this.#reading.abort();
     const { signal } = (this.#reading = new AbortController());
     await this.#asking(async () => {
-      const runs = this.#chosen.filter((run) => this.#cardOf(run).stages.length);
+      this.stages = new Map(this.#chosen.map((run) => [run, this.#cardOf(run).stages.length]));
+      const runs = this.#chosen.filter((run) => this.stages.get(run));
       this.histories = await Promise.all(runs.map((run) => this.#history(run, signal)));
       if (signal.aborted) return;
+      this.following.stop();
+      this.#follow();
       this.#layOut();
       if (!this.histories.length) return this.#work(signal);
       this.board.draw(this.histories);
-      for (const history of this.histories.filter((one) => this.#live(one.run)).slice(0, FOLLOWED))
-        this.#follow(history, signal);
       await Promise.all([
         this.#work(signal),
         this.#diagnose(signal),
@@ -108,24 +116,14 @@ export class RunsView {
     return new History(answer);
   }
 
-  async #follow(history, signal) {
-    const { client, settings } = this.app;
-    if (settings.last) return; // a range that has an end does not grow
-    try {
-      while (!signal.aborted) {
-        const query = new URLSearchParams({ stage: history.stage, after: history.last });
-        const path = `v1/runs/${history.run}/events?${query}`;
-        if (!client.answers(path)) return;
-        for await (const { name, data } of client.follow(path, signal)) {
-          if (name === "steps" && data.steps.length && history.add(data)) this.draw();
-          else if (name === "changed" || (name === "steps" && data.steps.length)) return void this.#start();
-        }
-      }
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      if (!(error instanceof ApiError)) throw error;
-      this.notice.replaceChildren(failure(error, () => this.#start()));
-    }
+  #follow() {
+    if (!this.app.settings.last) this.following.follow(this.histories); // a range that has an end does not grow
+  }
+
+  // A stream tells of another stage only if it is open when that begins.
+  get #moreStages() {
+    const more = ([run, count]) => (this.#cardOf(run)?.stages.length ?? 0) > count;
+    return !this.app.settings.last && [...(this.stages ?? [])].some(more);
   }
 
   /** Looks every few seconds what has changed besides the curves. */
@@ -137,7 +135,11 @@ export class RunsView {
     } catch {
       return; // a stream or the next question says what is wrong
     }
-    if (this.histories) await this.#lookAtWorkers();
+    if (this.#moreStages) return void this.#start();
+    if (this.histories) {
+      this.#follow();
+      await this.#lookAtWorkers();
+    }
     if (JSON.stringify(this.cards) === before) return;
     if (!this.histories?.length) return void this.#start();
     if (!this.#card) return;
@@ -192,12 +194,15 @@ export class RunsView {
   }
 
   #say() {
+    if (!this.#card) return;
     const { stages, updated } = this.#card;
     const stage = stages.find((one) => one.name === this.histories?.[0]?.stage) ?? stages.at(-1);
     if (!stage) return;
     const live = this.#live(this.#card.name) && stage.step < stage.steps;
     const done = `${stage.name}: step ${stage.step.toLocaleString("en")} of ${stage.steps.toLocaleString("en")}`;
-    this.said.textContent = `${done}, last logged ${ago(updated, this.app.client.now)}${live ? ", followed live" : ""}`;
+    const logged = `${done}, last logged ${ago(updated, this.app.client.now)}`;
+    const followed = live && this.following.follows(this.histories?.[0]) ? ", followed live" : "";
+    this.said.textContent = `${logged}${this.following.trouble(this.histories ?? []) || followed}`;
   }
 
   #live(run) {

@@ -6,6 +6,7 @@ import { Matrix } from "../answer/matrix.js";
 import { training } from "../settings/models.js";
 import { AnswerPanel } from "../answer/panel.js";
 import { gradeOf } from "../elements/status.js";
+import { pause } from "../server/pause.js";
 import { framed, question, stream } from "./solve.js";
 
 // weights, problem and sampling -> {answer, recorded}; a permanent checkpoint answers the same for ever
@@ -183,18 +184,4 @@ function inWords(verdict) {
   return verdict.verified === null
     ? gradeOf(verdict).words
     : `${percent(verdict.process_accuracy)} of the graph right`;
-}
-
-function pause(milliseconds, signal) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener(
-      "abort",
-      () => {
-        clearTimeout(timer);
-        resolve();
-      },
-      { once: true },
-    );
-  });
 }
