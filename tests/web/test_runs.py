@@ -218,15 +218,33 @@ def test_a_run_that_was_quiet_when_the_page_was_opened_is_followed_when_it_goes_
         append(served.folder / "quiet", step_event(step, 40, time=time.time()))
         expect(lines_of(page, "Reward")).to_have_attribute("d", grown_to(step))
         expect(following(page)).to_contain_text("followed live")
+    read = page.evaluate(
+        "performance.getEntriesByType('resource').filter(({ name }) => name.includes('/metrics')).length"
+    )
+    assert read == 1
+
+
+def test_three_runs_are_followed_at_a_time(visit: Opener) -> None:
+    page = visit("#runs?runs=live,broken,full,keeping")
+    expect(lines_of(page, "Reward")).to_have_count(4)
+    expect(following(page)).to_contain_text("followed live")
+    with page.expect_response(lambda answer: answer.url.endswith("/v1/runs")):
+        pass
+    followed = page.evaluate("import('/static/main.js').then(({ app }) => app.client.recording.toJSON())")
+    assert len([key for key, _ in followed if "/events?" in key]) == 3
 
 
 def test_a_stage_that_begins_while_nothing_is_followed_is_shown(visit: Opener, served: Served) -> None:
     page = visit("#runs?runs=evaluating")
     expect(following(page)).to_contain_text("first: step 5 of 5")
+    ranged = visit("#runs?runs=evaluating&last=4")
+    expect(lines_of(ranged, "Reward")).to_have_attribute("d", grown_to(4))
     append(served.folder / "evaluating", step_event(1, 40, "second", time=time.time()))
     expect(following(page)).to_contain_text("second: step 1 of 40")
     expect(following(page)).to_contain_text("followed live")
-    ranged = visit("#runs?runs=evaluating&stage=first&last=4")
+    for _ in range(2):
+        with ranged.expect_response(lambda answer: answer.url.endswith("/v1/runs")):
+            pass
     expect(following(ranged)).to_contain_text("first: step 5 of 5")
     expect(lines_of(ranged, "Reward")).to_have_attribute("d", grown_to(4))
 
@@ -246,27 +264,30 @@ def test_a_stream_that_breaks_is_opened_again_after_growing_waits_and_meanwhile_
           new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
         }"""
     )
+    told = {"steps": [6], "curves": {"reward": [0.5]}, "strata": {}}
+    cut = f"event: steps\ndata: {json.dumps(told)}\n\n"
     torn = [
         lambda route: route.abort(),
         lambda route: route.fulfill(content_type="text/event-stream", body=": beat\n\n"),
         lambda route: route.fulfill(status=500, json={}),
-        lambda route: route.continue_(),
+        lambda route: route.fulfill(content_type="text/event-stream", body=cut),  # it told something: not that bad
     ]
     page.route("**/v1/runs/broken/events?*", lambda route: torn.pop(0)(route) if torn else route.continue_())
     page.get_by_role("checkbox", name="broken").check()
     expect(following(page)).to_contain_text("not followed now")
-    append(served.folder / "broken", step_event(6, 40, time=time.time()))
-    expect(lines_of(page, "Reward").last).to_have_attribute("d", grown_to(6))
+    append(served.folder / "broken", *(step_event(step, 40, time=time.time()) for step in (6, 7)))
+    expect(lines_of(page, "Reward").last).to_have_attribute("d", grown_to(7))
     expect(following(page)).not_to_contain_text("not followed now")
     expect(page.get_by_role("alert")).to_have_count(0)
     asked = ", broken not followed now. {}; the page asks again in {} s."
-    assert page.evaluate("said") == [
-        "",
+    said = page.evaluate("said")
+    assert [words for words in said if words] == [
         asked.format("The server did not answer", 1),
         asked.format("The answer broke off", 2),
         asked.format("The server failed", 4),
-        "",
+        asked.format("The answer broke off", 1),
     ]
+    assert said[-1] == ""
 
 
 def test_a_server_that_is_full_is_asked_again_when_it_said(visit: Opener, served: Served) -> None:
@@ -275,10 +296,11 @@ def test_a_server_that_is_full_is_asked_again_when_it_said(visit: Opener, served
 
     def full(route: Route) -> None:
         asked.append(time.monotonic())
-        if len(asked) > 1:
+        if len(asked) == 2:
             return route.continue_()
         error = {"message": "256 clients watch runs here", "type": "overloaded_error", "code": "too_many_watchers"}
-        return route.fulfill(status=503, headers={"retry-after": "6"}, json={"error": error})
+        headers = {"retry-after": "6" if len(asked) == 1 else "999"}
+        return route.fulfill(status=503, headers=headers, json={"error": error})
 
     page.route("**/v1/runs/full/events?*", full)
     page.get_by_role("checkbox", name="full").check()
@@ -287,6 +309,10 @@ def test_a_server_that_is_full_is_asked_again_when_it_said(visit: Opener, served
     append(served.folder / "full", step_event(6, 40, time=time.time()))
     expect(lines_of(page, "Reward").last).to_have_attribute("d", grown_to(6))
     assert asked[1] - asked[0] >= 5.9
+    page.get_by_role("checkbox", name="long").uncheck()
+    expect(following(page)).to_contain_text(
+        ", not followed now. The server is full or not ready; the page asks again in 60 s."
+    )
 
 
 def test_what_was_kept_of_older_steps_is_not_remembered_while_the_newest_is_shown(
