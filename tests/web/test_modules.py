@@ -120,3 +120,17 @@ def test_a_complete_stream_is_recorded_without_what_its_end_repeats(open_page: O
     kept = ["event: start\ndata: 1", "event: sample\ndata: 1", "event: done\ndata: 2", "data: [DONE]"]
     assert whole.strip().split("\n\n") == kept
     assert cut.count("event: ") == 5
+
+
+def test_an_error_passes_if_the_server_may_answer_later_and_not_if_the_request_is_wrong(open_page: Opener) -> None:
+    page = open_page()
+    errors = [[0, ""], [401, ""], [404, ""], [429, "rate_limit_error"], [500, "server_error"]]
+    errors += [[500, "overloaded_error"], [500, "invalid_request_error"], [502, ""], [503, "overloaded_error"]]
+    passes = page.evaluate(
+        """async (errors) => {
+          const { ApiError } = await import("/static/server/api.js");
+          return errors.map(([status, type]) => new ApiError(status, { type }).passes);
+        }""",
+        errors,
+    )
+    assert passes == [True, False, False, True, True, True, False, True, True]
