@@ -127,6 +127,8 @@ UNREAD = {**ASK, "max_tokens": 900, "n": 64, "stream": True}
 CHAT = {"model": "latest", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 100, "n": 64}
 ALTERNATIVES = {**CHAT, "logprobs": True, "top_logprobs": 20}
 IDS = {"model": "latest", "prompt": [1] * 19_000}
+WRONG_IDS = {"model": "latest", "prompt": [1] + ["a"] * 19_900}
+FIELDS = {**ASK, **{f"a{number}": 1 for number in range(9_900)}}
 UPLOAD = b"POST /v1/completions HTTP/1.1\r\nContent-Length: 9999999999\r\n\r\n"
 PAGE = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
 BLANKS = {**ASK, "prompt": " " * 65_000, "max_tokens": 1}
@@ -142,6 +144,8 @@ ATTACKS: dict[str, Attack] = {
     "probe key: 256 KB of quotes": many(4, body_attack("/v1/completions", b'""' * 131_000)),
     "probe key: 256 KB of brackets": many(4, body_attack("/v1/completions", b"[]" * 131_000)),
     "probe key: 19,000 token ids": many(4, body_attack("/v1/completions", IDS)),
+    "probe key: 19,900 wrong token ids": many(4, body_attack("/v1/completions", WRONG_IDS)),
+    "probe key: 9,900 unknown fields": many(4, body_attack("/v1/completions", FIELDS)),
     "probe key: two pass@k of 64 x 64": many(2, body_attack("/v1/probe/pass-at-k", PASS_AT_K)),
     "probe key: streams of 64 that nobody reads": many(2, body_attack("/v1/completions", UNREAD, read=False)),
     "probe key: 200 clients": many(200, body_attack("/v1/completions", {**ASK, "max_tokens": 200})),

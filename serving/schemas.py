@@ -2,7 +2,9 @@
 """What crosses the wire: one pydantic model per request body and per answer. No behaviour beyond validation.
 
 Requests refuse unknown fields (a misspelt field must never be ignored); every bound that `GET /v1/limits` shows is
-declared here once. Answers carry the policy that gave them (`Policy`): checkpoint, hashes, seed and sampling used.
+declared here once. Lists of a request stop at their first wrong item (`fail_fast`): each further error would be built on
+the event loop, and no caller is told of it. Answers carry the policy that gave them (`Policy`): checkpoint, hashes, seed
+and sampling used.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from serving import limits
 MAX_BODY_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 16
 MAX_JSON_VALUES = 20_000  # 256 KB of single digits would hold the interpreter for 20 ms
+MAX_JSON_FIELDS = 100  # of all objects together; each unknown one is an error that is built on the event loop
 MAX_PROMPT_CHARS = 65_536
 MAX_PROMPTS = 16
 MAX_NEW_TOKENS = 4096
@@ -45,10 +48,10 @@ def _without_nul(text: str) -> str:
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 ModelId = Annotated[StrictStr, Field(min_length=1, max_length=80)]
 TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
-TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
+TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_CHARS, fail_fast=True)]
 PromptText = Annotated[StrictStr, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(_without_nul)]
 StopText = Annotated[StrictStr, Field(min_length=1, max_length=MAX_STOP_CHARS)]
-StopTexts = Annotated[list[StopText], Field(max_length=MAX_STOPS)]
+StopTexts = Annotated[list[StopText], Field(max_length=MAX_STOPS, fail_fast=True)]
 # The tags are no identifiers, so that they can be told from field names where an error says what it is about.
 Stops = Annotated[
     Annotated[StopText, Tag("one-text")] | Annotated[StopTexts, Tag("many-texts")],
@@ -189,6 +192,7 @@ class Limits(Answer):
     body_bytes: int = MAX_BODY_BYTES
     json_depth: int = MAX_JSON_DEPTH
     json_values: int = MAX_JSON_VALUES
+    json_fields: int = MAX_JSON_FIELDS
     url_bytes: int = limits.MAX_URL_BYTES
     headers: int = limits.MAX_HEADERS
     head_bytes: int = limits.MAX_HEAD_BYTES

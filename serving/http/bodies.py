@@ -13,11 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from serving.http.errors import BadRequest, TooLarge, WrongType
-from serving.schemas import MAX_BODY_BYTES, MAX_JSON_DEPTH, MAX_JSON_VALUES
+from serving.schemas import MAX_BODY_BYTES, MAX_JSON_DEPTH, MAX_JSON_FIELDS, MAX_JSON_VALUES
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _IN_A_THREAD_BYTES: Final = 8 * 1024
 _QUOTE: Final = ord('"')
+_COLON: Final = ord(":")
 _LEVELS: Final = np.zeros(256, np.int8)
 _LEVELS[list(b"[{")] = 1
 _LEVELS[list(b"]}")] = -1
@@ -26,7 +27,7 @@ _SEPARATORS[list(b"[{,:")] = True
 
 
 async def read_json(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The whole body, JSON of bounded size, depth and number of values. ApiError says which bound it breaks."""
+    """The whole body, JSON of bounded size, depth and number of values and fields. ApiError says which bound it breaks."""
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:12]) > MAX_BODY_BYTES:
         raise _too_large()
@@ -57,7 +58,7 @@ async def _whole(receive: Receive) -> bytes:
 
 
 def check_json(body: bytes) -> None:
-    """Refuse before parsing what would make a parser recurse, or hold the interpreter for long."""
+    """Refuse before parsing what would make a parser recurse, or parsing and validation hold the loop for long."""
     try:
         body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -68,6 +69,8 @@ def check_json(body: bytes) -> None:
         raise BadRequest(f"the body nests deeper than {MAX_JSON_DEPTH} levels", code="too_deep")
     if np.count_nonzero(_SEPARATORS[outside]) > MAX_JSON_VALUES:
         raise BadRequest(f"the body holds more than {MAX_JSON_VALUES} values", code="too_many_values")
+    if np.count_nonzero(outside == _COLON) > MAX_JSON_FIELDS:
+        raise BadRequest(f"the body holds more than {MAX_JSON_FIELDS} fields", code="too_many_fields")
 
 
 def _outside_strings(body: bytes) -> np.ndarray:

@@ -42,8 +42,8 @@ def _form_of(prompt: object) -> str:
 Prompt = Annotated[
     Annotated[PromptText, Tag("one-text")]
     | Annotated[TokenIds, Tag("one-ids")]
-    | Annotated[list[PromptText], Field(min_length=1, max_length=MAX_PROMPTS), Tag("many-texts")]
-    | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_PROMPTS), Tag("many-ids")],
+    | Annotated[list[PromptText], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True), Tag("many-texts")]
+    | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True), Tag("many-ids")],
     Discriminator(_form_of),
 ]
 
@@ -91,7 +91,7 @@ class ChatRequest(Request):
     """`POST /v1/chat/completions`: one user message, and after it at most one assistant message to continue."""
 
     model: ModelId
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=2)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=2, fail_fast=True)]
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     temperature: Temperature = 1.0

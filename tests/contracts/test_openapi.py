@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from serving.app import build_routes, openapi
 from serving.http.keys import new_key
-from serving.schemas import Limits
+from serving.schemas import MAX_JSON_FIELDS, Limits
 from tests.runs import NotedControl
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "openapi.json"
@@ -38,6 +39,23 @@ def test_every_request_body_refuses_unknown_fields(tmp_path: Path):
     requests = [schema for name, schema in schemas.items() if name.endswith("Request")]
     assert len(requests) >= 11
     assert all(schema["additionalProperties"] is False for schema in requests)
+
+
+def most_fields(schema: dict[str, Any], named: dict[str, Any]) -> int:
+    """How many fields a value of this schema has at most, with those of all that lies in it."""
+    if "$ref" in schema:
+        return most_fields(named[schema["$ref"].rpartition("/")[2]], named)
+    inside = sum(1 + most_fields(field, named) for field in schema.get("properties", {}).values())
+    items = most_fields(schema["items"], named) * schema.get("maxItems", 0) if "items" in schema else 0
+    either = (most_fields(one, named) for one in (*schema.get("anyOf", ()), *schema.get("oneOf", ())))
+    return max(inside, items, *either, 0)
+
+
+def test_no_request_body_needs_more_fields_than_one_may_have(tmp_path: Path):
+    named = json.loads(current(tmp_path))["components"]["schemas"]
+    needed = {name: most_fields(schema, named) for name, schema in named.items() if name.endswith("Request")}
+    assert needed["ChatRequest"] >= 18, "fields of the messages too"
+    assert max(needed.values()) <= MAX_JSON_FIELDS
 
 
 def test_every_route_documents_its_errors_in_the_one_shape(tmp_path: Path):

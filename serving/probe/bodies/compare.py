@@ -26,7 +26,7 @@ from serving.schemas import (
 class CompareRequest(About):
     """`POST /v1/probe/compare`: the same problem and seed, asked of each model."""
 
-    models: Annotated[list[ModelId], Field(min_length=2, max_length=MAX_COMPARED)]
+    models: Annotated[list[ModelId], Field(min_length=2, max_length=MAX_COMPARED, fail_fast=True)]
     temperature: Temperature = 0.0
     top_p: TopP = 1.0
     max_tokens: MaxTokens = DEFAULT_MAX_TOKENS

@@ -35,7 +35,7 @@ class PassAtKRequest(About):
     model: ModelId
     problems: Annotated[StrictInt, Field(ge=1, le=64)] = 1
     samples: SampleCount = 16
-    ks: Annotated[tuple[SampleCount, ...], Field(min_length=1, max_length=8)] = (1, 2, 4, 8)
+    ks: Annotated[tuple[SampleCount, ...], Field(min_length=1, max_length=8, fail_fast=True)] = (1, 2, 4, 8)
     temperature: Temperature = 1.0
     top_p: TopP = 1.0
     max_tokens: MaxTokens = DEFAULT_MAX_TOKENS

@@ -39,10 +39,14 @@ class RecoveryRequest(About):
     the trace. All models draw with the same seeds.
     """
 
-    models: Annotated[tuple[ModelId, ...], Field(min_length=1, max_length=MAX_COMPARED)]
+    models: Annotated[tuple[ModelId, ...], Field(min_length=1, max_length=MAX_COMPARED, fail_fast=True)]
     trace: PromptText | None = None
-    steps: Annotated[tuple[StepIndex, ...], Field(min_length=1, max_length=MAX_PLANTED_STEPS)] | None = None
-    alternatives: Annotated[tuple[Alternative, ...], Field(min_length=1, max_length=len(ALTERNATIVES))] = ALTERNATIVES
+    steps: (
+        Annotated[tuple[StepIndex, ...], Field(min_length=1, max_length=MAX_PLANTED_STEPS, fail_fast=True)] | None
+    ) = None
+    alternatives: Annotated[
+        tuple[Alternative, ...], Field(min_length=1, max_length=len(ALTERNATIVES), fail_fast=True)
+    ] = ALTERNATIVES
     samples: Annotated[StrictInt, Field(ge=1, le=MAX_N)] = 8
     temperature: Temperature = 1.0
     top_p: TopP = 1.0
