@@ -53,7 +53,7 @@ class Target:
     def post(self, path: str, body: bytes, key: bool = True) -> bytes:
         """A request as bytes."""
         allowed = f"Authorization: Bearer {self.key}\r\n" if key else ""
-        head = f"POST {path} HTTP/1.1\r\nHost: a\r\n{allowed}Content-Type: application/json\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{allowed}Content-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 

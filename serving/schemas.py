@@ -2,9 +2,9 @@
 """What crosses the wire: one pydantic model per request body and per answer. No behaviour beyond validation.
 
 Requests refuse unknown fields (a misspelt field must never be ignored); every bound that `GET /v1/limits` shows is
-declared here once. Lists of a request stop at their first wrong item (`fail_fast`): each further error would be built on
-the event loop, and no caller is told of it. Answers carry the policy that gave them (`Policy`): checkpoint, hashes, seed
-and sampling used.
+declared here once. Lists of a request stop at their first wrong item (`fail_fast`): each further error would be built
+on the event loop, and no caller is told of it. Answers carry the policy that gave them (`Policy`): checkpoint, hashes,
+seed and sampling used.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _SEPARATORS[list(b"[{,:")] = True
 
 
 async def read_json(headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The whole body, JSON of bounded size, depth and number of values and fields. ApiError says which bound it breaks."""
+    """The whole body: JSON of bounded size, depth, values and fields. ApiError says which bound it breaks."""
     length = headers.get(b"content-length", b"0")
     if not length.isdigit() or int(length[:12]) > MAX_BODY_BYTES:
         raise _too_large()
