@@ -8,8 +8,11 @@ connection is closed. Behind Serve's proxy this is not in place: what stands in 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import socket
+import sys
+import termios
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -19,12 +22,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving import limits
 from serving.http.connections import Connections
-from serving.http.errors import ApiError, BadRequest, HeadTimeout, HeadTooLarge, Unavailable, UrlTooLong
+from serving.http.errors import ApiError, BadRequest, HeadTimeout, HeadTooLarge, TooLarge, Unavailable, UrlTooLong
 
 _BACKLOG: Final = 1024
 _REASONS: Final = {
     400: b"Bad Request",
     408: b"Request Timeout",
+    413: b"Content Too Large",
     414: b"URI Too Long",
     431: b"Request Header Fields Too Large",
     503: b"Service Unavailable",
@@ -39,9 +43,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._connections_held = connections
         self._fault: ApiError | None = None
         self._head_open = False
-        self._head_begun = False  # within the bytes that are being parsed
-        self._head_bytes = 0
         self._body_open = False
+        self._begun = False  # a head or a body, within the bytes that are being parsed
+        self._content_bytes = 0  # of a body, among the same
+        self._framing_bytes = 0  # of the head, or of all in a body that is not its content
         self._deadline: asyncio.TimerHandle | None = None  # of the head, or of a body that nobody reads
         self._unread: asyncio.TimerHandle | None = None  # of an answer that waits for its reader
 
@@ -67,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Free the place and the clocks."""
         self._connections_held.forget(self, self._address)
         self._stop_clock()
-        self._reader_caught_up()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def give_way(self) -> None:
@@ -77,24 +82,27 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- The request --------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Count the bytes of a head that stays open; what has begun within these is counted from the next on."""
+        """Count what frames a head or body that stays open; what has begun within these is counted from the next on.
+
+        Around a chunked body that is sizes, their extensions and trailers; the parser keeps a trailer until it ends.
+        """
         if self.transport.is_closing():
             return
-        was_open, self._head_begun = self._head_open, False
+        was_open, self._begun, self._content_bytes = self._head_open or self._body_open, False, 0
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if self._head_open:
-            self._head_bytes += len(data) if was_open and not self._head_begun else 0
-            if self._head_bytes > limits.MAX_HEAD_BYTES:
-                self._refuse(_head_too_large())
+        if (self._head_open or self._body_open) and was_open and not self._begun:
+            self._framing_bytes += len(data) - self._content_bytes
+            if self._framing_bytes > limits.MAX_HEAD_BYTES:
+                self._refuse(_head_too_large() if self._head_open else _framing_too_large())
         # Bytes have stopped the clock of an idle connection: blank lines are no reason to hold it for ever.
         if not (self._answering or self._body_open) and self.timeout_keep_alive_task is None:
             self._within(limits.HEAD_TIMEOUT_S, self._head_is_late)
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
-        self._head_open, self._head_begun, self._head_bytes = True, True, 0
+        self._head_open, self._begun, self._framing_bytes = True, True, 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -104,7 +112,9 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fail(UrlTooLong(f"the request's address may have {limits.MAX_URL_BYTES} bytes at most"))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A whole header."""
+        """A whole header. One that comes after a body is none: it would stand among those that the guard trusts."""
+        if not self._head_open:
+            self._fail(BadRequest("a body may have no trailers: send every header before it", code="trailers"))
         super().on_header(name, value)
         if len(self.headers) > limits.MAX_HEADERS:
             self._fail(HeadTooLarge(f"a request may have {limits.MAX_HEADERS} headers at most"))
@@ -115,10 +125,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fail(_head_too_large())
         if len(self.pipeline) >= limits.MAX_PIPELINED:
             self._fail(BadRequest(f"at most {limits.MAX_PIPELINED} requests may wait on one connection"))
-        self._head_open, self._body_open = False, True
         self._stop_clock()
         self._connections_held.works(self, self._address)
         super().on_headers_complete()
+        self._head_open, self._body_open, self._begun, self._framing_bytes = False, True, True, 0
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body's content."""
+        self._content_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The body is whole, read or thrown away."""
@@ -131,37 +146,47 @@ class BoundedProtocol(HttpToolsProtocol):
     # --- The answer ---------------------------------------------------------------------------------------------
 
     def on_response_complete(self) -> None:
-        """The answer is written: wait for the next request, or for the end of a body that nobody will read."""
+        """The answer is written: wait for the next request, the end of a body that nobody will read, or to close.
+
+        Each of them gives way to a newcomer, and to none of them does an unread rest of the answer give more time.
+        """
         super().on_response_complete()
-        if self.transport.is_closing() or self._answering:
+        closing = self.transport.is_closing()
+        if self._answering and not closing:
             return
-        if self._body_open:
+        self._connections_held.waits(self, self._address)
+        self._watch_reader()
+        if self._body_open and not closing:
             self._unset_keepalive_if_required()
             self._within(limits.UNREAD_BODY_S, self.transport.abort)
-        else:
-            self._connections_held.waits(self, self._address)
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
         super().pause_writing()
-        self._watch_reader(self.transport.get_write_buffer_size())
+        self._watch_reader()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
-        self._reader_caught_up()
+        """The client reads again; of an answer that is complete the rest still waits for it."""
+        self._watch_reader()
         super().resume_writing()
 
-    def _watch_reader(self, unread: int) -> None:
-        self._unread = self.loop.call_later(limits.UNREAD_ANSWER_S, self._check_reader, unread)
+    def _watch_reader(self) -> None:
+        """Give the client its time anew, if an answer waits for it."""
+        self._stop_watching()
+        if self.transport.get_write_buffer_size():
+            unread = unread_bytes(self.transport)
+            self._unread = self.loop.call_later(limits.UNREAD_ANSWER_S, self._check_reader, unread)
 
     def _check_reader(self, before: int) -> None:
-        unread = self.transport.get_write_buffer_size()
-        if unread > before - limits.MIN_READ_BYTES:
+        if self._answering and not self.flow.write_paused:
+            return  # what has been written since says nothing of the reader; the answer's end or a pause looks again
+        unread = unread_bytes(self.transport)
+        if self.transport.get_write_buffer_size() and unread > before - limits.MIN_READ_BYTES:
             self.transport.abort()
         else:
-            self._watch_reader(unread)
+            self._watch_reader()
 
-    def _reader_caught_up(self) -> None:
+    def _stop_watching(self) -> None:
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
@@ -199,18 +224,44 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(self._fault or BadRequest("this is no HTTP/1.1 request", code="invalid_http"))
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer and close; only close while another answer is being written."""
-        if not self._answering:
+        """Answer and close; only close where the answer would come into another, or after the request's own."""
+        if self._may_answer:
             body = error.answer().model_dump_json().encode()
             headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
             lines = "".join(f"{name}: {value}\r\n" for name, value in (headers | error.headers()).items())
             start = b"HTTP/1.1 %d %s\r\n" % (error.status, _REASONS[error.status])
             self.transport.write(start + lines.encode() + b"\r\n" + body)
+            if self._body_open:  # the application has the request already: nothing of its own may follow
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
         self.transport.close()
+
+    @property
+    def _may_answer(self) -> bool:
+        if self._body_open:
+            return not (self.pipeline or self.cycle.response_started)
+        return not self._answering
 
 
 def _head_too_large() -> HeadTooLarge:
     return HeadTooLarge(f"the request line and headers may have {limits.MAX_HEAD_BYTES} bytes at most")
+
+
+def _framing_too_large() -> TooLarge:
+    return TooLarge(f"what frames a body's chunks may have {limits.MAX_HEAD_BYTES} bytes at most: send larger chunks")
+
+
+def unread_bytes(transport: asyncio.Transport) -> int:
+    """What the client has not acknowledged of all that was written: in our buffer, and in the kernel's.
+
+    The kernel takes more from us only when it has sent off a large part, so our buffer alone may rest for a minute
+    while the client reads. Where the kernel cannot be asked (Linux can), our buffer has to do.
+    """
+    try:
+        in_kernel = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        in_kernel = bytes(4)
+    return transport.get_write_buffer_size() + int.from_bytes(in_kernel, sys.byteorder)
 
 
 class Listener:

@@ -10,6 +10,7 @@ import pytest
 
 from serving import limits
 from serving.http.connections import Connections, client_of
+from serving.http.listening import BoundedProtocol, unread_bytes
 from tests.attacks.conftest import Port, Wire
 from tests.http.test_models import until
 
@@ -186,6 +187,78 @@ async def test_a_small_body_that_nobody_reads_leaves_the_connection_in_use(liste
     assert (await wire.answer())[0] == 200
 
 
+CHUNKED = b"Host: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("trailers", [b"A: b\r\n", b"A: b\r\nC: d\r\n\r\n"])
+async def test_a_key_after_the_body_opens_nothing(listen: Listen, trailers: bytes):
+    port = await listen()
+    key = b"Authorization: Bearer " + port.server.keys.probe.encode() + b"\r\n"
+    wire = await port.connect()
+    await wire.send(b"POST /v1/probe/problems HTTP/1.1\r\n" + CHUNKED + b'8\r\n{"op":2}\r\n0\r\n' + key + trailers)
+    assert await wire.error() == (400, "trailers")
+    assert await wire.closed()
+
+
+@pytest.mark.parametrize(
+    ("start", "endless"),
+    [
+        (b"0\r\nA: ", b"a" * 4096),
+        (b"0\r\n", b"a" * 4096),
+        (b"1;a=", b"a" * 4096),
+        (b"", b"1\r\n \r\n" * 512),
+    ],
+    ids=["a trailer", "a trailer's name", "an extension", "small chunks"],
+)
+async def test_what_frames_a_body_is_refused_after_bounded_bytes(listen: Listen, start: bytes, endless: bytes):
+    port = await listen()
+    key = b"Authorization: Bearer " + port.server.keys.probe.encode() + b"\r\n"
+    wire = await port.connect()
+    await wire.send(b"POST /v1/completions HTTP/1.1\r\n" + key + CHUNKED + start)
+    sent = 0
+    answer = asyncio.create_task(wire.error())
+    while not answer.done() and sent < 2_000_000:
+        await wire.send(endless)
+        sent += len(endless)
+        await asyncio.sleep(0)
+    assert await answer == (413, "too_large")
+    assert await wire.closed()
+
+
+async def test_a_body_in_chunks_is_read_whatever_their_size(listen: Listen):
+    port = await listen()
+    key = b"Authorization: Bearer " + port.server.keys.probe.encode() + b"\r\n"
+    wire = await port.connect()
+    content = json.dumps({"model": "latest", "prompt": "a" * 200}).encode() + b" " * 100_000
+    pieces = [content[at : at + 64] for at in range(0, len(content), 64)]
+    await wire.send(b"POST /v1/completions HTTP/1.1\r\n" + key + CHUNKED)
+    for piece in pieces:
+        await wire.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+    await wire.send(b"0\r\n\r\n" + HEALTH)
+    assert (await wire.answer())[0] == 200
+    assert (await wire.answer())[0] == 200
+
+
+async def test_a_faulty_body_that_is_answered_already_gets_no_second_answer(listen: Listen):
+    port = await listen()
+    wire = await port.connect()
+    await wire.send(b"POST /healthz HTTP/1.1\r\n" + CHUNKED)
+    assert (await wire.answer())[0] == 405
+    await wire.send(b"no size\r\n")
+    with pytest.raises(ConnectionError):
+        await wire.answer()
+
+
+async def test_clients_that_owe_a_body_make_room_for_those_that_ask(listen: Listen, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "UNREAD_BODY_S", 3600.0)
+    port = await listen(total=4, per_address=2)
+    for number in range(4):
+        wire = await port.connect(f"127.0.0.{2 + number % 2}")
+        await wire.send(b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+        assert (await wire.answer())[0] == 405
+    assert (await port.ask(HEALTH, "127.0.0.9"))[0] == 200
+
+
 async def test_silent_connections_make_room_for_those_that_ask(listen: Listen):
     port = await listen(total=6, per_address=4)
     silent = [await port.connect("127.0.0.2") for _ in range(10)]
@@ -294,16 +367,82 @@ async def test_ids_are_distinct_though_the_engine_seeds_the_random_module(listen
     assert (len(requests), len(completions)) == (4, 4)
 
 
+def large_answer(port: Port, more: bytes = b"") -> bytes:
+    """A request for six megabytes, which are more than the kernel takes at once."""
+    port.server.script.write = lambda model, seed: " a b c d" * 200
+    asked = [{"role": "user", "content": "<question>"}]
+    body = {"model": "latest", "messages": asked, "max_tokens": 800, "n": 8, "logprobs": True, "top_logprobs": 20}
+    return post("/v1/chat/completions", port.server.keys.probe, body, more)
+
+
+SIX_MEGABYTES_S = 100.0  # a busy machine needs its time to write them down
+
+
+def only_connection(port: Port) -> BoundedProtocol:
+    (protocol,) = port.listener._server.server_state.connections
+    assert isinstance(protocol, BoundedProtocol)
+    return protocol
+
+
+def waiting(port: Port) -> bool:
+    """Whether a part of an answer is in our buffer, since the kernel takes no more."""
+    held = port.listener._server.server_state.connections
+    return any(protocol.transport.get_write_buffer_size() for protocol in held)
+
+
+@pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"], ids=["stays", "closes"])
+async def test_an_answer_in_the_kernel_counts_as_read_when_the_client_reads(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch, header: bytes
+):
+    monkeypatch.setattr(limits, "UNREAD_ANSWER_S", 3600.0)
+    port = await listen()
+    wire = await port.connect(limit=1024)
+    await wire.send(large_answer(port, header))
+    await until(lambda: waiting(port), SIX_MEGABYTES_S)
+    protocol = only_connection(port)
+    ours, before = protocol.transport.get_write_buffer_size(), unread_bytes(protocol.transport)
+    await wire.reader.readexactly(300_000)  # more than the client's kernel has taken meanwhile
+    await until(lambda: unread_bytes(protocol.transport) <= before - limits.MIN_READ_BYTES)
+    assert protocol.transport.get_write_buffer_size() == ours, "our buffer alone tells nothing of this reader"
+    protocol._check_reader(before)
+    assert len(port.listener.connections) == 1, "it reads"
+    await asyncio.sleep(0)
+    protocol._check_reader(unread_bytes(protocol.transport))
+    await until(lambda: len(port.listener.connections) == 0)
+
+
+async def test_the_rest_of_an_answer_that_nobody_reads_holds_no_connection(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limits, "UNREAD_ANSWER_S", 3600.0)
+    port = await listen(total=1, per_address=1)
+    wire = await port.connect(limit=1024)
+    await wire.send(large_answer(port, b"Connection: close\r\n"))
+    await until(lambda: waiting(port), SIX_MEGABYTES_S)
+    assert (await port.ask(HEALTH, "127.0.0.9"))[0] == 200
+
+
+async def test_a_small_rest_of_an_answer_is_watched_as_a_large_one(listen: Listen, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "UNREAD_ANSWER_S", 3600.0)
+    port = await listen()
+    wire = await port.connect(limit=1024)
+    await wire.send(large_answer(port, b"Connection: close\r\n"))
+    await until(lambda: waiting(port), SIX_MEGABYTES_S)
+    protocol = only_connection(port)
+    while not 0 < protocol.transport.get_write_buffer_size() <= 1 << 16:
+        await wire.reader.read(1 << 16)
+        assert waiting(port), "the kernel took the rest at once"
+    assert protocol._unread is not None
+    protocol._check_reader(unread_bytes(protocol.transport))
+    await until(lambda: len(port.listener.connections) == 0)
+
+
 async def test_an_answer_that_nobody_reads_is_dropped_with_its_connection(
     listen: Listen, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(limits, "UNREAD_ANSWER_S", 0.2)
     port = await listen()
-    port.server.script.write = lambda model, seed: " a b c d" * 200
-    asked = [{"role": "user", "content": "<question>"}]
-    body = {"model": "latest", "messages": asked, "max_tokens": 800, "n": 8, "logprobs": True, "top_logprobs": 20}
     wire: Wire = await port.connect(limit=1024)
-    await wire.send(post("/v1/chat/completions", port.server.keys.probe, body))
-    six_megabytes_s = 100.0  # more than the kernel takes; a busy machine needs its time to write them down
-    await until(lambda: bool(port.server.script.started) and not len(port.listener.connections), six_megabytes_s)
+    await wire.send(large_answer(port))
+    await until(lambda: bool(port.server.script.started) and not len(port.listener.connections), SIX_MEGABYTES_S)
     assert port.server.replica.service.gate.used == 0
