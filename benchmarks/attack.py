@@ -130,6 +130,9 @@ IDS = {"model": "latest", "prompt": [1] * 19_000}
 WRONG_IDS = {"model": "latest", "prompt": [1] + ["a"] * 19_900}
 FIELDS = {**ASK, **{f"a{number}": 1 for number in range(9_900)}}
 UPLOAD = b"POST /v1/completions HTTP/1.1\r\nContent-Length: 9999999999\r\n\r\n"
+OWED = b"POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
+TRAILER = b"POST /healthz HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: "
+RANGES = b"GET / HTTP/1.1\r\nConnection: close\r\nRange: bytes=" + b",".join([b"0-0"] * 100) + b"\r\n\r\n"
 PAGE = b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n"
 BLANKS = {**ASK, "prompt": " " * 65_000, "max_tokens": 1}
 DEEP = {"problem": {"op": 40}, "text": "Define a as A. " * 4_000}
@@ -140,7 +143,10 @@ ATTACKS: dict[str, Attack] = {
     "no key: endless headers": many(4, bytes_attack(b"GET / HTTP/1.1\r\n", b"A: b\r\n" * 10_000)),
     "no key: 3,000 half-open connections": many(3000, bytes_attack(b"GET / HTTP/1.1\r\n")),
     "no key: an endless body": many(4, bytes_attack(UPLOAD, b"a" * 65_536)),
+    "no key: an endless trailer": many(4, bytes_attack(TRAILER, b"a" * 65_536)),
+    "no key: 600 clients that owe a body": many(600, bytes_attack(OWED)),
     "no key: the page, again and again": many(8, bytes_attack(PAGE)),
+    "no key: a hundred parts of the page": many(8, bytes_attack(RANGES)),
     "probe key: 256 KB of quotes": many(4, body_attack("/v1/completions", b'""' * 131_000)),
     "probe key: 256 KB of brackets": many(4, body_attack("/v1/completions", b"[]" * 131_000)),
     "probe key: 19,000 token ids": many(4, body_attack("/v1/completions", IDS)),

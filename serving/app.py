@@ -59,7 +59,7 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from serving.admin import routes as admin
-from serving.desk import Desk
+from serving.desk import QUEUED, Desk
 from serving.generation.service import Service
 from serving.http import metrics
 from serving.http.admission import Budget
@@ -99,6 +99,7 @@ def create_app(
         running=service.gate.running,
         reserve=service.gate.reserve,
         queued=service.gate.queued,
+        problems_queued=QUEUED,
     )
     rate = Budget("request", rate_per_minute, burst)
     return Guard(build_routes(service, limits, control, task), keys, rate, service.metrics, service.gate, behind_serve)

@@ -6,7 +6,7 @@ from typing import Final
 
 MAX_URL_BYTES: Final = 8192
 MAX_HEADERS: Final = 100
-MAX_HEAD_BYTES: Final = 32 * 1024  # the request line and all headers
+MAX_HEAD_BYTES: Final = 32 * 1024  # the request line and all headers; and what frames the chunks of a body
 MAX_PIPELINED: Final = 16  # requests sent before the answer to the first
 
 HEAD_TIMEOUT_S: Final = 10.0  # from a request's first byte, or the connection's start, to the end of its headers
@@ -14,7 +14,7 @@ BODY_TIMEOUT_S: Final = 10.0  # for a body that a route reads
 IDLE_TIMEOUT_S: Final = 60.0  # between two requests of one connection
 UNREAD_BODY_S: Final = 1.0  # a body that nobody reads is thrown away for so long, then the connection closes
 UNREAD_ANSWER_S: Final = 10.0  # in which a client must take MIN_READ_BYTES of an answer that waits for it
-MAX_UNREAD_BYTES: Final = 1 << 20  # of a stream, in the server
+MAX_UNREAD_ANSWER_BYTES: Final = 1 << 20  # of a stream, in the server
 MIN_READ_BYTES: Final = 16 * 1024
 
 MAX_CONNECTIONS: Final = 512

@@ -186,7 +186,9 @@ class Limits(Answer):
     """`GET /v1/limits`: every bound a request can run into. Sizes are in the unit the name says.
 
     `tokens_per_minute` is what one key may ask for (max_tokens x samples x problems), `running` the places in the
-    engines and `reserve` those beyond them for keys below their fair share.
+    engines and `reserve` those beyond them for keys below their fair share. `pipelined` requests may be sent ahead on
+    one connection; of an answer that waits for its client, `min_read_bytes` have to be taken in each `unread_answer_s`.
+    `problems_queued` requests may wait to have a problem made, drawn or judged.
     """
 
     body_bytes: int = MAX_BODY_BYTES
@@ -199,8 +201,11 @@ class Limits(Answer):
     head_timeout_s: float = limits.HEAD_TIMEOUT_S
     body_timeout_s: float = limits.BODY_TIMEOUT_S
     idle_timeout_s: float = limits.IDLE_TIMEOUT_S
+    pipelined: int = limits.MAX_PIPELINED
+    unread_body_s: float = limits.UNREAD_BODY_S
     unread_answer_s: float = limits.UNREAD_ANSWER_S
-    unread_answer_bytes: int = limits.MAX_UNREAD_BYTES
+    unread_answer_bytes: int = limits.MAX_UNREAD_ANSWER_BYTES
+    min_read_bytes: int = limits.MIN_READ_BYTES
     connections: int = limits.MAX_CONNECTIONS
     connections_per_address: int = limits.MAX_CONNECTIONS_PER_ADDRESS
     prompt_chars: int = MAX_PROMPT_CHARS
@@ -226,6 +231,7 @@ class Limits(Answer):
     running: int
     reserve: int = 0
     queued: int
+    problems_queued: int = 0
 
 
 # --- Admin ------------------------------------------------------------------------------------------------------------

@@ -37,6 +37,9 @@ _GENERATING: Final = frozenset(
 )
 _TEXTS: Final = re.compile(r"/v1/runs/[^/]+/(rollouts|traces)")  # problems and texts, as the probe shows them
 _OPEN_PREFIX: Final = "/static/"
+_RANGE: Final = (
+    b"range"  # of a file: the framework answers it in shapes of its own, and is slow where many are asked for
+)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -81,6 +84,7 @@ class Guard:
         answer = _Answer(scope, send, not self._behind_serve)
         try:
             await self._admit(scope, answer.headers_in)
+            scope["headers"] = [header for header in scope["headers"] if header[0] != _RANGE]
             body = await asyncio.wait_for(_read_body(scope, answer.headers_in, receive), self.body_timeout_s)
             await self._app(scope, _replay(body, receive), answer.send)
         except ApiError as error:

@@ -48,8 +48,12 @@ def unnamed_bytes(body: bytes) -> bytes:
 
 def named(name: str) -> Callable[[BaseModel], bytes]:
     """A function that makes events of one name."""
-    head = f"event: {name}\ndata: ".encode()
-    return lambda body: head + body.model_dump_json().encode() + b"\n\n"
+    return lambda body: named_bytes(name, body.model_dump_json().encode())
+
+
+def named_bytes(name: str, body: bytes) -> bytes:
+    """One event of a body that is written down already."""
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), body)
 
 
 class ClientGone(Signal):
@@ -174,7 +178,7 @@ class _Unread:
 
     async def add(self, event: bytes) -> None:
         """Append an event. ReadTimeout when there is no room for long."""
-        if self._bytes > limits.MAX_UNREAD_BYTES:
+        if self._bytes > limits.MAX_UNREAD_ANSWER_BYTES:
             await self._await_room()
         self._bytes += len(event)
         self._events.append(event)
@@ -183,7 +187,7 @@ class _Unread:
     async def _await_room(self) -> None:
         try:
             async with asyncio.timeout(limits.UNREAD_ANSWER_S):
-                while self._bytes > limits.MAX_UNREAD_BYTES:
+                while self._bytes > limits.MAX_UNREAD_ANSWER_BYTES:
                     self._room.clear()
                     await self._room.wait()
         except TimeoutError:

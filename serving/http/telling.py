@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from serving.http.sse import DONE, named
 
-Told = TypeVar("Told", bound=BaseModel)
+Told = TypeVar("Told")
 Last = TypeVar("Last", bound=BaseModel)
 
 error_event = named("error")
@@ -18,7 +18,7 @@ error_event = named("error")
 
 
 async def as_events(
-    run: AsyncGenerator[Told, None], names: Mapping[type[BaseModel], Callable[[BaseModel], bytes]]
+    run: AsyncGenerator[Told, None], names: Mapping[type[Any], Callable[[Any], bytes]]
 ) -> AsyncGenerator[bytes, None]:
     """Every event as a server-sent one, under the name of its class, then the end of the stream."""
     async with aclosing(run) as events:

@@ -12,11 +12,11 @@ from starlette.responses import Response
 
 from serving.desk import Clerk
 from serving.generation.service import Draw, Service, require_size, together
-from serving.http.answers import caller_of, documented, json_answer
+from serving.http.answers import caller_of, documented, json_bytes
 from serving.probe.bodies.compare import CompareAnswer, CompareCell, CompareRequest, CompareRow, Parting
 from serving.probe.bodies.solve import SolveAnswer, StepEvent
 from serving.probe.posed import Posed, ProblemBank
-from serving.probe.traces import JudgedTrace
+from serving.probe.traces import FinishedTrace, JudgedTrace
 from serving.schemas import MAX_SEED
 
 
@@ -27,26 +27,27 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
     @router.post("/v1/probe/compare", response_model=CompareAnswer, responses=documented())
     async def compare(request: Request, body: CompareRequest) -> Response:
         """Ask several checkpoints the same and lay their traces side by side, node by node."""
-        return json_answer(await service.work.whole(request, _compare(service, bank, request, body)))
+        return json_bytes(await service.work.whole(request, _compare(service, bank, request, body)))
 
     return router
 
 
-async def _compare(service: Service, bank: ProblemBank, request: Request, body: CompareRequest) -> CompareAnswer:
+async def _compare(service: Service, bank: ProblemBank, request: Request, body: CompareRequest) -> bytes:
     caller = caller_of(request, None)
     problem = await bank.find(body, caller)
     seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)
     draw = Draw(body.max_tokens, body.temperature, body.top_p, seed, (), body.logprobs)
     require_size(len(body.models), draw)
     clerk = bank.clerk(caller)
-    answers = await together(_ask(service, model, clerk, draw, problem) for model in body.models)
-    rows = aligned(problem.nodes, answers)
-    return CompareAnswer(
-        problem_id=problem.id, seed=seed, answers=answers, rows=rows, parting=parting(body.models, answers, rows)
-    )
+    traces = await together(_ask(service, model, clerk, draw, problem) for model in body.models)
+    rows = aligned(problem.nodes, [trace.answer for trace in traces])
+    parted = parting(body.models, [trace.token_ids for trace in traces], rows)
+    frame = CompareAnswer(problem_id=problem.id, seed=seed, answers=[], rows=rows, parting=parted)
+    before, _, after = frame.model_dump_json().encode().partition(b'"answers":[]')
+    return b"".join((before, b'"answers":[', b",".join(trace.body for trace in traces), b"]", after))
 
 
-async def _ask(service: Service, model: str, clerk: Clerk, draw: Draw, problem: Posed) -> SolveAnswer:
+async def _ask(service: Service, model: str, clerk: Clerk, draw: Draw, problem: Posed) -> FinishedTrace:
     arrived = time.monotonic()
     async with service.session(model, clerk.caller, draw) as session:
         prompt_ids = await session.encode(problem.prompt, "problem")
@@ -84,9 +85,8 @@ def _cell(answer: SolveAnswer, step: StepEvent | None) -> CompareCell | None:
     return CompareCell(status=step.status, reason=step.reason, step=step.index, text=text)
 
 
-def parting(models: Sequence[str], answers: Sequence[SolveAnswer], rows: Sequence[CompareRow]) -> Parting | None:
+def parting(models: Sequence[str], ids: Sequence[Sequence[int]], rows: Sequence[CompareRow]) -> Parting | None:
     """The first token at which two traces differ, the node that it belongs to, and both in words."""
-    ids = [[token.id for token in answer.tokens] for answer in answers]
     token = next((i for i, column in enumerate(zip_longest(*ids)) if len(set(column)) > 1), None)
     if token is None:
         return None

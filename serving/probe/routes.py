@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,8 @@ from starlette.responses import Response
 from serving.desk import Clerk
 from serving.generation.service import Draw, Service, Session
 from serving.http.admission import Caller
-from serving.http.answers import caller_of, documented, documented_get, json_answer
-from serving.http.sse import named
+from serving.http.answers import caller_of, documented, documented_get, json_answer, json_bytes
+from serving.http.sse import named, named_bytes
 from serving.http.telling import as_events, error_event
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, ProblemAnswer, ProblemRequest, TaskAnswer
 from serving.probe.bodies.solve import ContinueRequest, SolveAnswer, SolveRequest, StartEvent, StepEvent, TokenEvent
@@ -26,16 +26,21 @@ from serving.probe.bodies.verdicts import DrawRequest, VerifyAnswer, VerifyReque
 from serving.probe.items import item_answer, shown
 from serving.probe.posed import ProblemBank
 from serving.probe.problems import picture, problem_answer
-from serving.probe.traces import JudgedTrace, prompt_with, settled
+from serving.probe.traces import FinishedTrace, JudgedTrace, prompt_with, settled
 from serving.probe.verdicts import rewards, verdict_body
 from serving.schemas import Policy, stop_strings
 
-_NAMES = {StartEvent: named("start"), TokenEvent: named("token"), StepEvent: named("step"), SolveAnswer: named("done")}
+_NAMES: Mapping[type[Any], Callable[[Any], bytes]] = {
+    StartEvent: named("start"),
+    TokenEvent: named("token"),
+    StepEvent: named("step"),
+    FinishedTrace: lambda finished: named_bytes("done", finished.body),
+}
 _SVG: dict[int | str, dict[str, Any]] = {
     200: {"description": "The picture.", "content": {"image/svg+xml": {"schema": {"type": "string"}}}}
 }
 _NO_TASK = TaskAnswer(family=None, has_steps=False, strata=[])
-_Event = StartEvent | TokenEvent | StepEvent | SolveAnswer
+_Event = StartEvent | TokenEvent | StepEvent | FinishedTrace
 
 
 def routes(service: Service, bank: ProblemBank) -> APIRouter:
@@ -92,7 +97,7 @@ async def _verified(bank: ProblemBank, body: VerifyRequest, caller: Caller) -> V
 async def _respond(service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str) -> Response:
     if body.stream:
         return service.work.stream(as_events(_events(service, bank, request, body, prefix), _NAMES), error_event)
-    return json_answer(await service.work.whole(request, _whole(service, bank, request, body, prefix)))
+    return json_bytes((await service.work.whole(request, _whole(service, bank, request, body, prefix))).body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ class _Solving:
     prompt_ids: tuple[int, ...]
     arrived: float
 
-    async def answer(self) -> SolveAnswer:
+    async def answer(self) -> FinishedTrace:
         """The finished trace with its verdict, which is counted."""
         verdict = await self.trace.verdict(self.clerk)
         self.service.judged(self.session, verdict)
@@ -129,7 +134,9 @@ async def _begun(
         yield _Solving(service, bank.clerk(caller), session, policy, trace, prompt_ids, arrived)
 
 
-async def _whole(service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str) -> SolveAnswer:
+async def _whole(
+    service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str
+) -> FinishedTrace:
     async with _begun(service, bank, request, body, prefix) as solving:
         solving.trace.written = await solving.session.write(solving.prompt_ids, 0, 0)
         return await solving.answer()

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
+
+from pydantic import TypeAdapter
 
 from actors.spans import tokens_of
 from serving.desk import Clerk
@@ -24,6 +27,22 @@ from verifier.task import Prompt
 
 _STEP_MARK: Final = "efine "  # every step begins with "Define NAME as"
 _END_MARK: Final = "</solution>"
+_TOKENS: Final = TypeAdapter(list[TokenBody])
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedTrace:
+    """A whole answer whose `tokens` are apart: most of a large one, they are written down in parts (`Pace`)."""
+
+    answer: SolveAnswer
+    token_ids: Sequence[int]
+    tokens: bytes
+
+    @property
+    def body(self) -> bytes:
+        """The answer with its tokens, as JSON."""
+        before, _, after = self.answer.model_dump_json().encode().partition(b'"tokens":[]')
+        return b"".join((before, b'"tokens":[', self.tokens, b"]", after))
 
 
 def settled(prefix: str) -> str:
@@ -111,20 +130,22 @@ class JudgedTrace:
 
     async def answer(
         self, verdict: Judgement, policy: Policy, prompt_tokens: int, arrived: float, pace: Pace
-    ) -> SolveAnswer:
+    ) -> FinishedTrace:
         """The finished trace as an answer. `arrived` is when the request came, on the monotonic clock."""
         written = self.written
-        tokens: list[TokenBody] = []
+        parts: list[bytes] = []
+        first = 0
         values = 1 + len(written.tokens[0].top) if written.tokens else 1
         async for part in pace.parts(written.tokens, values):
-            tokens += self.token_bodies(part, len(tokens))
+            parts.append(_TOKENS.dump_json(self.token_bodies(part, first))[1:-1])
+            first += len(part)
         assert written.finish_reason is not None
         wrong_before = any(step.status is not StepStatus.RIGHT for step in self._given_steps)
-        return SolveAnswer(
+        answer = SolveAnswer(
             policy=policy,
             problem_id=self.problem.id,
             text=self.text,
-            tokens=tokens,
+            tokens=[],
             steps=[self.step_event(i, step) for i, step in enumerate(steps_of(verdict))],
             verdict=verdict_body(verdict),
             rewards=rewards(verdict),
@@ -134,6 +155,7 @@ class JudgedTrace:
             recovered=verdict.right if wrong_before else None,
             timing=timing(arrived, written.first_token_at),
         )
+        return FinishedTrace(answer, [token.id for token in written.tokens], b",".join(parts))
 
 
 def timing(arrived: float, first_token_at: float | None) -> Timing:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from pydantic import BaseModel, TypeAdapter
 
 from actors.engines.protocol import TopLogprob
 from serving.encoding.codec import Codec
@@ -56,6 +59,41 @@ async def test_an_answer_in_parts_is_the_one_that_a_stream_gives(server: Server,
         assert [item for block in blocks for item in block[name]] == items
     assert len(blocks) == 60
     assert '"logprobs":null' in (whole.get("text") or whole["message"]["content"])
+
+
+SOLVE = ("/v1/probe/solve", {"model": "latest", "problem": {"op": 2}, "logprobs": 20})
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [(SOLVE[0], {**SOLVE[1], "stream": False}), SOLVE, COMPARE],
+    ids=["solve", "its stream", "compare"],
+)
+async def test_no_large_piece_of_a_probe_is_written_down_at_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch, path: str, asked: dict
+):
+    server.script.write = lambda model, seed: ' a "tokens":[] b' * 30
+    at_once: list[int] = []
+
+    def noting(write: Callable) -> Callable:
+        def noted(self: Any, *args: Any, **more: Any) -> Any:
+            written = write(self, *args, **more)
+            at_once.append(len(written))
+            return written
+
+        return noted
+
+    monkeypatch.setattr(BaseModel, "model_dump_json", noting(BaseModel.model_dump_json))
+    monkeypatch.setattr(TypeAdapter, "dump_json", noting(TypeAdapter.dump_json))
+    answer = await server.client.post(path, json={**asked, "max_tokens": 200})
+    monkeypatch.undo()
+    assert answer.status_code == 200, answer.text
+    done = answer.text.split("event: done\ndata: ")[-1].split("\n\n")[0]
+    one = json.loads(done)
+    for trace in one.get("answers", [one]):
+        assert [token["index"] for token in trace["tokens"]] == list(range(200))
+        assert "".join(token["text"] for token in trace["tokens"]) == trace["text"]
+    assert max(at_once) < 100 * PART_VALUES < len(done)
 
 
 @pytest.mark.parametrize(("path", "asked"), [CHAT, OLDER, COMPARE], ids=["chat", "older", "compare"])

@@ -58,7 +58,7 @@ async def test_an_unread_stream_frees_its_places_when_its_texts_are_written(serv
 
 async def test_a_stream_that_outgrows_what_may_wait_unread_ends(serve, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(limits, "UNREAD_ANSWER_S", 0.2)
-    monkeypatch.setattr(limits, "MAX_UNREAD_BYTES", 20_000)
+    monkeypatch.setattr(limits, "MAX_UNREAD_ANSWER_BYTES", 20_000)
     server = serve()
     server.script.write = lambda model, seed: " a b c d" * 100
     stuck = Connection(server, "/v1/completions", {**ASK, "n": 8, "max_tokens": 400, "stream": True})

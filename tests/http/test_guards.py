@@ -10,6 +10,7 @@ from functools import reduce
 
 import pytest
 
+from serving import limits
 from serving.app import build_routes
 from serving.http.keys import KeyRecord, identify, new_key
 from serving.schemas import Limits
@@ -42,8 +43,8 @@ ROUTES = [
 
 
 def documented_routes(server: Server) -> set[tuple[str, str]]:
-    limits = Limits(rate_per_minute=1, burst=1, running=1, queued=1)
-    paths = build_routes(server.replica.service, limits, server.control).openapi()["paths"]
+    told = Limits(rate_per_minute=1, burst=1, running=1, queued=1)
+    paths = build_routes(server.replica.service, told, server.control).openapi()["paths"]
     return {(method.upper(), path) for path, methods in paths.items() for method in methods}
 
 
@@ -229,8 +230,23 @@ async def test_logs_hold_neither_keys_nor_prompts(server: Server, caplog: pytest
         assert secret not in written
 
 
+@pytest.mark.parametrize("path", ["/", "/static/main.js"])
+@pytest.mark.parametrize("asked", ["bytes=0-1", "bytes=a-b", "bytes=999999-", "bytes=" + ",".join(["0-0"] * 100)])
+async def test_a_part_of_a_file_is_not_given(server: Server, path: str, asked: str):
+    async with server.as_key(None) as anyone:
+        whole, part = await anyone.get(path), await anyone.get(path, headers={"range": asked})
+    assert (part.status_code, part.content) == (200, whole.content)
+
+
+def test_every_bound_of_a_connection_is_among_the_limits():
+    named = {name.lower().removeprefix("max_"): value for name, value in vars(limits).items() if name.isupper()}
+    told = Limits(rate_per_minute=1, burst=1, running=1, queued=1).model_dump()
+    assert named == {name: told.get(name) for name in named}
+
+
 async def test_limits_are_told_up_front(server: Server):
-    limits = (await server.client.get("/v1/limits")).json()
-    assert limits["body_bytes"] == 256 * 1024
-    assert limits["deadline_s"] == 60.0
-    assert (limits["n"], limits["stops"], limits["stop_chars"], limits["logprobs"]) == (64, 4, 32, 20)
+    told = (await server.client.get("/v1/limits")).json()
+    assert told["body_bytes"] == 256 * 1024
+    assert told["deadline_s"] == 60.0
+    assert (told["n"], told["stops"], told["stop_chars"], told["logprobs"]) == (64, 4, 32, 20)
+    assert (told["json_fields"], told["problems_queued"]) == (100, 64)
