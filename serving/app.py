@@ -67,6 +67,7 @@ from serving.http.answers import documented_get, install_error_shape, json_answe
 from serving.http.errors import Unavailable
 from serving.http.guard import Guard
 from serving.http.key_ring import KeyRing
+from serving.http.keys import MAX_KEY_CHARS
 from serving.models.registry import Entry, created_at
 from serving.openai import routes as openai
 from serving.probe import compare, pass_at_k, recovery
@@ -99,7 +100,8 @@ def create_app(
         running=service.gate.running,
         reserve=service.gate.reserve,
         queued=service.gate.queued,
-        problems_queued=QUEUED,
+        work_queued=QUEUED,
+        key_chars=MAX_KEY_CHARS,
     )
     rate = Budget("request", rate_per_minute, burst)
     return Guard(build_routes(service, limits, control, task), keys, rate, service.metrics, service.gate, behind_serve)

@@ -188,7 +188,7 @@ class Limits(Answer):
     `tokens_per_minute` is what one key may ask for (max_tokens x samples x problems), `running` the places in the
     engines and `reserve` those beyond them for keys below their fair share. `pipelined` requests may be sent ahead on
     one connection; of an answer that waits for its client, `min_read_bytes` have to be taken in each `unread_answer_s`.
-    `problems_queued` requests may wait to have a problem made, drawn or judged.
+    `work_queued` requests may wait for each kind of the server's own work.
     """
 
     body_bytes: int = MAX_BODY_BYTES
@@ -231,7 +231,8 @@ class Limits(Answer):
     running: int
     reserve: int = 0
     queued: int
-    problems_queued: int = 0
+    work_queued: int = 0
+    key_chars: int = 0
 
 
 # --- Admin ------------------------------------------------------------------------------------------------------------

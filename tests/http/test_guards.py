@@ -249,4 +249,4 @@ async def test_limits_are_told_up_front(server: Server):
     assert told["body_bytes"] == 256 * 1024
     assert told["deadline_s"] == 60.0
     assert (told["n"], told["stops"], told["stop_chars"], told["logprobs"]) == (64, 4, 32, 20)
-    assert (told["json_fields"], told["problems_queued"]) == (100, 64)
+    assert (told["json_fields"], told["work_queued"], told["key_chars"]) == (100, 64, 128)
