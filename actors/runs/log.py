@@ -103,7 +103,7 @@ class RunLog:
         self.updated: float | None = None
 
     def read(self) -> None:
-        """Take in what was appended; a log that is another file, or shorter than before, is read anew. Raises RunGone."""
+        """Take in what was appended; another file, or one shorter than before, is read anew. Raises RunGone."""
         try:
             with (self._run_dir / EVENTS).open("rb") as file:
                 self._begin(file)

@@ -74,7 +74,8 @@ class Series:
 
     def curve(self, name: str, rows: range, points: int = POINTS) -> Curve:
         """A curve over some rows, thinned to at most `points` values."""
-        steps, values = np.array(self.steps[rows.start : rows.stop]), np.array(self._values[name][rows.start : rows.stop])
+        steps = np.array(self.steps[rows.start : rows.stop])
+        values = np.array(self._values[name][rows.start : rows.stop])
         known = np.flatnonzero(np.isfinite(values))
         chosen = known[standing_for(values[known], points)]
         return Curve(steps[chosen].tolist(), values[chosen].tolist())

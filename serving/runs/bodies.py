@@ -271,7 +271,7 @@ class RolloutHead(Answer):
 
 
 class RolloutPage(Answer):
-    """`GET /v1/runs/{run}/rollouts/{stage}/{step}`: `total` rows fit, these are some; `strata` are those of the step."""
+    """`GET /v1/runs/{run}/rollouts/{stage}/{step}`: some of the `total` rows that fit; `strata` are the step's."""
 
     stage: str
     step: int

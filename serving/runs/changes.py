@@ -1,4 +1,4 @@
-"""What changed between a run's evaluations, as its report has it, and the texts behind it. Blocking: call it in a thread."""
+"""What changed between a run's evaluations, by its report, and the texts behind it. Blocking: call it in a thread."""
 
 from __future__ import annotations
 

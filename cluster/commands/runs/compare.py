@@ -8,7 +8,9 @@ import typer
 
 
 def main(
-    runs: Annotated[list[str], typer.Argument(help="Names or folders of two runs or more; the others are compared with the first.")],
+    runs: Annotated[
+        list[str], typer.Argument(help="Names or folders of two runs or more; the others are compared with the first.")
+    ],
     html: Annotated[str | None, typer.Option(help="Write one HTML page there as well, with curves.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
 ) -> None:

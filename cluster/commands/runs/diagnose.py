@@ -15,7 +15,7 @@ def main(
 
     docs/diagnosis.md has the rules and their thresholds.
     """
-    from cluster.run.results.diagnosis import show
     from cluster.run.folder import find_run
+    from cluster.run.results.diagnosis import show
 
     show(find_run(run), as_json=json)

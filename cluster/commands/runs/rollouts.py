@@ -41,8 +41,8 @@ def main(
     docs/rollouts.md says what is kept, and how pandas and DuckDB read it.
     """
     from actors.rollouts.reading import kept
-    from cluster.run.results import rollouts
     from cluster.run.folder import find_run
+    from cluster.run.results import rollouts
 
     folder = find_run(run)
     rows = rollouts.rows(kept(folder.path, stage, step), Query(rollouts.axes_of(stratum), status))

@@ -39,8 +39,9 @@ def main(
     # A cluster's nodes may have other cards than this machine.
     if address is None and card_plans(resolved) and (card := smallest_card()) is not None:
         require_cards(resolved, card.memory, card.bfloat16)
+    # They load model code, which takes seconds: mistakes are reported before.
     from cluster.run.work.plan import plans
-    from cluster.run.work.stages import run_stages  # loads model code, which takes seconds; mistakes are reported before
+    from cluster.run.work.stages import run_stages
 
     for plan in plans(resolved) if not done else ():
         print(f"  {plan.stage:<12} {plan}", file=sys.stderr)

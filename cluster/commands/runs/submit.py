@@ -26,7 +26,7 @@ def main(
     run_dir: Annotated[
         str | None,
         typer.Option(
-            help="Run folder on the cluster, of a study the folder of studies; shared storage where it has several nodes."
+            help="Run folder on the cluster (of a study: that of studies); shared storage if it has several nodes."
         ),
     ] = None,
     scale: Annotated[str | None, typer.Option(help="Of a study: one of its scales, or a YAML file with one.")] = None,
