@@ -134,3 +134,42 @@ def test_an_error_passes_if_the_server_may_answer_later_and_not_if_the_request_i
         errors,
     )
     assert passes == [True, False, False, True, True, True, False, True, True]
+
+
+FOLLOWING = """async ({ saved, events, error }) => {
+  const { Following } = await import("/static/runs/following.js");
+  const { ApiError } = await import("/static/server/api.js");
+  const called = [];
+  const client = { saved, answers: () => true, async *follow(path) {
+    called.push(path);
+    yield* events;
+    if (error) throw new ApiError(error);
+    await new Promise((done) => setTimeout(done, 20));
+  } };
+  const on = Object.fromEntries(["steps", "changed", "told", "refused"].map((name) => [name, () => called.push(name)]));
+  const history = { run: "demo", stage: "rl", last: 5 };
+  let looks = 0;
+  const following = new Following(client, () => (looks += 1) < 9, on);
+  following.follow([history]);
+  await new Promise((done) => setTimeout(done, 500));
+  return [called.filter((name) => name !== "told"), following.follows(history), following.trouble([history])];
+}"""
+STREAM = "v1/runs/demo/events?stage=rl&after=5"
+
+
+def test_a_run_is_followed_until_it_is_quiet_changed_or_refused(open_page: Opener) -> None:
+    page = open_page()
+    nothing = {"name": "steps", "data": {"steps": []}}
+    calm = page.evaluate(FOLLOWING, {"saved": False, "events": [nothing]})
+    assert calm == [[STREAM] * 7, False, ""]  # one look to begin, and one before and after each stream
+    changed = page.evaluate(FOLLOWING, {"saved": False, "events": [nothing, {"name": "changed", "data": {}}]})
+    assert changed == [[STREAM, "changed"], False, ""]
+    refused = page.evaluate(FOLLOWING, {"saved": False, "events": [], "error": 404})
+    assert refused == [[STREAM, "refused"], True, ", not followed now. Not found."]
+
+
+def test_a_saved_page_tells_each_stream_once(open_page: Opener) -> None:
+    page = open_page()
+    nothing = {"name": "steps", "data": {"steps": []}}
+    for error in (None, 500):
+        assert page.evaluate(FOLLOWING, {"saved": True, "events": [nothing], "error": error})[0] == [STREAM]

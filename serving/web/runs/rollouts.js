@@ -15,6 +15,7 @@ const TONES = { solved: "right", answer: "order", wrong: "wrong", cut: "missing"
 /** Rollouts of `run` and `stage`; what is chosen stands in the app's settings. */
 export class Rollouts {
   #asked = 0;
+  #chosen = new Set(); // the paths of steps that somebody opened
 
   constructor(app) {
     this.app = app;
@@ -64,10 +65,15 @@ export class Rollouts {
       const steps = stages.find((one) => one.stage === stage)?.steps ?? [];
       this.steps = steps;
       this.#place();
-      if (!changed && this.#step === this.read) return;
-      if (!changed) this.app.client.forget((path) => path.startsWith(`v1/runs/${run}/rollouts/`)); // it moved by itself
+      if (this.#path() === this.read) return;
+      if (!changed) this.#forget(this.read);
       await this.#read();
     });
+  }
+
+  // A step that stood there only as the newest would pile up in the recording.
+  #forget(step) {
+    if (!this.#chosen.has(step)) this.app.client.forget((path) => path.startsWith(`${step}?`));
   }
 
   #place() {
@@ -86,6 +92,7 @@ export class Rollouts {
   }
 
   #slide() {
+    this.#chosen.add(this.#path());
     this.#choose({ kept: this.#step });
   }
 
@@ -96,7 +103,7 @@ export class Rollouts {
   }
 
   async #read() {
-    this.read = this.#step;
+    this.read = this.#path();
     this.detail.hidden = true;
     if (!this.steps.length) {
       this.caption.textContent = "";
@@ -174,7 +181,10 @@ export class Rollouts {
     const ticket = (this.#asked += 1);
     const body = await this.app.client.get(`${this.#path()}/${row}`);
     if (ticket !== this.#asked) return;
-    if (chosen) this.app.change({ row, kept: this.#step }); // a live run keeps more steps: this one stays
+    if (chosen) {
+      this.#chosen.add(this.#path());
+      this.app.change({ row, kept: this.#step }); // a live run keeps more steps: this one stays
+    }
     const problem = { question: body.prompt ?? "", problem: "", answer: null, graph: { nodes: [], edges: [] } };
     const answer = Answer.judged(problem, body.text, body.verdict);
     answer.tokens = (body.tokens ?? []).map((token, index) => ({ ...token, index, top: [] }));
