@@ -48,6 +48,16 @@ class Wire:
         status, _, body = await self.answer()
         return status, json.loads(body)["error"]["code"]
 
+    async def error_to(self, endless: bytes, at_most: int) -> tuple[int, str]:
+        """What `error` gives while `endless` is sent again and again, until there is an answer or `at_most` bytes."""
+        answer = asyncio.create_task(self.error())
+        sent = 0
+        while not answer.done() and sent < at_most:
+            await self.send(endless)
+            sent += len(endless)
+            await asyncio.sleep(0)
+        return await answer
+
     async def closed(self) -> bool:
         """Whether the server ends the connection; what it still says is thrown away."""
         try:

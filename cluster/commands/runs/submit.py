@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cluster.commands.options import Insecure, Overrides, Resume, Wait
+
+if TYPE_CHECKING:
+    from cluster.ray.jobs import JobServer
 
 
 def main(
@@ -67,9 +70,16 @@ def main(
     server = jobs.reach(address, os.environ, insecure=insecure)
     job_id = jobs.submit_command(server, sent, "--dir" if study else "--run-dir", run_dir, python)
     print(f"job {job_id} on {server.address}", file=sys.stderr)
-    if not follow:
+    if follow:
+        _follow(server, job_id)
+    else:
         print(job_id)
-        return
+
+
+def _follow(server: JobServer, job_id: str) -> None:
+    """Print the job's log until it ends. Raises typer.Exit if it did not succeed."""
+    from cluster.ray import jobs
+
     try:
         status = jobs.follow(server, job_id, lambda text: print(text, end="", flush=True))
     except KeyboardInterrupt:
