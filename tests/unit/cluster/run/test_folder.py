@@ -8,7 +8,9 @@ import pytest
 
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder, RunFolderError, find_run, is_run
+from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
+from trainers.evaluation.unfinished import unfinished_path
 
 RECIPE = load("smoke")
 OTHER = load("smoke", ["seed=1"])
@@ -62,3 +64,13 @@ def test_a_run_is_found_by_its_folder_or_by_its_name_in_runs(tmp_path: Path, mon
     with pytest.raises(RunFolderError, match="there is no run frist") as refused:
         find_run("frist")
     assert "did you mean first?" in refused.value.fix
+
+
+def test_what_an_evaluation_had_measured_is_removed_once_it_is_saved(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    unfinished = unfinished_path(folder.path, "before")
+    unfinished.parent.mkdir()
+    unfinished.write_text("{}")
+    folder.save_evaluation("before", Evaluation("base-0", 1.0, 0, 0.0, 0.0, (), ()))
+    assert folder.evaluation("before") is not None
+    assert not unfinished.exists()

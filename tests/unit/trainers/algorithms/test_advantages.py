@@ -109,11 +109,11 @@ def test_step_credit_reaches_the_tokens_of_its_step_only():
 
 
 def test_credit_to_go_is_that_of_a_step_and_all_later_ones():
-    first = judged(5, TokenCredit(0, 2, 1.0), TokenCredit(2, 3, -1.0), TokenCredit(3, 4, 1.0))
+    first = judged(5, TokenCredit(0, 2, 1.0), TokenCredit(2, 3, 1.0), TokenCredit(3, 4, -1.0))
     second = judged(2, TokenCredit(0, 2, -1.0))
     one, two = token_advantages([first, second], [0.5, -0.5], 0.2, "to_go")
-    # The credits' mean is 0: what is left to earn is 1, 0 and 1 in the first, -1 in the second.
-    assert one.tolist() == pytest.approx([0.7, 0.7, 0.5, 0.7, 0.5])
+    # The credits' mean is 0: what is left to earn is 1, 0 and -1 in the first, -1 in the second.
+    assert one.tolist() == pytest.approx([0.7, 0.7, 0.5, 0.3, 0.5])
     assert two.tolist() == pytest.approx([-0.7, -0.7])
 
 
