@@ -87,7 +87,7 @@ def _arms(study: Content, measured: Content) -> Figure:
             if of["base"] is not None and (start := _start(study, of, band)) is not None:
                 axis.vlines(_once(start)["mean"], row - 0.4, row + 0.4, color="black", linestyle=":", linewidth=1)
         axis.set_yticks(range(len(measured)), list(measured) if band == bands[0] else [])
-        axis.invert_yaxis()
+        axis.set_ylim(len(measured) - 0.5, -0.5)
         axis.set_xlabel("pass@1 (dotted: before RL)")
     return figure
 
