@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
@@ -127,7 +127,7 @@ def to_table(stage: str, step: StepRollouts) -> pa.Table:
     groups = [judged for judged, _ in rows]
     drawn = [rollout.completion for _, rollout in rows]
     sizes = [len(completion.token_ids) for completion in drawn]
-    addresses = [json.dumps(asdict(judged.group.item.address)) for judged in step.groups]
+    addresses = [json.dumps(judged.group.item.address.record()) for judged in step.groups]
     columns = {
         "stage": [stage] * len(rows),
         "step": np.full(len(rows), step.step, np.int32),

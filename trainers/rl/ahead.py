@@ -43,7 +43,7 @@ def _lines(ahead: Ahead) -> Iterator[dict[str, Any]]:
             yield {
                 "step": step,
                 "group_id": group.group_id,
-                "address": asdict(group.item.address),
+                "address": group.item.address.record(),
                 "prompt_ids": group.prompt_ids,
                 "rollouts": [_rollout_record(rollout) for rollout in group.rollouts],
             }

@@ -40,7 +40,8 @@ def test_distinct_items_are_those_of_their_addresses_and_a_longer_set_begins_wit
 @pytest.mark.parametrize("index", [3, (1, 0, 2)])
 def test_an_address_comes_back_from_a_file(index):
     address = Address(TWO, 7, index, "train")
-    assert Address.from_record(json.loads(json.dumps(asdict(address)))) == address
+    assert Address.from_record(json.loads(json.dumps(address.record()))) == address
+    assert address.record() == asdict(address)
 
 
 def test_a_stratum_with_too_few_items_says_so():
