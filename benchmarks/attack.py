@@ -15,8 +15,6 @@ import asyncio
 import json
 import os
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -30,10 +28,10 @@ from typing import Any
 
 import httpx
 
+from benchmarks.server import serve_command
 from cluster.serve.keys import add_key
 
 SOURCE = "127.0.0.2"
-READY_S = 300.0
 PROMPT = "<question> There are 2 lions. </question> <solution>"
 ASK = {"model": "latest", "prompt": PROMPT, "max_tokens": 16, "seed": 1}
 BAR = "3 x rest + 50 ms"
@@ -265,33 +263,10 @@ def serving(run_dir: Path, folder: Path) -> Iterator[tuple[int, dict[str, str]]]
     copy = Path(shutil.copytree(run_dir, folder / "run"))
     plant(copy)
     key_file = folder / "keys.json"
-    command = [sys.executable, "-m", "cluster", "serve", "--api-key-file", str(key_file)]
     # Each attack has a key of its own, so that none finds its budget spent.
     keys = {name: add_key(key_file, f"key-{number}:probe") for number, name in enumerate(("polite", *ATTACKS))}
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        port = trial.getsockname()[1]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen([*command, str(copy), "--port", str(port)], stdout=log, stderr=log)
-    try:
-        _await_ready(port, keys["polite"], folder / "log")
+    with serve_command([copy], key_file, keys["polite"], folder / "log") as port:
         yield port, keys
-    finally:
-        server.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            server.wait(60)
-        server.kill()
-
-
-def _await_ready(port: int, key: str, log: Path) -> None:
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        with suppress(httpx.HTTPError):
-            headers = {"authorization": f"Bearer {key}"}
-            if httpx.get(f"http://127.0.0.1:{port}/readyz", headers=headers).status_code == httpx.codes.OK:
-                return
-        time.sleep(0.5)
-    raise SystemExit(f"no model became ready within {READY_S:.0f} s: {log.read_text()[-2000:]}")
 
 
 @contextmanager

@@ -162,7 +162,7 @@ class Measured:
             if event == "rl_step":
                 packing.append(fields["learn_s"])
 
-        hooks = LoopHooks(lambda group: 0.0, _nothing, _nothing, emit, writer.offer)
+        hooks = LoopHooks(lambda group: 0.0, _save_nothing, _evaluate_nothing, emit, writer.offer)
         loop = RlLoop(
             self._config,
             0,
@@ -185,7 +185,11 @@ class Measured:
         )
 
 
-async def _nothing(*ignored: object) -> float:
+async def _save_nothing(*ignored: object) -> None:
+    pass
+
+
+async def _evaluate_nothing(step: int) -> float:
     return 0.0
 
 
