@@ -49,7 +49,7 @@ def ray_session() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def conformance() -> Path:
-    """The folder of problems and verdicts with the reference's answers; skips where it is absent."""
+    """The folder of problems and judgements with the reference's answers; skips where it is absent."""
     if not (CONFORMANCE / "problems.jsonl.gz").is_file():
         pytest.skip(NO_CONFORMANCE)
     return CONFORMANCE

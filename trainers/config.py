@@ -150,7 +150,7 @@ class LearningConfig(_Model):
         default="k3", description="of that KL: k3 is never negative, k2 has the unbiased gradient"
     )
     token_credit: float = Field(
-        default=0.0, ge=0, description="weight of a step's own verdict on the tokens of that step"
+        default=0.0, ge=0, description="weight of a step's own judgement on the tokens of that step"
     )
     credit_kind: CreditKind = Field(
         default="immediate",

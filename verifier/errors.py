@@ -16,7 +16,7 @@
     Signal           raised and caught inside one package; a caller of the package never sees it
     serving.http.errors.ApiError    an HTTP answer
 
-Only `cluster.cli` turns a root into an exit code. Not here: assertions about our own mistakes, and verdicts on a
+Only `cluster.cli` turns a root into an exit code. Not here: assertions about our own mistakes, and judgements of a
 model's text, which are data (`verifier.judgement`). A pydantic validator raises a plain ValueError; whoever validates
 turns pydantic's error into one of these.
 """

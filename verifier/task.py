@@ -92,7 +92,7 @@ class Address:
         return cls(Stratum.from_record(record["stratum"]), record["seed"], index, record["split"])
 
     def record(self) -> dict[str, Any]:
-        """It as plain values, as `dataclasses.asdict` gives them, in a fifth of its time: every stored group has one."""
+        """It as plain values, as `dataclasses.asdict` gives them, in a fifth of its time."""
         stratum = {"axes": self.stratum.axes}
         return {"stratum": stratum, "seed": self.seed, "index": self.index, "split": self.split}
 

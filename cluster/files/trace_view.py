@@ -24,17 +24,17 @@ _COLOURS = {
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
-def render(text: str, verdict: Judgement) -> str:
+def render(text: str, judgement: Judgement) -> str:
     """The whole view with ANSI colours; the caller drops them where the output is not a terminal."""
     lines: list[str] = []
     at = 0
-    for step in verdict.steps if isinstance(verdict, TraceJudgement) else ():
+    for step in judgement.steps if isinstance(judgement, TraceJudgement) else ():
         if step.status is not StepStatus.MISSING and step.start >= at:
             lines += _loose(text[at : step.start])
             at = step.end
         lines += _step(text, step)
     lines += _loose(text[at:])
-    return "\n".join([*lines, *_summary(verdict)]) + "\n"
+    return "\n".join([*lines, *_summary(judgement)]) + "\n"
 
 
 def wrapped(text: str) -> str:
@@ -75,18 +75,18 @@ def _clean(text: str) -> str:
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
 
 
-def _summary(verdict: Judgement) -> list[str]:
-    answer = "none" if verdict.answer is None else _clean(verdict.answer)
-    right = verdict.answer_status is AnswerStatus.RIGHT
+def _summary(judgement: Judgement) -> list[str]:
+    answer = "none" if judgement.answer is None else _clean(judgement.answer)
+    right = judgement.answer_status is AnswerStatus.RIGHT
     told = typer.style(
-        f"{'answer'.ljust(MARK)}{answer} ({verdict.answer_status.value})", fg="green" if right else "red"
+        f"{'answer'.ljust(MARK)}{answer} ({judgement.answer_status.value})", fg="green" if right else "red"
     )
-    if not isinstance(verdict, TraceJudgement):
+    if not isinstance(judgement, TraceJudgement):
         return [told]
     faults = [
-        typer.style(_wrapped("fault", _clean(fault), " " * MARK), fg=typer.colors.RED) for fault in verdict.faults
+        typer.style(_wrapped("fault", _clean(fault), " " * MARK), fg=typer.colors.RED) for fault in judgement.faults
     ]
-    colour = typer.colors.GREEN if verdict.verified else typer.colors.RED
-    head = "verified" if verdict.verified else "not verified"
-    said = f"{'verdict'.ljust(MARK)}{head}, process accuracy {verdict.process_accuracy:.3f}"
+    colour = typer.colors.GREEN if judgement.verified else typer.colors.RED
+    head = "verified" if judgement.verified else "not verified"
+    said = f"{'judgement'.ljust(MARK)}{head}, process accuracy {judgement.process_accuracy:.3f}"
     return [*faults, told, typer.style(said, fg=colour, bold=True)]

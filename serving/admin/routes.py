@@ -45,7 +45,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/v1/admin/canary", response_model=CanaryAnswer, responses=documented())
     async def set_canary(body: CanaryRequest) -> Response:
-        """Give a model a share of an alias's traffic; its verdicts decide whether it stays."""
+        """Give a model a share of an alias's traffic; its judgements decide whether it stays."""
         setting = CanarySetting(alias=body.alias, model=body.model, share=body.share)
         await run_in_threadpool(service.canary.start, setting)
         return json_answer(service.canary.answer())

@@ -186,12 +186,12 @@ class Service:
             async with self.router.lease(model, _side_of(caller)) as route:
                 yield Session(route, draw, seed, self.metrics, ticket, blind=caller.user is None and not streamed)
 
-    def judged(self, session: Session, verdict: Judgement) -> None:
-        """Count a verdict; the canary gets those on answers whose side no caller could choose."""
-        kind = "verified" if verdict.solved else "answer_only" if verdict.right else "wrong"
-        self.metrics.verdicts.labels(verdict=kind).inc()
+    def judged(self, session: Session, judgement: Judgement) -> None:
+        """Count a judgement; the canary gets those on answers whose side no caller could choose."""
+        kind = "verified" if judgement.solved else "answer_only" if judgement.right else "wrong"
+        self.metrics.judgements.labels(judgement=kind).inc()
         if session.blind:
-            share = verdict.process_accuracy if isinstance(verdict, TraceJudgement) else verdict.score
+            share = judgement.process_accuracy if isinstance(judgement, TraceJudgement) else judgement.score
             self.canary.observe(session.route.resolved, share)
 
     async def drain(self, grace_s: float) -> None:

@@ -21,7 +21,7 @@ class Metrics:
         self.inter_token = self._histogram("inter_token_seconds", "Between two deliveries of tokens, in streams.")
         self.tokens = self._counter("tokens", "Tokens by kind: prompt or completion.", "kind")
         kinds = "Judged texts: verified (where no steps are judged: right), answer_only or wrong."
-        self.verdicts = self._counter("verdicts", kinds, "verdict")
+        self.judgements = self._counter("judgements", kinds, "judgement")
         self.swaps = self._counter("model_loads", "Checkpoint loads by result.", "result")
         self.aborted = self._counter("aborted", "Generations ended early: disconnect, deadline or drain.", "cause")
         self.loaded = Gauge("interplay_models_loaded", "Checkpoints in memory.", registry=self.registry)

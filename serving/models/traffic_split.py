@@ -1,10 +1,10 @@
-"""The canary: watches the verdicts of both sides of an alias and takes the new model back when it is worse.
+"""The canary: watches the judgements of both sides of an alias and takes the new model back when it is worse.
 
-The test is sequential: it may be looked at after every verdict. Each side's mean process accuracy has a confidence
+The test is sequential: it may be looked at after every judgement. Each side's mean process accuracy has a confidence
 sequence (a normal mixture for values in [0, 1]; Howard et al. 2021, eq. 14) that holds at all times at once with
 probability 1 - ALPHA; the sides differ once their sequences no longer overlap. Statistics are kept per replica.
 
-Only verdicts on answers whose side nobody chose or saw beforehand are given to it (`Session.blind`): a caller
+Only judgements of answers whose side nobody chose or saw beforehand are given to it (`Session.blind`): a caller
 who knew the side could ask one side for less, and have a good model rolled back.
 """
 
@@ -22,12 +22,12 @@ from serving.schemas import CanaryAnswer, CanarySide
 logger = logging.getLogger(__name__)
 ALPHA: Final = 0.05
 _SUB_GAUSSIAN: Final = 0.5  # of any value in [0, 1]
-_TUNED_FOR: Final = 50.0  # verdicts at which the sequence is tightest
+_TUNED_FOR: Final = 50.0  # judgements at which the sequence is tightest
 
 
 @dataclass(slots=True)
 class Side:
-    """The verdicts of one side so far."""
+    """The judgements of one side so far."""
 
     model: str
     count: int = 0
@@ -35,7 +35,7 @@ class Side:
 
     @property
     def mean(self) -> float:
-        """Mean process accuracy, 0 before the first verdict."""
+        """Mean process accuracy, 0 before the first judgement."""
         return self.total / self.count if self.count else 0.0
 
     @property
@@ -67,7 +67,7 @@ class Canary:
         self._canary = Side("")
 
     def start(self, setting: CanarySetting) -> None:
-        """Give a model a share of an alias; share 0 ends the canary without a verdict."""
+        """Give a model a share of an alias; share 0 ends the canary without a judgement."""
         self._registry.find(setting.alias)
         target = self._registry.find(setting.model)
         if setting.share and target.id != setting.model:
@@ -80,7 +80,7 @@ class Canary:
         self._registry.update(lambda state: state.model_copy(update=running).noting(line))
 
     def observe(self, resolved: Resolved, process_accuracy: float) -> None:
-        """One verdict on an answer that `resolved` gave; may roll the canary back."""
+        """One judgement of an answer that `resolved` gave; may roll the canary back."""
         setting = self._current()
         if setting is None or resolved.requested != setting.alias or resolved.side is None:
             return
@@ -125,10 +125,10 @@ class Canary:
                 {"canary_state": "promotable"}, f"canary {setting.model} of {setting.alias} is better: {numbers}"
             )
 
-    def _write(self, verdict: dict[str, CanaryState | None], line: str) -> None:
+    def _write(self, judgement: dict[str, CanaryState | None], line: str) -> None:
         logger.warning("canary", extra={"line": line})
         try:
-            self._registry.update(lambda state: state.model_copy(update=verdict).noting(line))
+            self._registry.update(lambda state: state.model_copy(update=judgement).noting(line))
         except ApiError:
             logger.exception("canary_not_written")
 

@@ -53,10 +53,10 @@ async def _ask(service: Service, model: str, clerk: Clerk, draw: Draw, problem: 
         prompt_ids = await session.encode(problem.prompt, "problem")
         trace = JudgedTrace(problem, "", session.route.loaded.codec)
         trace.written = await session.write(prompt_ids, 0, 0)
-        verdict = await trace.verdict(clerk)
-        service.judged(session, verdict)
+        judgement = await trace.judgement(clerk)
+        service.judged(session, judgement)
         policy = session.policy(service.engine)
-        return await trace.answer(verdict, policy, len(prompt_ids), arrived, service.pace)
+        return await trace.answer(judgement, policy, len(prompt_ids), arrived, service.pace)
 
 
 def aligned(gold_nodes: Sequence[str], answers: Sequence[SolveAnswer]) -> list[CompareRow]:

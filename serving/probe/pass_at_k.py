@@ -200,16 +200,16 @@ async def _sample(
 ) -> SampleEvent:
     seed = derive(session.seed, place, index) % (MAX_SEED + 1)
     written = await session.reseeded(seed).write(prompt_ids, 0, 0)
-    verdict = await problem.judge(written.text, clerk)
-    steps = verdict if isinstance(verdict, TraceJudgement) else None
-    service.judged(session, verdict)
+    judgement = await problem.judge(written.text, clerk)
+    steps = judgement if isinstance(judgement, TraceJudgement) else None
+    service.judged(session, judgement)
     return SampleEvent(
         problem=place,
         sample=index,
         seed=seed,
-        outcome=verdict.right,
+        outcome=judgement.right,
         verified=steps and steps.verified,
         process_accuracy=steps and steps.process_accuracy,
-        answer=verdict.answer,
+        answer=judgement.answer,
         text=written.text,
     )

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from serving.desk import Clerk
 from serving.http.errors import BadRequest
+from serving.probe.bodies.judgements import DrawRequest
 from serving.probe.bodies.problems import (
     GraphEdge,
     GraphNode,
@@ -20,9 +21,8 @@ from serving.probe.bodies.problems import (
     ProblemRequest,
     ProblemTexts,
 )
-from serving.probe.bodies.verdicts import DrawRequest
 from verifier.errors import ImpossibleSpec, MalformedProblem
-from verifier.graphs.draw import problem_svg, verdict_svg
+from verifier.graphs.draw import judgement_svg, problem_svg
 from verifier.graphs.generate import generate
 from verifier.graphs.graph import canonical_hash, layout
 from verifier.graphs.judge.judge import Gold, prepare, verify
@@ -51,15 +51,15 @@ class PosedProblem:
 
     def stated(self, text: str) -> list[StepJudgement]:
         """The steps that stand in a text."""
-        return [step for step in self.verdict(text).steps if step.status is not StepStatus.MISSING]
+        return [step for step in self.judgement(text).steps if step.status is not StepStatus.MISSING]
 
-    def verdict(self, text: str) -> TraceJudgement:
+    def judgement(self, text: str) -> TraceJudgement:
         """The judgement of a text."""
         return verify(text, self.gold)
 
     async def judge(self, text: str, clerk: Clerk) -> Judgement:
-        """As `verdict`, when it is the caller's turn: a long text takes many milliseconds."""
-        return await clerk.do(self.verdict, text)
+        """As `judgement`, when it is the caller's turn: a long text takes many milliseconds."""
+        return await clerk.do(self.judgement, text)
 
     async def plant(
         self, trace: str, step: int, alternative: Alternative, seed: int, clerk: Clerk
@@ -88,7 +88,7 @@ def posed_texts(texts: ProblemTexts) -> PosedProblem:
 
 
 def picture(request: DrawRequest) -> str:
-    """The SVG of a problem's graph, or of a text's verdict on it."""
+    """The SVG of a problem's graph, or of a text's judgement on it."""
     if request.problem is not None and request.text is None:
         return problem_svg(make(request.problem).graph)
     text = request.text
@@ -98,7 +98,7 @@ def picture(request: DrawRequest) -> str:
     else:
         assert request.texts is not None
         problem = posed_texts(request.texts)
-    return verdict_svg(problem.gold, problem.verdict(text))
+    return judgement_svg(problem.gold, problem.judgement(text))
 
 
 def make(request: ProblemRequest) -> Problem:

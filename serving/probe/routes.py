@@ -1,4 +1,4 @@
-"""The probe routes: problems, verdicts, and one policy's trace judged while it is written.
+"""The probe routes: problems, judgements, and one policy's trace judged while it is written.
 
 `compare` and `pass_at_k` have their own modules. `generation` samples, the verifier judges.
 """
@@ -20,14 +20,14 @@ from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, documented_get, json_answer, json_bytes
 from serving.http.sse import named, named_bytes
 from serving.http.telling import as_events, error_event
+from serving.probe.bodies.judgements import DrawRequest, VerifyAnswer, VerifyRequest
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, ProblemAnswer, ProblemRequest, TaskAnswer
 from serving.probe.bodies.solve import ContinueRequest, SolveAnswer, SolveRequest, StartEvent, StepEvent, TokenEvent
-from serving.probe.bodies.verdicts import DrawRequest, VerifyAnswer, VerifyRequest
 from serving.probe.items import item_answer, shown
+from serving.probe.judgements import judgement_body, rewards
 from serving.probe.posed import ProblemBank
 from serving.probe.problems import picture, problem_answer
 from serving.probe.traces import FinishedTrace, JudgedTrace, prompt_with, settled
-from serving.probe.verdicts import rewards, verdict_body
 from serving.schemas import Policy, stop_strings
 
 _NAMES: Mapping[type[Any], Callable[[Any], bytes]] = {
@@ -71,7 +71,7 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
 
     @router.post("/v1/probe/draw", response_class=Response, responses=documented() | _SVG)
     async def draw(request: Request, body: DrawRequest) -> Response:
-        """Draw a problem's dependency graph, or a text's verdict on it, as an SVG file without scripts."""
+        """Draw a problem's dependency graph, or a text's judgement on it, as an SVG file without scripts."""
         drawn = bank.desk.begin(caller_of(request, None), picture, body)
         return Response(await service.work.whole(request, drawn), media_type="image/svg+xml")
 
@@ -90,8 +90,8 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
 
 async def _verified(bank: ProblemBank, body: VerifyRequest, caller: Caller) -> VerifyAnswer:
     problem = await bank.find(body, caller)
-    verdict = await problem.judge(body.text, bank.clerk(caller, let_in=False))
-    return VerifyAnswer(verdict=verdict_body(verdict), rewards=rewards(verdict))
+    judgement = await problem.judge(body.text, bank.clerk(caller, let_in=False))
+    return VerifyAnswer(judgement=judgement_body(judgement), rewards=rewards(judgement))
 
 
 async def _respond(service: Service, bank: ProblemBank, request: Request, body: SolveRequest, prefix: str) -> Response:
@@ -113,10 +113,10 @@ class _Solving:
     arrived: float
 
     async def answer(self) -> FinishedTrace:
-        """The finished trace with its verdict, which is counted."""
-        verdict = await self.trace.verdict(self.clerk)
-        self.service.judged(self.session, verdict)
-        return await self.trace.answer(verdict, self.policy, len(self.prompt_ids), self.arrived, self.service.pace)
+        """The finished trace with its judgement, which is counted."""
+        judgement = await self.trace.judgement(self.clerk)
+        self.service.judged(self.session, judgement)
+        return await self.trace.answer(judgement, self.policy, len(self.prompt_ids), self.arrived, self.service.pace)
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """A trace while it is written: its steps judged one by one, and the whole as an answer.
 
-Joins `generation` (tokens) and the verifier (verdicts on text). No sampling and no HTTP.
+Joins `generation` (tokens) and the verifier (judgements of text). No sampling and no HTTP.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from serving.generation.completion import Token, Written
 from serving.generation.pace import Pace
 from serving.http.errors import BadRequest
 from serving.probe.bodies.solve import Alternative, SolveAnswer, StepEvent, Timing, TokenBody
+from serving.probe.judgements import judgement_body, rewards, step_body, steps_of
 from serving.probe.posed import Posed
-from serving.probe.verdicts import rewards, step_body, steps_of, verdict_body
 from serving.schemas import Policy
 from verifier.judgement import Judgement, StepJudgement, StepStatus
 from verifier.task import Prompt
@@ -124,12 +124,12 @@ class JudgedTrace:
             ],
         )
 
-    async def verdict(self, clerk: Clerk) -> Judgement:
+    async def judgement(self, clerk: Clerk) -> Judgement:
         """The judgement of the whole trace."""
         return await self.problem.judge(self.text, clerk)
 
     async def answer(
-        self, verdict: Judgement, policy: Policy, prompt_tokens: int, arrived: float, pace: Pace
+        self, judgement: Judgement, policy: Policy, prompt_tokens: int, arrived: float, pace: Pace
     ) -> FinishedTrace:
         """The finished trace as an answer. `arrived` is when the request came, on the monotonic clock."""
         written = self.written
@@ -146,13 +146,13 @@ class JudgedTrace:
             problem_id=self.problem.id,
             text=self.text,
             tokens=[],
-            steps=[self.step_event(i, step) for i, step in enumerate(steps_of(verdict))],
-            verdict=verdict_body(verdict),
-            rewards=rewards(verdict),
+            steps=[self.step_event(i, step) for i, step in enumerate(steps_of(judgement))],
+            judgement=judgement_body(judgement),
+            rewards=rewards(judgement),
             finish_reason=written.finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=len(written.tokens),
-            recovered=verdict.right if wrong_before else None,
+            recovered=judgement.right if wrong_before else None,
             timing=timing(arrived, written.first_token_at),
         )
         return FinishedTrace(answer, [token.id for token in written.tokens], b",".join(parts))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictInt, model_validator
 
-from serving.probe.bodies.verdicts import VerdictBody
+from serving.probe.bodies.judgements import JudgementBody
 from serving.schemas import MAX_WORKERS, Answer, Request
 
 
@@ -184,7 +184,7 @@ class AttemptsBody(Answer):
     right: int
     samples: int
     text: str
-    verdict: VerdictBody
+    judgement: JudgementBody
 
 
 class ChangedBody(Answer):
@@ -308,7 +308,7 @@ class RolloutAnswer(Answer):
     prompt: str | None
     text: str
     tokens: list[KeptToken] | None
-    verdict: VerdictBody
+    judgement: JudgementBody
     status: StatusName
     reward: float
     finish_reason: str

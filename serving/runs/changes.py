@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from serving.http.errors import Busy
-from serving.probe.verdicts import verdict_body
+from serving.probe.judgements import judgement_body
 from serving.runs.bodies import AttemptsBody, ChangeBody, ChangedBody, ChangedList, ChangeList, Fate
 from verifier.judgement import from_record
 
@@ -39,8 +39,8 @@ def _problem(told: Mapping[str, Any]) -> ChangedBody:
 
 
 def _attempts(told: Mapping[str, Any]) -> AttemptsBody:
-    verdict = verdict_body(from_record(told["judgement"]))
-    return AttemptsBody(right=told["right"], samples=told["samples"], text=told["text"], verdict=verdict)
+    judgement = judgement_body(from_record(told["judgement"]))
+    return AttemptsBody(right=told["right"], samples=told["samples"], text=told["text"], judgement=judgement)
 
 
 @contextmanager

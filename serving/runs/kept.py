@@ -18,7 +18,7 @@ from actors.rollouts.query import Status
 from actors.rollouts.reading import DamagedPart, NoRollouts, OtherForm, Part, kept
 from actors.rollouts.table import StoredRollout
 from serving.http.errors import Busy, NotFound
-from serving.probe.verdicts import verdict_body
+from serving.probe.judgements import judgement_body
 from serving.runs.bodies import KeptSteps, KeptToken, RolloutAnswer, RolloutHead, RolloutPage, RolloutSteps
 
 
@@ -71,7 +71,7 @@ def rollout(
         prompt=None if tokenizer is None else decode_with_offsets(tokenizer, row.prompt_ids)[0],
         text=row.text,
         tokens=None if tokenizer is None else _tokens(row, tokenizer),
-        verdict=verdict_body(row.judgement),
+        judgement=judgement_body(row.judgement),
         status=Status.of(row).value,
         reward=row.reward,
         finish_reason=row.finish_reason,

@@ -61,7 +61,7 @@ def verify(server: Server, text: str) -> Connection:
     return Connection(server, "/v1/probe/verify", {"item": ITEM, "text": text})
 
 
-async def test_the_next_client_gets_its_own_verdict_and_not_that_of_one_who_left(
+async def test_the_next_client_gets_its_own_judgement_and_not_that_of_one_who_left(
     with_task: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ):
     server = with_task()
@@ -78,7 +78,7 @@ async def test_the_next_client_gets_its_own_verdict_and_not_that_of_one_who_left
         gone.left.set()
         await asyncio.sleep(0.05)
         answer = await server.client.post("/v1/probe/verify", json={"item": ITEM, "text": "7"})
-        assert answer.json()["verdict"]["answer"] == "7"
+        assert answer.json()["judgement"]["answer"] == "7"
         await gone.task
 
 

@@ -61,15 +61,15 @@ def strict(problems, rows):
 def test_strict_mode_says_what_is_expected_on_every_row_with_an_expectation(rows, strict):
     wrong = Counter(
         row["mut"]
-        for row, verdict in zip(rows, strict, strict=True)
-        if row["expected"] is not None and verdict.verified != row["expected"]
+        for row, judgement in zip(rows, strict, strict=True)
+        if row["expected"] is not None and judgement.verified != row["expected"]
     )
     assert wrong == {}
 
 
 def test_strict_mode_keeps_its_documented_conventions(rows, strict):
     open_rows = [
-        (row["mut"], verdict.verified) for row, verdict in zip(rows, strict, strict=True) if row["expected"] is None
+        (row["mut"], judgement.verified) for row, judgement in zip(rows, strict, strict=True) if row["expected"] is None
     ]
     assert {mutation for mutation, _ in open_rows} == ACCEPTED | REJECTED | EXECUTED
     assert [mutation for mutation, verified in open_rows if mutation in ACCEPTED and not verified] == []
@@ -77,15 +77,15 @@ def test_strict_mode_keeps_its_documented_conventions(rows, strict):
 
 
 def test_strict_mode_names_a_first_error_or_a_fault_exactly_when_it_rejects(strict):
-    for verdict in strict:
-        assert verdict.verified == (verdict.first_error is None and not verdict.faults)
-        assert not verdict.verified or verdict.process_accuracy == 1.0
+    for judgement in strict:
+        assert judgement.verified == (judgement.first_error is None and not judgement.faults)
+        assert not judgement.verified or judgement.process_accuracy == 1.0
 
 
 def test_strict_spans_follow_one_another_and_hold_their_step(rows, strict):
-    for row, verdict in zip(rows, strict, strict=True):
+    for row, judgement in zip(rows, strict, strict=True):
         end = 0
-        for step in verdict.steps:
+        for step in judgement.steps:
             assert end <= step.start <= step.end <= len(row["text"])
             end = step.end
             assert step.start == step.end or row["text"][step.start : step.end].lower().startswith("define")
@@ -107,7 +107,7 @@ def test_reference_mode_reads_the_gold_graph_of_every_problem(problems):
         assert [[n.name, n.variable, n.value, sorted(n.parents)] for n in nodes] == row["gold"]
 
 
-def test_the_modes_differ_only_on_rows_whose_reference_verdict_is_in_doubt_or_a_convention(rows, strict):
-    for row, verdict in zip(rows, strict, strict=True):
+def test_the_modes_differ_only_on_rows_whose_reference_judgement_is_in_doubt_or_a_convention(rows, strict):
+    for row, judgement in zip(rows, strict, strict=True):
         if row["expected"] is not None and not row.get("quirk"):
-            assert verdict.verified == row["perfect"] == row["expected"]
+            assert judgement.verified == row["perfect"] == row["expected"]

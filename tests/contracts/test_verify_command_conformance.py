@@ -21,7 +21,7 @@ def rows(conformance):
         return [json.loads(line) for line in lines]
 
 
-def _verdicts(mode, conformance, folder):
+def _judgements(mode, conformance, folder):
     problems, texts, out = conformance / "problems.jsonl.gz", conformance / "verdicts.jsonl.gz", folder / "out.jsonl"
     command = [INTERPLAY, "verify", "--mode", mode, "--problems", problems, "--texts", texts, "--out", out]
     done = subprocess.run(command, capture_output=True, timeout=280, check=False)
@@ -32,17 +32,17 @@ def _verdicts(mode, conformance, folder):
 
 @pytest.mark.timeout(300)
 def test_the_reference_mode_gives_every_field_of_every_row(conformance, rows, tmp_path):
-    found = _verdicts("reference", conformance, tmp_path)
+    found = _judgements("reference", conformance, tmp_path)
     assert len(found) == len(rows)
-    for row, verdict in zip(rows, found, strict=True):
-        assert verdict == {field: row[field] for field in REFERENCE_FIELDS}, (row["pid"], row["mut"])
+    for row, judgement in zip(rows, found, strict=True):
+        assert judgement == {field: row[field] for field in REFERENCE_FIELDS}, (row["pid"], row["mut"])
 
 
 @pytest.mark.timeout(300)
 def test_the_strict_mode_agrees_with_every_row_that_is_no_matter_of_convention(conformance, rows, tmp_path):
-    found = _verdicts("strict", conformance, tmp_path)
+    found = _judgements("strict", conformance, tmp_path)
     assert len(found) == len(rows)
-    for row, verdict in zip(rows, found, strict=True):
-        assert verdict["pid"] == row["pid"]
-        assert row["expected"] in (None, verdict["verified"]), (row["pid"], row["mut"])
-        assert {"verified", "process_acc", "steps", "first_error"} <= verdict.keys()
+    for row, judgement in zip(rows, found, strict=True):
+        assert judgement["pid"] == row["pid"]
+        assert row["expected"] in (None, judgement["verified"]), (row["pid"], row["mut"])
+        assert {"verified", "process_acc", "steps", "first_error"} <= judgement.keys()

@@ -1,8 +1,8 @@
-"""The golden verdicts of both judges on traces of our own, right and spoiled in every way, to be read in a diff.
+"""The golden judgements of both judges on traces of our own, right and spoiled in every way, to be read in a diff.
 
-`python -m tests.golden.judged` writes the file anew; do so only for a change that is meant to change verdicts, and say
-so in the commit: rewards of earlier runs were computed with the old ones. The texts stand in the file, so that a change
-of the generator changes nothing here.
+`python -m tests.golden.judged` writes the file anew; do so only for a change that is meant to change judgements, and
+say so in the commit: rewards of earlier runs were computed with the old ones. The texts stand in the file, so that a
+change of the generator changes nothing here.
 """
 
 import json

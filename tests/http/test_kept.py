@@ -57,10 +57,10 @@ async def test_kept_steps_are_listed_and_rows_come_in_pages(server: Server, stor
     assert [row["sample"] for row in wrong["rows"]] == [2]
 
 
-async def test_a_row_has_its_text_verdict_and_tokens(server: Server, store: RolloutStore):
+async def test_a_row_has_its_text_judgement_and_tokens(server: Server, store: RolloutStore):
     store.write(in_the_runs_tokens(step_rollouts(4)))
     row = (await server.client.get(f"{ROOM}/rl/4/0")).json()
-    assert row["verdict"]["verified"] is True
+    assert row["judgement"]["verified"] is True
     assert row["prompt"]
     assert "".join(token["text"] for token in row["tokens"]) == row["text"]
     assert [token["credit"] for token in row["tokens"][:3]] == [1.0, 1.0, 0.0]
@@ -69,7 +69,7 @@ async def test_a_row_has_its_text_verdict_and_tokens(server: Server, store: Roll
     assert untrained["tokens"][0]["advantage"] is None
     of_another_tokenizer = (await server.client.get(f"{ROOM}/rl/3/0")).json()
     assert of_another_tokenizer["tokens"] is None
-    assert of_another_tokenizer["verdict"]["verified"] is True
+    assert of_another_tokenizer["judgement"]["verified"] is True
 
 
 async def test_what_is_not_kept_and_what_cannot_be_read_is_said(server: Server, store: RolloutStore, run_dir: Path):

@@ -234,7 +234,7 @@ async def test_aliases_can_be_set_and_survive_a_restart(server: Server, serve):
     assert (await server.client.post("/v1/admin/alias", json={"alias": "A b", "model": None})).status_code == 400
 
 
-async def test_a_worse_canary_is_rolled_back_by_its_verdicts(server: Server):
+async def test_a_worse_canary_is_rolled_back_by_its_judgements(server: Server):
     server.script.write = lambda model, seed: " </solution>" if model == "demo@1" else GOLD
     setting = {"alias": "latest", "model": "demo@1", "share": 0.5}
     assert (await server.client.post("/v1/admin/canary", json=setting)).json()["state"] == "running"
@@ -254,7 +254,7 @@ async def test_a_worse_canary_is_rolled_back_by_its_verdicts(server: Server):
     assert await answered_by(server) == "demo@3"
 
 
-async def test_no_caller_can_steer_verdicts_to_one_side_of_a_canary(server: Server):
+async def test_no_caller_can_steer_judgements_to_one_side_of_a_canary(server: Server):
     """A named user stays on one side and a stream shows the side while it runs: neither is counted."""
     server.script.write = lambda model, seed: GOLD
     await server.client.post("/v1/admin/canary", json={"alias": "latest", "model": "demo@1", "share": 0.5})

@@ -1,4 +1,4 @@
-"""The probe routes against the fake engine: problems, verdicts, streams of steps, comparison, pass@k, continuation."""
+"""The probe routes against the fake engine: problems, judgements, steps as they come, comparison, pass@k, going on."""
 
 from __future__ import annotations
 
@@ -56,28 +56,28 @@ async def test_an_impossible_problem_is_refused_with_what_would_do(server: Serve
 
 async def test_any_text_can_be_judged(server: Server):
     good = (await server.client.post("/v1/probe/verify", json={"problem": CELL, "text": GOLD})).json()
-    assert good["verdict"]["verified"] is True
+    assert good["judgement"]["verified"] is True
     assert good["rewards"]["strict"] == 1.0
     texts = {"problem": PROBLEM.problem, "question": PROBLEM.question, "solution": PROBLEM.solution}
     bad = (await server.client.post("/v1/probe/verify", json={"texts": texts, "text": wrong_step(GOLD, -2)})).json()
-    assert bad["verdict"]["verified"] is False
-    assert bad["verdict"]["steps"][bad["verdict"]["first_error"]]["status"] == "wrong value"
+    assert bad["judgement"]["verified"] is False
+    assert bad["judgement"]["steps"][bad["judgement"]["first_error"]]["status"] == "wrong value"
     assert bad["rewards"]["outcome"] == 1.0
     hostile = "__import__('os').system('x') {0.__class__} <script>alert(1)</script> Define a as a; so a = a = a."
     odd = await server.client.post("/v1/probe/verify", json={"problem": CELL, "text": hostile})
-    assert odd.json()["verdict"]["outcome"] is False
+    assert odd.json()["judgement"]["outcome"] is False
 
 
-async def test_a_problem_and_a_verdict_are_drawn_as_files_without_scripts(server: Server):
+async def test_a_problem_and_a_judgement_are_drawn_as_files_without_scripts(server: Server):
     problem = await server.client.post("/v1/probe/draw", json={"problem": CELL})
     assert problem.headers["content-type"].startswith("image/svg+xml")
     assert problem.text.startswith("<svg")
     hostile = wrong_step(GOLD, -2) + "<script>alert(1)</script>"
     texts = {"problem": PROBLEM.problem, "question": PROBLEM.question, "solution": PROBLEM.solution}
     for about in ({"problem": CELL}, {"texts": texts}):
-        verdict = await server.client.post("/v1/probe/draw", json={**about, "text": hostile})
-        assert "wrong value" in verdict.text
-        assert "<script" not in verdict.text
+        judgement = await server.client.post("/v1/probe/draw", json={**about, "text": hostile})
+        assert "wrong value" in judgement.text
+        assert "<script" not in judgement.text
     refused = await server.client.post("/v1/probe/draw", json={"texts": texts})
     assert refused.status_code == 400
     assert "give text" in refused.json()["error"]["message"]
@@ -113,7 +113,7 @@ async def test_solve_without_a_stream_gives_the_same_answer(server: Server):
     streamed = events_of((await server.client.post("/v1/probe/solve", json=body)).text)[-1][1]
     whole = (await server.client.post("/v1/probe/solve", json={**body, "stream": False})).json()
     assert streamed | {"timing": None} == whole | {"timing": None}
-    assert whole["verdict"]["verified"] is True
+    assert whole["judgement"]["verified"] is True
 
 
 async def test_continue_tells_whether_the_policy_recovers(server: Server):

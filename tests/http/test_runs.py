@@ -161,7 +161,7 @@ async def test_the_problems_behind_a_count_are_those_of_the_report_with_both_tex
     assert (body["total"], len(body["data"])) == (MAX_SHOWN + 1, MAX_SHOWN)
     first = body["data"][0]
     assert (first["prompt"], first["before"]["right"], first["after"]["right"]) == ("How many?", 7, 1)
-    assert first["after"]["verdict"]["verified"] is False
+    assert first["after"]["judgement"]["verified"] is False
     for other in ({"stratum": "op 3", "fate": "never"}, {"stratum": "op 9", "fate": "lost"}):
         assert (await server.client.get(place, params=other)).json()["total"] == 0
     for wrong, param in (

@@ -250,14 +250,14 @@ def test_the_page_lights_the_graph_up_and_its_link_and_its_curl_give_the_same_ag
         expect.set_options(timeout=TIMEOUT_MS)
         opener = Opener(browser, f"{served.url}/", key=served.key)
         page = opener(link, permissions=["clipboard-read", "clipboard-write"])
-        expect(page.locator(".verdict h2[data-tone]")).to_be_visible()
+        expect(page.locator(".judgement h2[data-tone]")).to_be_visible()
         expect(page.locator(".foot summary")).to_have_text("Answered by demo.pretrain@4500")
         lit = page.locator(".graph .node[data-status]").evaluate_all("all => all.map(node => node.dataset.status)")
         assert {"right", "wrong value", "wrong operand", "too early"} & set(lit), "the trace touched no node"
         trace = _timeless(page.locator("#stage").inner_text())
         page.get_by_role("button", name="Copy link").click()
         again = opener(page.evaluate("navigator.clipboard.readText()").removeprefix(opener.base))
-        expect(again.locator(".verdict h2[data-tone]")).to_be_visible()
+        expect(again.locator(".judgement h2[data-tone]")).to_be_visible()
         assert "model=demo.pretrain@4500" in again.url
         assert _timeless(again.locator("#stage").inner_text()) == trace
         page.get_by_role("button", name="Copy as curl").click()

@@ -104,13 +104,13 @@ async def test_the_served_task_names_its_strata_and_shows_its_held_out_items(sum
 async def test_a_text_is_judged_by_its_answer_where_no_steps_are(sums_server: Server):
     number = int((await ask(sums_server, "items", **FIRST)).json()["prompt"].split()[0])
     right = (await ask(sums_server, "verify", item=FIRST, text=f"<answer> {2 * number} </answer>")).json()
-    assert right["verdict"] == {
+    assert right["judgement"] == {
         "verified": None, "outcome": True, "score": 1.0, "process_accuracy": None, "answer": str(2 * number),
         "answer_status": "right", "steps": [], "first_error": None, "faults": [],
     }  # fmt: skip
     assert right["rewards"] == {"outcome": 1.0, "score": 1.0}
     wrong = (await ask(sums_server, "verify", item=FIRST, text="no idea")).json()
-    assert (wrong["verdict"]["outcome"], wrong["verdict"]["score"]) == (False, 0.0)
+    assert (wrong["judgement"]["outcome"], wrong["judgement"]["score"]) == (False, 0.0)
     drawing = await ask(sums_server, "draw", item=FIRST, text="1")
     assert "no graph to draw" in drawing.json()["error"]["message"]
 
@@ -121,9 +121,9 @@ async def test_solve_compare_and_pass_at_k_work_without_steps(sums_server: Serve
     events = events_of((await ask(sums_server, "solve", model="demo@3", item=FIRST)).text)
     assert [name for name, _ in events if name != "token"] == ["start", "done"]
     assert events[0][1]["prompt"] == f"{number} + {number} ="
-    assert events[-1][1]["verdict"]["outcome"] is True
+    assert events[-1][1]["judgement"]["outcome"] is True
     compared = (await ask(sums_server, "compare", models=["demo@1", "demo@3"], item=FIRST)).json()
-    assert [answer["verdict"]["outcome"] for answer in compared["answers"]] == [False, True]
+    assert [answer["judgement"]["outcome"] for answer in compared["answers"]] == [False, True]
     assert compared["rows"] == []
     assert compared["parting"]["sentence"].startswith("They differ from token ")
     measured = await ask(
@@ -132,7 +132,7 @@ async def test_solve_compare_and_pass_at_k_work_without_steps(sums_server: Serve
     body = measured.json()
     assert (body["n"], body["strict"], [e["k"] for e in body["outcome"]]) == (4, [], [1, 2])
     metrics = (await sums_server.client.get("/metrics")).text
-    assert 'interplay_verdicts_total{verdict="verified"}' in metrics
+    assert 'interplay_judgements_total{judgement="verified"}' in metrics
 
 
 async def test_an_item_in_chat_needs_a_chat_template_and_cannot_be_continued(sums_server: Server):
@@ -159,7 +159,7 @@ async def test_the_users_own_judge_gives_steps(own: Server):
     own.script.write = lambda model, seed: " 7"
     item = {"stratum": "kind=only", "seed": 7}
     done = (await ask(own, "solve", model="demo@3", item=item, stream=False)).json()
-    assert done["verdict"]["verified"] is True
+    assert done["judgement"]["verified"] is True
     assert [(step["node"], step["status"]) for step in done["steps"]] == [("said", "right")]
 
 
@@ -177,14 +177,14 @@ async def test_a_judge_that_raises_hangs_lies_or_dies_is_one_clear_error_and_the
         answer = await ask(own, "verify", item=item, text=text)
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "task_failed"), text
         assert words in answer.json()["error"]["message"]
-        assert (await ask(own, "verify", item=item, text="7")).json()["verdict"]["verified"] is True
+        assert (await ask(own, "verify", item=item, text="7")).json()["judgement"]["verified"] is True
     unmade = (await ask(own, "items", **{**item, "seed": 404})).json()["error"]
     assert unmade["code"] == "task_failed"
     assert unmade["message"].endswith("No such file or directory: 'all.jsonl'")
     (judge,) = _judges()
     judge.kill()
     await until(lambda: judge not in _judges())
-    assert (await ask(own, "verify", item=item, text="7")).json()["verdict"]["verified"] is True
+    assert (await ask(own, "verify", item=item, text="7")).json()["judgement"]["verified"] is True
     await own.replica.stop()
     assert not _judges()
 

@@ -203,8 +203,8 @@ def test_an_error_is_one_line_with_exit_code_2(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_strict_verdicts_come_one_a_text_in_order(made, tmp_path):
-    out = tmp_path / "verdicts.jsonl"
+def test_strict_judgements_come_one_a_text_in_order(made, tmp_path):
+    out = tmp_path / "judgements.jsonl"
     assert _run(verify, "--problems", made[0], "--texts", made[1], "--out", out).exit_code == 0
     rows, texts = _rows(out), _rows(made[1])
     assert [row["pid"] for row in rows] == [text["pid"] for text in texts]
@@ -218,8 +218,8 @@ def test_strict_verdicts_come_one_a_text_in_order(made, tmp_path):
             assert step["status"] in {"right", "missing"}
 
 
-def test_reference_verdicts_have_the_fields_of_the_original(made, tmp_path):
-    out = tmp_path / "verdicts.jsonl.gz"
+def test_reference_judgements_have_the_fields_of_the_original(made, tmp_path):
+    out = tmp_path / "judgements.jsonl.gz"
     _run(verify, "--mode", "reference", "--problems", made[0], "--texts", made[1], "--out", out)
     fields = "pid report pred n_steps parsed_answer perfect process_acc extracted em outcome process_reward score"
     assert [list(row) for row in _rows(out)] == [fields.split()] * 60
@@ -244,7 +244,7 @@ def test_the_commands_join_into_a_pipe(made):
         ('{"pid": "a", "problem": "", "question": "", "solution": "?"}', "", 'field "solution": '),
     ],
 )
-def test_a_bad_record_is_named_and_no_verdict_is_written(made, tmp_path, problems, texts, words):
+def test_a_bad_record_is_named_and_no_judgement_is_written(made, tmp_path, problems, texts, words):
     out = tmp_path / "out.jsonl"
     given = made[0]
     if problems is not None:

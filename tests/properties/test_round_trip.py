@@ -1,4 +1,4 @@
-"""What may change in a right trace without changing the verdict, and what may not: over random problems of the grid."""
+"""What may change in a right trace without changing its judgement, and what may not: random problems of the grid."""
 
 import re
 import string
@@ -50,11 +50,11 @@ def _replaced(text: str, match: re.Match[str], new: str) -> str:
 
 @given(problems)
 def test_the_gold_trace_is_verified_step_by_step_as_the_solver_derives_it(problem: Problem):
-    verdict = _judge(problem, completion_text(problem.solution))
-    assert verdict.verified
-    assert verdict.process_accuracy == 1
-    assert {step.name for step in verdict.steps} == solve(problem.problem, problem.question).values().keys()
-    assert verdict.answer == str(solve(problem.problem, problem.question).answer)
+    judgement = _judge(problem, completion_text(problem.solution))
+    assert judgement.verified
+    assert judgement.process_accuracy == 1
+    assert {step.name for step in judgement.steps} == solve(problem.problem, problem.question).values().keys()
+    assert judgement.answer == str(solve(problem.problem, problem.question).answer)
 
 
 @given(problems, st.randoms(use_true_random=False))
@@ -90,7 +90,7 @@ def test_the_order_of_independent_steps_makes_no_difference(problem: Problem, da
 
 
 @given(problems, st.data())
-def test_one_wrong_number_anywhere_flips_the_verdict(problem: Problem, data):
+def test_one_wrong_number_anywhere_flips_the_judgement(problem: Problem, data):
     text = completion_text(problem.solution)
     match = data.draw(st.sampled_from(list(NUMBER.finditer(text))))
     wrong = data.draw(st.integers(0, 999).filter(lambda number: number != int(match[0])))
@@ -98,7 +98,7 @@ def test_one_wrong_number_anywhere_flips_the_verdict(problem: Problem, data):
 
 
 @given(problems, st.data())
-def test_one_letter_that_was_never_defined_flips_the_verdict(problem: Problem, data):
+def test_one_letter_that_was_never_defined_flips_the_judgement(problem: Problem, data):
     text = completion_text(problem.solution)
     match = data.draw(st.sampled_from(list(LETTER.finditer(text))))
     spare = [letter for letter in string.ascii_letters if letter not in _letters(text)]
@@ -106,18 +106,18 @@ def test_one_letter_that_was_never_defined_flips_the_verdict(problem: Problem, d
 
 
 @given(problems, st.data())
-def test_one_missing_step_flips_the_verdict(problem: Problem, data):
+def test_one_missing_step_flips_the_judgement(problem: Problem, data):
     steps = _steps(completion_text(problem.solution))
     defined = [at for at, step in enumerate(steps[:-1]) if step.startswith("Define")]
     assume(defined)
     del steps[data.draw(st.sampled_from(defined))]
-    verdict = _judge(problem, "".join(steps))
-    assert not verdict.verified
-    assert verdict.process_accuracy < 1
+    judgement = _judge(problem, "".join(steps))
+    assert not judgement.verified
+    assert judgement.process_accuracy < 1
 
 
 @given(problems, st.data())
-def test_one_character_less_in_a_name_flips_the_verdict(problem: Problem, data):
+def test_one_character_less_in_a_name_flips_the_judgement(problem: Problem, data):
     text = completion_text(problem.solution)
     name = data.draw(st.sampled_from(list(re.finditer(r"(?<=Define )(.+?)(?= as [A-Za-z];)", text))))
     at = data.draw(st.integers(name.start(), name.end() - 1).filter(lambda place: text[place] != " "))
@@ -125,7 +125,7 @@ def test_one_character_less_in_a_name_flips_the_verdict(problem: Problem, data):
 
 
 @given(problems, st.data())
-def test_one_sign_between_letters_turned_round_flips_the_verdict(problem: Problem, data):
+def test_one_sign_between_letters_turned_round_flips_the_judgement(problem: Problem, data):
     """Even where the value stays the same, as in 2 + 2 = 2 * 2. (Between two numbers such a change may be true.)"""
     text = completion_text(problem.solution)
     signs = list(re.finditer(r"(?<=[A-Za-z] )[+*-](?= [A-Za-z]\b)", text))

@@ -1,4 +1,4 @@
-"""What the stand-in for the HTTP API answers: problems, traces with their verdicts, estimates; the same each time.
+"""What the stand-in for the HTTP API answers: problems, traces with their judgements, estimates; the same each time.
 
 Built with the classes of `serving`, so that a change of the contract breaks this file first.
 """
@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from serving import schemas
 from serving.probe.bodies.compare import CompareAnswer, CompareCell, CompareRow, Parting
+from serving.probe.bodies.judgements import JudgementBody, StepBody, StepStatusName
 from serving.probe.bodies.pass_at_k import (
     Estimate,
 )
@@ -26,7 +27,6 @@ from serving.probe.bodies.solve import (
     Timing,
     TokenBody,
 )
-from serving.probe.bodies.verdicts import StepBody, StepStatusName, VerdictBody
 
 STEPS = (0, 20, 40, 60, 80, 100)
 
@@ -141,7 +141,7 @@ class Script:
     """A whole canned answer: its text after the prompt and the judgement of it."""
 
     text: str
-    verdict: VerdictBody
+    judgement: JudgementBody
 
 
 def script_of(step: int, nodes: dict[str, GraphNode], recovered: bool = False) -> Script:
@@ -185,7 +185,7 @@ def script_of(step: int, nodes: dict[str, GraphNode], recovered: bool = False) -
     wrong = [s.index for s in steps if s.status not in ("right", "duplicate")]
     right = {s.node for s in steps if s.status == "right"}
     outcome = answer == nodes["g"].value
-    verdict = VerdictBody(
+    judgement = JudgementBody(
         verified=outcome and not wrong,
         outcome=outcome,
         score=float(outcome),
@@ -196,7 +196,7 @@ def script_of(step: int, nodes: dict[str, GraphNode], recovered: bool = False) -
         first_error=min(wrong, default=None),
         faults=[] if outcome else [f"the answer is {answer}, not {nodes['g'].value}"],
     )
-    return Script(text, verdict)
+    return Script(text, judgement)
 
 
 def _reason(status: str, node: GraphNode, value: int) -> str:
@@ -265,11 +265,11 @@ def solve_answer(body: dict, prefix: str = "") -> tuple[SolveAnswer, ProblemAnsw
     problem, nodes = problem_of(request.problem)
     step = step_of(request.model)
     script = script_of(step, nodes, recovered=bool(prefix) and step >= 40)
-    text, verdict = script.text, script.verdict
+    text, judgement = script.text, script.judgement
     written = text[len(prefix) :]
     tokens = tokens_of(written, len(text) - len(written), step / 100, max(1, request.logprobs))
     steps = []
-    for one in verdict.steps:
+    for one in judgement.steps:
         own = [t for t in tokens if t.start < one.end and t.end > one.start]
         span = (own[0].index, own[-1].index + 1) if own else (0, 0)
         steps.append(
@@ -277,9 +277,10 @@ def solve_answer(body: dict, prefix: str = "") -> tuple[SolveAnswer, ProblemAnsw
         )
     answer = SolveAnswer(
         policy=policy_of(request.model, body), problem_id=problem.id, text=text, tokens=tokens, steps=steps,
-        verdict=verdict, rewards={"outcome": float(verdict.outcome), "strict": float(verdict.verified or False)},
+        judgement=judgement,
+        rewards={"outcome": float(judgement.outcome), "strict": float(judgement.verified or False)},
         finish_reason="stop", prompt_tokens=96, completion_tokens=len(tokens),
-        recovered=verdict.outcome if prefix else None,
+        recovered=judgement.outcome if prefix else None,
         timing=Timing(first_token_ms=12.0, total_ms=12.0 + 4.0 * len(tokens)),
     )  # fmt: skip
     return answer, problem

@@ -20,6 +20,7 @@ from fastapi.staticfiles import StaticFiles
 
 from serving import schemas
 from serving.probe.bodies.compare import CompareAnswer, CompareRequest
+from serving.probe.bodies.judgements import VerifyAnswer, VerifyRequest
 from serving.probe.bodies.pass_at_k import (
     EstimateEvent,
     PassAtKAnswer,
@@ -36,7 +37,6 @@ from serving.probe.bodies.solve import (
     Timing,
     TokenEvent,
 )
-from serving.probe.bodies.verdicts import VerifyAnswer, VerifyRequest
 from serving.probe.recovery import shares
 from tests.web.fake_answers import (
     STEPS,
@@ -197,8 +197,8 @@ def make_app(knobs: Knobs) -> FastAPI:
         assert request.problem is not None
         _, nodes = problem_of(request.problem)
         scripts = [script_of(step, nodes) for step in STEPS]
-        verdict = next((s.verdict for s in scripts if s.text == request.text), scripts[-1].verdict)
-        return VerifyAnswer(verdict=verdict, rewards={"outcome": float(verdict.outcome)})
+        judgement = next((s.judgement for s in scripts if s.text == request.text), scripts[-1].judgement)
+        return VerifyAnswer(judgement=judgement, rewards={"outcome": float(judgement.outcome)})
 
     _generation(app, knobs)
     return app
@@ -277,14 +277,14 @@ async def _passes(request: PassAtKRequest, body: dict, knobs: Knobs) -> AsyncIte
             draw = zlib.crc32(f"{problem}-{sample}".encode()) % 120
             step = max((s for s in STEPS if s <= min(100, level * 0.55 + draw * 0.5)), default=0)
             script = script_of(step, nodes)
-            outcome.append(float(script.verdict.outcome))
-            strict.append(float(script.verdict.verified or False))
+            outcome.append(float(script.judgement.outcome))
+            strict.append(float(script.judgement.verified or False))
             if knobs.delay_s:
                 await asyncio.sleep(knobs.delay_s)
             yield _event("sample", SampleEvent(
-                problem=problem, sample=sample, seed=sample, outcome=script.verdict.outcome,
-                verified=script.verdict.verified, process_accuracy=script.verdict.process_accuracy,
-                answer=script.verdict.answer, text=script.text,
+                problem=problem, sample=sample, seed=sample, outcome=script.judgement.outcome,
+                verified=script.judgement.verified, process_accuracy=script.judgement.process_accuracy,
+                answer=script.judgement.answer, text=script.text,
             ))  # fmt: skip
             yield _event("estimate", EstimateEvent(
                 n=len(outcome), outcome=estimates(outcome, request.ks), strict=estimates(strict, request.ks)

@@ -45,7 +45,7 @@ def take(base: str, key: str, folder: Path) -> None:
             page = context.new_page()
             page.set_default_timeout(SLOW_MS)
             page.goto(base + link)
-            page.locator(".verdict h2[data-tone], .parting, .bars, .planted, .plots path.line").first.wait_for()
+            page.locator(".judgement h2[data-tone], .parting, .bars, .planted, .plots path.line").first.wait_for()
             page.locator("#stop").wait_for(state="hidden")
             picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
             picture = picture.crop((0, 0, picture.width, min(picture.height, TALLEST)))

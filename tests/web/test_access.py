@@ -79,7 +79,7 @@ def test_shortcuts_are_listed_and_can_be_switched_off(open_page: Opener) -> None
     expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
 
 
-def test_the_live_region_says_each_step_and_then_the_verdict(open_page: Opener, fake: Fake) -> None:
+def test_the_live_region_says_each_step_and_then_the_judgement(open_page: Opener, fake: Fake) -> None:
     fake.knobs.hold_after = 40
     page = open_page("#solve?model=demo@40&go=1")
     live = page.locator("#live")

@@ -178,7 +178,7 @@ def test_the_served_run_asks_the_readers_problems_and_the_page_shows_the_text_wi
     item = {"stratum": "digits=1", "seed": 2}
     asked = ask(served, "POST", "/v1/probe/items", **item)
     judged = ask(served, "POST", "/v1/probe/verify", item=item, text=asked["gold"])
-    assert (judged["verdict"]["outcome"], judged["verdict"]["verified"]) == (True, None)
+    assert (judged["judgement"]["outcome"], judged["judgement"]["verified"]) == (True, None)
     opener = Opener(chromium, f"{served[0]}/", key=served[1])
     page = opener("#solve?seed=2&model=latest&go=1")
     expect(page.get_by_role("heading", name=asked["prompt"])).to_be_visible()

@@ -103,9 +103,9 @@ def test_a_right_trace_turns_every_needed_node_green(visit: Opener) -> None:
 
 
 @pytest.mark.browser
-def test_the_drawing_is_saved_with_the_verdict_on_it(visit: Opener) -> None:
+def test_the_drawing_is_saved_with_the_judgement_on_it(visit: Opener) -> None:
     page = visit(f"#solve?{SPEC}&model=demo@1&go=1")
-    expect(page.locator(".verdict h2[data-tone]")).to_be_visible()  # the whole trace is judged
+    expect(page.locator(".judgement h2[data-tone]")).to_be_visible()  # the whole trace is judged
     with page.expect_download() as saving:
         page.get_by_role("button", name="Save as SVG").click()
     assert saving.value.suggested_filename == "solve-op5-seed2.svg"

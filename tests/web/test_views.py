@@ -86,7 +86,7 @@ def test_pass_at_k_draws_both_readings_with_intervals(open_page: Opener, fake: F
     assert fake.knobs.asked[0][1]["ks"] == [1, 2, 4, 8]
 
 
-def test_a_sample_opens_with_its_verdict(open_page: Opener) -> None:
+def test_a_sample_opens_with_its_judgement(open_page: Opener) -> None:
     page = open_page("#pass?model=demo@80&temperature=1&go=1")
     page.get_by_role("button", name=re.compile("right for the wrong reason")).first.click()
     expect(page.get_by_role("heading", name="Right answer, for the wrong reason")).to_be_visible()

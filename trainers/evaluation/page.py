@@ -1,7 +1,7 @@
 """The report as one static HTML page: figures as inline SVG, no script, no outside request.
 
-This module is only about the layout; every number comes from `trainers.evaluation.report`, and every verdict on a trace
-from `verifier`.
+This module is only about the layout; every number comes from `trainers.evaluation.report`, and every judgement of a
+trace from `verifier`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dependency graphs as SVG: of a problem, and of a verdict with its quantities marked by status.
+"""Dependency graphs as SVG: of a problem, and of a judgement with its quantities marked by status.
 
 Pure text to text; no fonts, scripts, ids or outside references, so that any number of drawings fit on one page. Colours
 are light or dark as the reader's system is; a status always shows as a sign and in words too, never by colour alone.
@@ -79,22 +79,22 @@ def problem_svg(graph: Graph) -> str:
     return _svg([row for row in rows if row], boxes, f"Dependency graph: {graph.query}")
 
 
-def verdict_svg(graph: Gold, verdict: TraceJudgement) -> str:
+def judgement_svg(graph: Gold, judgement: TraceJudgement) -> str:
     """The gold graph with every quantity marked by its status in the trace, and what the trace invented."""
     boxes: dict[str, _Box] = {}
-    for name, status, reason in _statuses(graph, verdict)[:MAX_NODES]:
+    for name, status, reason in _statuses(graph, judgement)[:MAX_NODES]:
         parents = graph.steps[name].parents if name in graph.steps else ()
         note = f"{_SIGNS[status]} {status.value}"
         boxes[name] = _Box(name, parents, note, _KINDS.get(status, "wrong"), f"{name}: {status.value}, {reason}")
-    outcome = "verified" if verdict.verified else f"not verified, answer {verdict.answer_status.value}"
+    outcome = "verified" if judgement.verified else f"not verified, answer {judgement.answer_status.value}"
     return _svg(_layers(boxes), boxes, f"TraceJudgement: {outcome}")
 
 
-def _statuses(gold: Gold, verdict: TraceJudgement) -> list[tuple[str, StepStatus, str]]:
+def _statuses(gold: Gold, judgement: TraceJudgement) -> list[tuple[str, StepStatus, str]]:
     """Name, status and reason of every gold quantity in gold order, then of the others; an error outlasts a success."""
     found: dict[str, tuple[StepStatus, str]] = dict.fromkeys(gold.steps, (StepStatus.MISSING, "never derived"))
     seen: set[str] = set()
-    for step in verdict.steps:
+    for step in judgement.steps:
         harmless = step.status in (StepStatus.RIGHT, StepStatus.DUPLICATE)
         if step.name not in seen or not harmless:
             found[step.name] = (step.status, step.reason)

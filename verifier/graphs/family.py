@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from verifier.errors import TooFewItems
 from verifier.families import TaskConfig
-from verifier.graphs.draw import verdict_svg
+from verifier.graphs.draw import judgement_svg
 from verifier.graphs.generate import sketch
 from verifier.graphs.graph import graph_hash
 from verifier.graphs.judge.gold import Gold, prepare
@@ -225,4 +225,4 @@ _prepared = lru_cache(maxsize=1024)(prepare)
 def drawing(item: Item, judgement: Judgement) -> str:
     """The dependency graph of an item as SVG, with what became of each of its quantities."""
     assert isinstance(judgement, TraceJudgement)
-    return verdict_svg(gold_of(problem_of(item)), judgement)
+    return judgement_svg(gold_of(problem_of(item)), judgement)

@@ -1,6 +1,6 @@
 """`interplay verify`: judges texts against their problems, one record for each text, or shows one judged trace.
 
-It joins two files on `pid` and writes verdicts; all judging is in `verifier.graphs.judge.judge` and
+It joins two files on `pid` and writes judgements; all judging is in `verifier.graphs.judge.judge` and
 `verifier.graphs.original.judge`.
 """
 
@@ -26,7 +26,7 @@ def main(
         str, typer.Option(help="Records with pid and text: what a model wrote; - is standard input.")
     ] = "-",
     out: Annotated[
-        str, typer.Option(help="Where the verdicts go, one record for each text, in order; - is standard output.")
+        str, typer.Option(help="Where the judgements go, one record for each text, in order; - is standard output.")
     ] = "-",
     mode: Annotated[VerifyMode, typer.Option(help="Our judge, or what the original scorer says.")] = VerifyMode.STRICT,
     show: Annotated[

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import Field, StrictInt
 
+from serving.probe.bodies.judgements import StepStatusName
 from serving.probe.bodies.problems import About
 from serving.probe.bodies.solve import SolveAnswer
-from serving.probe.bodies.verdicts import StepStatusName
 from serving.schemas import (
     DEFAULT_MAX_TOKENS,
     MAX_COMPARED,

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictInt
 
+from serving.probe.bodies.judgements import JudgementBody, StepBody
 from serving.probe.bodies.problems import About
-from serving.probe.bodies.verdicts import StepBody, VerdictBody
 from serving.schemas import (
     DEFAULT_MAX_TOKENS,
     MAX_LOGPROBS,
@@ -105,7 +105,7 @@ class Timing(Answer):
 
 
 class SolveAnswer(Answer):
-    """Event `done`, last; also the whole answer of `stream: false`. Steps and verdict are those of the full text.
+    """Event `done`, last; also the whole answer of `stream: false`. Steps and judgement are those of the full text.
 
     `recovered` is for continue: whether the answer came out right although `prefix` holds a wrong step (else null).
     """
@@ -115,7 +115,7 @@ class SolveAnswer(Answer):
     text: str
     tokens: list[TokenBody]
     steps: list[StepEvent]
-    verdict: VerdictBody
+    judgement: JudgementBody
     rewards: dict[str, float]
     finish_reason: Literal["stop", "length", "abort"]
     prompt_tokens: int

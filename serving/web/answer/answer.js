@@ -1,4 +1,4 @@
-/* The state of one answer while it streams: text, tokens, steps, verdict. Pure data, no elements. */
+/* The state of one answer while it streams: text, tokens, steps, judgement. Pure data, no elements. */
 
 import { isWrong } from "../elements/status.js";
 
@@ -24,11 +24,11 @@ export class Answer {
   }
 
   /** A judged text without tokens (a sample of pass@k). */
-  static judged(problem, text, verdict) {
+  static judged(problem, text, judgement) {
     const answer = new Answer(problem);
     answer.chars = Array.from(text);
-    answer.steps = verdict.steps.map((step) => ({ ...step, token_start: 0, token_end: 0, logprobs: [] }));
-    answer.done = { verdict, rewards: {}, text, recovered: null, timing: null };
+    answer.steps = judgement.steps.map((step) => ({ ...step, token_start: 0, token_end: 0, logprobs: [] }));
+    answer.done = { judgement, rewards: {}, text, recovered: null, timing: null };
     answer.state = "done";
     return answer;
   }
@@ -76,7 +76,7 @@ export class Answer {
 
   /** Index in `steps` of the first wrong step; the server's word once it is there. */
   get firstWrong() {
-    if (this.done) return this.done.verdict.first_error ?? -1;
+    if (this.done) return this.done.judgement.first_error ?? -1;
     return this.steps.findIndex((step) => isWrong(step.status));
   }
 

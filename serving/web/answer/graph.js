@@ -94,12 +94,12 @@ export class GraphView {
     this.#cells.values().next().value?.group.setAttribute("tabindex", "0");
   }
 
-  /** Forgets all verdicts. */
+  /** Forgets all judgements. */
   clear() {
     this.#marks.clear();
   }
 
-  /** Gives a node its verdict; `first` marks the first wrong step. */
+  /** Gives a node its judgement; `first` marks the first wrong step. */
   mark(name, status, first = false) {
     this.#marks.set(name, { status, first });
     this.#paint(name, { status, first });

@@ -1,4 +1,4 @@
-/* The table of the view "Training": quantities down, checkpoints across, the verdict of each step in the cells. */
+/* The table of the view "Training": quantities down, checkpoints across, the judgement of each step in the cells. */
 
 import { h, percent } from "../elements/dom.js";
 import { labelOf } from "./graph.js";
@@ -95,14 +95,14 @@ function content(value, below) {
   if (!value) return [];
   if (value === "busy") return [h("span", { class: "dot", title: "being asked" })];
   if (below < 0) return mark(STATUS[value].tone, value, value);
-  const { verdict } = value;
-  if (below === 0) return mark(gradeOf(verdict).tone, gradeOf(verdict), gradeOf(verdict).words);
+  const { judgement } = value;
+  if (below === 0) return mark(gradeOf(judgement).tone, gradeOf(judgement), gradeOf(judgement).words);
   return [
     h(
       "span",
-      { class: "column", vars: { "--share": verdict.process_accuracy } },
+      { class: "column", vars: { "--share": judgement.process_accuracy } },
       h("i", {}),
-      percent(verdict.process_accuracy),
+      percent(judgement.process_accuracy),
     ),
   ];
 }

@@ -1,4 +1,4 @@
-/* One answer on the page: the graph, the verdict in words, the trace, and who gave it. Used by every view. */
+/* One answer on the page: the graph, the judgement in words, the trace, and who gave it. Used by every view. */
 
 import { h, percent } from "../elements/dom.js";
 import { GraphView } from "./graph.js";
@@ -17,7 +17,7 @@ export class AnswerPanel {
     this.onOpen = onOpen;
     this.graph = new GraphView((name) => this.#pick(name));
     this.trace = new TraceView({ onOpen: (index) => this.openStep(index), onEdit });
-    this.head = h("div", { class: "verdict" });
+    this.head = h("div", { class: "judgement" });
     this.foot = h("div", { class: "foot" });
     this.notice = h("div", {});
     this.graphHead = h("div", { class: "card-head" });
@@ -32,7 +32,7 @@ export class AnswerPanel {
     this.element = h(
       "div",
       { class: "panel" },
-      h("section", { class: "band", "aria-label": "Verdict" }, this.head, this.notice),
+      h("section", { class: "band", "aria-label": "Judgement" }, this.head, this.notice),
       this.graphCard,
       this.traceCard,
     );
@@ -96,7 +96,7 @@ export class AnswerPanel {
     this.onOpen(index);
   }
 
-  /** Shows an error under the verdict; what has arrived stays. */
+  /** Shows an error under the judgement; what has arrived stays. */
   fail(error) {
     this.answer.state = "failed";
     this.notice.replaceChildren(failure(error));
@@ -114,7 +114,7 @@ export class AnswerPanel {
     const print = `${answer.state} ${answer.steps.length} ${answer.firstWrong}`;
     if (this.printed?.answer === answer && this.printed.print === print) return;
     this.printed = { answer, print };
-    this.head.replaceChildren(...verdictHead(answer, () => this.openStep(answer.firstWrong, true)));
+    this.head.replaceChildren(...judgementHead(answer, () => this.openStep(answer.firstWrong, true)));
     this.foot.replaceChildren(...policyFoot(answer));
   }
 
@@ -165,7 +165,7 @@ export class AnswerPanel {
     }
     if (answer.done && this.told !== answer) {
       this.told = answer;
-      this.announce(verdictWords(answer).join(". "));
+      this.announce(judgementWords(answer).join(". "));
     }
   }
 
@@ -188,20 +188,20 @@ function legend() {
   return h("ul", { class: "legend", "aria-label": "Legend" }, items);
 }
 
-/** The verdict as two sentences: what came out, and where it broke. */
-export function verdictWords(answer) {
-  const { verdict } = answer.done;
-  const first = answer.steps[verdict.first_error ?? -1];
-  const where = first ? `First wrong step: ${first.node} (${first.status})` : (verdict.faults[0] ?? "");
-  if (verdict.verified) return ["Right, and every step holds"];
-  if (verdict.outcome) return verdict.verified === null ? ["Right answer"] : ["Right answer, for the wrong reason", where].filter(Boolean);
-  if (verdict.answer_status === "missing")
+/** The judgement as two sentences: what came out, and where it broke. */
+export function judgementWords(answer) {
+  const { judgement } = answer.done;
+  const first = answer.steps[judgement.first_error ?? -1];
+  const where = first ? `First wrong step: ${first.node} (${first.status})` : (judgement.faults[0] ?? "");
+  if (judgement.verified) return ["Right, and every step holds"];
+  if (judgement.outcome) return judgement.verified === null ? ["Right answer"] : ["Right answer, for the wrong reason", where].filter(Boolean);
+  if (judgement.answer_status === "missing")
     return [answer.done.finish_reason === "length" ? "Cut off before an answer" : "No answer", where].filter(Boolean);
   const right = answer.problem.answer;
-  return [`Wrong answer: ${verdict.answer}${right === null ? "" : `, not ${right}`}`, where].filter(Boolean);
+  return [`Wrong answer: ${judgement.answer}${right === null ? "" : `, not ${right}`}`, where].filter(Boolean);
 }
 
-function verdictHead(answer, jump) {
+function judgementHead(answer, jump) {
   if (answer.state === "empty")
     return [
       h("h2", {}, "No answer yet"),
@@ -230,8 +230,8 @@ function verdictHead(answer, jump) {
     return [h("h2", { class: answer.busy ? "waiting" : "" }, title), h("p", { class: "facts" }, count, link)];
   }
   return [
-    ...wholeVerdict(answer.done, answer.tokens.length, verdictWords(answer)[0], link),
-    ...otherFaults(answer.done.verdict),
+    ...wholeJudgement(answer.done, answer.tokens.length, judgementWords(answer)[0], link),
+    ...otherFaults(answer.done.judgement),
   ];
 }
 
@@ -253,10 +253,10 @@ function otherFaults({ faults }) {
   ];
 }
 
-function wholeVerdict({ verdict, recovered, timing }, tokens, title, link) {
-  const grade = gradeOf(verdict);
+function wholeJudgement({ judgement, recovered, timing }, tokens, title, link) {
+  const grade = gradeOf(judgement);
   const facts = [
-    meter(verdict),
+    meter(judgement),
     recovered === null
       ? null
       : h("span", {}, recovered ? "Recovered from the wrong step" : "Did not recover from the wrong step"),

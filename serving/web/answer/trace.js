@@ -1,4 +1,4 @@
-/* The trace as a list of steps: icon, sentence, verdict; the open step shows its reason, tokens and an editor. */
+/* The trace as a list of steps: icon, sentence, judgement; the open step shows its reason, tokens and an editor. */
 
 import { h } from "../elements/dom.js";
 import { StepDetail, heatToken } from "./detail.js";
@@ -19,7 +19,7 @@ export class TraceView {
       "aria-label": "Trace, step by step",
       onkeydown: (event) => this.#key(event),
     });
-    this.blank = h("p", { class: "quiet" }, "The trace will stand here, step by step, each with its verdict.");
+    this.blank = h("p", { class: "quiet" }, "The trace will stand here, step by step, each with its judgement.");
     this.element = h("div", { class: "trace-frame" }, this.blank, this.list);
   }
 
@@ -93,7 +93,7 @@ export class TraceView {
     const open = index === this.#open;
     const missing = step.status === "missing";
     const detail = open ? new StepDetail(this.#answer, index, this.onEdit).element : null;
-    const verdict =
+    const judgement =
       step.status === "right"
         ? h("span", { class: "unseen" }, "right")
         : h("span", { class: "chip" }, STATUS[step.status].label);
@@ -110,7 +110,7 @@ export class TraceView {
       },
       h("span", { class: "mark", title: explain(step.status) }, icon(step.status)),
       h("span", { class: "sentence" }, missing ? `${step.node} is never derived.` : this.#text(start, end)),
-      verdict,
+      judgement,
     );
     const note = first
       ? h("p", { class: "note" }, h("strong", {}, "First wrong step. "), open ? "" : step.reason)

@@ -1,4 +1,4 @@
-/* The words, icons and shapes of step verdicts: each status differs by icon and outline, not by colour alone. */
+/* The words, icons and shapes of step judgements: each status differs by icon and outline, not by colour alone. */
 
 import { svg } from "./dom.js";
 
@@ -38,7 +38,7 @@ const EXPLAINED = {
 /** What a status means, in a few words. */
 export const explain = (status) => EXPLAINED[status];
 
-// The verdict on a whole answer, by the two readings of "right".
+// The judgement of a whole answer, by the two readings of "right".
 const VERIFIED = { tone: "right", words: "verified", path: "M3.5 8.5l3 3 6-7" };
 const LUCKY = {
   tone: "order",

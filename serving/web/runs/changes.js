@@ -100,7 +100,7 @@ export class Changes {
     for (const [side, name] of Object.entries(SIDES)) {
       const panel = new AnswerPanel({ announce: this.app.announce });
       const asked = { question: problem.prompt, problem: "", answer: null, graph: { nodes: [], edges: [] } };
-      panel.show(Answer.judged(asked, problem[side].text, problem[side].verdict));
+      panel.show(Answer.judged(asked, problem[side].text, problem[side].judgement));
       sides.append(h("section", { "aria-label": name }, h("h4", {}, name), panel.element));
     }
   }

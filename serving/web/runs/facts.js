@@ -86,7 +86,7 @@ const update = (seen, now) => [
 
 function liveTable({ workers: all }, seen, now) {
   const rows = all.map(({ kind, name, state, weight_version: weights, failures }) => {
-    const word = h("span", { class: "verdict-word", "data-tone": TONES[state] ?? "missing" }, state);
+    const word = h("span", { class: "judgement-word", "data-tone": TONES[state] ?? "missing" }, state);
     const last = update(seen.find((one) => one.name === name), now);
     return [name, word, kind === "rollout" ? version(weights) : "", failures, ...last];
   });

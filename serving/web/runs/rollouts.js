@@ -164,7 +164,7 @@ export class Rollouts {
       "tr",
       { "data-tone": TONES[status] },
       h("th", { scope: "row" }, open),
-      h("td", { class: "verdict-word" }, STATUSES[status]),
+      h("td", { class: "judgement-word" }, STATUSES[status]),
       h("td", {}, reward.toFixed(2)),
       h("td", {}, tokens),
       h("td", {}, trained ? "yes" : "no"),
@@ -186,7 +186,7 @@ export class Rollouts {
       this.app.change({ row, kept: this.#step }); // a live run keeps more steps: this one stays
     }
     const problem = { question: body.prompt ?? "", problem: "", answer: null, graph: { nodes: [], edges: [] } };
-    const answer = Answer.judged(problem, body.text, body.verdict);
+    const answer = Answer.judged(problem, body.text, body.judgement);
     answer.tokens = (body.tokens ?? []).map((token, index) => ({ ...token, index, top: [] }));
     answer.done.finish_reason = body.finish_reason === "length" ? "length" : "stop";
     for (const button of this.list.querySelectorAll("[data-row]"))

@@ -36,7 +36,7 @@ async function savePage(app) {
   return `Saved, ${Math.ceil(file.size / 1000).toLocaleString("en")} kB`;
 }
 
-// Of Solve the server draws the picture, with the verdict on it; of the other views it is what stands here.
+// Of Solve the server draws the picture, with the judgement on it; of the other views it is what stands here.
 async function saveSvg(app) {
   const { client, view } = app;
   const file = view.picture

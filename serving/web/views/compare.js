@@ -5,7 +5,7 @@ import { h } from "../elements/dom.js";
 import { GraphView } from "../answer/graph.js";
 import { others } from "../settings/link.js";
 import { empty, failure } from "../elements/notices.js";
-import { verdictWords } from "../answer/panel.js";
+import { judgementWords } from "../answer/panel.js";
 import { question } from "./solve.js";
 import { STATUS, gradeOf, icon } from "../elements/status.js";
 
@@ -83,8 +83,8 @@ export class CompareView {
 
   #side(answer, model) {
     const graph = new GraphView((name) => this.#select(name));
-    const [title, where] = verdictWords(answer);
-    const grade = gradeOf(answer.done.verdict);
+    const [title, where] = judgementWords(answer);
+    const grade = gradeOf(answer.done.judgement);
     const named = answer.policy.model === model ? model : `${model} (${answer.policy.model})`;
     const element = h(
       "section",

@@ -143,7 +143,7 @@ export class PassView {
         client.post("v1/probe/verify", { ...aboutOf(settings, sample.problem), text: sample.text }),
       ]);
       const heading = `Sample ${sample.sample + 1}: ${problem.question}`;
-      this.panel.present(this.one, heading, this.#again(sample), Answer.judged(problem, sample.text, judged.verdict));
+      this.panel.present(this.one, heading, this.#again(sample), Answer.judged(problem, sample.text, judged.judgement));
     } catch (error) {
       this.one.replaceChildren(failure(error));
       if (error.status === undefined) throw error;

@@ -196,7 +196,7 @@ export class RecoveryView {
     try {
       const judged = await client.post("v1/probe/verify", { ...aboutOf(settings), text: draw.text });
       const heading = `${this.state.models[one.model]}: ${outcomeOf(draw.outcome).words}`;
-      this.panel.present(this.one, heading, this.#again(one, draw), Answer.judged(problem, draw.text, judged.verdict));
+      this.panel.present(this.one, heading, this.#again(one, draw), Answer.judged(problem, draw.text, judged.judgement));
     } catch (error) {
       this.one.replaceChildren(failure(error));
       if (error.status === undefined) throw error;

@@ -161,7 +161,7 @@ export class TrainingView {
     );
     this.slider.setAttribute(
       "aria-valuetext",
-      [card.id, answer.done && inWords(answer.done.verdict)].filter(Boolean).join(", "),
+      [card.id, answer.done && inWords(answer.done.judgement)].filter(Boolean).join(", "),
     );
     this.#draw();
   }
@@ -180,8 +180,8 @@ export class TrainingView {
   }
 }
 
-function inWords(verdict) {
-  return verdict.verified === null
-    ? gradeOf(verdict).words
-    : `${percent(verdict.process_accuracy)} of the graph right`;
+function inWords(judgement) {
+  return judgement.verified === null
+    ? gradeOf(judgement).words
+    : `${percent(judgement.process_accuracy)} of the graph right`;
 }

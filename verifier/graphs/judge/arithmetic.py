@@ -66,7 +66,7 @@ class Expression(NamedTuple):
 
 
 class Unreadable(Signal):
-    """A piece of trace that is not an expression of the grammar; the message is a clause for a verdict's reason."""
+    """A piece of trace that is not an expression of the grammar; the message is a clause for a judgement's reason."""
 
 
 class UndefinedLetter(Unreadable):

@@ -30,7 +30,7 @@ _LABELS = frozenset(["Simplifying the equation", "Move all terms to one side"])
 
 def verify(text: str, gold: Gold) -> TraceJudgement:
     """Judge what a model wrote after the prompt. Pure, total on any string, linear in its length."""
-    return _Judge(gold, read_trace(text), len(text)).verdict()
+    return _Judge(gold, read_trace(text), len(text)).judgement()
 
 
 class _Fault(Signal):
@@ -38,7 +38,7 @@ class _Fault(Signal):
 
 
 class _Judge:
-    """One pass over one trace. Collects step verdicts and faults; `verdict` puts them together."""
+    """One pass over one trace. Collects step judgements and faults; `judgement` puts them together."""
 
     def __init__(self, gold: Gold, trace: Trace, length: int) -> None:
         self._gold = gold
@@ -53,7 +53,7 @@ class _Judge:
         self._equation = False
         self._solved = False
 
-    def verdict(self) -> TraceJudgement:
+    def judgement(self) -> TraceJudgement:
         """Judge the trace, once."""
         self._loose(self._trace.preamble)
         for index, step in enumerate(self._trace.steps):

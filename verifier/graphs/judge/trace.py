@@ -100,7 +100,7 @@ def _step(chunk: str, start: int) -> Step:
 
 
 def _guessed_name(words: list[str]) -> str:
-    """What a step of broken form seems to define, for the reader of the verdict."""
+    """What a step of broken form seems to define, for the reader of the judgement."""
     return " ".join(words[1 : words.index("as")] if "as" in words else words[1:])[:200]
 
 

@@ -1,4 +1,4 @@
-"""The original scorer's verdict on a text, field by field: for comparison with published numbers, not for training.
+"""The original scorer's judgement of a text, field by field: for comparison with published numbers, not for training.
 
 `judge` compares the graph that `verifier.graphs.original.reader` reads from the text with the one it reads from the
 gold solution. Known faults of that comparison are in docs/verifier.md; the judge to trust is
@@ -48,7 +48,7 @@ class Mismatches:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceReport:
-    """The original's verdict on one text. Fields are named as in the conformance schema, see `to_record`."""
+    """The original's judgement of one text. Fields are named as in the conformance schema, see `to_record`."""
 
     report: Mismatches
     pred: ReferenceGraph
@@ -95,7 +95,7 @@ def _gold_graph(solution: str) -> ReferenceGraph:
 
 
 def judge(text: str, gold_solution: str) -> ReferenceReport:
-    """The original's verdict on what a model wrote after the prompt. Pure, total on any string, linear in it."""
+    """The original's judgement of what a model wrote after the prompt. Pure, total on any string, linear in it."""
     gold = _gold_graph(gold_solution)
     gold_answer = gold_solution.rpartition("Answer:")[2].strip().rstrip(".")
     pred = read_graph(text)

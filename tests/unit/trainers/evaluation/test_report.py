@@ -134,10 +134,10 @@ def test_the_texts_behind_what_changed_lie_beside_the_report_and_a_server_reads_
     assert found.total == 1
     (problem,) = found.data
     assert problem.prompt == str(ITEM.prompt)
-    assert (problem.before.right, problem.before.text, problem.before.verdict.verified) == (0, "nothing", False)
+    assert (problem.before.right, problem.before.text, problem.before.judgement.verified) == (0, "nothing", False)
     assert (problem.after.right, problem.after.samples, problem.after.text) == (4, 4, gold)
-    assert problem.after.verdict.verified
-    assert problem.after.verdict.steps
+    assert problem.after.judgement.verified
+    assert problem.after.judgement.steps
 
 
 def test_an_unfinished_run_has_a_report_too(tmp_path):

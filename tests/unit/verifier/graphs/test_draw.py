@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.unit.verifier.graphs.spoiled import answered, body_of, gold_of, made
-from verifier.graphs.draw import MAX_NODES, problem_svg, verdict_svg
+from verifier.graphs.draw import MAX_NODES, judgement_svg, problem_svg
 from verifier.graphs.judge.judge import verify
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -31,11 +31,11 @@ def test_a_problem_is_drawn_with_every_quantity_and_edge(mode):
     assert "asked" in " ".join(group.get("class", "") for group in root.iter(f"{SVG}g"))
 
 
-def test_a_verdict_shows_every_status_in_words():
+def test_a_judgement_shows_every_status_in_words():
     problem = made(10)
     body = body_of(problem).replace("Define ", "Define purple dragon in Moon Base as Q; so Q = 3. Define ", 1)
-    verdict = verify(answered(body[: len(body) // 2], problem.answer), gold_of(problem))
-    root = _parsed(verdict_svg(gold_of(problem), verdict))
+    judgement = verify(answered(body[: len(body) // 2], problem.answer), gold_of(problem))
+    root = _parsed(judgement_svg(gold_of(problem), judgement))
     notes = " ".join(_texts(root))
     assert all(word in notes for word in ("right", "invented", "missing"))
     assert root.get("aria-label") == "TraceJudgement: not verified, answer right"
@@ -43,10 +43,10 @@ def test_a_verdict_shows_every_status_in_words():
     assert classes == {"right", "wrong", "missing"}
 
 
-def test_a_verified_verdict_is_all_right_and_boxes_do_not_overlap():
+def test_a_verified_judgement_is_all_right_and_boxes_do_not_overlap():
     problem = made(20, "reverse")
-    verdict = verify(answered(body_of(problem), problem.answer), gold_of(problem))
-    root = _parsed(verdict_svg(gold_of(problem), verdict))
+    judgement = verify(answered(body_of(problem), problem.answer), gold_of(problem))
+    root = _parsed(judgement_svg(gold_of(problem), judgement))
     assert {group.get("class") for group in root.iter(f"{SVG}g")} == {"right"}
     corners = [(int(rect.get("x", 0)), int(rect.get("y", 0))) for rect in root.iter(f"{SVG}rect")]
     assert len(set(corners)) == len(corners) == len(gold_of(problem).steps)
@@ -59,14 +59,14 @@ def test_an_error_outlasts_a_success_of_the_same_quantity():
     body = body_of(problem)
     first = body[: body.index(".") + 1]
     spoiled = first.rpartition("= ")[0] + "= 99."
-    verdict = verify(answered(f"{body} {spoiled}", problem.answer), gold_of(problem))
-    assert "wrong" in verdict_svg(gold_of(problem), verdict)
+    judgement = verify(answered(f"{body} {spoiled}", problem.answer), gold_of(problem))
+    assert "wrong" in judgement_svg(gold_of(problem), judgement)
 
 
 def test_names_from_a_model_are_escaped():
     problem = made(4)
     name = '<script>alert(1)</script> & \0 "x" ' + "long " * 100
-    verdict = verify(f"Define {name} as k; so k = 3.", gold_of(problem))
-    svg = verdict_svg(gold_of(problem), verdict)
+    judgement = verify(f"Define {name} as k; so k = 3.", gold_of(problem))
+    svg = judgement_svg(gold_of(problem), judgement)
     _parsed(svg)
     assert "<script" not in svg

@@ -53,7 +53,7 @@ def test_json_lines_hold_all_that_is_stored(run):
     assert len(rows[0]["logprobs"]) == len(rows[0]["completion_ids"])
 
 
-def test_a_trace_is_shown_with_its_problem_and_its_verdict(run):
+def test_a_trace_is_shown_with_its_problem_and_its_judgement(run):
     shown = told(run, "--format", "trace", "--status", "solved")
     assert "step 2, slot 0.0, completion 0: solved, reward 1" in shown
     assert "verified, process accuracy 1.000" in shown

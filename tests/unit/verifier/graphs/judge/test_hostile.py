@@ -99,6 +99,6 @@ def test_a_hundred_kilobytes_are_judged_in_bounded_work(name):
 
 @pytest.mark.parametrize("size", [10**6])
 def test_a_million_digits_are_not_converted(size):
-    verdict = verify(f"{STEP}so k = {'9' * size}. <answer> {'9' * size}", GOLD)
-    assert not verdict.verified
-    assert all(len(step.reason) < 200 for step in verdict.steps)
+    judgement = verify(f"{STEP}so k = {'9' * size}. <answer> {'9' * size}", GOLD)
+    assert not judgement.verified
+    assert all(len(step.reason) < 200 for step in judgement.steps)

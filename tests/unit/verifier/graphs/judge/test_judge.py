@@ -42,16 +42,16 @@ def reversed_judged(old="", new=""):
     return verify(f" {REVERSE.replace(old, new, 1)}</solution> <answer> 4", REVERSE_GOLD)
 
 
-def statuses(verdict):
-    return [step.status.value for step in verdict.steps]
+def statuses(judgement):
+    return [step.status.value for step in judgement.steps]
 
 
 def test_the_gold_trace_is_verified_in_either_mode():
-    for verdict in (judged(), reversed_judged()):
-        assert verdict.verified
-        assert (verdict.process_accuracy, verdict.first_error, verdict.faults) == (1.0, None, ())
-        assert statuses(verdict) == ["right"] * 3
-        assert str(verdict).startswith("verified, process accuracy 1.000, answer right (")
+    for judgement in (judged(), reversed_judged()):
+        assert judgement.verified
+        assert (judgement.process_accuracy, judgement.first_error, judgement.faults) == (1.0, None, ())
+        assert statuses(judgement) == ["right"] * 3
+        assert str(judgement).startswith("verified, process accuracy 1.000, answer right (")
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def test_the_gold_trace_is_verified_in_either_mode():
     ],
 )
 def test_a_wrong_step_has_a_status_and_a_reason(old, new, status, reason):
-    verdict = judged(old, new)
-    assert not verdict.verified
-    assert verdict.first_error == 1
-    assert (verdict.steps[1].status.value, verdict.steps[1].reason) == (status, reason)
-    assert verdict.process_accuracy < 1.0
+    judgement = judged(old, new)
+    assert not judgement.verified
+    assert judgement.first_error == 1
+    assert (judgement.steps[1].status.value, judgement.steps[1].reason) == (status, reason)
+    assert judgement.process_accuracy < 1.0
 
 
 @pytest.mark.parametrize(
@@ -112,19 +112,19 @@ def test_rewording_that_changes_nothing_is_accepted(old, new):
 
 
 def test_a_missing_step_is_listed_at_the_end_of_the_text():
-    verdict = judged("Define adult owl in Farm as K; so K = 2 + R = 2 + 4 = 6. ")
-    assert statuses(verdict) == ["right", "wrong operand", "missing"]
-    missing = verdict.steps[-1]
+    judgement = judged("Define adult owl in Farm as K; so K = 2 + R = 2 + 4 = 6. ")
+    assert statuses(judgement) == ["right", "wrong operand", "missing"]
+    missing = judgement.steps[-1]
     assert missing.name == "adult owl in Farm"
-    assert missing.start == missing.end > verdict.steps[1].end
+    assert missing.start == missing.end > judgement.steps[1].end
 
 
 def test_repeating_a_step_and_stating_a_needless_fact_are_duplicates_without_credit():
     extra = "Define adult fox in Farm as R; so R = 4. Define adult owl in Zoo as f; so f = 7. "
-    verdict = judged("Define adult owl", extra + "Define adult owl")
-    assert verdict.verified
-    assert statuses(verdict) == ["right", "duplicate", "duplicate", "right", "right"]
-    assert sum(step.credit == 1.0 for step in verdict.steps) == 3
+    judgement = judged("Define adult owl", extra + "Define adult owl")
+    assert judgement.verified
+    assert statuses(judgement) == ["right", "duplicate", "duplicate", "right", "right"]
+    assert sum(step.credit == 1.0 for step in judgement.steps) == 3
 
 
 @pytest.mark.parametrize(
@@ -140,32 +140,32 @@ def test_repeating_a_step_and_stating_a_needless_fact_are_duplicates_without_cre
     ],
 )
 def test_extra_steps_that_are_no_true_literal_fact_are_errors(step, status):
-    verdict = judged("Define adult owl in Farm", step + "Define adult owl in Farm")
-    assert not verdict.verified
-    assert verdict.steps[1].status is status
-    assert verdict.process_accuracy == 1.0  # the quantities asked for are all there
+    judgement = judged("Define adult owl in Farm", step + "Define adult owl in Farm")
+    assert not judgement.verified
+    assert judgement.steps[1].status is status
+    assert judgement.process_accuracy == 1.0  # the quantities asked for are all there
 
 
 def test_a_quantity_redone_wrongly_is_not_derived_whatever_came_before():
-    verdict = judged("Define adult owl", "Define adult fox in Farm as R; so R = 5. Define adult owl")
-    assert statuses(verdict)[:2] == ["right", "wrong value"]
-    assert verdict.process_accuracy < 1.0
+    judgement = judged("Define adult owl", "Define adult fox in Farm as R; so R = 5. Define adult owl")
+    assert statuses(judgement)[:2] == ["right", "wrong value"]
+    assert judgement.process_accuracy < 1.0
 
 
 def test_the_first_wrong_step_takes_the_blame_and_its_descendants_none():
     body = SOLUTION.replace("R = 4.", "R = 5.").replace("2 + 4 = 6", "2 + 5 = 7").replace("4 + 6 = 10", "5 + 7 = 12")
-    verdict = judged(body=body, answer="12")
-    assert statuses(verdict) == ["wrong value"] * 3
-    assert [step.inherited for step in verdict.steps] == [False, True, True]
-    assert [step.credit for step in verdict.steps if step.credit] == [-1.0]
-    assert verdict.answer_status is AnswerStatus.WRONG
+    judgement = judged(body=body, answer="12")
+    assert statuses(judgement) == ["wrong value"] * 3
+    assert [step.inherited for step in judgement.steps] == [False, True, True]
+    assert [step.credit for step in judgement.steps if step.credit] == [-1.0]
+    assert judgement.answer_status is AnswerStatus.WRONG
 
 
 def test_the_unknown_letter_of_an_undone_step_is_inherited_blame():
     body = SOLUTION.replace("adult fox in Farm", "adult fax in Farm", 1)
-    verdict = judged(body=body)
-    assert statuses(verdict)[:2] == ["invented", "wrong operand"]
-    assert verdict.steps[1].inherited
+    judgement = judged(body=body)
+    assert statuses(judgement)[:2] == ["invented", "wrong operand"]
+    assert judgement.steps[1].inherited
 
 
 @pytest.mark.parametrize(
@@ -182,9 +182,9 @@ def test_the_unknown_letter_of_an_undone_step_is_inherited_blame():
     ],
 )
 def test_the_answer_is_the_whole_tag_read_as_a_number(answer, status, said):
-    verdict = judged(answer=answer)
-    assert (verdict.answer_status, verdict.answer) == (status, said)
-    assert verdict.verified == verdict.right == (status is AnswerStatus.RIGHT)
+    judgement = judged(answer=answer)
+    assert (judgement.answer_status, judgement.answer) == (status, said)
+    assert judgement.verified == judgement.right == (status is AnswerStatus.RIGHT)
 
 
 def test_text_around_the_grammar_is_a_fault():
@@ -219,10 +219,10 @@ def test_text_around_the_grammar_is_a_fault():
     ],
 )
 def test_a_closing_passage_that_does_not_hold_is_a_fault(old, new, fault):
-    verdict = reversed_judged(old, new)
-    assert not verdict.verified
-    assert any(fault in said for said in verdict.faults), verdict.faults
-    assert verdict.process_accuracy == 1.0
+    judgement = reversed_judged(old, new)
+    assert not judgement.verified
+    assert any(fault in said for said in judgement.faults), judgement.faults
+    assert judgement.process_accuracy == 1.0
 
 
 def test_the_closing_passage_may_be_short_but_not_left_out():
@@ -237,8 +237,8 @@ def test_the_closing_passage_may_be_short_but_not_left_out():
 def test_the_unknown_must_be_left_open():
     phrase = "we don't know its value yet but will find it out later."
     for new in ("so x = 4.", ""):
-        verdict = reversed_judged(phrase, new)
-        assert verdict.steps[0].reason == "the unknown must be left open until the equation is solved"
+        judgement = reversed_judged(phrase, new)
+        assert judgement.steps[0].reason == "the unknown must be left open until the equation is solved"
     assert not reversed_judged("K = 2 + x = x + 2", "K = 2 + x = 6").verified
     assert not reversed_judged("K = 2 + x = x + 2", "K = 2 + x = 1 + x + 1").verified
 
@@ -251,22 +251,22 @@ def test_a_helper_letter_may_shadow_a_dead_one_but_not_a_live_one():
 
 
 def test_too_many_statements_in_a_step_are_not_read():
-    verdict = judged("so K =", "a = 1; " * 100 + "so K =")
-    assert verdict.steps[1].reason == "a step of too many statements"
+    judgement = judged("so K =", "a = 1; " * 100 + "so K =")
+    assert judgement.steps[1].reason == "a step of too many statements"
 
 
-def test_a_verdict_as_data_and_as_text_says_the_same():
-    verdict = judged("2 + 4 = 6", "2 + 4 = 7")
-    record: dict[str, Any] = verdict.to_record()
+def test_a_judgement_as_data_and_as_text_says_the_same():
+    judgement = judged("2 + 4 = 6", "2 + 4 = 7")
+    record: dict[str, Any] = judgement.to_record()
     assert record["first_error"] == 1
     assert record["verified"] is False
     assert record["steps"][1] == {
         "node": "adult owl in Farm",
         "status": "wrong value",
         "reason": "'2 + 4' is not '7'",
-        "start": verdict.steps[1].start,
-        "end": verdict.steps[1].end,
+        "start": judgement.steps[1].start,
+        "end": judgement.steps[1].end,
         "inherited": False,
     }
-    assert "> wrong value   adult owl in Farm: '2 + 4' is not '7'" in str(verdict)
+    assert "> wrong value   adult owl in Farm: '2 + 4' is not '7'" in str(judgement)
     assert "! the answer is 10" in str(judged(answer="3"))

@@ -31,7 +31,7 @@ class StepBody(Answer):
     inherited: bool
 
 
-class VerdictBody(Answer):
+class JudgementBody(Answer):
     """The judgement of one text; `first_error` indexes `steps`. `outcome` is the final answer alone, `score` its grade
     in [0, 1] where the task gives partial credit. `verified` and `process_accuracy` are null where it judges no steps.
     """
@@ -54,9 +54,9 @@ class VerifyRequest(About):
 
 
 class VerifyAnswer(Answer):
-    """The verdict, and what each reward scheme would have paid for it."""
+    """The judgement, and what each reward scheme would have paid for it."""
 
-    verdict: VerdictBody
+    judgement: JudgementBody
     rewards: dict[str, float]
 
 
