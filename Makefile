@@ -66,8 +66,9 @@ demo: setup
 	$(BIN)/interplay run tiny-cpu --run-dir $(RUN) --resume
 	@echo "report: $(RUN)/report.html   serve it: make serve"
 
+# Two files at a time: most of a test of real parts is waiting for one of them to start.
 test: setup-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The environment is the machine's own (requirements/gpu.txt): nothing is installed, no network is needed. One process a
 # file, since vLLM and DeepSpeed both form process-wide groups.

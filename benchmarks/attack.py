@@ -233,7 +233,7 @@ def plant(run: Path) -> None:
     store = CheckpointStore(run / "checkpoints")
     newest = store.latest("rl")
     assert newest is not None, f"{run} has no checkpoint of the RL stage"
-    files = [path for path in store.path(newest.id).iterdir() if path.name != "manifest.json"]
+    files = [path for path in store.path(newest.id).iterdir() if path.is_file() and path.name != "manifest.json"]
 
     def publish(stage: str, change: Callable[[Path], object]) -> None:
         def write(folder: Path) -> None:

@@ -29,7 +29,7 @@ SHOTS: dict[str, tuple[str, int, Literal["light", "dark"]]] = {
     "probe-runs": ("#runs", 1280, "light"),
     "probe-phone": ("#solve?op=5&seed=3&model=demo@60&go=1", 390, "light"),
 }
-TALLEST = 2000  # pixels
+TALLEST = 1300  # pixels
 SLOW_MS = 180_000  # every checkpoint of the run is loaded for the training view
 
 
