@@ -185,7 +185,7 @@ class Measured:
         )
 
 
-async def _save_nothing(*ignored: object) -> None:
+async def _save_nothing(*_: object) -> None:
     pass
 
 
