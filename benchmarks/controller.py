@@ -73,8 +73,8 @@ class StubEngine:
         return Completion(index, token_ids, (-0.5,) * len(token_ids), "stop", version, version)
 
     def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
-        """RL asks for whole completions."""
-        raise NotImplementedError
+        """Part of the protocol; the loop never calls it."""
+        raise NotImplementedError("RL asks for whole completions")
 
     async def score(self, token_ids: Sequence[int]) -> list[float]:
         """What the learner says too."""

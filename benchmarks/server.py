@@ -28,7 +28,7 @@ def serve_command(run_dirs: Sequence[Path], key_file: Path, key: str, log: Path)
     with log.open("w") as file:
         server = subprocess.Popen([*command, *map(str, run_dirs)], stdout=file, stderr=file)
     try:
-        _await_ready(port, key, log)
+        _await_ready(server, port, key, log)
         yield port
     finally:
         server.send_signal(signal.SIGTERM)
@@ -37,9 +37,9 @@ def serve_command(run_dirs: Sequence[Path], key_file: Path, key: str, log: Path)
         server.kill()
 
 
-def _await_ready(port: int, key: str, log: Path) -> None:
+def _await_ready(server: subprocess.Popen[bytes], port: int, key: str, log: Path) -> None:
     deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
+    while server.poll() is None and time.monotonic() < deadline:
         with suppress(httpx.HTTPError):
             headers = {"authorization": f"Bearer {key}"}
             if httpx.get(f"http://127.0.0.1:{port}/readyz", headers=headers).status_code == httpx.codes.OK:
