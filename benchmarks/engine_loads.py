@@ -1,7 +1,7 @@
-"""Memory of a process in which engines start and stop beside one that stays, as a server's do.
+"""Seconds until an engine answers, and the memory that is left, as engines start and stop beside one that stays.
 
-One line for each: resident memory once the freed pages are back with the system, and the objects that Python's
-collector looks at or has been told not to. About three seconds each:
+One line for each: seconds to its first token, and MiB that are in memory once (shared pages counted by their share)
+while it runs and after it has stopped, of this process and all that come from it. About two seconds each:
 
     python -m benchmarks.engine_loads [--loads 10]
 """
@@ -10,44 +10,51 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
-import gc
 import os
+import time
 from pathlib import Path
 
 import psutil
 
+from actors.config import EngineConfig, engine_env
+from actors.engines.remote import RemoteEngine
+from actors.records import Sampling
+
 MODEL = Path(__file__).parents[1] / "cluster" / "bases" / "tiny-base" / "pretrain-4500"
+
+
+async def started() -> RemoteEngine:
+    """An engine that has written a token."""
+    engine = await RemoteEngine.start(MODEL, EngineConfig())
+    await engine.generate([4, 5, 6], Sampling(max_tokens=1))
+    return engine
+
+
+def mebibytes() -> float:
+    """What this process and its descendants hold."""
+    here = psutil.Process()
+    return sum(process.memory_full_info().pss for process in (here, *here.children(recursive=True))) / 2**20
 
 
 async def measure(loads: int) -> None:
     """Start, ask and stop so many engines, one after the other."""
-    from actors.config import EngineConfig
-    from actors.engines.protocol import start_engine
-    from actors.records import Sampling
-
-    stays = await start_engine(MODEL, EngineConfig())
-    print("load  MiB  objects")
+    stays = await started()
+    print(f"load  seconds  running  stopped\n{'-':>4}  {'':7}  {mebibytes():7.1f}")
     for load in range(1, loads + 1):
-        engine = await start_engine(MODEL, EngineConfig())
-        await engine.generate([4, 5, 6], Sampling(max_tokens=2))
+        began = time.monotonic()
+        engine = await started()
+        seconds, running = time.monotonic() - began, mebibytes()
         await engine.stop()
-        del engine
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
-        mib = psutil.Process().memory_info().rss / 2**20
-        print(f"{load:4}  {mib:.1f}  {len(gc.get_objects()) + gc.get_freeze_count()}", flush=True)
+        print(f"{load:4}  {seconds:7.2f}  {running:7.1f}  {mebibytes():7.1f}", flush=True)
     await stays.stop()
 
 
 def main() -> None:
     """The command."""
-    from actors.config import EngineConfig, engine_env
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loads", type=int, default=10)
     loads = parser.parse_args().loads
-    os.environ.update(engine_env(EngineConfig()))  # read when vLLM and torch are imported
+    os.environ.update(engine_env(EngineConfig()))  # what the engines' processes inherit
     asyncio.run(measure(loads))
 
 

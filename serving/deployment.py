@@ -1,4 +1,4 @@
-"""The Ray Serve application: one deployment whose replicas are ingress and engines in one process.
+"""The Ray Serve application: one deployment whose replicas answer HTTP and have engines, each in a process of its own.
 
 A request takes at most one hop, from Serve's proxy to a replica that does not listen itself (docs/decisions/0150), and
 none from there to the engine. Replicas are alike: each loads what it is asked for, and what admins set lies in the run

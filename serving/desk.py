@@ -1,8 +1,8 @@
 """The server's own work, in threads: making, drawing and judging problems, and reading what runs have kept.
 
-It is Python, which holds the interpreter's lock, and an engine's thread asks for that lock at every operation. So a
-desk does one piece at a time, keys have their turns fairly, and engines that are at work have time for themselves
-after it. A piece that has begun is done to its end, also when its client has gone; one that waits is dropped then.
+It is Python, which holds the interpreter's lock that the event loop asks for too. So a desk does one piece at a time,
+and keys have their turns fairly. A piece that has begun is done to its end, also when its client has gone; one that
+waits is dropped then.
 """
 
 from __future__ import annotations
@@ -13,26 +13,22 @@ from typing import Final, ParamSpec, TypeVar
 
 from serving.http.admission import Caller, Gate
 from serving.threads import in_thread
-from serving.turns import Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 QUEUED: Final = 64
-_PAUSE: Final = 1.0  # of a piece's length: such work takes half of the engines' time at most
 
 
 class Desk:
-    """One for each kind of work that is not to wait for another. `engines` is the gate of the engines.
+    """One for each kind of work that is not to wait for another.
 
-    While sequences are drawn there, the desk pauses after a piece, `pause` times as long as it took; once that gate is
-    closed, the desk takes no new requests either.
+    Once the gate of the engines is closed, the desk takes no new requests either.
     """
 
-    def __init__(self, engines: Gate, pause: float = _PAUSE) -> None:
+    def __init__(self, engines: Gate) -> None:
         self._engines = engines
         self._gate = Gate(running=1, queued=QUEUED)
-        self._turns = Turns(pause, lambda: engines.used > 0)
 
     async def begin(self, caller: Caller, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The first piece of a request. Unavailable when the server drains, and to the key that asks for most when too
@@ -40,19 +36,15 @@ class Desk:
         """
         self._engines.require_open()
         async with self._gate.enter(caller, 1):
-            return await self._done(function, *args, **kwargs)
+            return await in_thread(function, *args, **kwargs)
 
     async def go_on(self, caller: Caller, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """A further piece: it waits for its turn and is never refused."""
         await self._gate.take(caller, 1, request=False)
         try:
-            return await self._done(function, *args, **kwargs)
+            return await in_thread(function, *args, **kwargs)
         finally:
             self._gate.free(caller)
-
-    async def _done(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        async with self._turns.turn():
-            return await in_thread(function, *args, **kwargs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One replica's parts put together: registry, engines, guard and routes, and the real factory of engines.
 
-Built inside the replica's process; imports transformers and, when the first model loads, the engine.
+Built inside the replica's process; engines have processes of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 
 from actors.config import EngineConfig
-from actors.engines.protocol import Engine, start_engine
+from actors.engines.protocol import Sampler
+from actors.engines.remote import RemoteEngine
 from actors.policy.architecture import context_of
 from actors.policy.text_format import read_text_format
 from serving.app import create_app
@@ -37,9 +38,9 @@ class CheckpointFactory:
         self._config = config
         self.name = _engine_name(config)
 
-    async def engine(self, entry: Entry, directory: Path) -> Engine:
+    async def engine(self, entry: Entry, directory: Path) -> Sampler:
         """A started engine; its weight version is the checkpoint's step."""
-        return await start_engine(directory, self._config, entry.manifest.step)
+        return await RemoteEngine.start(directory, self._config, entry.manifest.step)
 
     def codec(self, entry: Entry, directory: Path) -> Codec:
         """The checkpoint's tokenizer, and how many positions its model has."""

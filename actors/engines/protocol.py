@@ -68,8 +68,24 @@ class LoadReport:
     pause_s: float
 
 
-class Engine(Protocol):
-    """An inference engine that one asyncio loop talks to."""
+class Sampler(Protocol):
+    """What writes completions with one policy. One asyncio loop talks to it."""
+
+    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, index: int = 0) -> Completion:
+        """One whole completion. Cancelling the call aborts it. Raises RequestRefused or EngineDead."""
+        ...
+
+    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
+        """The completion as it is drawn; closing the iterator aborts it. The last delta has a finish reason."""
+        ...
+
+    async def stop(self) -> None:
+        """Fail the open requests and free the engine; safe to call twice."""
+        ...
+
+
+class Engine(Sampler, Protocol):
+    """An inference engine in this process, whose weights can change."""
 
     @property
     def weight_version(self) -> int:
@@ -86,14 +102,6 @@ class Engine(Protocol):
         """Requests accepted and not yet answered."""
         ...
 
-    async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, index: int = 0) -> Completion:
-        """One whole completion. Cancelling the call aborts it. Raises RequestRefused or EngineDead."""
-        ...
-
-    def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
-        """The completion as it is drawn; closing the iterator aborts it. The last delta has a finish reason."""
-        ...
-
     async def score(self, token_ids: Sequence[int]) -> list[float]:
         """Log-probabilities of tokens 1.. of a sequence, each given those before it."""
         ...
@@ -103,10 +111,6 @@ class Engine(Protocol):
 
         Raises WeightsRefused (nothing changed), EngineTimeout or EngineDead.
         """
-        ...
-
-    async def stop(self) -> None:
-        """Fail the open requests and free the engine; safe to call twice."""
         ...
 
 

@@ -2,13 +2,12 @@
 
 Requests, aborts and weight updates reach that thread through a queue and happen between two steps, so pausing is
 simply not stepping. Whole completions cross back to asyncio once, when they finish; streams cross at every step.
-Several engines may live in one process; they take turns. It knows nothing of Ray actors, text or rewards.
+A process holds one engine. It knows nothing of Ray actors, text or rewards.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import itertools
 import queue
 import threading
@@ -34,7 +33,6 @@ from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from actors.config import EngineConfig
-from actors.engines.fair_lock import FairLock
 from actors.engines.protocol import EngineDead, EngineTimeout, LoadReport, RequestRefused, TokenDelta, TopLogprob
 from actors.engines.vllm_settings import vllm_settings
 from actors.records import Completion, FinishReason, Sampling
@@ -46,11 +44,9 @@ _STOP_TIMEOUT_S: Final = 30.0
 
 _T = TypeVar("_T")
 
-# Closing an engine tears down vLLM's process-wide groups, which the other engines need: only the last one does it.
-_live_engines = 0
-# vLLM keeps the state of a forward pass in module globals: two engines that step, start or load at the same time read
-# each other's, and crash or hang.
-_step_lock = FairLock()
+# vLLM keeps the state of a forward pass in module globals: two engines of a process would read each other's, and crash
+# or hang.
+_only_engine = threading.Lock()
 
 if _BACKEND not in WeightTransferEngineFactory._registry:
     WeightTransferEngineFactory.register_engine(_BACKEND, "actors.weights.vllm_loader", "RayWeightTransfer")
@@ -73,6 +69,8 @@ class VllmEngine:
         """
         if vllm.envs.VLLM_ENABLE_V1_MULTIPROCESSING:
             raise EngineDead("vLLM would start child processes: set actors.config.engine_env in this process first")
+        if not _only_engine.acquire(blocking=False):
+            raise EngineDead("this process holds an engine already: stop it, or start another process")
         driver = _Driver(model_dir, config, weight_version)
         driver.start()
         await asyncio.wrap_future(driver.ready)
@@ -252,6 +250,12 @@ class _Driver(threading.Thread):
     def run(self) -> None:
         """Start the engine and step it while there is work; if it fails, fail every open request with the cause."""
         try:
+            self._live()
+        finally:
+            _only_engine.release()
+
+    def _live(self) -> None:
+        try:
             engine = _open_engine(_engine_args(self._model_dir, self._config), self._version)
         except Exception as error:  # whatever vLLM raises at start is the reason that the caller must see
             self.ready.set_exception(EngineDead(f"the engine did not start: {type(error).__name__}: {error}"))
@@ -263,27 +267,22 @@ class _Driver(threading.Thread):
         except Exception as error:  # a failed step leaves vLLM in an undefined state: fail all with the first cause
             self._fail_open(EngineDead(f"the engine failed: {type(error).__name__}: {error}"))
         finally:
-            _close_engine(engine)
+            engine.engine_core.shutdown()
 
     def _drive(self, engine: LLMEngine) -> None:
         while not self._closing:
             self._run_calls(engine)
             if engine.has_unfinished_requests():
-                with _step_lock:
-                    outputs = engine.step()
+                outputs = engine.step()
                 self.steps += 1
                 if outputs:
                     self._deliver(cast("list[RequestOutput]", outputs))
 
     def _run_calls(self, engine: LLMEngine) -> None:
         if not engine.has_unfinished_requests():
-            self._run_one(self._calls.get(), engine)  # sleeps until there is a call
+            self._calls.get()(engine)  # sleeps until there is a call
         while not self._calls.empty():
-            self._run_one(self._calls.get(), engine)
-
-    def _run_one(self, call: Callable[[LLMEngine], None], engine: LLMEngine) -> None:
-        with _step_lock:
-            call(engine)
+            self._calls.get()(engine)
 
     def _add(self, engine: LLMEngine, name: str, prompt_ids: list[int], params: SamplingParams) -> None:
         sink = self.sinks.get(name)
@@ -343,28 +342,9 @@ def _engine_args(model_dir: Path, config: EngineConfig) -> EngineArgs:
 
 
 def _open_engine(args: EngineArgs, version: int) -> LLMEngine:
-    global _live_engines
-    with _step_lock:
-        engine = LLMEngine.from_engine_args(args)
-        _live_engines += 1
+    engine = LLMEngine.from_engine_args(args)
     engine.set_weight_version(str(version))
     return engine
-
-
-def _close_engine(engine: LLMEngine) -> None:
-    global _live_engines
-    with _step_lock:
-        _live_engines -= 1
-        client = cast("Any", engine.engine_core)
-        if _live_engines == 0:
-            client.shutdown()
-            return
-        client._finalizer.detach()
-        client.engine_core.model_executor.shutdown()
-        client.engine_core.scheduler.shutdown()
-    # vLLM freezes all objects when an engine has started, and only its whole shutdown undoes that: the collector would
-    # never look at what this engine leaves behind, 2.7 MB of a tiny model.
-    gc.unfreeze()
 
 
 def _update(engine: LLMEngine, tensors: Sequence[tuple[str, torch.Tensor]], version: int) -> float:

@@ -21,21 +21,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from actors.engines.protocol import Engine
+from actors.engines.protocol import Sampler
 from actors.policy.checkpoint import CheckpointError
 from actors.records import Sampling
 from serving.encoding.codec import Codec
 from serving.http.errors import ApiError, Busy, NotFound, Unavailable, without_paths
 from serving.http.metrics import Metrics
 from serving.models.registry import Entry
-from serving.turns import Turns
 
 logger = logging.getLogger(__name__)
 REFUSED_S: Final = 60.0
 """How long a checkpoint that did not load is refused without another try."""
 _START_DEADLINE_S: Final = 600.0
 _FIRST_TOKEN_DEADLINE_S: Final = 30.0
-_PAUSE: Final = 3.0  # of a start's length: starts take at most a quarter of the time of engines that are at work
 _FIRST_PROMPT: Final = "<question> </question> <solution>"
 
 
@@ -47,7 +45,7 @@ class Factory(Protocol):
         """The engine's name and version, as answers show it."""
         ...
 
-    async def engine(self, entry: Entry, directory: Path) -> Engine:
+    async def engine(self, entry: Entry, directory: Path) -> Sampler:
         """A started engine that holds the checkpoint's weights, from the copy in `directory`, deleted afterwards."""
         ...
 
@@ -61,7 +59,7 @@ class Loaded:
     """A checkpoint that answers. `leases` counts the requests that use it now; `dead` asks for another engine."""
 
     entry: Entry
-    engine: Engine
+    engine: Sampler
     codec: Codec
     dead: bool = False
     leases: int = 0
@@ -101,7 +99,7 @@ class EnginePool:
         self._loading: dict[str, asyncio.Task[Loaded]] = {}
         self._leaving: dict[asyncio.Task[None], Loaded] = {}  # take no new requests; stop after their last one
         self._refused: dict[tuple[str, str], _Refusal] = {}  # by id and weight hash
-        self._starts = Turns(_PAUSE, lambda: any(held.leases for held in self._loaded.values()))
+        self._one_start = asyncio.Lock()  # at a time: memory holds one engine more than `capacity`, not two
 
     @property
     def loaded(self) -> list[str]:
@@ -196,8 +194,8 @@ class EnginePool:
 
     async def _load(self, entry: Entry) -> Loaded:
         started = time.monotonic()
-        async with self._starts.turn():
-            if self._leaving:  # memory holds one engine more than `capacity`, not two
+        async with self._one_start:
+            if self._leaving:
                 await asyncio.wait(self._leaving)
             held = self._loaded.get(entry.id)
             if held is not None and held.dead:
@@ -302,7 +300,7 @@ def _copy(entry: Entry, folder: Path) -> None:
         raise Busy(f"{entry.id} was replaced while it was being loaded; try again", param="model")
 
 
-async def _answers(engine: Engine, codec: Codec) -> None:
+async def _answers(engine: Sampler, codec: Codec) -> None:
     """Prove that the engine writes a token."""
     prompt = await codec.encode(_FIRST_PROMPT)
     completion = await engine.generate(prompt, Sampling(max_tokens=1, temperature=0.0))

@@ -67,13 +67,13 @@ class PosedItem:
 
 
 class ServedTask:
-    """The task that the operator named. Its judge, in a process of its own, needs no pauses for the engines."""
+    """The task that the operator named, with a judge in a process of its own."""
 
     def __init__(self, config: TaskConfig, engines: Gate) -> None:
         self._config = config
         self._task = open_task(config)
         self._strata = {stratum.name: stratum for stratum in self._task.strata()}
-        self._process = JudgeProcess(config, Desk(engines, pause=0.0))
+        self._process = JudgeProcess(config, Desk(engines))
 
     def posed(self, request: ItemRequest) -> PosedItem:
         """The held-out item of a stratum and a seed. Raises BadRequest and TaskFailed."""

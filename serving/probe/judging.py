@@ -93,7 +93,7 @@ class JudgeProcess:
         if self._child is not None and not self._child[0].is_alive():  # killed from outside, between two orders
             self.close()
         if self._child is None:
-            context = multiprocessing.get_context("spawn")  # a fork would copy the engine's threads
+            context = multiprocessing.get_context("spawn")  # a fork would copy this process's threads
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, self._config), daemon=True)
             process.start()

@@ -12,6 +12,7 @@ from serving.http.admission import Caller, Gate
 from serving.http.errors import Unavailable
 from serving.probe.bodies.problems import ProblemTexts
 from serving.probe.problems import _prepared, posed_texts
+from serving.threads import in_thread
 from tests.http.conftest import Server
 from verifier.graphs.generate import generate
 from verifier.graphs.problem import ProblemSpec
@@ -79,14 +80,13 @@ async def test_every_route_with_work_of_its_own_goes_to_the_desk(
     server: Server, monkeypatch: pytest.MonkeyPatch, path: str, body: dict
 ):
     turns = 0
-    do = Desk._done
 
-    async def counted(self, function, *args, **kwargs):
+    async def counted(function, *args, **kwargs):
         nonlocal turns
         turns += 1
-        return await do(self, function, *args, **kwargs)
+        return await in_thread(function, *args, **kwargs)
 
-    monkeypatch.setattr(Desk, "_done", counted)
+    monkeypatch.setattr("serving.desk.in_thread", counted)
     answer = await server.client.post(path, json=body)
     assert answer.status_code == 200, answer.text
     wanted = {"verify": 2, "solve": 2, "compare": 3, "pass-at-k": 2 + 4 + 4 + 1, "recovery": 2 + 1 + 2 * 2}

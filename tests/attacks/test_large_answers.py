@@ -37,7 +37,7 @@ async def test_others_have_their_turn_while_a_large_answer_is_written_down(block
     assert turns > 600 * 21 // PART_VALUES, "one turn of the loop after each part at least"
 
 
-async def test_small_answers_together_rest_as_large_ones_do(codec: Codec):
+async def test_small_answers_together_let_others_in_as_large_ones_do(codec: Codec):
     pace = Pace()
     writing = asyncio.gather(*(OF_CHATS.in_parts(TOKENS[:5], codec, pace) for _ in range(120)))
     turns = 0

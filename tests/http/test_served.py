@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import openai
+import psutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
@@ -39,11 +40,12 @@ PROMPT = prompt_text(PROBLEM.problem, PROBLEM.question)
 
 @dataclass(frozen=True)
 class Served:
-    """A running server: where it is, its admin key and its run folder."""
+    """A running server: where it is, its admin key, its run folder, and the folder of its Ray."""
 
     url: str
     key: str
     run_dir: Path
+    ray: Path
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=60)
@@ -52,6 +54,15 @@ class Served:
         with self.client() as client:
             lines = client.get("/metrics").text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    def engines(self) -> list[psutil.Process]:
+        """The processes of its engines, oldest first: forks of the one that forks."""
+        of_ray = [p for p in psutil.process_iter(["cmdline"]) if str(self.ray) in " ".join(p.info["cmdline"] or ())]
+        family = {child.pid: child for process in of_ray for child in process.children(recursive=True)}
+        forkers = {
+            pid for pid, process in family.items() if "multiprocessing.forkserver" in " ".join(process.cmdline())
+        }
+        return sorted((p for p in family.values() if p.ppid() in forkers), key=psutil.Process.create_time)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +78,7 @@ def served(ray_session: Path, pristine_run: Path, tmp_path_factory: pytest.TempP
         running=8, queued=16,
     ).through_proxy()  # fmt: skip
     cluster_server.start(plan)
-    found = Served(plan.url, plan.shown_key or "", run_dir)
+    found = Served(plan.url, plan.shown_key or "", run_dir, ray_session)
     with found.client() as client:
         deadline = time.monotonic() + 120
         while client.get("/readyz").status_code != 200:
@@ -151,6 +162,21 @@ def test_two_checkpoints_asked_at_once_answer_as_each_does_alone(served: Served)
     with ThreadPoolExecutor(8) as crowd:
         texts = list(crowd.map(lambda i: (models[i % 2], ask(models[i % 2])), range(32)))
     assert set(texts) == set(alone.items())
+
+
+def test_an_engine_that_is_killed_is_replaced_and_costs_only_what_was_open_in_it(served: Served):
+    bodies = [{"model": model, "prompt": PROMPT, "max_tokens": 32, "seed": 11} for model in ("demo@3", "base")]
+
+    def ask() -> list[httpx.Response]:
+        with served.client() as client:
+            return [client.post("/v1/completions", json=body) for body in bodies]
+
+    before = [answer.json()["choices"][0]["text"] for answer in ask()]
+    killed, other = served.engines()
+    killed.kill()
+    assert [answer.status_code for answer in ask()].count(200) >= 1
+    assert [answer.json()["choices"][0]["text"] for answer in ask()] == before
+    assert other.is_running()
 
 
 def test_a_probe_streams_steps_and_names_its_policy(served: Served):

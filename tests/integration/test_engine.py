@@ -1,10 +1,9 @@
-"""The vLLM engine and its weight updates on a tiny model, in this process."""
+"""The vLLM engine and its weight updates on a tiny model, in this process; see also `test_engine_alone.py`."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,26 +144,6 @@ async def test_a_new_version_is_what_the_learner_holds_tied_head_included(engine
         assert disagreement(weights.parity, await engine.score(weights.parity.token_ids)).largest <= 1e-4
 
 
-async def test_without_repacking_the_tied_head_parity_sees_whole_nats(model_dir: Path, ray_session: Path) -> None:
-    """The vLLM 0.32 bug that `repack_tied_heads` mends; this fails once vLLM mends it itself."""
-    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
-
-    engine = await start_engine(model_dir, ENGINE)
-    heads = _driver(engine).call(
-        lambda e: e.apply_model(lambda m: [x for x in m.modules() if isinstance(x, ParallelLMHead)])
-    )
-    (head,) = (await asyncio.wrap_future(heads))[0]
-    packed = head.cpu_linear
-    weights = publish_model(1, tiny_model(1, scale=2.0))
-    await engine.load(weights, LOAD_S, LOAD_S)
-    mended = disagreement(weights.parity, await engine.score(weights.parity.token_ids)).largest
-    head.cpu_linear = packed  # what the stock reload leaves behind
-    stock = disagreement(weights.parity, await engine.score(weights.parity.token_ids)).largest
-    await engine.stop()
-    assert mended <= 1e-4
-    assert stock > 0.5
-
-
 async def test_open_requests_go_on_under_the_new_version_and_carry_both(engine: Engine, ray_session: Path) -> None:
     before = engine.weight_version
     long = dataclasses.replace(SAMPLING, max_tokens=300)
@@ -216,32 +195,7 @@ async def test_a_load_past_its_deadline_is_an_error_that_names_the_phase(engine:
     await asyncio.wrap_future(hold)
 
 
-async def test_two_engines_share_a_process_and_one_may_leave(engine: Engine, model_dir: Path) -> None:
-    second = await start_engine(model_dir, ENGINE, weight_version=9)
-    assert (await second.generate(PROMPT, SAMPLING)).weight_version == 9
-    assert gc.get_freeze_count() > 0
-    await second.stop()
-    assert gc.get_freeze_count() == 0, "the collector would never look at what it left behind"
+async def test_a_process_holds_one_engine(engine: Engine, model_dir: Path) -> None:
+    with pytest.raises(EngineDead, match="holds an engine already"):
+        await start_engine(model_dir, ENGINE)
     assert (await engine.generate(PROMPT, SAMPLING)).finish_reason == "length"
-
-
-async def test_an_engine_that_fails_tells_every_open_request_the_first_cause(model_dir: Path) -> None:
-    engine = await start_engine(model_dir, ENGINE)
-    running = asyncio.create_task(engine.generate(PROMPT, dataclasses.replace(SAMPLING, max_tokens=400)))
-    await asyncio.sleep(0)
-
-    def burn(_: object) -> None:
-        raise MemoryError("burnt")
-
-    with pytest.raises(EngineDead, match="burnt"):
-        await asyncio.wrap_future(_driver(engine).call(burn))
-    with pytest.raises(EngineDead, match="burnt"):
-        await running
-    with pytest.raises(EngineDead, match="burnt"):
-        await engine.generate(PROMPT, SAMPLING)
-    await engine.stop()
-
-
-async def test_an_engine_that_cannot_start_says_why(tmp_path: Path) -> None:
-    with pytest.raises(EngineDead, match="did not start"):
-        await start_engine(tmp_path / "nowhere", ENGINE)
