@@ -46,6 +46,7 @@ connections open. The streams of `/v1/completions` and `/v1/chat/completions` ar
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pathlib
 from functools import cache
@@ -151,7 +152,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
 def _operations(service: Service, limits: Limits, app: FastAPI) -> APIRouter:
     router = APIRouter(tags=["Operations"])
     registry = service.router.registry
-    written = cache(lambda: json.dumps(openapi(app)).encode())
+    written, one_writes = cache(lambda: json.dumps(openapi(app)).encode()), asyncio.Lock()
 
     @router.get("/healthz", response_model=Live)
     async def healthz() -> Response:
@@ -181,7 +182,8 @@ def _operations(service: Service, limits: Limits, app: FastAPI) -> APIRouter:
     @router.get("/openapi.json", responses=documented_get())
     async def document() -> Response:
         """This API in OpenAPI's form."""
-        return Response(await run_in_threadpool(written), media_type="application/json")
+        async with one_writes:  # the first takes a third of a second, and as long for each that writes beside it
+            return Response(await run_in_threadpool(written), media_type="application/json")
 
     @router.get("/v1/limits", response_model=Limits, responses=documented_get())
     async def show_limits() -> Response:

@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 from functools import reduce
 
 import pytest
+from fastapi import FastAPI
 
 from serving import limits
-from serving.app import build_routes
+from serving.app import build_routes, openapi
 from serving.http.keys import KeyRecord, identify, new_key
 from serving.schemas import Limits
 from tests.http.conftest import Server
@@ -250,3 +251,19 @@ async def test_limits_are_told_up_front(server: Server):
     assert told["deadline_s"] == 60.0
     assert (told["n"], told["stops"], told["stop_chars"], told["logprobs"]) == (64, 4, 32, 20)
     assert (told["json_fields"], told["work_queued"], told["key_chars"]) == (100, 64, 128)
+
+
+async def test_many_who_ask_first_for_the_description_have_it_written_once(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    written = 0
+
+    def counted(app: FastAPI) -> dict:
+        nonlocal written
+        written += 1
+        return openapi(app)
+
+    monkeypatch.setattr("serving.app.openapi", counted)
+    answers = await asyncio.gather(*(server.client.get("/openapi.json") for _ in range(8)))
+    assert {answer.text for answer in answers} == {answers[0].text}
+    assert written == 1
