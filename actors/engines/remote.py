@@ -24,7 +24,8 @@ from actors.engines.protocol import EngineDead, EngineTimeout, RequestRefused, T
 from actors.records import Completion, Sampling
 
 _STOP_TIMEOUT_S: Final = 10.0
-# What an engine needs; vLLM itself imports the last two only while one starts, which takes most of a second.
+# What an engine on a CPU needs; vLLM itself imports the last two only while one starts, which takes most of a second.
+# Nothing for a GPU: CUDA does not survive a fork, and no one has tried what these imports touch of it.
 _PRELOADED: Final = {
     "torch": ["actors.engines.torch"],
     "vllm": [
@@ -93,7 +94,8 @@ class RemoteEngine:
     async def _start(self, model_dir: Path, config: EngineConfig, weight_version: int) -> None:
         ours, theirs = socket.socketpair()
         await self._channel.open(ours)
-        _forks.set_forkserver_preload(_PRELOADED[config.backend])  # read once, by the process that forks
+        preloaded = _PRELOADED[config.backend] if config.device == "cpu" else []
+        _forks.set_forkserver_preload(preloaded)  # read once, by the process that forks
         process = _forks.Process(target=host, args=(theirs, model_dir, config, weight_version), daemon=True)
         # A caller that leaves does not end the thread; the process ends by itself, as nobody holds our end then.
         self._process = await asyncio.to_thread(_fork, process, theirs)
@@ -145,7 +147,7 @@ def _join(process: BaseProcess) -> None:
     process.join(_STOP_TIMEOUT_S)
     if process.is_alive():
         process.kill()
-        process.join()
+        process.join(_STOP_TIMEOUT_S)
 
 
 def _error(answer: FromEngine) -> Exception:
