@@ -25,10 +25,11 @@ BAR_MB = 50.0
 
 
 def replica_mb() -> float:
-    """Resident memory of the replica that this process's server runs, in megabytes."""
+    """Memory of the replica that this process's server runs and of its engines, in megabytes, shared pages once."""
     family = psutil.Process().children(recursive=True)
     (replica,) = [one for one in family if "".join(one.cmdline()[:1]).startswith("ray::ServeReplica")]
-    return replica.memory_info().rss / 1e6
+    processes = (replica, *replica.children(recursive=True))
+    return sum(process.memory_full_info().pss for process in processes) / 1e6
 
 
 def load_all(port: int, key: str) -> None:
