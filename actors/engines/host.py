@@ -1,4 +1,7 @@
-"""The process of one engine: it answers what `actors.engines.remote` asks over a socket, and ends with that socket."""
+"""The process of one engine: it answers what `actors.engines.remote` asks over a socket, and ends with that socket.
+
+It also ends when the engine hangs, so that whoever asks hears of it and starts another.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,14 @@ import signal
 import socket
 from contextlib import aclosing, suppress
 from pathlib import Path
+from typing import Final
 
 from actors.config import EngineConfig
 from actors.engines.messages import Ask, Channel, Drawn, Failed, FromEngine, Started, ToEngine, Whole
 from actors.engines.protocol import Engine, EngineDead, EngineError, start_engine
+
+STALL_S: Final = 60.0
+"""How long an engine may have requests and take no step."""
 
 
 def host(end: socket.socket, model_dir: Path, config: EngineConfig, weight_version: int) -> None:
@@ -24,9 +31,10 @@ def host(end: socket.socket, model_dir: Path, config: EngineConfig, weight_versi
 async def _serve(end: socket.socket, model_dir: Path, config: EngineConfig, weight_version: int) -> None:
     host = _Host()
     await host.channel.open(end)
-    start = asyncio.create_task(host.start(model_dir, config, weight_version))
-    await host.channel.ended
-    start.cancel()
+    life = asyncio.create_task(host.live(model_dir, config, weight_version))
+    await asyncio.wait({host.channel.ended, life}, return_when=asyncio.FIRST_COMPLETED)
+    life.cancel()
+    host.channel.close()
 
 
 class _Host:
@@ -37,13 +45,15 @@ class _Host:
         self._open: dict[int, asyncio.Task[None]] = {}
         self._engine: Engine | None = None
 
-    async def start(self, model_dir: Path, config: EngineConfig, weight_version: int) -> None:
+    async def live(self, model_dir: Path, config: EngineConfig, weight_version: int) -> None:
+        """Start the engine, and return when it did not start or hangs."""
         try:
             self._engine = await start_engine(model_dir, config, weight_version)
         except Exception as error:  # a checkpoint may make an engine raise anything
             self.channel.say(_failed(None, error))
-        else:
-            self.channel.say(Started())
+            return
+        self.channel.say(Started())
+        await _hangs(self._engine)
 
     def _hear(self, message: ToEngine) -> None:
         if isinstance(message, Ask):
@@ -68,6 +78,15 @@ class _Host:
         async with aclosing(engine.stream(ask.prompt_ids, ask.sampling)) as deltas:
             async for delta in deltas:
                 self.channel.say(Drawn(ask.name, delta))
+
+
+async def _hangs(engine: Engine) -> None:
+    """Wait until two looks in a row find requests and the same number of steps."""
+    seen: int | None = None
+    while seen is None or not engine.open_requests or engine.progress != seen:
+        seen = engine.progress if engine.open_requests else None
+        await asyncio.sleep(STALL_S)
+    print(f"the engine has taken no step in {STALL_S:g} s, with {engine.open_requests} requests: its process ends")
 
 
 def _failed(name: int | None, error: Exception) -> Failed:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -24,18 +25,23 @@ CONFIG = EngineConfig(backend="torch")
 
 @dataclass
 class FakeEngine:
-    """Writes one token a turn for ever, after the prompt (0,); raises `error` after any other."""
+    """Writes one token a turn for ever, after the prompt (0,), unless it hangs; raises `error` after any other."""
 
     error: Exception = field(default_factory=lambda: RequestRefused("no"))
     open: int = 0
+    progress: int = 0
+    hangs: bool = False
+
+    @property
+    def open_requests(self) -> int:
+        return self.open
 
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, index: int = 0) -> Completion:
         del sampling
         if len(prompt_ids) > 1:  # a long answer, at once
             return Completion(index, tuple(prompt_ids), (0.5,) * len(prompt_ids), "stop", 1, 1)
         async with aclosing(self.stream(prompt_ids, SAMPLING)) as deltas:
-            async for _ in deltas:
-                pass
+            await to_its_end(deltas)
         raise AssertionError("the stream has no end")
 
     async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
@@ -45,7 +51,8 @@ class FakeEngine:
         self.open += 1
         try:
             while True:
-                await asyncio.sleep(0)
+                await asyncio.sleep(60 if self.hangs else 0)
+                self.progress += 1
                 yield TokenDelta((1,), (-1.0,), (), None, 1)
         finally:
             self.open -= 1
@@ -81,6 +88,11 @@ async def until_closed(fake: FakeEngine) -> None:
     async with asyncio.timeout(5):
         while fake.open:  # noqa: ASYNC110 - the fake has no event for it
             await asyncio.sleep(0.001)
+
+
+async def to_its_end(deltas: AsyncGenerator[TokenDelta, None]) -> None:
+    async for _ in deltas:
+        pass
 
 
 async def test_who_leaves_a_stream_aborts_it_in_the_engine(fake: FakeEngine):
@@ -155,3 +167,48 @@ async def test_who_leaves_while_an_engine_starts_leaves_no_process(fake: FakeEng
     async with asyncio.timeout(5):
         while not processes or processes[0].is_alive():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
+
+
+async def test_an_engine_that_hangs_is_dead(fake: FakeEngine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(host, "STALL_S", 0.05)
+    engine = await RemoteEngine.start(Path(), CONFIG)
+    await asyncio.sleep(0.2)  # idle for longer than that
+    async with aclosing(engine.stream((0,), SAMPLING)) as deltas:
+        for _ in range(2000):  # at work for longer than that
+            await anext(deltas)
+        fake.hangs = True
+        with pytest.raises(EngineDead, match="has ended"):
+            await asyncio.wait_for(to_its_end(deltas), 5)
+    await engine.stop()
+
+
+@pytest.mark.parametrize(
+    ("looks", "found"),
+    [
+        ([(0, 5), (0, 5), (0, 5)], None),  # nothing asked
+        ([(0, 5), (1, 5), (0, 9), (1, 9)], None),  # asked just before a look
+        ([(1, 5), (1, 6), (2, 7)], None),  # at work
+        ([(1, 5), (0, 5), (0, 5)], None),  # who had asked has left
+        ([(1, 5), (1, 5)], 2),
+        ([(0, 5), (1, 5), (1, 6), (3, 6)], 4),
+    ],
+)
+async def test_an_engine_hangs_that_has_requests_and_takes_no_step_between_two_looks(
+    monkeypatch: pytest.MonkeyPatch, looks: list[tuple[int, int]], found: int | None
+):
+    left = list(looks)
+    engine = Mock()
+    engine.open_requests, engine.progress = left.pop(0)
+
+    async def until_the_next_look(_: float) -> None:
+        if not left:
+            raise EOFError
+        engine.open_requests, engine.progress = left.pop(0)
+
+    monkeypatch.setattr(asyncio, "sleep", until_the_next_look)
+    try:
+        await host._hangs(engine)
+    except EOFError:
+        assert found is None
+    else:
+        assert len(looks) - len(left) == found
