@@ -67,7 +67,10 @@ def local_ray(
     process = _spawn(settings)
     try:
         address = _address(process)
-        join(address, environment)
+        # What a process leaves there when it is killed goes with the folder: sockets, and copies of checkpoints.
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        join(address, {**environment, "TMPDIR": str(temporary)})
         yield address
     finally:
         ray.shutdown()

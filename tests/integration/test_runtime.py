@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+import ray
 
 from cluster.errors import ClusterUnreachable, NotEnough, UnsafeCluster
 from cluster.ray.resources import Resources
@@ -138,6 +139,11 @@ def test_a_killed_command_takes_its_ray_with_it(tmp_path: Path, held: subprocess
     assert not token.parent.exists()
     with pytest.raises(ClusterUnreachable, match=r"is not a live run: its command .* was killed"), connected(tmp_path):
         pass
+
+
+def test_temporary_files_of_its_processes_lie_in_its_folder_and_go_with_it(ray_session: Path) -> None:
+    at = ray.get(ray.remote(tempfile.gettempdir).options(num_cpus=0).remote())
+    assert Path(at).parent == ray_session
 
 
 def listening(command: subprocess.Popen[str]) -> list[Any]:
