@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,14 +20,9 @@ from verifier.judgement import Judgement
 from verifier.task import Item
 
 RECIPE = Path(__file__).with_name("failures.yaml")
+WRONG_ENGINE = Path(__file__).with_name("wrong_engine")
 RL = "stages.rl.rl"
 _calls = itertools.count(1)
-
-
-def few_letters(item: Item, text: str, judgement: Judgement) -> float:
-    """Pays for repeating one letter: what a policy collapses to."""
-    letters = [word for word in text.split() if len(word) == 1 and word.isalpha()]
-    return 1.0 / len(set(letters)) if letters else 0.0
 
 
 def long(item: Item, text: str, judgement: Judgement) -> float:
@@ -43,17 +39,15 @@ def now_and_then(item: Item, text: str, judgement: Judgement) -> float:
 
 FAILURES: dict[str, tuple[str, ...]] = {
     "healthy": (),
+    "healthy-asynchronous": (f"{RL}.max_staleness=4",),
     "learning-rate-too-high": (
         f"{RL}.learning.optimizer.learning_rate=3e-2",
         f"{RL}.learning.optimizer.warmup_steps=40",
     ),
     "never-ending": (f"{RL}.max_tokens=40",),
-    "no-signal": (f"{RL}.task.ops=[12]", f"{RL}.task.shares=null", f"{RL}.task.max_facts=null"),
-    "duplicate-samples": (f"{RL}.temperature=0.05",),
-    "entropy-collapse": (
-        f"{RL}.reward.name=benchmarks.failures:{few_letters.__name__}",
-        f"{RL}.learning.optimizer.learning_rate=2e-3",
-    ),
+    "no-signal": (f"{RL}.task.ops=[12]", f"{RL}.task.shares=[1]", f"{RL}.task.max_facts=null"),
+    "duplicate-samples": (f"{RL}.temperature=0.01",),
+    "entropy-collapse": (f"{RL}.temperature=0.1", f"{RL}.learning.optimizer.learning_rate=8e-4"),
     "length-runaway": (
         f"{RL}.reward.name=benchmarks.failures:{long.__name__}",
         f"{RL}.learning.optimizer.learning_rate=1e-3",
@@ -63,16 +57,21 @@ FAILURES: dict[str, tuple[str, ...]] = {
         f"{RL}.learning.optimizer.learning_rate=1e-3",
     ),
     "verifier-errors": (f"{RL}.reward.name=benchmarks.failures:{now_and_then.__name__}",),
-    "stale-data": (f"{RL}.max_staleness=4", f"{RL}.learning.optimizer.learning_rate=3e-3"),
-    "engine-disagrees": ("engine.dtype=bfloat16",),
+    "stale-data": (
+        f"{RL}.max_staleness=8",
+        f"{RL}.reward.name=benchmarks.failures:{long.__name__}",
+        f"{RL}.learning.optimizer.learning_rate=1.5e-3",
+    ),
+    "engine-disagrees": (),  # see WRONG_ENGINE
 }
 
 
-def found_in(folder: Path, changes: tuple[str, ...]) -> list[str]:
-    """Run the recipe with these changes, unless it is there, and print its findings; their names."""
+def found_in(folder: Path, name: str) -> list[str]:
+    """Run the recipe so that it fails in this way, unless the run is there, and print its findings; their names."""
     if not folder.exists():
-        command = [sys.executable, "-m", "cluster", "run", str(RECIPE), "--run-dir", str(folder), *changes]
-        subprocess.run(command, check=False)
+        command = [sys.executable, "-m", "cluster", "run", str(RECIPE), "--run-dir", str(folder), *FAILURES[name]]
+        wrong = {"PYTHONPATH": str(WRONG_ENGINE)} if name == "engine-disagrees" else {}
+        subprocess.run(command, env={**os.environ, **wrong}, check=False)
     findings = diagnose(events_of(folder))
     for finding in findings:
         print(f"  {finding.name}: {finding.line}", flush=True)
@@ -88,8 +87,8 @@ def main() -> None:
     missed = []
     for name in given.names:
         print(name, flush=True)
-        found = found_in(given.dir / name, FAILURES[name])
-        if found if name == "healthy" else name not in found:
+        found = found_in(given.dir / name, name)
+        if found if name.startswith("healthy") else name not in found:
             missed.append(name)
     print(f"not named: {', '.join(missed)}" if missed else "every fault is named")
     sys.exit(bool(missed))
