@@ -182,7 +182,7 @@ def _operations(service: Service, limits: Limits, app: FastAPI) -> APIRouter:
     @router.get("/openapi.json", responses=documented_get())
     async def document() -> Response:
         """This API in OpenAPI's form."""
-        async with one_writes:  # the first takes a third of a second, and as long for each that writes beside it
+        async with one_writes:  # all who ask first would write it, side by side
             return Response(await run_in_threadpool(written), media_type="application/json")
 
     @router.get("/v1/limits", response_model=Limits, responses=documented_get())

@@ -1,8 +1,8 @@
 """The Ray Serve application: one deployment whose replicas answer HTTP and have engines, each in a process of its own.
 
 A request takes at most one hop, from Serve's proxy to a replica that does not listen itself (docs/decisions/0150), and
-none from there to the engine. Replicas are alike: each loads what it is asked for, and what admins set lies in the run
-folder, where all see it.
+a socket pair from there to the engine (docs/decisions/0204). Replicas are alike: each loads what it is asked for, and
+what admins set lies in the run folder, where all see it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from actors.config import engine_env
 from tests.integration.heads import Head, ray_head
+from tests.tiny import ENGINE, save_tiny
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny policy's folder, in a process that has what an engine needs in its environment."""
+    os.environ.update(engine_env(ENGINE))
+    return save_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="package")

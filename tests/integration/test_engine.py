@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pytest
 import ray
 
-from actors.config import EngineConfig, engine_env
+from actors.config import EngineConfig
 from actors.engines.protocol import Engine, EngineDead, EngineTimeout, RequestRefused, start_engine
 from actors.records import Completion, Sampling
 from actors.weights.object_store import publish, publish_model
 from actors.weights.parity import disagreement, parity_reference
 from actors.weights.version import WeightsRefused, WeightVersion
-from tests.tiny import ENGINE, PROMPT, VOCAB, save_tiny, tiny_model
+from tests.integration.engines import driver_of
+from tests.tiny import ENGINE, PROMPT, VOCAB, tiny_model
 
 pytestmark = pytest.mark.timeout(120)
 
 SAMPLING = Sampling(max_tokens=40, seed=7)
 LOAD_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    os.environ.update(engine_env(ENGINE))
-    return save_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +38,6 @@ def oracle(model_dir: Path) -> Iterator[Engine]:
     oracle = asyncio.run(start_engine(model_dir, EngineConfig(backend="torch")))
     yield oracle
     asyncio.run(oracle.stop())
-
-
-def _driver(engine: Engine) -> Any:
-    """The thread of a vLLM engine, which no protocol shows."""
-    return cast("Any", engine)._driver
 
 
 async def _many(engine: Engine, count: int, sampling: Sampling = SAMPLING) -> list[Completion]:
@@ -188,7 +176,7 @@ async def test_a_load_past_its_deadline_is_an_error_that_names_the_phase(engine:
     weights: WeightVersion = publish_model(500, tiny_model(0))
     gate = asyncio.Event()
     loop = asyncio.get_running_loop()
-    hold = _driver(engine).call(lambda _: asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(LOAD_S))
+    hold = driver_of(engine).call(lambda _: asyncio.run_coroutine_threadsafe(gate.wait(), loop).result(LOAD_S))
     with pytest.raises(EngineTimeout, match="no load in"):
         await engine.load(weights, LOAD_S, 0.05)
     gate.set()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
-from actors.config import engine_env
-from actors.engines.protocol import Engine, EngineDead, start_engine
+from actors.engines.protocol import EngineDead, start_engine
 from actors.records import Sampling
 from actors.weights.object_store import publish_model
 from actors.weights.parity import disagreement
-from tests.tiny import ENGINE, PROMPT, save_tiny, tiny_model
+from tests.integration.engines import driver_of
+from tests.tiny import ENGINE, PROMPT, tiny_model
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -23,23 +21,12 @@ SAMPLING = Sampling(max_tokens=40, seed=7)
 LOAD_S = 20.0
 
 
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    os.environ.update(engine_env(ENGINE))
-    return save_tiny(tmp_path_factory.mktemp("tiny"))
-
-
-def _driver(engine: Engine) -> Any:
-    """The thread of a vLLM engine, which no protocol shows."""
-    return cast("Any", engine)._driver
-
-
 async def test_without_repacking_the_tied_head_parity_sees_whole_nats(model_dir: Path, ray_session: Path) -> None:
     """The vLLM 0.32 bug that `repack_tied_heads` mends; this fails once vLLM mends it itself."""
     from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
     engine = await start_engine(model_dir, ENGINE)
-    heads = _driver(engine).call(
+    heads = driver_of(engine).call(
         lambda e: e.apply_model(lambda m: [x for x in m.modules() if isinstance(x, ParallelLMHead)])
     )
     (head,) = (await asyncio.wrap_future(heads))[0]
@@ -63,7 +50,7 @@ async def test_an_engine_that_fails_tells_every_open_request_the_first_cause(mod
         raise MemoryError("burnt")
 
     with pytest.raises(EngineDead, match="burnt"):
-        await asyncio.wrap_future(_driver(engine).call(burn))
+        await asyncio.wrap_future(driver_of(engine).call(burn))
     with pytest.raises(EngineDead, match="burnt"):
         await running
     with pytest.raises(EngineDead, match="burnt"):

@@ -18,22 +18,15 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from actors.config import engine_env
 from actors.engines.protocol import EngineDead, RequestRefused, Sampler, start_engine
 from actors.engines.remote import RemoteEngine
 from actors.records import Completion, Sampling
-from tests.tiny import ENGINE, PROMPT, VOCAB, save_tiny
+from tests.tiny import ENGINE, PROMPT, VOCAB
 
 pytestmark = pytest.mark.timeout(120)
 
 SAMPLING = Sampling(max_tokens=40, seed=7)
 ENDS_S = 10.0
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    os.environ.update(engine_env(ENGINE))
-    return save_tiny(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture
