@@ -250,14 +250,9 @@ class _Driver(threading.Thread):
     def run(self) -> None:
         """Start the engine and step it while there is work; if it fails, fail every open request with the cause."""
         try:
-            self._live()
-        finally:
-            _only_engine.release()
-
-    def _live(self) -> None:
-        try:
             engine = _open_engine(_engine_args(self._model_dir, self._config), self._version)
         except Exception as error:  # whatever vLLM raises at start is the reason that the caller must see
+            _only_engine.release()  # before the caller is told, who may start another at once
             self.ready.set_exception(EngineDead(f"the engine did not start: {type(error).__name__}: {error}"))
             return
         self.ready.set_result(None)
@@ -268,6 +263,7 @@ class _Driver(threading.Thread):
             self._fail_open(EngineDead(f"the engine failed: {type(error).__name__}: {error}"))
         finally:
             engine.engine_core.shutdown()
+            _only_engine.release()
 
     def _drive(self, engine: LLMEngine) -> None:
         while not self._closing:
