@@ -40,9 +40,7 @@ COMMAND: Final = "command"
 VICTIMS: Final = {
     "rollout worker": "ray::RolloutWorker",
     "reward worker": "ray::RewardWorker",
-    "learner rank": "ray::RayTrainWorker",
-    "learner host": "ray::LearnerHost",
-    "Ray Train": "ray::TrainController",
+    "learner rank": "ray::LearnerRank",
     "controller": "ray::Controller",
 }
 """The kinds of processes besides the command itself, and what their titles begin with."""

@@ -29,7 +29,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from actors.workers.fleet import Fleet
+    from trainers.learner_group.handle import LearnerGroup
+    from verifier.graphs.family import GraphsConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS, PROMPTS_PER_STEP, GROUP, WARM_UP, REPEATS = 512, 8, 8, 3, 3
@@ -115,12 +120,11 @@ def make_inputs(folder: Path) -> None:
     from actors.policy.model import build, save
     from actors.policy.tokenizer import build_tokenizer
     from trainers.pretrain.items import corpus
-    from verifier.graphs.family import GraphsConfig
     from verifier.graphs.splits import stream
     from verifier.graphs.tell import prompt_text
 
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = GraphsConfig(ops=(2, 3, 4), max_facts=4)
+    tasks = asked_task()
     tokenizer = build_tokenizer(TokenizerConfig(kind="byte-pair"), corpus(tasks, 0))
     size = PolicyConfig(layers=4, hidden=256, ffn=512, heads=4, kv_heads=2, max_positions=512)
     save(build(size, 2200, 0), tokenizer, folder / "A")
@@ -133,6 +137,13 @@ def make_inputs(folder: Path) -> None:
         for problem, _ in zip(problems, range(PROMPTS), strict=False):
             record = {"problem": problem.problem, "question": problem.question, "solution": problem.solution}
             out.write(json.dumps(record | {"prompt": prompt_text(problem.problem, problem.question)}) + "\n")
+
+
+def asked_task() -> GraphsConfig:
+    """The problems that both sides are asked."""
+    from verifier.graphs.family import GraphsConfig
+
+    return GraphsConfig(ops=(2, 3, 4), max_facts=4)
 
 
 def model_dir(folder: Path, run: str) -> Path:
@@ -230,7 +241,7 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     from cluster.ray.runtime import running
     from cluster.recipe.load import load
     from trainers.learner_group.handle import LearnerGroup
-    from trainers.learner_group.host import Placement
+    from trainers.learner_group.placement import Placement
     from trainers.learner_group.rank import LearnerPlan
 
     started = time.monotonic()
@@ -243,7 +254,7 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
         fleet = ray_fleet(path, demo.engine, demo.fleet, actor_env(cache, demo.engine.threads))
         plan = LearnerPlan(learning.learner_config(1000), path, path)
         env = {**actor_env(cache, demo.learner.threads), "DS_ACCELERATOR": "cpu"}
-        learner = LearnerGroup(plan, Placement(1, demo.learner.cpus, 0, env, Path(scratch)))
+        learner = LearnerGroup(plan, Placement("learner", 1, demo.learner.cpus, 0, env))
         fleet.start()
         await learner.start()
         await fleet.sync(await learner.publish(0))
@@ -253,13 +264,14 @@ async def run_ours(folder: Path, run: str, steps: int) -> Figures:
     return figures
 
 
-async def our_steps(folder: Path, run: str, steps: int, fleet: Any, learner: Any, start_up: float) -> Figures:
+async def our_steps(
+    folder: Path, run: str, steps: int, fleet: Fleet, learner: LearnerGroup, start_up: float
+) -> Figures:
     """Generate and judge, learn, sync: the warm-up and the timed steps."""
     from actors.policy.tokenizer import EOS, load_tokenizer
-    from actors.records import GroupRequest, Sampling
+    from actors.records import GroupRequest, JudgeRequest, Sampling
     from trainers.learner.packing import pack
-    from verifier.graphs.generate import generate
-    from verifier.graphs.problem import ProblemSpec
+    from verifier.graphs.family import problem_of
     from verifier.rewards.registry import Reward
     from verifier.seeds import derive
 
@@ -268,14 +280,18 @@ async def our_steps(folder: Path, run: str, steps: int, fleet: Any, learner: Any
     prompts = [tuple(tokenizer(row["prompt"], add_special_tokens=False)["input_ids"]) for row in rows]
     if run == "A":
         prompts = [(ids * 64)[:64] for ids in prompts]
-    some = generate(ProblemSpec(op=2), 0)
-    problems = [replace(some, **{k: row[k] for k in ("problem", "question", "solution")}) for row in rows]
+    graphs = asked_task()
+    task = graphs.task()
+    some = task.item(task.strata()[0], 0, 0, "train")
+    told = [{k: row[k] for k in ("problem", "question", "solution")} for row in rows]
+    items = [replace(some, id=str(i), payload=replace(problem_of(some), **each)) for i, each in enumerate(told)]
+    judging = [JudgeRequest(graphs, item, (Reward("strict"),)) for item in items]
     sampling = Sampling(NEW_TOKENS[run], stop_token_ids=() if run == "A" else (EOS,))
     ends = [(0.0, 0.0)] * (WARM_UP + steps)
     for step in range(WARM_UP + steps):
         chosen = [(step * PROMPTS_PER_STEP + i) % PROMPTS for i in range(PROMPTS_PER_STEP)]
         requests = [GroupRequest(i, derive(0, step, i), prompts[i], GROUP, sampling) for i in chosen]
-        groups = await asyncio.gather(*(fleet.rollout(r, problems[r.group_id], (Reward("strict"),)) for r in requests))
+        groups = await asyncio.gather(*(fleet.rollout(r, judging[r.group_id]) for r in requests))
         await learner.step(pack(groups, our_learning(run), NEW_TOKENS[run]))
         await fleet.sync(await learner.publish(step + 1))
         ends[step] = (time.monotonic(), cpu_seconds())

@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from actors.config import EngineConfig, FleetConfig
 from actors.policy.checkpoint import CheckpointStore, Lineage
-from actors.policy.text_format import read_text_format
 from actors.rollouts.store import RolloutStore
 from actors.rollouts.writer import RolloutWriter
 from actors.telemetry import EventLog
@@ -25,15 +23,14 @@ from actors.workers.drivers import ray_fleet
 from actors.workers.fleet import Fleet
 from trainers.budget import NOTHING
 from trainers.config import RejectionConfig, RlConfig
-from trainers.evaluation.asking import AskedPolicy
+from trainers.evaluation.asking import AskedPolicy, asked_policy
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import STAGE_SEED, EvalConfig, Evaluation, evaluate, held_out
-from trainers.evaluation.ledger import sampling_flops
 from trainers.evaluation.recovery import planted_items, with_recovery
 from trainers.evaluation.unfinished import Unfinished, unfinished_path
 from trainers.interruption import Interruptible
 from trainers.learner_group.handle import LearnerGroup
-from trainers.learner_group.host import Placement
+from trainers.learner_group.placement import Placement
 from trainers.learner_group.rank import LearnerPlan
 from trainers.pretrain.rejection import Drawn, draw
 from trainers.rl.loop import LoopState
@@ -128,18 +125,15 @@ class Controller:
 
     async def _asked(self, directory: Path, version: int) -> tuple[AskedPolicy, WeightVersion]:
         """The model of a directory, in the engines as policy `version`."""
-        from actors.policy.architecture import config_of
-        from actors.policy.model import forward_flops
-
-        fleet = self._fleet_for(directory)
-        text = read_text_format(directory)
-        cost = partial(sampling_flops, forward=forward_flops(config_of(directory)))
+        fleet, policy = await self._fleet_and_policy(directory)
         weights = await asyncio.to_thread(_publish_directory, directory, version)
         await fleet.sync(weights)
-        policy = AskedPolicy(
-            fleet.rollout, lambda item: text.prompt_ids(item.prompt), text.end_ids, cost, fleet.sequences
-        )
         return policy, weights
+
+    async def _fleet_and_policy(self, directory: Path) -> tuple[Fleet, AskedPolicy]:
+        """The fleet for the model of a directory, and how that model is asked. Torch is loaded while workers start."""
+        fleet = self._fleet_for(directory)
+        return fleet, await asyncio.to_thread(asked_policy, fleet, directory)
 
     async def draw(self, stage: str, directory: Path, version: int, config: RejectionConfig, seed: int) -> Drawn:
         """Draw what a rejection stage trains on: verified completions of a directory's model, as policy `version`.
@@ -170,12 +164,12 @@ class Controller:
         """
         self._begin(stage, config.budget.steps(NOTHING))
         parent = self.store.path(parent_id)
-        fleet = self._fleet_for(parent)
+        fleet, policy = await self._interruptible(self._fleet_and_policy(parent))
         learner = self._open_learner(learner_plan(config, parent, self.plan.engine.dtype), self.plan.learner)
         origin = Lineage(run=self.plan.run, stage=stage, step=0, parent=parent_id, seed=self.plan.seed)
         kept = RolloutStore(self.plan.run_dir, stage, self.plan.seed, config.keep_rollouts)
         self._rl = RlRunner(
-            origin, seed, config, self.store, learner, fleet, self._emit, self.plan.bands, RolloutWriter(kept)
+            origin, seed, config, self.store, learner, fleet, policy, self._emit, self.plan.bands, RolloutWriter(kept)
         )
         try:
             return await self._rl.train()

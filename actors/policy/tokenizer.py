@@ -1,8 +1,8 @@
 """Tokenizers for the task language: made here, saved as transformers fast tokenizers, loaded by every engine.
 
-Two kinds. `phrase_tokenizer` knows the words of a family: a phrase of its language, a letter or a number 0..99 is one
-token each, and everything else falls back to single bytes, so a round trip loses nothing. It needs no training and, on
-op-graph problems, about a third of the paper's tokens. `byte_pair_tokenizer` is the paper's own choice (byte-level
+Two builders. `phrase_tokenizer` knows the words of a family: a phrase of its language, a letter or a number 0..99 is
+one token each, and everything else falls back to single bytes, so a round trip loses nothing. It needs no training and,
+on op-graph problems, about a third of the paper's tokens. `byte_pair_tokenizer` is the paper's own choice (byte-level
 BPE, vocabulary 2200), trained on texts. Both put the ten specials at ids 0-9 as the paper does. This module reads no
 problem.
 """
@@ -12,16 +12,20 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
 from actors.config import TokenizerConfig
 from verifier.families import phrases
+
+if TYPE_CHECKING:  # takes a second, which who only names a worker need not wait
+    from transformers import PreTrainedTokenizerFast
+
+_REMEMBERED: Final = 8  # tokenizers; a server opens hundreds in its life
 
 SPECIALS: Final = (
     "[UNK]",
@@ -55,6 +59,8 @@ def build_tokenizer(config: TokenizerConfig, texts: Iterable[str] = ()) -> PreTr
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a transformers directory; no code from the directory, no network."""
+    from transformers import PreTrainedTokenizerFast
+
     return PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
 
 
@@ -133,7 +139,7 @@ def decode_with_offsets(
     return whole, tuple((start, min(end, len(whole))) for start, end in spans)
 
 
-@cache
+@lru_cache(maxsize=_REMEMBERED)
 def _is_byte_level(tokenizer: PreTrainedTokenizerFast) -> bool:
     return "ByteLevel" in str(tokenizer.backend_tokenizer.decoder)
 
@@ -180,6 +186,8 @@ def _assemble(model: models.BPE, split: Regex) -> Tokenizer:
 
 
 def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    from transformers import PreTrainedTokenizerFast
+
     unknown, padding, begin, end = SPECIALS[:4]
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -207,6 +215,6 @@ def _as_bytes_text(text: str) -> str:
     return "".join(character_of[byte] for byte in text.encode())
 
 
-@cache
+@lru_cache(maxsize=_REMEMBERED)
 def _added_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[int, str]:
     return {token_id: token.content for token_id, token in tokenizer.added_tokens_decoder.items()}

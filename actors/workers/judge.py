@@ -11,8 +11,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from pathlib import Path
-
-from transformers import PreTrainedTokenizerFast
+from typing import TYPE_CHECKING
 
 from actors.policy.tokenizer import decode_with_offsets, load_tokenizer
 from actors.records import Completion, JudgeRequest, Rollout, TokenCredit
@@ -20,6 +19,9 @@ from actors.spans import tokens_of
 from verifier.families import open_task
 from verifier.judgement import Judgement, TraceJudgement, checked
 from verifier.rewards.registry import reward
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _MAX_SAID = 500  # characters of what a judge's exception says
 

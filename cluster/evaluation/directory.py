@@ -29,7 +29,7 @@ from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, Kind, interval, kinds, powers
 from trainers.evaluation.recovery import recovery_rate
-from trainers.learner_group.host import Placement
+from trainers.learner_group.placement import Placement
 from verifier.seeds import derive
 from verifier.task import labels
 
@@ -46,7 +46,7 @@ def evaluate_directory(
     own = own_folder(config.model_dump(mode="json"), Path.cwd())
     with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), asked, address=address, own=own):
         env = actor_env(cache_folder(os.environ), settings.engine.threads)
-        nowhere = Placement(0, 0, 0, env, Path(scratch))
+        nowhere = Placement("", 0, 0, 0, env)
         plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), Bands(), settings.engine, fleet, nowhere, env)
         actor: Any = ray.remote(Controller)
         controller = actor.options(num_cpus=0, max_concurrency=1000).remote(plan)

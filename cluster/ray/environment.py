@@ -55,10 +55,6 @@ def process_env(cache: Path) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         # Ray starts its workers at nice 15 (19 is the lowest priority); on a busy machine they would hardly run.
         "RAY_worker_niceness": "0",
-        # Ray Train polls the learner every 2 s by default; after its death or its end the run would wait that long.
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
-        # An extra process that lets workers save before a node goes away; ours save on the run's own schedule.
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     }
 
 

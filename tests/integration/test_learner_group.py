@@ -1,4 +1,4 @@
-"""The learner under Ray Train: verbs, death and recovery, more than one rank."""
+"""The learner as Ray actors: verbs, death and recovery, more than one rank."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trainers.learner.optimizer_state import ResumeError
 from trainers.learner.process_group import form_group_of_one
 from trainers.learner_group.commands import LearnerLost, PretrainJob
 from trainers.learner_group.handle import LearnerGroup
-from trainers.learner_group.host import Placement
+from trainers.learner_group.placement import Placement
 from trainers.learner_group.rank import LearnerPlan
 from trainers.pretrain.documents import DocumentStream
 from trainers.records import Batch
@@ -64,7 +64,7 @@ async def group(ray_session: Path, base: Path, tmp_path: Path) -> AsyncIterator[
 
     def make(weights: Path = base, workers: int = 1, cpus: float = 0.5, start_s: float = 120) -> LearnerGroup:
         plan = LearnerPlan(STAGE.learner_config(), tokenizer=weights, weights=weights)
-        placement = Placement(workers, cpus, 0, {"OMP_NUM_THREADS": "1"}, tmp_path / "train", start_s, 60)
+        placement = Placement("learner", workers, cpus, 0, {"OMP_NUM_THREADS": "1"}, start_s, 60)
         made.append(LearnerGroup(plan, placement))
         return made[-1]
 
@@ -123,25 +123,24 @@ async def test_a_learner_that_is_killed_continues_from_its_checkpoint_to_the_sam
     await learner.stop()
 
 
-async def step_until_lost(learner: LearnerGroup, batch: Batch) -> None:
-    """The ranks may answer a step or two before they are ended."""
-    async with asyncio.timeout(60):
-        while True:
-            await learner.step(batch)
-
-
-@pytest.mark.parametrize("title", ["ray::LearnerHost", "ray::TrainController"])
-async def test_a_learner_whose_helper_is_killed_is_lost_and_can_be_started_again(group, base, tmp_path, title):
-    learner = group()
+async def test_a_rank_that_dies_takes_the_others_with_it_and_a_new_life_starts_where_the_first_did(group, base):
+    learner = group(workers=2)
     await learner.start()
     first = await learner.step(batches(base)[0])
-    (helper,) = [p for p in psutil.Process().children(recursive=True) if "".join(p.cmdline()).startswith(title)]
-    helper.kill()
-    with pytest.raises(LearnerLost):
-        await step_until_lost(learner, batches(base)[1])
+    ranks = await learner.pids()
+    os.kill(ranks[1], signal.SIGKILL)
+    async with asyncio.timeout(30):
+        with pytest.raises(LearnerLost):
+            await learner.lost()
+    assert await asyncio.to_thread(gone, ranks)
     await learner.start()
     again = await learner.step(batches(base)[0])
     assert (again.loss, again.tokens) == (first.loss, first.tokens)
+
+
+def gone(pids: tuple[int, ...]) -> bool:
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=30)
+    return not alive
 
 
 async def test_two_ranks_pretrain_like_one(group, base, tmp_path):
@@ -171,16 +170,10 @@ def _actor(kind: type) -> Any:
 
 
 class _Owner:
-    """Reserves CPUs through an actor of its own, as a controller does through Ray Train's; both die together."""
+    """Reserves CPUs under the learner's name, as a controller does."""
 
     def reserve(self, cpus: float) -> None:
-        self.maker = _actor(_Maker)
-        ray.get(self.maker.reserve.remote(cpus))
-
-
-class _Maker:
-    def reserve(self, cpus: float) -> None:
-        self.reserved = placement_group([{"CPU": cpus}])
+        self.reserved = placement_group([{"CPU": cpus}], name="learner")
         assert self.reserved.wait(30)
 
 

@@ -162,7 +162,7 @@ def test_the_recipe_sent_to_a_cluster_as_a_job_is_watched_there_and_ends_in_the_
 
 def test_the_controller_a_rollout_worker_and_the_learner_killed_in_one_run_cost_nothing_but_time(straight, tmp_path):
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:
-        for step, title in ((1, "ray::Controller"), (3, "ray::RolloutWorker"), (4, "ray::RayTrainWorker")):
+        for step, title in ((1, "ray::Controller"), (3, "ray::RolloutWorker"), (4, "ray::LearnerRank")):
             when(lambda step=step: any(e["step"] == step for e in learner_steps(tmp_path)), process)
             (victim, *_) = workers(process, title)
             victim.kill()
@@ -184,9 +184,9 @@ def test_kills_in_a_row_while_the_last_is_being_mended_cost_nothing_but_time(str
     """The learner's reservation is so large that no second one fits beside it: what a dead one kept must be freed."""
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path), "learner.cpus=0.9") as process:
         when(lambda: len(learner_steps(tmp_path)) >= 2, process)
-        for title in ("RayTrainWorker", "ray::Controller", "RayTrainWorker", "ray::LearnerHost", "TrainController"):
-            when(lambda title=title: bool(workers(process, title)), process)
-            for victim in workers(process, title):
+        for title in ("LearnerRank", "Controller", "LearnerRank", "Controller", "LearnerRank"):
+            when(lambda title=title: bool(workers(process, f"ray::{title}")), process)
+            for victim in workers(process, f"ray::{title}"):
                 with suppress(psutil.NoSuchProcess):
                     victim.kill()
         output, _ = process.communicate(timeout=DEADLINE_S)
@@ -214,7 +214,7 @@ def test_a_full_disk_costs_checkpoints_then_the_run_and_never_the_last_good_one(
     """A limit on file sizes is what a full disk is to the learner: its write comes back with an error."""
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:
         when(lambda: len(learner_steps(tmp_path)) >= 2, process)
-        (learner, *_) = workers(process, "RayTrainWorker")
+        (learner, *_) = workers(process, "ray::LearnerRank")
         learner.rlimit(psutil.RLIMIT_FSIZE, (1 << 20, psutil.RLIM_INFINITY))
         output, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1, output

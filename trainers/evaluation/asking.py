@@ -1,18 +1,40 @@
-"""A policy that is asked many prompts outside RL: by an evaluation, by planted errors, by a rejection stage."""
+"""A policy as it is asked: by RL, by an evaluation, by planted errors, by a rejection stage."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
 
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup
+from actors.weights.version import WeightVersion
+from actors.workers.rollout import SyncReport
+from trainers.evaluation.ledger import sampling_flops
 from verifier.task import Item
 
 T = TypeVar("T")
 
 LEAST_AT_ONCE: Final = 64  # groups, for a steady progress line
+
+
+class Sampler(Protocol):
+    """What stages need of `actors.workers.fleet.Fleet`."""
+
+    @property
+    def sequences(self) -> int:
+        """How many completions its engines decode together."""
+        ...
+
+    async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
+        """Sample one prompt and judge every completion."""
+        ...
+
+    async def sync(self, weights: WeightVersion) -> Sequence[SyncReport]:
+        """Load a published version into every worker and check its parity."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +70,16 @@ class AskedPolicy:
         finally:
             for task in tasks:
                 task.cancel()
+
+
+def asked_policy(sampler: Sampler, directory: Path) -> AskedPolicy:
+    """A model with the architecture and the text format of a directory. Loads torch. Raises ModelRefused."""
+    from actors.policy.architecture import config_of
+    from actors.policy.model import forward_flops
+    from actors.policy.text_format import read_text_format
+
+    text = read_text_format(directory)
+    cost = partial(sampling_flops, forward=forward_flops(config_of(directory)))
+    return AskedPolicy(
+        sampler.rollout, lambda item: text.prompt_ids(item.prompt), text.end_ids, cost, sampler.sequences
+    )

@@ -1,1 +1,1 @@
-"""All ranks of the learner under Ray Train, behind one handle."""
+"""All ranks of the learner, each a Ray actor, behind one handle."""

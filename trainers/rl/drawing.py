@@ -13,13 +13,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
-from actors.weights.version import WeightVersion
-from actors.workers.rollout import SyncReport
 from trainers.algorithms.signal import has_signal
 from trainers.config import RlConfig
+from trainers.evaluation.asking import Sampler
 from trainers.rl.buffer import GroupBuffer, Slot
 from verifier.errors import Failure
 from verifier.seeds import derive
@@ -28,23 +26,6 @@ from verifier.task import Item
 VERIFIER_ERROR_SHARE = 0.01  # of a step's completions; above it the run stops rather than learn from the rest
 
 Ask = Callable[[Slot], Item]
-
-
-class Sampler(Protocol):
-    """What RL needs of `actors.workers.fleet.Fleet`."""
-
-    @property
-    def sequences(self) -> int:
-        """How many completions its engines decode together."""
-        ...
-
-    async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
-        """Sample one prompt and judge every completion."""
-        ...
-
-    async def sync(self, weights: WeightVersion) -> Sequence[SyncReport]:
-        """Load a published version into every worker and check its parity."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

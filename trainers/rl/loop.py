@@ -19,6 +19,7 @@ from actors.rollouts.table import StepRollouts
 from actors.weights.version import WeightVersion
 from trainers.budget import Spent
 from trainers.config import RlConfig
+from trainers.evaluation.asking import Sampler
 from trainers.evaluation.ledger import paper_tokens
 from trainers.interruption import Interrupted, Interruptible, unless
 from trainers.learner.packing import pack
@@ -26,7 +27,7 @@ from trainers.learner.skipped import SkipLimit
 from trainers.records import Batch, StepReport
 from trainers.rl.buffer import Slot
 from trainers.rl.curriculum import Curriculum, State
-from trainers.rl.drawing import Drawing, DrawnStep, Sampler
+from trainers.rl.drawing import Drawing, DrawnStep
 from trainers.rl.judged import Learned, judged_step
 from trainers.rl.statistics import by_stratum, lengths, solved, statistics
 from verifier.families import open_task

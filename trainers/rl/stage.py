@@ -10,29 +10,24 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from actors.diagnosis.findings import Watch
 from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
-from actors.policy.text_format import read_text_format
 from actors.rollouts.table import StepRollouts
 from actors.rollouts.writer import RolloutWriter
 from actors.telemetry import read_events
 from trainers.config import RlConfig
 from trainers.deaths import MAX_DEATHS, DeathLimit
-from trainers.evaluation.asking import AskedPolicy
+from trainers.evaluation.asking import AskedPolicy, Sampler
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import RL_SEED, Evaluation, curve, evaluate, held_out, kinds
-from trainers.evaluation.ledger import sampling_flops
 from trainers.interruption import Interruptible
 from trainers.learner_group.commands import LearnerLost
 from trainers.learner_group.rank import MAX_FAILED_SAVES
 from trainers.rl.ahead import read_groups, write_groups
-from trainers.rl.drawing import Sampler
 from trainers.rl.loop import Learner, LoopHooks, LoopState, RlLoop, Score
-from verifier.task import Item
 
 LOOP_STATE: Final = f"{RESUME}/loop.json"
 AHEAD: Final = f"{RESUME}/ahead.jsonl"
@@ -67,7 +62,7 @@ class RlRunner:
     """One RL stage; `train` runs it to its end, `stop` asks it to end early, `close` frees the learner.
 
     `origin` is the lineage of step 0, with the checkpoint in `store` to start from; `seed` is that of all draws.
-    An evaluation between steps measures the target of `bands` with the policy that the engines hold.
+    An evaluation between steps measures the target of `bands` with the `policy` that the engines of `fleet` hold.
     """
 
     def __init__(
@@ -78,13 +73,11 @@ class RlRunner:
         store: CheckpointStore,
         learner: StageLearner,
         fleet: Sampler,
+        policy: AskedPolicy,
         emit: Callable[..., None],
         bands: Bands,
         rollouts: RolloutWriter,
     ) -> None:
-        from actors.policy.architecture import config_of
-        from actors.policy.model import forward_flops
-
         assert origin.parent is not None, "RL starts from a policy"
         self.origin = origin
         self.config = config
@@ -92,14 +85,12 @@ class RlRunner:
         self.emit = emit
         self.bands = bands
         self._fleet = fleet
-        parent = store.path(origin.parent)
+        self._policy = policy
         self._learner = learner
-        self._text = text = read_text_format(parent)
-        self._cost = partial(sampling_flops, forward=forward_flops(config_of(parent)))
         self._rollouts = rollouts
         self._watch = Watch(origin.stage, read_events(store.root.parent / "metrics.jsonl"))
-        hooks = LoopHooks(self._cost, self._save, self._evaluate, self._tell, self._keep)
-        self.loop = RlLoop(config, seed, fleet, learner, self._encode, text.end_ids, hooks)
+        hooks = LoopHooks(policy.cost, self._save, self._evaluate, self._tell, self._keep)
+        self.loop = RlLoop(config, seed, fleet, learner, policy.encode, policy.end_ids, hooks)
         self._failed_saves = 0
         self._restoring = Interruptible()
 
@@ -155,18 +146,13 @@ class RlRunner:
         for report in await self.loop.unless_lost(self._fleet.sync(version)):
             self._tell("sync", **asdict(report))
 
-    def _encode(self, item: Item) -> tuple[int, ...]:
-        return self._text.prompt_ids(item.prompt)
-
     async def _evaluate(self, step: int) -> float:
         """Evaluate the policy before a step on held-out problems; returns pass@1 of the target band, read strictly."""
         config = self.config.eval
         assert config is not None
-        fleet = self._fleet
-        policy = AskedPolicy(fleet.rollout, self._encode, self._text.end_ids, self._cost, fleet.sequences)
         items = held_out(config, self.bands, RL_SEED)
         name = f"{self.origin.stage}-{step}"
-        measured = await evaluate(policy, name, items, config, RL_SEED, lambda done, total: None)
+        measured = await evaluate(self._policy, name, items, config, RL_SEED, lambda done, total: None)
         passes = self._passes(measured)
         spent = {"tokens": measured.tokens, "flops": measured.flops, "seconds": measured.seconds}
         self._tell("rl_eval", step=step, **spent, **passes)

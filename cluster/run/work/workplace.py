@@ -18,11 +18,11 @@ from cluster.ray.runtime import running
 from cluster.recipe.config import Recipe, Stage
 from cluster.run.folder import RunFolder
 from trainers.controller import Controller, ControllerPlan
-from trainers.learner_group.host import Placement
+from trainers.learner_group.placement import Placement
 from trainers.status import controller_name
 
-# Host memory of one process (proportional set size, tiny policy), and of the controller, Ray and Ray Train together.
-ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 2.3
+# Host memory of one process (proportional set size, tiny policy), and of the controller and Ray together.
+ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 1.3
 NEEDS_RAY = ("pretrain", "midtrain", "sft", "rejection", "rl", "eval")
 
 
@@ -62,7 +62,8 @@ class Workplace:
             **actor_env(cache_folder(os.environ), learner.threads),
             **({} if learner.gpus else {"DS_ACCELERATOR": "cpu"}),
         }
-        return Placement(learner.workers, learner.cpus, learner.gpus, env, self.folder.path / "ray-train")
+        name = f"learner of {controller_name(self.folder.path)}"
+        return Placement(name, learner.workers, learner.cpus, learner.gpus, env)
 
     def forget_controller(self) -> None:
         """Drop a controller that died; Ray ends the workers that it owned, and the next use starts another."""

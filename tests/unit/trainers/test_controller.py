@@ -18,7 +18,7 @@ from tests.unit.trainers.rl.test_loop import FakeFleet, config
 from tests.unit.trainers.rl.test_stage import StageFake
 from trainers.controller import Controller, ControllerPlan, NothingToScale, learner_plan
 from trainers.evaluation.bands import Bands
-from trainers.learner_group.host import Placement
+from trainers.learner_group.placement import Placement
 from trainers.records import Batch, StepReport
 from trainers.status import RunStatus
 
@@ -66,7 +66,7 @@ class Run:
         self.seen: list[RunStatus] = []
         self.stop_at: int | None = None
         self.learner = WatchedLearner(self._watch, **fates)
-        placement = Placement(1, 1.0, 0.0, {}, folder)
+        placement = Placement("learner", 1, 1.0, 0.0, {})
         plan = ControllerPlan("r", folder, 3, Bands(), EngineConfig(), FleetConfig(), placement, {})
         store = CheckpointStore(folder / "checkpoints")
         base = Lineage(run="r", stage="base", step=0, parent=None, seed=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainers.pretrain.ahead import BUFFERED, Ahead
+from trainers.pretrain.ahead import BUFFERED, Ahead, Recent
 
 
 @dataclass
@@ -24,10 +24,10 @@ class Maker:
         self.batch: Any = Asked()
 
 
-def test_a_batch_is_made_once_for_all_ranks_and_the_next_ones_are_begun_by_the_makers_in_turn():
+def test_each_batch_is_asked_for_once_and_the_next_ones_are_begun_by_the_makers_in_turn():
     makers = [Maker(), Maker()]
     ahead = Ahead(makers)
-    assert [ahead.batch(step) for step in (5, 5, 6, 5, 6)] == [f"batch {step}" for step in (5, 5, 6, 5, 6)]
+    assert [ahead.batch(step) for step in (5, 6)] == ["batch 5", "batch 6"]
     assert [maker.batch.steps for maker in makers] == [[6, 8], [5, 7, 9]]
 
 
@@ -37,4 +37,14 @@ def test_only_so_many_batches_are_held_however_long_the_stage():
     for step in range(50):
         ahead.batch(step)
     assert maker.batch.steps == list(range(50 + BUFFERED))
-    assert len(ahead._batches) == 2 + BUFFERED
+    assert len(ahead._batches) == 1 + BUFFERED
+
+
+def test_a_batch_is_made_once_for_all_ranks_and_held_as_long_as_one_may_be_behind():
+    made: list[int] = []
+    recent = Recent(lambda step: made.append(step) or f"batch {step}", ahead=3)
+    for ahead in range(20):
+        assert recent(ahead) == f"batch {ahead}"
+        assert recent(max(0, ahead - 3)) == f"batch {max(0, ahead - 3)}"
+    assert made == list(range(20))
+    assert len(recent._made) <= 5

@@ -160,6 +160,16 @@ def test_a_rejection_stage_counts_its_drawing_first_and_resumes_to_the_same_bits
     assert ends[0] == ends[1]
 
 
+def test_older_checkpoints_that_cannot_be_deleted_cost_nothing(tmp_path, monkeypatch):
+    def busy(*_: object) -> None:
+        raise OSError("a reader has it open")
+
+    monkeypatch.setattr(CheckpointStore, "retain", busy)
+    config = stage(checkpoint_every=1)
+    run_pretrain(PretrainJob(config, LINEAGE, tmp_path, 7), learner_for(config), lambda p: None, never)
+    assert len(CheckpointStore(tmp_path).list()) == 6
+
+
 def test_every_zero_stage_trains_the_same():
     ends = []
     for zero_stage in (0, 1, 2, 3):

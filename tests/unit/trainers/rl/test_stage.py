@@ -19,6 +19,7 @@ from actors.rollouts.writer import RolloutWriter
 from tests.fleets import save_policy
 from tests.unit.trainers.rl.test_loop import FakeFleet, FakeLearner, config
 from trainers.deaths import MAX_DEATHS
+from trainers.evaluation.asking import asked_policy
 from trainers.evaluation.bands import Bands
 from trainers.interruption import Interrupted
 from trainers.learner_group.commands import LearnerLost
@@ -90,7 +91,9 @@ class Stage:
         made = config(**fields)
         self.kept = (kept or RolloutStore)(folder, "rl", 3, made.keep_rollouts)
         writer = RolloutWriter(self.kept)
-        self.runner = RlRunner(origin, 3, made, self.store, learner, fleet or FakeFleet(), self.tell, Bands(), writer)
+        fleet = fleet or FakeFleet()
+        policy = asked_policy(fleet, self.store.path("base-0"))
+        self.runner = RlRunner(origin, 3, made, self.store, learner, fleet, policy, self.tell, Bands(), writer)
 
     def tell(self, event: str, **fields: Any) -> None:
         self.events.append((event, fields))
