@@ -32,6 +32,7 @@ class Rank:
         self.asked: list[tuple[str, tuple]] = []
         self.open: dict[str, asyncio.Future] = {}
         self.begun = 0
+        self.killed = 0
 
     def __getattr__(self, name: str) -> Any:
         return Method(lambda *given: self._ask(name, given))
@@ -48,6 +49,7 @@ class Rank:
         self.open.pop(name).set_result(value)
 
     def die(self) -> None:
+        self.killed += 1
         for reply in self.open.values():
             if not reply.done():
                 reply.set_exception(RayActorError(error_msg=f"rank {self.sat.pid} is dead"))
@@ -129,11 +131,13 @@ async def test_a_rank_that_dies_between_two_verbs_ends_the_life():
     assert life.over
 
 
-async def test_the_first_cause_is_the_one_that_is_told():
-    life = await up(Rank())
+async def test_the_first_cause_is_the_one_that_is_told_and_the_ranks_are_ended_once():
+    rank = Rank()
+    life = await up(rank)
     asking = await asked(life)
     life.end(LearnerLost("out of luck"))
     life.end(LearnerLost("something later"))
+    assert rank.killed == 1
     with pytest.raises(LearnerLost, match="out of luck"):
         await asking
 
