@@ -48,14 +48,17 @@ class FleetConfig(BaseModel):
     reward_cpus: float = Field(default=0.1, gt=0, description="what Ray reserves for a reward worker [cores]")
     max_restarts: int = Field(default=8, ge=0, description="before a worker is retired [replacements of one worker]")
     restart_backoff_s: float = Field(
-        default=0.5, ge=0, description="before the first replacement of a worker; doubles each time [seconds]"
+        default=0.5,
+        ge=0,
+        description="before the first replacement of a worker; doubles each time, ten times at most [seconds]",
     )
-    fetch_timeout_s: float = Field(
-        default=30, gt=0, description="weight sync: until the bytes have come and are checked [seconds]"
-    )
+    fetch_timeout_s: float = Field(default=30, gt=0, description="weight sync: until the bytes have come [seconds]")
     load_timeout_s: float = Field(default=30, gt=0, description="weight sync: until the engine holds them [seconds]")
     stall_timeout_s: float = Field(
-        default=60, gt=0, description="a busy engine without a new token for so long counts as hung [seconds]"
+        default=60,
+        gt=0,
+        description="a busy engine without a new token, or any worker without an answer, for so long counts as hung; "
+        "a reward worker has judge_timeout_s more [seconds]",
     )
     health_interval_s: float = Field(default=2, gt=0, description="between two looks at a worker's health [seconds]")
     judge_timeout_s: float = Field(

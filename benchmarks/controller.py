@@ -185,8 +185,8 @@ class Measured:
         )
 
 
-async def _save_nothing(*_: object) -> None:
-    pass
+async def _save_nothing(*_: object) -> bool:
+    return True
 
 
 async def _evaluate_nothing(step: int) -> float:

@@ -17,7 +17,7 @@ from statistics import mean, median
 
 from benchmarks.reference_traces import TEMPLATE, read, rows
 from verifier.graphs.generate import generate
-from verifier.graphs.graph import longest_chain
+from verifier.graphs.graph import depths
 from verifier.graphs.problem import (
     MODES,
     REFERENCE_MAX_ANSWER,
@@ -82,6 +82,12 @@ def _sample(problem: Problem) -> Sample:
     return Sample(spec.op, spec.mode, spec.template, spec.depth, *texts, problem.answer, bare)
 
 
+def _longest_chain(graph: Graph) -> int:
+    """The number of quantities on the longest chain among those that the solution needs."""
+    depth = depths(graph)
+    return 1 + max(depth[quantity.name] for quantity in graph.needed)
+
+
 def _fan_in(graph: Graph) -> int:
     return max(len(quantity.parents) for quantity in graph.needed)
 
@@ -98,7 +104,7 @@ def _distractors(sample: Sample) -> int:
 
 MEASURES: dict[str, Callable[[Sample], float]] = {
     "quantities": lambda sample: len(sample.graph.needed),
-    "longest chain": lambda sample: longest_chain(sample.graph),
+    "longest chain": lambda sample: _longest_chain(sample.graph),
     "fan-in": lambda sample: _fan_in(sample.graph),
     "fan-out": lambda sample: _fan_out(sample.graph),
     "distractors": _distractors,

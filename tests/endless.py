@@ -14,7 +14,7 @@ from actors.records import Completion, Sampling
 class EndlessEngine:
     """The part of an engine that a worker with open groups and health checks uses."""
 
-    progress = weight_version = open_requests = 0
+    progress = open_requests = 0
 
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, index: int = 0) -> Completion:
         """Never ends."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
 from actors.weights.object_store import publish_model
 from actors.weights.version import WeightVersion
 from actors.workers.fleet import Fleet
+from actors.workers.status import FleetStatus
 from tests.tiny import POLICY
 from verifier.families import config_of, open_task
 from verifier.rewards.registry import Reward
@@ -73,9 +74,14 @@ def pids(fleet: Fleet, kind: str) -> list[int]:
     return [w.pid for w in fleet.status().workers if w.kind == kind and w.pid is not None]
 
 
+async def until(fleet: Fleet, condition: Callable[[FleetStatus], bool]) -> None:
+    """Wait until the status is as wanted."""
+    await fleet._changes.wait_until(lambda: condition(fleet.status()), SETTLE_S)
+
+
 async def busy(fleet: Fleet, kind: str) -> None:
     """Wait until some worker of a kind has work."""
-    await fleet.wait_until(lambda status: any(w.open for w in status.workers if w.kind == kind), SETTLE_S)
+    await until(fleet, lambda status: any(w.open for w in status.workers if w.kind == kind))
 
 
 def kill(pid: int) -> None:

@@ -47,12 +47,13 @@ class Budget(NamedTuple):
         """Whether the budget is spent, which ends the stage."""
         return self._of(spent) >= self.amount
 
-    def steps(self, spent: Spent) -> int:
-        """Steps in total, estimated from the mean cost of those taken so far; 0 before the first."""
+    def steps(self, spent: Spent, since: Spent = NOTHING) -> int:
+        """Steps in total, estimated from the mean cost of those since `since`; 0 before the first of them."""
         if self.unit == "steps":
             return int(self.amount)
-        share = self.share(spent)
-        return max(spent.steps, round(spent.steps / share)) if share else 0
+        cost = self._of(spent) - self._of(since)
+        left = max(0.0, self.amount - self._of(spent))
+        return spent.steps + round(left * (spent.steps - since.steps) / cost) if cost else 0
 
     def _of(self, spent: Spent) -> float:
         return getattr(spent, self.unit)

@@ -33,6 +33,9 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class OptimizerConfig(_Model):
     """AdamW, the schedule of the learning rate, and how DeepSpeed splits the states."""
 
@@ -42,8 +45,8 @@ class OptimizerConfig(_Model):
         default="constant", description="the course of the learning rate after its warm-up"
     )
     warmup_steps: int = Field(default=0, ge=0, description="linear growth of the learning rate from 0 [steps]")
-    betas: tuple[float, float] = Field(
-        default=(0.9, 0.95), description="AdamW: decay of the means of gradients and of their squares"
+    betas: tuple[_Decay, _Decay] = Field(
+        default=(0.9, 0.95), description="AdamW: decay of the means of gradients and of their squares, below 1"
     )
     weight_decay: float = Field(default=0.0, ge=0, description="AdamW, on matrices; norms and biases are never decayed")
     gradient_norm: float = Field(default=1.0, gt=0, description="gradients are scaled down to this norm")
@@ -59,9 +62,10 @@ class OptimizerConfig(_Model):
         return self
 
     def rate_at(self, step: int, total_steps: int | None, spent_share: float = 0.0) -> float:
-        """The learning rate of step `step` (from 0) of `total_steps`.
+        """The learning rate of step `step` (from 0) of `total_steps`; None if the stage's budget is not in steps.
 
-        If the stage's budget is not in steps, the schedule follows the share of the budget that is spent.
+        A cosine follows the share of the budget that is spent, to which steps of RL without an update belong as well:
+        `step` does not count them.
         """
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
@@ -69,7 +73,8 @@ class OptimizerConfig(_Model):
             return self.learning_rate
         share = spent_share
         if total_steps is not None:
-            share = min(1.0, (step - self.warmup_steps) / max(1, total_steps - self.warmup_steps))
+            reached = max(step, round(spent_share * total_steps))
+            share = min(1.0, (reached - self.warmup_steps) / max(1, total_steps - self.warmup_steps))
         swing = (self.learning_rate - self.final_learning_rate) / 2
         return self.final_learning_rate + swing * (1 + math.cos(math.pi * share))
 
@@ -144,7 +149,9 @@ class LearningConfig(_Model):
         ge=0,
         description="in the last so many tokens before max_tokens the reward falls, by up to 1; 0 is off [tokens]",
     )
-    pass_k: int | None = Field(default=None, ge=1, description="draws of which the best counts [completions]")
+    pass_k: int | None = Field(
+        default=None, ge=1, description="draws of which the best counts; fewer than group_size [completions]"
+    )
     kl: float = Field(default=0.0, ge=0, description="weight of the KL to the policy that the stage started from")
     kl_estimator: Literal["k2", "k3"] = Field(
         default="k3", description="of that KL: k3 is never negative, k2 has the unbiased gradient"
@@ -373,8 +380,8 @@ class RlConfig(Budgeted):
     def _learning_fits_the_step(self) -> RlConfig:
         if self.max_staleness == 0 and self.learning.correction.old_policy == "bypass":
             raise ValueError("learning.correction.old_policy: bypass needs max_staleness of 1 or more")
-        if (k := self.learning.pass_k) is not None and k > self.group_size:
-            raise ValueError(f"learning.pass_k: {k} draws out of a group of {self.group_size}; make group_size larger")
+        if (k := self.learning.pass_k) is not None and k >= self.group_size:  # at group_size: one subset, no deviation
+            raise ValueError(f"learning.pass_k: must be smaller than group_size, not {k} of {self.group_size}")
         if (overlong := self.learning.overlong_tokens or 0) > self.max_tokens:
             raise ValueError(
                 f"learning.overlong_tokens: {overlong} is more than the {self.max_tokens} of max_tokens, so that every "
@@ -429,7 +436,7 @@ class RlConfig(Budgeted):
         if "task" in info.data and opens(info):
             task = open_task(info.data["task"])
             check_rewards(rewards, task.has_steps)
-            try_rewards(rewards, task)
+            try_rewards(rewards, task, info.data["task"].mixture())
         return rewards
 
     @field_validator("learning")

@@ -42,6 +42,7 @@ T = TypeVar("T")
 
 WARNINGS: Final = {
     "save_failed": "step {step} was not saved ({in_a_row} in a row): {cause}",
+    "deletion_failed": "older checkpoints could not be deleted: {cause}",
     "rollouts_lost": "the rollouts of step {step} are not kept ({in_a_row} in a row): {cause}",
     "learner_lost": "the learner was lost and starts again from the last checkpoint: {cause}",
     "finding": "{line}",

@@ -65,8 +65,7 @@ class Stream:
 class Batch:
     """What one learner step trains on: minibatches of streams; one optimiser update for each minibatch.
 
-    `spent_share` is the share of the stage's budget spent before; the learning rate follows it where the budget is not
-    in steps.
+    `spent_share` is the share of the stage's budget spent before, which the learning rate follows.
     """
 
     minibatches: tuple[tuple[Stream, ...], ...]

@@ -7,9 +7,6 @@ ends has no answer after it.
 
 from __future__ import annotations
 
-import re
-
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _BOXED = r"\boxed{"
 
 
@@ -27,9 +24,10 @@ def _after_thinking(text: str) -> str:
 
 
 def _marked(text: str) -> str:
-    tagged = _TAGGED.findall(text)
-    if tagged:
-        return tagged[-1]
+    before, _, _ = text.rpartition("</answer>")
+    _, opened, content = before.rpartition("<answer>")
+    if opened:
+        return content.partition("</answer>")[0]
     if _BOXED in text:
         return _in_braces(text.rpartition(_BOXED)[2])
     return text.rpartition("####")[2]

@@ -38,7 +38,11 @@ _MOST = {"word_ladder": 20_000}
 # Draws for an item of a split before the generator counts as having none: one in twenty is of the test split.
 _TRIES = 2_000
 # They list their items when they are made, so that a new one is made for every draw.
-_LISTED = frozenset({"acre", "gsm_symbolic", "list_functions"})
+_MADE_AT_ONCE = frozenset({"acre", "gsm_symbolic", "list_functions"})
+# A scorer may take these for right, whatever the question, since min(1.0, nan) is 1.0; one removes spaces first.
+_NO_NUMBER = re.compile(r"(?<![a-z])(?:n\s*a\s*n|i\s*n\s*f(?:inity)?)\s*[ij]?(?![a-z])", re.IGNORECASE)
+# A number that takes a scorer seconds or for ever to write out: 1e-999999999.
+_HUGE = re.compile(r"[\d.][eE][-+]?[\d_]{6}")
 # What a scorer raises on a text that is not of the form which it expects.
 _UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
@@ -177,22 +181,29 @@ class _Source:
         """The entry of a draw. Raises BadTask where the generator makes none of its config."""
         name = self.generator.dataset
         try:
-            if name in _LISTED:
+            if name in _MADE_AT_ONCE:
                 return self.generator.open(seed=draw % _ENDLESS, size=1)[0]
             return self.dataset[draw % _size(name)]
         except (LookupError, RuntimeError, ValueError) as error:
             raise BadTask(f"{name} makes no question with this config ({error}); change the config") from error
 
     def score(self, answer: str, entry: dict[str, Any]) -> float:
-        """What the scorer gives to the answer; 0 where it cannot read it, or where it would run it."""
-        if answer in _own_answers(entry):
+        """What the scorer gives to the answer; 0 where it cannot read it, or is not given it."""
+        own = tuple(_own_answers(entry))
+        if answer in own:
             return 1.0
-        if not EVALUATED.get(self.generator.dataset, _anything)(answer):
+        if not self._may_score(answer, own):
             return 0.0
         try:
             return float(self.dataset.score_answer(answer, entry))
         except _UNREADABLE:
             return 0.0
+
+    def _may_score(self, answer: str, own: tuple[str, ...]) -> bool:
+        """Whether the scorer would neither run the answer, nor work on it for ever, nor be misled by its NaN."""
+        runs_nothing = EVALUATED.get(self.generator.dataset, _anything)(answer)
+        misleads = _NO_NUMBER.search(answer) is not None and not any(map(_NO_NUMBER.search, own))
+        return runs_nothing and not misleads and _HUGE.search(answer) is None
 
 
 def _source(generator: Generator) -> _Source:
@@ -205,7 +216,7 @@ def _source(generator: Generator) -> _Source:
 
 def _size(dataset: str) -> int:
     """How many items the dataset is opened with."""
-    return 1 if dataset in _LISTED else _MOST.get(dataset, _ENDLESS)
+    return 1 if dataset in _MADE_AT_ONCE else _MOST.get(dataset, _ENDLESS)
 
 
 def _own_answers(entry: dict[str, Any]) -> Iterator[str]:
@@ -239,14 +250,18 @@ def is_literal(text: str) -> bool:
 
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_FORMULA = re.compile(r"(?:[A-Za-z]\w*|\d+(?:\.\d+)?|[-+*/^(), \n])*")
+# Possessive, so that a text is read once: `\w*` and `\d+` could share a long run in as many ways as there are.
+_FORMULA = re.compile(r"(?:[A-Za-z]\w*+|\d++(?:\.\d++)?|[-+*/^(), \n])*+")
+# A power of a number to four digits, or of one to another power: 9**9**9 has 369 million digits.
+_HUGE_POWER = re.compile(r"\*\*[-+ (]*+\d++(?:(?<=\d{4})|[ )]*+\*\*)")
 _FUNCTIONS = frozenset({"sin", "cos", "tan", "asin", "acos", "atan", "sqrt", "exp", "log", "ln", "pi"})
 
 
 def is_formula(text: str) -> bool:
-    """Whether the text has numbers, operators, variables of one letter and elementary functions, and nothing else."""
+    """Whether the text has numbers, small powers, variables of one letter, elementary functions, and nothing else."""
     names = cast(list[str], _NAME.findall(text))
-    return _FORMULA.fullmatch(text) is not None and all(len(name) == 1 or name in _FUNCTIONS for name in names)
+    known = all(len(name) == 1 or name in _FUNCTIONS for name in names)
+    return known and _FORMULA.fullmatch(text) is not None and _HUGE_POWER.search(text) is None
 
 
 EVALUATED: dict[str, Callable[[str], bool]] = {

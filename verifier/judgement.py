@@ -120,7 +120,7 @@ class TraceJudgement(Judgement):
         """Whether the whole process is verified."""
         return self.verified
 
-    def to_record(self) -> dict[str, object]:
+    def verify_row(self) -> dict[str, object]:
         """A row of `interplay verify`, without the problem's key."""
         return {
             "verified": self.verified,
@@ -177,8 +177,6 @@ def checked(judgement: object, text: str) -> Judgement:
 
 def _check_trace(judgement: TraceJudgement, text: str) -> None:
     _check_truth(judgement.verified, "verified")
-    if judgement.verified and not judgement.right:
-        raise BadJudgement("verified is True and right is False: a trace with a wrong answer is not verified")
     check_share(judgement.process_accuracy, "process_accuracy")
     end = 0
     for step in _all_of(judgement.steps, StepJudgement, "steps"):
@@ -191,6 +189,21 @@ def _check_trace(judgement: TraceJudgement, text: str) -> None:
         raise BadJudgement(f"first_error is {_shown(first)}: make it None, or the place of one of the steps, from 0")
     if not _is_whole(judgement.needed, 1, None):
         raise BadJudgement(f"needed is {_shown(judgement.needed)}: make it a whole number above 0")
+    if judgement.verified:
+        _check_verified(judgement)
+
+
+def _check_verified(judgement: TraceJudgement) -> None:
+    if not judgement.right:
+        raise BadJudgement("verified is True and right is False: a trace with a wrong answer is not verified")
+    if judgement.first_error is not None:
+        raise BadJudgement(
+            f"verified is True and first_error is {judgement.first_error}: a trace with an error is not verified"
+        )
+    if judgement.faults:
+        raise BadJudgement(
+            f"verified is True and faults has {_shown(judgement.faults[0])} in it: a trace with a fault is not verified"
+        )
 
 
 def _check_step(step: StepJudgement, after: int, length: int) -> None:

@@ -190,12 +190,11 @@ def _unseen(task: Task, stratum: Stratum, seed: int) -> Iterator[Item]:
 
 
 def labels(strata: Sequence[Stratum]) -> dict[Stratum, str]:
-    """A short name of each stratum: the axes on which they differ; the whole name where there is only one."""
-    values: dict[str, set[Value]] = {}
-    for stratum in strata:
-        for axis, value in stratum.axes:
-            values.setdefault(axis, set()).add(value)
-    told = {axis for axis, seen in values.items() if len(seen) > 1 or len(values) == 1}
-    if not told:
-        return {stratum: stratum.name for stratum in strata}
-    return {stratum: " ".join(f"{axis} {value}" for axis, value in stratum.axes if axis in told) for stratum in strata}
+    """A short name of each stratum: the axes on which they differ; the whole name where there is nothing shorter."""
+    held = [dict(stratum.axes) for stratum in strata]
+    axes = dict.fromkeys(axis for values in held for axis in values)
+    told = {axis for axis in axes if len(axes) == 1 or len({values.get(axis) for values in held}) > 1}
+    return {
+        stratum: " ".join(f"{axis} {value}" for axis, value in stratum.axes if axis in told) or stratum.name
+        for stratum in strata
+    }

@@ -35,15 +35,14 @@ class Finding:
 
 
 def diagnose(events: Iterable[Mapping[str, Any]]) -> list[Finding]:
-    """The findings on every RL stage among the events of a run, each step once, by stage and by beginning."""
-    stages: dict[str, dict[int, StepMetrics]] = {}
+    """The findings on every RL stage among the events of a run, by stage and by beginning."""
+    stages: dict[str, list[StepMetrics]] = {}
     for event in events:
         if event["event"] == "rl_step":
-            stages.setdefault(event["stage"], {})[event["step"]] = StepMetrics.of(event)
+            _put(stages.setdefault(event["stage"], []), event)
     found: list[Finding] = []
-    for stage, by_step in stages.items():
-        history = History.of([by_step[step] for step in sorted(by_step)])
-        found += sorted(_findings(stage, history), key=lambda finding: finding.since)
+    for stage, steps in stages.items():
+        found += sorted(_findings(stage, History.of(steps)), key=lambda finding: finding.since)
     return found
 
 
@@ -56,21 +55,27 @@ class Watch:
 
     def __init__(self, stage: str, events: Iterable[Mapping[str, Any]] = ()) -> None:
         self.stage = stage
-        self._steps: dict[int, StepMetrics] = {}
+        self._steps: list[StepMetrics] = []
         self._told: set[str] = set()
         for event in events:
             if event["event"] == "rl_step" and event["stage"] == stage:
-                self._steps[event["step"]] = StepMetrics.of(event)
+                _put(self._steps, event)
 
     def see(self, event: Mapping[str, Any]) -> list[Finding]:
         """What the step of this event shows for the first time in the stage."""
-        step = StepMetrics.of(event)
-        self._steps = {number: old for number, old in self._steps.items() if number < step.step}
-        self._steps[step.step] = step
-        history = History.of(list(self._steps.values()), LIVE)
+        _put(self._steps, event)
+        history = History.of(self._steps, LIVE)
         new = [f for f in _findings(self.stage, history) if f.until is None and f.name not in self._told]
         self._told |= {finding.name for finding in new}
         return new
+
+
+def _put(steps: list[StepMetrics], event: Mapping[str, Any]) -> None:
+    """Add a step to those of its stage. One that is done again takes the place of itself and of all after it."""
+    step = StepMetrics.of(event)
+    while steps and steps[-1].step >= step.step:
+        steps.pop()
+    steps.append(step)
 
 
 def _findings(stage: str, history: History) -> Iterable[Finding]:

@@ -57,7 +57,8 @@ class _Host:
 
     def _hear(self, message: ToEngine) -> None:
         if isinstance(message, Ask):
-            self._open[message.name] = asyncio.create_task(self._answer(message))
+            task = self._open[message.name] = asyncio.create_task(self._answer(message))
+            task.add_done_callback(lambda _: self._open.pop(message.name))
         elif (task := self._open.get(message.name)) is not None:
             task.cancel()
 
@@ -68,8 +69,6 @@ class _Host:
                 await (self._stream if ask.index is None else self._whole)(self._engine, ask)
         except Exception as error:
             self.channel.say(_failed(ask.name, error))
-        finally:
-            del self._open[ask.name]
 
     async def _whole(self, engine: Engine, ask: Ask) -> None:
         self.channel.say(Whole(ask.name, await engine.generate(ask.prompt_ids, ask.sampling, ask.index or 0)))

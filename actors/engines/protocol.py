@@ -88,11 +88,6 @@ class Engine(Sampler, Protocol):
     """An inference engine in this process, whose weights can change."""
 
     @property
-    def weight_version(self) -> int:
-        """The version of the weights that draw the next token."""
-        ...
-
-    @property
     def progress(self) -> int:
         """Steps taken so far. If it stands still while requests are open, the engine hangs."""
         ...

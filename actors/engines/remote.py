@@ -65,6 +65,11 @@ class RemoteEngine:
             raise
         return engine
 
+    @property
+    def ended(self) -> bool:
+        """Whether the engine answers nothing any more: it was stopped, or its process has ended."""
+        return self._ended is not None
+
     async def generate(self, prompt_ids: Sequence[int], sampling: Sampling, index: int = 0) -> Completion:
         """One whole completion; see the protocol."""
         with self._asked(prompt_ids, sampling, index) as answers:

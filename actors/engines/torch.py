@@ -43,11 +43,6 @@ class TorchEngine:
         return cls(model, weight_version)
 
     @property
-    def weight_version(self) -> int:
-        """The version of the weights that draw the next token."""
-        return self._version
-
-    @property
     def progress(self) -> int:
         """Forward passes so far."""
         return self._steps

@@ -69,18 +69,8 @@ class VllmEngine:
         """
         if vllm.envs.VLLM_ENABLE_V1_MULTIPROCESSING:
             raise EngineDead("vLLM would start child processes: set actors.config.engine_env in this process first")
-        if not _only_engine.acquire(blocking=False):
-            raise EngineDead("this process holds an engine already: stop it, or start another process")
-        driver = _Driver(model_dir, config, weight_version)
-        driver.start()
-        await asyncio.wrap_future(driver.ready)
-        shape = driver.call(lambda engine: _shape_of(model_dir, engine.vllm_config))
-        return cls(driver, await asyncio.wrap_future(shape), weight_version)
-
-    @property
-    def weight_version(self) -> int:
-        """The version of the weights that draw the next token."""
-        return self._version
+        driver = _Driver(lambda: _open_engine(model_dir, config, weight_version))
+        return cls(driver, await driver.open(), weight_version)
 
     @property
     def progress(self) -> int:
@@ -193,31 +183,43 @@ class _Sink:
 
 
 class _Driver(threading.Thread):
-    """The thread that owns the LLMEngine. Other threads only put calls into its queue."""
+    """The thread that opens an LLMEngine, owns it and shuts it down. Other threads only put calls into its queue."""
 
-    def __init__(self, model_dir: Path, config: EngineConfig, version: int) -> None:
+    def __init__(self, open_engine: Callable[[], tuple[LLMEngine, _Shape]]) -> None:
         super().__init__(name="vllm-engine", daemon=True)
-        self.ready: Future[None] = Future()
         self.sinks: dict[str, _Sink] = {}
         self.steps = 0
-        self._model_dir = model_dir
-        self._config = config
-        self._version = version
-        self._calls: queue.SimpleQueue[Callable[[LLMEngine], None]] = queue.SimpleQueue()
-        self._failure: Exception | None = None
+        self._open_engine = open_engine
+        self._opened: Future[_Shape] = Future()
+        self._calls: queue.SimpleQueue[tuple[Callable[[LLMEngine], Any], Future[Any]]] = queue.SimpleQueue()
+        self._failure: str | None = None
+        self._ending = threading.Lock()  # held to set the failure, and to add what the failure must reach
         self._closing = False
+
+    async def open(self) -> _Shape:
+        """Start, and wait for the engine, which is the only one of its process. Raises EngineDead."""
+        if not _only_engine.acquire(blocking=False):
+            raise EngineDead("this process holds an engine already: stop it, or start another process")
+        self._opened.set_running_or_notify_cancel()  # a caller who leaves does not cancel it
+        self.start()
+        try:
+            return await asyncio.wrap_future(self._opened)
+        except asyncio.CancelledError:
+            self.close()  # nobody else will
+            raise
 
     def add(self, name: str, prompt_ids: list[int], params: SamplingParams, sink: _Sink) -> None:
         """Submit a request; a refusal goes to its sink."""
-        if self._failure is not None:
-            raise EngineDead(str(self._failure)) from self._failure
-        self.sinks[name] = sink
-        self._calls.put(lambda engine: self._add(engine, name, prompt_ids, params))
+        with self._ending:
+            if self._failure is not None:
+                raise EngineDead(self._failure)
+            self.sinks[name] = sink
+        self.call(lambda engine: self._add(engine, name, prompt_ids, params))
 
     def abort(self, name: str) -> None:
         """Forget a request; nothing more reaches its sink."""
         self.sinks.pop(name, None)
-        self._calls.put(lambda engine: engine.abort_request([name]))
+        self.call(lambda engine: engine.abort_request([name]))
 
     def call(self, function: Callable[[LLMEngine], _T]) -> Future[_T]:
         """Run `function` between two steps, or never if the future is cancelled first.
@@ -225,86 +227,86 @@ class _Driver(threading.Thread):
         If it raises, the engine is taken for dead.
         """
         result: Future[_T] = Future()
-        if self._failure is not None:
-            result.set_exception(EngineDead(str(self._failure)))
-            return result
-
-        def run(engine: LLMEngine) -> None:
-            if not result.set_running_or_notify_cancel():  # the caller has cancelled it
-                return
-            try:
-                value = function(engine)
-            except Exception as error:
-                result.set_exception(EngineDead(f"{type(error).__name__}: {error}"))
-                raise
-            result.set_result(value)
-
-        self._calls.put(run)
+        with self._ending:
+            if self._failure is None:
+                self._calls.put((function, result))
+            else:
+                result.set_exception(EngineDead(self._failure))
         return result
 
     def close(self) -> None:
         """Ask the thread to end after the step it is in."""
         self._closing = True
-        self._calls.put(lambda engine: None)
+        self.call(lambda engine: None)
 
     def run(self) -> None:
-        """Start the engine and step it while there is work; if it fails, fail every open request with the cause."""
+        """Open the engine and step it while there is work; whoever waits when it fails is told the cause."""
         try:
-            engine = _open_engine(_engine_args(self._model_dir, self._config), self._version)
+            engine, shape = self._open_engine()
         except Exception as error:  # whatever vLLM raises at start is the reason that the caller must see
             _only_engine.release()  # before the caller is told, who may start another at once
-            self.ready.set_exception(EngineDead(f"the engine did not start: {type(error).__name__}: {error}"))
+            self._opened.set_exception(EngineDead(f"the engine did not start: {type(error).__name__}: {error}"))
             return
-        self.ready.set_result(None)
+        self._opened.set_result(shape)
         try:
             self._drive(engine)
-            self._fail_open(EngineDead("the engine was stopped"))
+            self._end("the engine was stopped")
         except Exception as error:  # a failed step leaves vLLM in an undefined state: fail all with the first cause
-            self._fail_open(EngineDead(f"the engine failed: {type(error).__name__}: {error}"))
+            self._end(f"the engine failed: {type(error).__name__}: {error}")
         finally:
             engine.engine_core.shutdown()
             _only_engine.release()
 
     def _drive(self, engine: LLMEngine) -> None:
         while not self._closing:
-            self._run_calls(engine)
+            if not engine.has_unfinished_requests():
+                self._run_call(engine)  # sleeps until there is one
+            while not self._calls.empty():
+                self._run_call(engine)
             if engine.has_unfinished_requests():
                 outputs = engine.step()
                 self.steps += 1
                 if outputs:
                     self._deliver(cast("list[RequestOutput]", outputs))
 
-    def _run_calls(self, engine: LLMEngine) -> None:
-        if not engine.has_unfinished_requests():
-            self._calls.get()(engine)  # sleeps until there is a call
-        while not self._calls.empty():
-            self._calls.get()(engine)
+    def _run_call(self, engine: LLMEngine) -> None:
+        function, result = self._calls.get()
+        if not result.set_running_or_notify_cancel():  # the caller has cancelled it
+            return
+        try:
+            result.set_result(function(engine))
+        except Exception as error:
+            result.set_exception(EngineDead(f"{type(error).__name__}: {error}"))
+            raise
 
     def _add(self, engine: LLMEngine, name: str, prompt_ids: list[int], params: SamplingParams) -> None:
-        sink = self.sinks.get(name)
-        if sink is None:  # aborted before it began
+        if name not in self.sinks:  # aborted before it began
             return
         try:
             engine.add_request(name, tokens_input(prompt_ids), params)
         except (ValueError, VLLMValidationError) as error:
-            del self.sinks[name]
-            _post([(sink, RequestRefused(str(error)))])
+            if (sink := self.sinks.pop(name, None)) is not None:
+                _post([(sink, RequestRefused(str(error)))])
 
     def _deliver(self, outputs: list[RequestOutput]) -> None:
         posts: list[tuple[_Sink, Any]] = []
         for output in outputs:
-            sink = self.sinks.get(output.request_id)
-            if sink is None:
-                continue
-            posts.append((sink, output))
-            if output.finished:
-                del self.sinks[output.request_id]
+            name = output.request_id
+            sink = self.sinks.pop(name, None) if output.finished else self.sinks.get(name)
+            if sink is not None:  # it was not aborted
+                posts.append((sink, output))
         _post(posts)
 
-    def _fail_open(self, failure: EngineDead) -> None:
-        self._failure = failure
-        open_sinks, self.sinks = list(self.sinks.values()), {}
-        _post([(sink, failure) for sink in open_sinks])
+    def _end(self, why: str) -> None:
+        """Fail the open requests, the calls that have not run, and all that come later."""
+        with self._ending:
+            self._failure = why
+            open_sinks, self.sinks = list(self.sinks.values()), {}
+        _post([(sink, EngineDead(why)) for sink in open_sinks])
+        while not self._calls.empty():
+            _, result = self._calls.get()
+            if result.set_running_or_notify_cancel():
+                result.set_exception(EngineDead(why))
 
 
 def _post(posts: list[tuple[_Sink, Any]]) -> None:
@@ -337,10 +339,14 @@ def _engine_args(model_dir: Path, config: EngineConfig) -> EngineArgs:
     return EngineArgs(**vllm_settings(model_dir, config, card_bytes), weight_transfer_config=transfer)
 
 
-def _open_engine(args: EngineArgs, version: int) -> LLMEngine:
-    engine = LLMEngine.from_engine_args(args)
-    engine.set_weight_version(str(version))
-    return engine
+def _open_engine(model_dir: Path, config: EngineConfig, version: int) -> tuple[LLMEngine, _Shape]:
+    engine = LLMEngine.from_engine_args(_engine_args(model_dir, config))
+    try:
+        engine.set_weight_version(str(version))
+        return engine, _shape_of(model_dir, engine.vllm_config)
+    except Exception:
+        engine.engine_core.shutdown()
+        raise
 
 
 def _update(engine: LLMEngine, tensors: Sequence[tuple[str, torch.Tensor]], version: int) -> float:

@@ -188,8 +188,23 @@ class CheckpointStore:
         scored = [(m.evaluated, m.score, i, m) for i, m in enumerate(self.list()) if m.score is not None]
         return max(scored)[3] if scored else None
 
+    def rescore(self, checkpoint_id: str, score: float) -> None:
+        """Give a checkpoint the score of an evaluation that came after it. Raises CheckpointWriteError."""
+        path = self.path(checkpoint_id)
+        manifest = _read(path).model_copy(update={"score": score, "evaluated": True})
+        draft = self.draft(manifest)
+        try:
+            written = draft.open() / MANIFEST
+            with _write_errors(checkpoint_id):
+                _write(written, manifest)
+                sync(written)
+                written.replace(path / MANIFEST)
+                sync(path)
+        finally:
+            draft.discard()
+
     def retain(self, stage: str, keep_last: int) -> None:
-        """Delete the older checkpoints of `stage`, keeping the newest `keep_last` and the best."""
+        """Delete the older checkpoints of `stage`, keeping the newest `keep_last` and the best. Raises OSError."""
         best = self.best()
         own = [m for m in self.list() if m.stage == stage]
         for manifest in own[: max(0, len(own) - keep_last)]:
@@ -266,12 +281,16 @@ def _sealed(directory: Path, checkpoint_id: str, lineage: Lineage) -> Manifest:
     created = datetime.now(UTC).isoformat(timespec="microseconds")
     fields: dict[str, Any] = lineage.model_dump()
     manifest = Manifest(**fields, id=checkpoint_id, created=created, files=files)
-    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    _write(directory / MANIFEST, manifest)
     for name in (*names, MANIFEST):
         sync(directory / name)
     for folder in (*(p for p in directory.rglob("*") if p.is_dir()), directory):
         sync(folder)
     return manifest
+
+
+def _write(path: Path, manifest: Manifest) -> None:
+    path.write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def _read(path: Path) -> Manifest:

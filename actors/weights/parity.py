@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _PARITY_TOKENS: Final = 64
 _PARITY_SEED: Final = 20251207
@@ -54,17 +54,20 @@ _TF32: Final = Disagreement(0.02, 0.02)
 _ROUNDED: Final = Disagreement(0.05, 0.3)
 
 
-def parity_tokens(vocab_size: int, length: int = _PARITY_TOKENS) -> tuple[int, ...]:
-    """The same `length` token ids for every run and version of a vocabulary, drawn over all of it."""
+def parity_tokens(config: PreTrainedConfig, most: int = _PARITY_TOKENS) -> tuple[int, ...]:
+    """The same token ids for every run and version of a model, drawn over all of its vocabulary.
+
+    They are `most`, or as many as an engine of a shorter context takes, which leaves room for a token to draw.
+    """
     draw = random.Random(_PARITY_SEED)  # noqa: S311 - reproducible, not secret
-    return tuple(draw.randrange(vocab_size) for _ in range(length))
+    return tuple(draw.randrange(config.vocab_size) for _ in range(min(most, config.max_position_embeddings - 1)))
 
 
 def parity_reference(model: PreTrainedModel) -> ParityReference:
     """The tokens as `model` (any device, any mode) scores them: one forward pass, no gradients, float32 logits."""
     import torch
 
-    token_ids = parity_tokens(model.config.vocab_size)
+    token_ids = parity_tokens(model.config)
     ids = torch.tensor([token_ids], device=model.device)
     training = model.training
     model.eval()

@@ -55,11 +55,6 @@ class WeightVersion:
     weight_hash: str
     parity: ParityReference
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all buckets."""
-        return sum(bucket.nbytes for bucket in self.buckets)
-
 
 def check_layout(weights: WeightVersion, expected: dict[str, tuple[int, ...]]) -> None:
     """Refuse a version whose names or shapes are not the engine's model's (`expected`: name -> shape)."""

@@ -9,8 +9,7 @@ Ray.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Final, Protocol
 
@@ -20,7 +19,7 @@ from actors.records import Completion, GroupRequest, JudgeRequest, Rollout, Roll
 from actors.telemetry import Meters
 from actors.weights.version import WeightsRefused, WeightVersion
 from actors.workers.rollout import SyncReport
-from actors.workers.states import RestartPolicy, State
+from actors.workers.states import RestartPolicy
 from actors.workers.status import FleetStatus
 from actors.workers.supervisor import (
     WORKER_ERRORS,
@@ -79,12 +78,11 @@ class Fleet:
         self._meters = meters
         self._rollout_driver = rollout
         self._reward_driver = reward
-        policy = RestartPolicy(config.max_restarts, config.restart_backoff_s, DRAIN_TIMEOUT_S)
-        timeouts = Timeouts(START_TIMEOUT_S, config.health_interval_s, config.stall_timeout_s)
+        self._policy = RestartPolicy(config.max_restarts, config.restart_backoff_s, DRAIN_TIMEOUT_S)
         self._changes = Changes()
-        self._rollout = Supervisor("rollout", rollout, policy, timeouts, self._changes, meters)
-        self._reward = Supervisor("reward", reward, policy, timeouts, self._changes, meters)
-        self._turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # of reward workers, by incarnation
+        self._rollout = self._supervisor("rollout", rollout, config.stall_timeout_s)
+        # While it judges, a reward worker may answer nothing else.
+        self._reward = self._supervisor("reward", reward, config.stall_timeout_s + config.judge_timeout_s)
         self._resent = 0
         self._verifier_errors = 0
 
@@ -103,28 +101,23 @@ class Fleet:
             self._rollout.resize(rollout_workers)
         if reward_workers is not None:
             self._reward.resize(reward_workers)
-        self._count_workers()
 
     @property
     def sequences(self) -> int:
         """How many completions the engines of all its rollout workers decode together."""
         return len(self._rollout.table.members) * self._rollout_driver.sequences
 
-    async def wait_until(self, condition: Callable[[FleetStatus], bool], timeout_s: float) -> None:
-        """Wait until the status is as wanted. Raises TimeoutError."""
-        await self._changes.wait_until(lambda: condition(self.status()), timeout_s)
-
     async def settled(self, timeout_s: float) -> None:
         """Wait until no worker is starting or draining. Raises TimeoutError or NoWorkersLeft."""
         async with asyncio.timeout(timeout_s):
             await asyncio.gather(self._rollout.settled(timeout_s), self._reward.settled(timeout_s))
-        self._count_workers()
 
     async def sync(self, weights: WeightVersion) -> list[SyncReport]:
         """Load a version into every worker that is up and prove it; at least one is ready with it when this returns.
 
         Workers that fail are replaced, and their successors are proved before they get work. Raises NoWorkersLeft, and
-        WeightsRefused if every worker refused the version; they then go on with the one they hold.
+        WeightsRefused if every worker that was up refused the version; those that were ready then go on with the one
+        they hold. One that starts and refuses is lost.
         """
         driver = self._rollout_driver
         held = driver.weights
@@ -137,7 +130,6 @@ class Fleet:
         async with self._rollout.lease(self._deadline_s):
             pass  # a worker is ready with it
         self._meters.set("interplay_weight_version", weights.version)
-        self._count_workers()
         return list(driver.reports)
 
     async def rollout(self, request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
@@ -201,24 +193,30 @@ class Fleet:
         """
         cause, tries = "", 0
         while tries < _JUDGE_TRIES:
-            lease: Lease[Any] | None = None
-            limit = asyncio.timeout(None)
             try:
-                async with self._reward.lease(self._deadline_s) as lease, self._turns[lease.incarnation], limit:
+                async with self._reward.lease(self._deadline_s) as lease, lease.turn:
                     tries += 1
-                    limit.reschedule(asyncio.get_running_loop().time() + self._config.judge_timeout_s)
-                    return await self._reward_driver.judge(lease.worker, by, completions)
+                    return await self._judged_by(lease, by, completions)
             except WORKER_ERRORS as error:
-                assert lease is not None
-                self._turns.pop(lease.incarnation, None)
-                if limit.expired():
-                    cause = f"no judgement in {self._config.judge_timeout_s:g} s"
-                    self._reward.replace(lease.slot, lease.incarnation, cause)
-                    return None
                 cause = in_a_line(error)
-                self._reward.lost(lease.slot, lease.incarnation, cause)
         failed = f"{_JUDGE_TRIES} reward workers were lost on it, the last: {cause}"
         return tuple(Rollout(c, "", None, None, error=failed) for c in completions)
+
+    async def _judged_by(
+        self, lease: Lease[Any], by: JudgeRequest, completions: Sequence[Completion]
+    ) -> tuple[Rollout, ...] | None:
+        """As `_judged`, by one worker. It is given up within the turn, so that no other call begins on a lost one."""
+        limit = asyncio.timeout(self._config.judge_timeout_s)
+        try:
+            async with limit:
+                return await self._reward_driver.judge(lease.worker, by, completions)
+        except WORKER_ERRORS as error:
+            if limit.expired():
+                cause = f"no judgement in {self._config.judge_timeout_s:g} s"
+                self._reward.replace(lease.slot, lease.incarnation, cause)
+                return None
+            self._reward.lost(lease.slot, lease.incarnation, in_a_line(error))
+            raise
 
     def _hung(self, completion: Completion) -> Rollout:
         hung = f"the judge gave no judgement in {self._config.judge_timeout_s:g} s and was ended"
@@ -245,8 +243,12 @@ class Fleet:
     @property
     def _deadline_s(self) -> float:
         """Longer than all restarts together, so that an error names the first cause and not this wait."""
-        backoff = self._config.restart_backoff_s * 2**self._config.max_restarts
-        return (START_TIMEOUT_S + self._config.load_timeout_s) * (self._config.max_restarts + 1) + backoff
+        restarts = self._config.max_restarts
+        return (START_TIMEOUT_S + self._config.load_timeout_s + self._policy.pause_s(restarts)) * (restarts + 1)
+
+    def _supervisor(self, kind: str, driver: WorkerDriver[Any], stall_s: float) -> Supervisor[Any]:
+        timeouts = Timeouts(START_TIMEOUT_S, self._config.health_interval_s, stall_s)
+        return Supervisor(kind, driver, self._policy, timeouts, self._changes, self._meters)
 
     def _count(self, rollouts: tuple[Rollout, ...]) -> tuple[Rollout, ...]:
         errors = sum(r.error is not None for r in rollouts)
@@ -255,13 +257,6 @@ class Fleet:
         self._meters.add("interplay_completions_total", len(rollouts))
         self._meters.add("interplay_tokens_generated_total", sum(len(r.completion.token_ids) for r in rollouts))
         return rollouts
-
-    def _count_workers(self) -> None:
-        workers = self.status().workers
-        for kind in ("rollout", "reward"):
-            for state in State:
-                count = sum(w.kind == kind and w.state is state for w in workers)
-                self._meters.set("interplay_workers", count, kind=kind, state=state)
 
 
 class _Judging:

@@ -46,7 +46,6 @@ class WorkerHealth:
 
     progress: int
     open_requests: int
-    weight_version: int
 
 
 class RolloutWorker:
@@ -109,8 +108,7 @@ class RolloutWorker:
 
     async def health(self) -> WorkerHealth:
         """Answered by the actor's event loop, which runs while the engine steps or hangs."""
-        engine = self._ready
-        return WorkerHealth(engine.progress, engine.open_requests, engine.weight_version)
+        return WorkerHealth(self._ready.progress, self._ready.open_requests)
 
     async def stop(self) -> None:
         """Free the engine."""

@@ -18,7 +18,8 @@ from typing import Final, Literal
 
 from verifier.errors import Failure
 
-_FORGIVE_AFTER_S: Final = 300.0  # a worker that was ready for so long starts with a clean record
+_FORGIVE_AFTER_S: Final = 300.0  # a worker that was ready for so long has a clean record from then on
+_DOUBLINGS: Final = 10  # of the pause before a replacement
 
 
 class State(StrEnum):
@@ -45,12 +46,12 @@ class HeldWeights:
 
 
 class NoWorkersLeft(Failure):
-    """No worker is left and none will come back; the message is the first cause."""
+    """No worker is left and none will come back; the message is the first cause of the first to be given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """`max_restarts` replacements per slot, the first after `backoff_s` seconds, each next after twice as long.
+    """`max_restarts` replacements per slot, the first after `backoff_s` seconds; the pause doubles ten times at most.
 
     A worker that leaves has `drain_s` seconds for its open work.
     """
@@ -59,10 +60,14 @@ class RestartPolicy:
     backoff_s: float
     drain_s: float
 
+    def pause_s(self, failures: int) -> float:
+        """Before the replacement that follows so many losses."""
+        return self.backoff_s * 2 ** min(failures - 1, _DOUBLINGS)
+
 
 @dataclass(slots=True)
 class Member:
-    """One slot of the table, and the incarnation that fills it now."""
+    """One slot of the table, and the incarnation that fills it now. `first_cause` is of the first of `failures`."""
 
     slot: int
     incarnation: int = 0
@@ -73,6 +78,7 @@ class Member:
     failures: int = 0
     restart_at: float = 0.0
     cause: str | None = None
+    first_cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,6 @@ class WorkerTable:
     policy: RestartPolicy
     members: dict[int, Member] = field(default_factory=dict)
     restarts: int = 0
-    first_cause: str | None = None
     _leaving: list[Member] = field(default_factory=list)
     _incarnations: int = 0
 
@@ -123,14 +128,14 @@ class WorkerTable:
 
     def started(self, slot: int, incarnation: int, now: float) -> None:
         """Its process is up and its engine answers."""
-        if member := self._current(slot, incarnation, State.STARTING):
+        if member := self.current(slot, incarnation, State.STARTING):
             _enter(member, State.SYNCING, now)
 
     def proved(
         self, slot: int, incarnation: int, held: HeldWeights | None, wanted: HeldWeights | None, now: float
     ) -> bool:
         """It has proved which weights it holds; returns whether they are `wanted`, so that it is ready."""
-        member = self._current(slot, incarnation, State.SYNCING, State.READY, State.SUSPECT)
+        member = self.current(slot, incarnation, State.SYNCING, State.READY, State.SUSPECT)
         if member is None:
             return False
         member.held = held
@@ -142,43 +147,36 @@ class WorkerTable:
 
     def doubted(self, slot: int, incarnation: int, now: float) -> None:
         """It did not answer a check in time: no new work until it does."""
-        if member := self._current(slot, incarnation, State.READY):
+        if member := self.current(slot, incarnation, State.READY):
             _enter(member, State.SUSPECT, now)
 
     def cleared(self, slot: int, incarnation: int, now: float) -> None:
         """It answers again."""
-        if member := self._current(slot, incarnation, State.SUSPECT):
+        if member := self.current(slot, incarnation, State.SUSPECT):
             _enter(member, State.READY, now)
 
     def lost(self, slot: int, incarnation: int, cause: str, now: float) -> bool:
         """It died, hung or did not start; returns whether its state changed. Its callers send their work again."""
         self._leaving = [m for m in self._leaving if (m.slot, m.incarnation) != (slot, incarnation)]
-        member = self._current(slot, incarnation, *ALIVE)
+        member = self.current(slot, incarnation, *ALIVE)
         if member is None:
             return False
-        if member.state is State.READY and now - member.since >= _FORGIVE_AFTER_S:
-            member.failures = 0
+        _end(member, cause, now)
         member.failures += 1
-        member.cause = cause
-        member.open = 0
-        member.held = None
-        self.first_cause = self.first_cause or cause
+        if member.failures == 1:
+            member.first_cause = cause
         if member.failures > self.policy.max_restarts:
             _enter(member, State.RETIRED, now)
         else:
-            member.restart_at = now + self.policy.backoff_s * 2 ** (member.failures - 1)
-            _enter(member, State.DEAD, now)
+            member.restart_at = now + self.policy.pause_s(member.failures)
         return True
 
     def replaced(self, slot: int, incarnation: int, cause: str, now: float) -> None:
         """Its work blocks it, which is not its own fault: the next incarnation may start at once."""
         self._leaving = [m for m in self._leaving if (m.slot, m.incarnation) != (slot, incarnation)]
-        if member := self._current(slot, incarnation, *ALIVE):
-            member.cause = cause
-            member.open = 0
-            member.held = None
+        if member := self.current(slot, incarnation, *ALIVE):
+            _end(member, cause, now)
             member.restart_at = now
-            _enter(member, State.DEAD, now)
 
     def take(self) -> Member | None:
         """Give a piece of work to the least loaded ready worker; None if no worker is ready.
@@ -191,7 +189,8 @@ class WorkerTable:
             chosen.open += 1
             return chosen
         if self.exhausted:
-            raise NoWorkersLeft(self.first_cause or "no worker was asked for")
+            given_up = sorted(self.members.values(), key=lambda m: m.since)
+            raise NoWorkersLeft(next((m.first_cause for m in given_up if m.first_cause), "no worker was asked for"))
         return None
 
     def give_back(self, slot: int, incarnation: int) -> None:
@@ -216,6 +215,13 @@ class WorkerTable:
         yield from self.members.values()
         yield from self._leaving
 
+    def current(self, slot: int, incarnation: int, *states: State) -> Member | None:
+        """The member in that slot, if it is still that incarnation and in one of the states."""
+        member = self.members.get(slot)
+        if member is None or member.incarnation != incarnation or member.state not in states:
+            return None
+        return member
+
     def _dead(self) -> list[Member]:
         return [m for m in self.members.values() if m.state is State.DEAD]
 
@@ -236,16 +242,19 @@ class WorkerTable:
             _enter(member, State.DRAINING, now)
             self._leaving.append(member)
 
-    def _current(self, slot: int, incarnation: int, *states: State) -> Member | None:
-        member = self.members.get(slot)
-        if member is None or member.incarnation != incarnation or member.state not in states:
-            return None
-        return member
-
 
 def _enter(member: Member, state: State, now: float) -> None:
+    if member.state is State.READY and now - member.since >= _FORGIVE_AFTER_S:
+        member.failures = 0
     member.state = state
     member.since = now
+
+
+def _end(member: Member, cause: str, now: float) -> None:
+    _enter(member, State.DEAD, now)
+    member.cause = cause
+    member.open = 0
+    member.held = None
 
 
 def _usefulness(member: Member) -> tuple[int, int]:

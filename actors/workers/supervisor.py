@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -115,12 +116,16 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Lease(Generic[H]):
-    """The right to give one piece of work to one incarnation of a worker."""
+    """The right to give one piece of work to one incarnation of a worker.
+
+    `turn` is for work that the worker does one piece at a time.
+    """
 
     worker: H
     slot: int
     incarnation: int
     held: HeldWeights | None
+    turn: asyncio.Lock
 
 
 class Supervisor(Generic[H]):
@@ -144,6 +149,8 @@ class Supervisor(Generic[H]):
         self._workers: dict[int, H] = {}
         self._pids: dict[int, int] = {}
         self._proofs: dict[int, asyncio.Lock] = {}
+        self._turns: dict[int, asyncio.Lock] = {}
+        self._counted: Counter[State] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._supervisor: asyncio.Task[None] | None = None
         self._leases: dict[int, set[asyncio.Timeout]] = {}
@@ -171,11 +178,12 @@ class Supervisor(Generic[H]):
         member = await self._take(timeout_s)
         slot, incarnation = member.slot, member.incarnation
         leases = self._leases.setdefault(incarnation, set())
+        turn = self._turns.setdefault(incarnation, asyncio.Lock())
         interruption = asyncio.timeout(None)
         leases.add(interruption)
         try:
             async with interruption:
-                yield Lease(self._workers[incarnation], slot, incarnation, member.held)
+                yield Lease(self._workers[incarnation], slot, incarnation, member.held, turn)
         finally:
             leases.discard(interruption)
             self.table.give_back(slot, incarnation)
@@ -188,7 +196,7 @@ class Supervisor(Generic[H]):
         self.changes.notify()
 
     def replace(self, slot: int, incarnation: int, cause: str) -> None:
-        """As `lost`, but not the worker's fault: it does not count as a restart and the next one starts at once."""
+        """As `lost`, but not its fault: it does not count against `max_restarts`, and the next one starts at once."""
         self.table.replaced(slot, incarnation, cause, time.monotonic())
         self._forget(incarnation)
         self.changes.notify()
@@ -196,16 +204,17 @@ class Supervisor(Generic[H]):
     async def prove_all(self) -> None:
         """Prove every worker that is up against the weights wanted now; those that fail are lost.
 
-        A worker that refuses the version is not lost: it stays ready with the weights it holds.
+        A ready worker that refuses the version is not lost: it stays ready with the weights it holds.
         """
         up = (State.SYNCING, State.READY, State.SUSPECT)
         members = [(m.slot, m.incarnation) for m in self.table.members.values() if m.state in up]
         await asyncio.gather(*(self._prove(slot, incarnation) for slot, incarnation in members))
 
     def drop_stale(self) -> None:
-        """Give up the ready workers that do not hold the weights wanted now."""
+        """Give up the workers that are ready, or will be once they answer, without the weights wanted now."""
         wanted = self._driver.wanted()
-        for member in [m for m in self.table.members.values() if m.state is State.READY and m.held != wanted]:
+        proved = [m for m in self.table.members.values() if m.state in (State.READY, State.SUSPECT)]
+        for member in [m for m in proved if m.held != wanted]:
             self.lost(member.slot, member.incarnation, f"holds {member.held} instead of {wanted}")
 
     def status(self) -> tuple[WorkerStatus, ...]:
@@ -256,6 +265,7 @@ class Supervisor(Generic[H]):
             before = self.table.restarts
             actions.extend(self.table.plan(time.monotonic()))
             self._meters.add("interplay_worker_restarts_total", self.table.restarts - before, kind=self.kind)
+            self._count_states()
             return bool(actions)
 
         while True:
@@ -267,6 +277,13 @@ class Supervisor(Generic[H]):
             for action in actions:
                 self._spawn(self._bring_up(action) if action.kind == "start" else self._let_go(action))
             actions.clear()
+
+    def _count_states(self) -> None:
+        counts = Counter(member.state for member in self.table.everyone())
+        if counts != self._counted:
+            self._counted = counts
+            for state in State:
+                self._meters.set("interplay_workers", counts[state], kind=self.kind, state=state)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -300,16 +317,15 @@ class Supervisor(Generic[H]):
     async def _prove(self, slot: int, incarnation: int) -> None:
         """Prove it until it holds the wanted weights, which may change meanwhile; one proof of a worker at a time."""
         async with self._proofs.setdefault(incarnation, asyncio.Lock()):
-            member = self.table.members.get(slot)
-            while member is not None and member.incarnation == incarnation and member.state in ALIVE:
+            while member := self.table.current(slot, incarnation, *ALIVE):
                 if member.state is not State.SYNCING and member.held == self._driver.wanted():
                     return
                 try:
                     held = await self._driver.prove(self._workers[incarnation], self._name(slot, incarnation))
                 except WORKER_ERRORS as error:
-                    if not (isinstance(error, WeightsRefused) and member.held is not None):
+                    if member.state is State.SYNCING or not isinstance(error, WeightsRefused):
                         self.lost(slot, incarnation, in_a_line(error))
-                    return  # a worker that refused a version goes on with the one before
+                    return  # a ready worker that refused a version goes on with the one before
                 self.table.proved(slot, incarnation, held, self._driver.wanted(), time.monotonic())
                 self.changes.notify()
 
@@ -355,6 +371,7 @@ class Supervisor(Generic[H]):
         worker = self._workers.pop(incarnation, None)
         self._pids.pop(incarnation, None)
         self._proofs.pop(incarnation, None)
+        self._turns.pop(incarnation, None)
         for interruption in self._leases.pop(incarnation, ()):
             interruption.reschedule(asyncio.get_running_loop().time())
         if worker is not None:

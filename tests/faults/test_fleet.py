@@ -35,6 +35,7 @@ from tests.fleets import (
     pids,
     publish_seed,
     save_policy,
+    until,
 )
 from tests.misbehaving import FAULTS, Misbehaving
 from tests.tasks import ITEM
@@ -178,9 +179,7 @@ async def test_a_version_whose_parity_lies_never_serves(fleet: Fleet, model_dir:
     honest = publish_seed(model_dir, 60, seed=0)
     parity = dataclasses.replace(honest.parity, logprobs=tuple(lp - 0.01 for lp in honest.parity.logprobs))
     syncing = asyncio.create_task(fleet.sync(dataclasses.replace(honest, parity=parity)))
-    await fleet.wait_until(
-        lambda status: sum("nats per token" in (w.cause or "") for w in status.workers) == 1, SETTLE_S
-    )
+    await until(fleet, lambda status: sum("nats per token" in (w.cause or "") for w in status.workers) == 1)
     assert not any(
         w.state is State.READY or w.weight_version == 60 for w in fleet.status().workers if w.kind == "rollout"
     )

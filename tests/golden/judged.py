@@ -41,7 +41,7 @@ def judged(case: dict[str, str]) -> dict[str, object]:
     """What both judges say of one text."""
     gold = prepare(case["problem"], case["question"], case["solution"])
     reference = judge(case["text"], case["solution"]).to_record()
-    return {"strict": verify(case["text"], gold).to_record(), "reference": reference}
+    return {"strict": verify(case["text"], gold).verify_row(), "reference": reference}
 
 
 def main() -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.graphs import op_count
 from verifier.graphs.generate import MAX_OP, MIN_OP, generate
-from verifier.graphs.graph import canonical_hash, op_count
+from verifier.graphs.graph import canonical_hash
 from verifier.graphs.problem import MODES, TEMPLATES, Operation, ProblemSpec
 from verifier.graphs.tell import completion_text, fact, prompt_text, training_text
 

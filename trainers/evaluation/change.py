@@ -32,9 +32,9 @@ class BeforeAfter:
 class Change:
     """A stratum: its problems by what became of them, and what the completions were like.
 
-    `errors` are steps that are not right, by status, per completion. `first_error` is the mean number of right steps
-    before the first wrong one, over the completions that have one. `traces` is the mean number of different traces of a
-    problem. The last three are empty or None where no steps are judged.
+    `errors` are steps that are not right, by status, per completion. `first_error` is the mean number of steps before
+    the first wrong one, repeated ones included, over the completions that have one. `traces` is the mean number of
+    different traces of a problem. The last three are empty or None where no steps are judged.
     """
 
     problems: int

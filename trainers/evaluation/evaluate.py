@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import chain
 from statistics import fmean
 from typing import Any, Final, Literal, Protocol, Self
 
@@ -354,17 +355,21 @@ def asked(scores: Sequence[ProblemScore]) -> int:
 
 
 def curve(scores: Sequence[ProblemScore], kind: Kind) -> dict[str, float]:
-    """Mean pass@k for every k up to the samples asked, over the problems that have k judged ones."""
-    return {str(k): fmean(_pass(s, kind, k) for s in scores if s.samples >= k) for k in powers(asked(scores))}
+    """Mean pass@k for every k up to the samples asked, over the problems that have k judged ones.
+
+    This mean and those of `interval` and `gain` are over strata, as in `trainers.evaluation.comparison`: a stratum with
+    more problems has no more weight.
+    """
+    return {str(k): fmean(chain(*_stratified(_judged(scores, k), kind, k))) for k in powers(asked(scores))}
 
 
 def interval(scores: Sequence[ProblemScore], kind: Kind, k: int, seed: int) -> Interval:
     """Mean pass@k with its 95% bootstrap interval over the problems of each stratum that have k judged samples."""
-    return bootstrap_interval(_stratified([s for s in scores if s.samples >= k], kind, k), seed)
+    return bootstrap_interval(_stratified(_judged(scores, k), kind, k), seed)
 
 
 def gain(before: Sequence[ProblemScore], after: Sequence[ProblemScore], kind: Kind, k: int, seed: int) -> Interval:
-    """After minus before in pass@k with its 95% bootstrap interval, paired by problem.
+    """After minus before in mean pass@k with its 95% bootstrap interval, paired by problem.
 
     Problems without k judged samples on both sides are left out.
     """
@@ -379,8 +384,13 @@ def _pass(score: ProblemScore, kind: Kind, k: int) -> float:
     return pass_at_k(score.samples, (score.strict or 0) if kind == "strict" else score.outcome, k)
 
 
-def _stratified(scores: Iterable[ProblemScore], kind: Kind, k: int) -> list[list[float]]:
+def _judged(scores: Sequence[ProblemScore], k: int) -> list[ProblemScore]:
+    return [score for score in scores if score.samples >= k]
+
+
+def _stratified(scores: Sequence[ProblemScore], kind: Kind, k: int) -> list[list[float]]:
+    """pass@k by stratum, weighted: the mean over all problems is that over strata. Equally large strata weigh 1."""
     found: dict[Stratum, list[float]] = {}
     for score in scores:
         found.setdefault(score.stratum, []).append(_pass(score, kind, k))
-    return list(found.values())
+    return [[len(scores) / (len(found) * len(of)) * value for value in of] for of in found.values()]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import matplotlib as mpl
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,14 +21,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from actors.files import replace_text
-from trainers.evaluation.evaluate import TextSample
-from trainers.evaluation.figures import STYLE, inline, smoothed, svg
+from trainers.evaluation.evaluate import TextSample, kinds
+from trainers.evaluation.figures import LINES, STYLE, inline, smoothed, svg
 from trainers.evaluation.report import RunRecord, changed_texts, summary
 from verifier.families import TaskConfig, drawing, open_task
 from verifier.judgement import Judgement, TraceJudgement
 from verifier.task import item_at, labels
 
 _BEFORE, _AFTER, _OUTCOME, _CUT_OFF = "#8a8f98", "#1f6feb", "#c4892b", "#cf222e"
+_PASSES: Final = ("strict_pass@1", "outcome_pass@1")
+_SHARES: Final = (
+    ("outcome", "answer right", _OUTCOME),
+    ("strict", "process verified", _AFTER),
+    ("truncated", "cut off", _CUT_OFF),
+)
 
 
 def page(run: RunRecord, content: Mapping[str, Any]) -> str:
@@ -52,6 +58,8 @@ def page(run: RunRecord, content: Mapping[str, Any]) -> str:
         target=run.bands.target,
         target_rows=_target_rows(run),
         traced=_traced(run),
+        stepwise=run.after is not None and "strict" in kinds(run.after.scores),
+        passes=[key for key in _PASSES if any(key in event for event in content["evaluations"])],
     )
 
 
@@ -97,21 +105,25 @@ def _loss(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
 
 
 def _training(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
-    """Shares of the rollouts over the learner steps."""
+    """Shares of the rollouts over the learner steps, a line per stage."""
     if not steps:
         return None
     figure = Figure(figsize=(7.2, 2.6))
     rates: Axes = figure.subplots()
-    xs = [s["step"] for s in steps]
-    shares = (
-        ("outcome", "answer right", _OUTCOME),
-        ("strict", "process verified", _AFTER),
-        ("truncated", "cut off", _CUT_OFF),
-    )
-    for key, label, colour in (s for s in shares if s[0] in steps[0]):
-        values = [s[key] for s in steps]
-        rates.plot(xs, values, color=colour, alpha=0.3, linewidth=0.8)
-        rates.plot(xs, smoothed(values), color=colour, label=label, linewidth=1.8)
+    stages = list(dict.fromkeys(s["stage"] for s in steps))
+    for (number, stage), (key, label, colour) in product(enumerate(stages), _SHARES):
+        told = [s for s in steps if s["stage"] == stage and key in s]
+        xs, values = [s["step"] for s in told], [s[key] for s in told]
+        if told:
+            rates.plot(xs, values, color=colour, alpha=0.3, linewidth=0.8)
+            rates.plot(
+                xs,
+                smoothed(values),
+                color=colour,
+                linestyle=LINES[number % len(LINES)],
+                label=f"{stage}: {label}" if len(stages) > 1 else label,
+                linewidth=1.8,
+            )
     rates.set_xlabel("learner step")
     rates.set_ylabel("share of rollouts")
     rates.set_ylim(0, 1)
@@ -170,10 +182,10 @@ class _Trace:
     graph: Markup | None
 
 
-def _trace(sample: TextSample, task: TaskConfig | None) -> _Trace:
-    draw = drawing(task.family) if task is not None else None
+def _trace(sample: TextSample, task: TaskConfig) -> _Trace:
+    draw = drawing(task.family)
     graph = None
-    if draw is not None and task is not None:
+    if draw is not None:
         graph = Markup(draw(item_at(open_task(task), sample.address), sample.judgement))  # noqa: S704  # a drawing escapes all names itself
     return _Trace(sample, _pieces(sample.text, sample.judgement), graph)
 

@@ -1,22 +1,25 @@
 """The numbers of a run's report, `report.json`; `trainers.evaluation.page` makes the page from them.
 
 Pure arithmetic on the files that the stages wrote into the run folder; nothing is sampled or loaded here. Every
-interval is a 95% bootstrap over problems, paired where two evaluations are compared.
+interval is a 95% bootstrap over problems, paired where two evaluations are compared. The last evaluation is that after
+training; the one before it is the first that asked the same.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from actors.diagnosis.findings import diagnose
 from actors.telemetry import read_events
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.change import changed_problems, changes
+from trainers.evaluation.comparison import Terms
 from trainers.evaluation.evaluate import Evaluation, ProblemScore, asked, curve, gain, interval, kinds, powers
 from trainers.evaluation.ledger import StageRecord
 from verifier.families import TaskConfig
@@ -25,19 +28,46 @@ from verifier.task import labels
 BOOTSTRAP_SEED = 0  # intervals are part of the record: the same scores give the same interval
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RunRecord:
-    """All that a report is computed from."""
+    """All that a report is computed from; `evaluations` are what the eval stages asked and scored, in their order."""
 
     name: str
     recipe: dict[str, Any]
     recipe_text: str
-    task: TaskConfig | None
     bands: Bands
     stages: tuple[StageRecord, ...]
-    before: Evaluation | None
-    after: Evaluation | None
+    evaluations: tuple[tuple[TaskConfig, Evaluation], ...]
     events: tuple[dict[str, Any], ...]
+
+    @cached_property
+    def before(self) -> Evaluation | None:
+        """The first evaluation that `after` can be held against; the only one, if there is one alone."""
+        measured = [evaluation for _, evaluation in self.evaluations]
+        if self.after is None:
+            return measured[0] if measured else None
+        return next((one for one in measured[:-1] if not _unlike(one, self.after)), None)
+
+    @property
+    def after(self) -> Evaluation | None:
+        """The last of several evaluations."""
+        return self.evaluations[-1][1] if len(self.evaluations) > 1 else None
+
+    @property
+    def task(self) -> TaskConfig:
+        """What the last evaluation asked."""
+        return self.evaluations[-1][0]
+
+    @property
+    def unpaired(self) -> str:
+        """Why no evaluation can be held against the last one, if several are there; else empty."""
+        if self.after is None or self.before is not None:
+            return ""
+        return _unlike(self.evaluations[0][1], self.after)
+
+
+def _unlike(one: Evaluation, other: Evaluation) -> str:
+    return Terms.of(one).unlike(Terms.of(other))
 
 
 def summary(run: RunRecord) -> dict[str, Any]:
@@ -64,7 +94,8 @@ def summary(run: RunRecord) -> dict[str, Any]:
         "eval": {name: _grid(e) for name, e in (("before", run.before), ("after", run.after)) if e is not None},
         "bands": {band: _band(run, band) for band in run.bands.ranges},
         "target": run.bands.target,
-        "gain": _gain(run, run.bands.target) if run.before and run.after else None,
+        "unpaired": run.unpaired,
+        "gain": _gain(run, run.bands.target),
         "changed": _changed(run.before, run.after) if run.before and run.after else None,
         "rollout": {
             "restarts": counters[-1]["rollout_restarts"] if counters else 0,
@@ -136,15 +167,18 @@ def _band(run: RunRecord, band: str) -> dict[str, Any]:
                 kind: {f"pass@{k}": asdict(interval(scores, kind, k, BOOTSTRAP_SEED)) for k in powers(asked(scores))}
                 for kind in kinds(scores)
             }
-    if "before" in found and "after" in found:
-        found["gain"] = _gain(run, band)
+    if (gained := _gain(run, band)) is not None:
+        found["gain"] = gained
     return found
 
 
-def _gain(run: RunRecord, band: str | None) -> dict[str, Any]:
-    assert run.before is not None
-    assert run.after is not None
+def _gain(run: RunRecord, band: str | None) -> dict[str, Any] | None:
+    """By reading and k; None without two evaluations of problems in the band."""
+    if run.before is None or run.after is None:
+        return None
     before, after = _of_band(run, run.before, band), _of_band(run, run.after, band)
+    if not before:
+        return None
     return {
         f"{kind}_pass@{k}": asdict(gain(before, after, kind, k, BOOTSTRAP_SEED))
         for kind in kinds(before)
@@ -156,12 +190,27 @@ def _of_band(run: RunRecord, evaluation: Evaluation, band: str | None) -> list[P
     return [s for s in evaluation.scores if run.bands.holds(band, s.stratum)]
 
 
+_UNDOES: Final = {
+    "rl_step": ("rl_step", "rl_eval"),
+    "rl_eval": ("rl_eval",),
+    "pretrain_step": ("pretrain_step",),
+}
+"""Which events of a step, and of those after it, an event takes back: a resumed stage told of them before."""
+
+
 def events_of(run_dir: Path) -> tuple[dict[str, Any], ...]:
-    """The run's events; if a step was repeated after a resume, only its last record counts."""
-    latest: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for number, event in enumerate(read_events(run_dir / "metrics.jsonl")):
-        stepped = event["event"] in ("rl_step", "rl_eval", "pretrain_step")
-        key = (event["event"], event["stage"], event["step"]) if stepped else (number,)
-        latest.pop(key, None)
-        latest[key] = dict(event)
-    return tuple(latest.values())
+    """The run's events, without those of steps that a resume undid."""
+    kept: list[dict[str, Any]] = []
+    furthest: dict[tuple[str, str], int] = {}
+    for event in map(dict, read_events(run_dir / "metrics.jsonl")):
+        if event["event"] in _UNDOES:
+            told = (event["event"], event["stage"])
+            if event["step"] <= furthest.get(told, -1):
+                kept = [old for old in kept if not _undone(old, event)]
+            furthest[told] = event["step"]
+        kept.append(event)
+    return tuple(kept)
+
+
+def _undone(old: Mapping[str, Any], by: Mapping[str, Any]) -> bool:
+    return old["event"] in _UNDOES[by["event"]] and old["stage"] == by["stage"] and old["step"] >= by["step"]

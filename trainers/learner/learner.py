@@ -116,7 +116,7 @@ class Learner:
 
     def _parity(self) -> ParityReference:
         """The learner's scores of the parity tokens. All ranks take part, since under ZeRO-3 each holds a part."""
-        tokens = parity_tokens(self.policy.config.vocab_size)
+        tokens = parity_tokens(self.policy.config)
         (stream,) = pack_documents([Document(tokens, 1)], len(tokens)).streams
         self.engine.eval()
         with torch.no_grad():

@@ -95,7 +95,7 @@ def proved(policy: PreTrainedModel) -> PackedPolicy:
     Raises ModelRefused if the configuration or that check shows that packing changes what the model computes.
     """
     require_trainable(policy.config)
-    tokens = parity_tokens(policy.config.vocab_size, _PROOF_TOKENS)
+    tokens = parity_tokens(policy.config, _PROOF_TOKENS)
     texts = (tokens[: _PROOF_TOKENS // 3], tokens[_PROOF_TOKENS // 3 :])
     with torch.no_grad():
         own = torch.cat([_own_logprobs(policy, text) for text in texts])

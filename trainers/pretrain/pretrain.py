@@ -75,17 +75,19 @@ def pretrain(
     `spent` is what the stage had spent before. Raises NotFinite.
     """
     window = _Window(config.budget, spent)
+    progress = window.progress()
     skip_limit = SkipLimit()
     while not window.done and not stop():
         batch = replace(data.batch(learner.steps), spent_share=config.budget.share(window.spent))
         step = learner.step(batch)
         window.add(step)
         skip_limit.see(step)
+        progress = window.progress()
         if learner.steps % config.report_every == 0 or window.done:
-            report(window.progress())
+            report(progress)
+            window.begin()
         if learner.steps % config.checkpoint_every == 0 and not window.done:
-            checkpoint(window.progress())
-    progress = window.progress()
+            checkpoint(progress)
     checkpoint(progress)
     return progress
 
@@ -97,7 +99,11 @@ class _Window:
         self.budget = budget
         self.spent = spent
         self.skipped = 0
-        self._begin = (time.monotonic(), spent.steps)
+        self._first = (time.monotonic(), spent)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a new window: what was added so far is reported."""
         self._reports: list[StepReport] = []
         self._since = time.monotonic()
 
@@ -118,10 +124,10 @@ class _Window:
     def progress(self) -> TrainingProgress:
         now = time.monotonic()
         reports, count = self._reports, max(1, len(self._reports))
-        begun, first = self._begin
-        spent, steps = self.spent, self.budget.steps(self.spent)
-        per_step = (now - begun) / max(1, spent.steps - first)
-        made = TrainingProgress(
+        begun, first = self._first
+        spent, steps = self.spent, self.budget.steps(self.spent, since=first)
+        per_step = (now - begun) / max(1, spent.steps - first.steps)
+        return TrainingProgress(
             step=spent.steps,
             steps=steps,
             loss=sum(r.loss for r in reports) / count,
@@ -134,5 +140,3 @@ class _Window:
             eta_s=per_step * (steps - spent.steps),
             skipped=self.skipped,
         )
-        self._reports, self._since = [], now
-        return made

@@ -37,7 +37,7 @@ class NothingKept(Failure):
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The documents that were kept, the number of completions drawn, and what the drawing cost.
+    """The documents that were kept, each once, the number of completions drawn, and what the drawing cost.
 
     The verifier failed on `failed` of the completions, and said `error` of the first of them.
     """
@@ -103,7 +103,7 @@ def _together(groups: Sequence[_Kept], asked: int) -> Drawn:
     error = next((group.error for group in groups if group.error is not None), None)
     if failed > max(1, _FAILED_SHARE * asked):
         raise NothingKept(f"the verifier failed on {failed} of {asked} completions; its first error: {error}", _JUDGE)
-    documents = tuple(document for group in groups for document in group.documents)
+    documents = tuple(dict.fromkeys(document for group in groups for document in group.documents))
     if not documents:
         raise NothingKept(f"none of {asked} completions was verified")
     longest = max(group.longest for group in groups)
@@ -113,8 +113,8 @@ def _together(groups: Sequence[_Kept], asked: int) -> Drawn:
 
 
 def _documents(group: RolloutGroup) -> tuple[Document, ...]:
-    """The group's verified completions, each different one once."""
-    written = dict.fromkeys(rollout.completion.token_ids for rollout in group.rollouts if _verified(rollout))
+    """The group's verified completions."""
+    written = [rollout.completion.token_ids for rollout in group.rollouts if _verified(rollout)]
     return tuple(Document((*group.prompt_ids, *token_ids), len(group.prompt_ids)) for token_ids in written)
 
 

@@ -15,7 +15,7 @@ from verifier.errors import Failure
 
 
 class GroupState(StrEnum):
-    """The state of a group; `DROPPED` is a group without a gradient (all rewards equal) or without a judgement."""
+    """The state of a group; `DROPPED` is one in which nothing has an advantage, or without a judgement."""
 
     GENERATING = "generating"
     READY = "ready"

@@ -86,13 +86,13 @@ class Score:
 class LoopHooks:
     """What the loop calls for everything but drawing and learning; `trainers.rl.stage` implements it.
 
-    `cost` returns the FLOPs of drawing a group, `save` writes a checkpoint of a state with its score, `evaluate`
-    returns the score of the policy before a step, `emit` writes an event to metrics.jsonl, `keep` stores the rollouts
-    of a step.
+    `cost` returns the FLOPs of drawing a group, `save` writes a checkpoint of a state with its score and says whether
+    it could, `evaluate` returns the score of the policy before a step, `emit` writes an event to metrics.jsonl, `keep`
+    stores the rollouts of a step.
     """
 
     cost: Callable[[RolloutGroup], float]
-    save: Callable[[LoopState, Score], Awaitable[None]]
+    save: Callable[[LoopState, Score], Awaitable[bool]]
     evaluate: Callable[[int], Coroutine[Any, Any, float]]
     emit: Callable[..., None]
     keep: Callable[[StepRollouts], None]
@@ -152,6 +152,7 @@ class RlLoop:
         The fleet must hold version `state.step`.
         """
         try:
+            measured = None
             if not self._is_evaluated:  # at the start, or where a stop cut an evaluation short
                 await self._evaluated()
             while not self.config.budget.reached(self.state.spent) and not self.stopping:
@@ -166,7 +167,7 @@ class RlLoop:
                 if self.state.step % self.config.checkpoint_every == 0:
                     await self._save(measured)
             if self._scores:
-                await self._save(None)
+                await self._save(measured)
         finally:
             self.abandon()
 
@@ -245,8 +246,8 @@ class RlLoop:
 
     async def _save(self, measured: float | None) -> None:
         score = Score(fmean(self._scores), False) if measured is None else Score(measured, True)
-        await self.hooks.save(self.state, score)
-        self._scores = []
+        if await self.hooks.save(self.state, score):
+            self._scores = []
 
     def _tell(self, drawn: DrawnStep, learned: Learned, sync_s: float) -> None:
         self.hooks.emit(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from actors.diagnosis.findings import Watch
-from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage
+from actors.policy.checkpoint import RESUME, CheckpointStore, CheckpointWriteError, Lineage, Manifest
 from actors.rollouts.table import StepRollouts
 from actors.rollouts.writer import RolloutWriter
 from actors.telemetry import read_events
@@ -26,7 +26,7 @@ from trainers.evaluation.evaluate import RL_SEED, Evaluation, curve, evaluate, h
 from trainers.interruption import Interruptible
 from trainers.learner_group.commands import LearnerLost
 from trainers.learner_group.rank import MAX_FAILED_SAVES
-from trainers.rl.ahead import read_groups, write_groups
+from trainers.rl.drawn_ahead import read_groups, write_groups
 from trainers.rl.loop import Learner, LoopHooks, LoopState, RlLoop, Score
 
 LOOP_STATE: Final = f"{RESUME}/loop.json"
@@ -92,6 +92,7 @@ class RlRunner:
         hooks = LoopHooks(policy.cost, self._save, self._evaluate, self._tell, self._keep)
         self.loop = RlLoop(config, seed, fleet, learner, policy.encode, policy.end_ids, hooks)
         self._failed_saves = 0
+        self._restored: Manifest | None = None
         self._restoring = Interruptible()
 
     @property
@@ -132,7 +133,7 @@ class RlRunner:
     async def _restore(self) -> None:
         """Load the stage's last good checkpoint, or the parent, into learner, loop and engines."""
         await self._learner.start()
-        last = self.store.latest(self.origin.stage)
+        self._restored = last = self.store.latest(self.origin.stage)
         if last is None:
             self.loop.restore(LoopState())
         else:
@@ -156,7 +157,10 @@ class RlRunner:
         passes = self._passes(measured)
         spent = {"tokens": measured.tokens, "flops": measured.flops, "seconds": measured.seconds}
         self._tell("rl_eval", step=step, **spent, **passes)
-        return next(iter(passes.values()))
+        score = next(iter(passes.values()))
+        if self._restored is not None and self._restored.step == step:  # it was saved when a stop cut this short
+            await asyncio.to_thread(self.store.rescore, self._restored.id, score)
+        return score
 
     def _passes(self, measured: Evaluation) -> dict[str, float]:
         target = [s for s in measured.scores if self.bands.holds(self.bands.target, s.stratum)] or measured.scores
@@ -172,8 +176,11 @@ class RlRunner:
             if lost.in_a_row & (lost.in_a_row - 1) == 0:
                 self._tell("rollouts_lost", **asdict(lost))
 
-    async def _save(self, state: LoopState, score: Score) -> None:
-        """Publish a checkpoint of the learner and the loop. Only several failed writes in a row end the stage."""
+    async def _save(self, state: LoopState, score: Score) -> bool:
+        """Publish a checkpoint of the learner and the loop; returns whether it could.
+
+        Raises CheckpointWriteError for the last one of the stage and the third in a row.
+        """
         reached = {"step": state.step, "tokens": state.tokens, "flops": state.flops}
         reached |= {"score": score.value, "evaluated": score.evaluated}
         ahead = self.loop.drawing.finished() if self.config.order == "deterministic" else {}
@@ -191,12 +198,20 @@ class RlRunner:
         except CheckpointWriteError as error:
             self._failed_saves += 1
             self._tell("save_failed", step=state.step, cause=str(error), in_a_row=self._failed_saves)
-            if self._failed_saves >= MAX_FAILED_SAVES:
+            if self._failed_saves >= MAX_FAILED_SAVES or self.config.budget.reached(state.spent):
                 raise
-        else:
-            self._failed_saves = 0
-            self._tell("checkpoint", id=manifest.id, step=state.step, weight_hash=manifest.weight_hash, **asdict(score))
-            self.store.retain(self.origin.stage, self.config.keep_last)
+            return False
+        self._failed_saves = 0
+        self._tell("checkpoint", id=manifest.id, step=state.step, weight_hash=manifest.weight_hash, **asdict(score))
+        await self._retain(state.step)
+        return True
+
+    async def _retain(self, step: int) -> None:
+        """Delete older checkpoints; what cannot be deleted now is tried again after the next."""
+        try:
+            await asyncio.to_thread(self.store.retain, self.origin.stage, self.config.keep_last)
+        except OSError as error:
+            self._tell("deletion_failed", step=step, cause=str(error))
 
     def _tell(self, event: str, **fields: Any) -> None:
         self.emit(event, stage=self.origin.stage, **fields)

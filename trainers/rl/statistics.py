@@ -44,7 +44,7 @@ def statistics(drawn: DrawnStep) -> dict[str, float]:
 
 
 def _distinct(group: RolloutGroup) -> float:
-    """The share of a group's completions that differ from one another; 1 for a group without any."""
+    """The different completions of a group, as a share of all; 1 for a group without any."""
     drawn = [rollout.completion.token_ids for rollout in group.rollouts]
     return len(set(drawn)) / len(drawn) if drawn else 1.0
 

@@ -13,7 +13,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from verifier.answers.checkers import CHECKERS, Checker, Checking, check_ready
+from verifier.answers.checkers import CHECKERS, Checker, RightAnswer, check_ready
 from verifier.answers.rows import Row, check_answers, check_gold, read_rows, split_of
 from verifier.errors import TooFewItems
 from verifier.families import TaskConfig, open_task, opens
@@ -28,7 +28,12 @@ class AnswersConfig(TaskConfig, frozen=True):
     family: Literal["answers"] = "answers"
     file: Path = Field(description="JSONL, JSONL.gz or Parquet, on a path that every machine of the cluster can read")
     checker: Checker = Field(default="exact", description="how an answer is compared with the right one")
-    tolerance: float = Field(default=1e-6, ge=0, description="number: how far off, absolutely or as a share, is right")
+    tolerance: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="number: how far off, absolutely or as a share, is right; left out: 0 for whole answers, else 1e-6",
+    )
 
     @field_validator("file")
     @classmethod
@@ -82,7 +87,7 @@ class AnswersTask:
 
     def judge(self, item: Item, text: str) -> Judgement:
         """Whether the text's final answer is the right one."""
-        return CHECKERS[self.config.checker](text, Checking(str(item.payload), self.config.tolerance))
+        return CHECKERS[self.config.checker](text, RightAnswer(str(item.payload), self.config.tolerance))
 
     def held_out(self, stratum: Stratum, count: int, seed: int) -> tuple[Item, ...]:
         """`count` test rows in an order of the seed's. Raises TooFewItems."""
@@ -113,13 +118,9 @@ class AnswersTask:
 def _grouped(rows: Iterable[Row]) -> Groups:
     groups: dict[tuple[Stratum, Split], list[Row]] = {}
     for row in rows:
-        groups.setdefault((_stratum(row), split_of(row)), []).append(row)
+        groups.setdefault((Stratum.of(stratum=row.kind), split_of(row)), []).append(row)
     return {key: tuple(group) for key, group in groups.items()}
 
 
-def _stratum(row: Row) -> Stratum:
-    return Stratum.of(stratum="all" if row.stratum is None else row.stratum)
-
-
 def _item(row: Row, address: Address) -> Item:
-    return Item(str(row.id), address, row.asked, row.gold, str(row.answer))
+    return Item(str(row.id), address, row.asked, row.gold, row.right)

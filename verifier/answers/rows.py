@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from math import isfinite
 from pathlib import Path
 from typing import Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from verifier.answers.checkers import CHECKERS, Checker, Checking, is_choice, is_number
+from verifier.answers.checkers import CHECKERS, Checker, RightAnswer, is_choice, is_number
 from verifier.errors import BadTask
 from verifier.extras import need
 from verifier.splits import digest_of, split_of_hash
@@ -54,9 +57,20 @@ class Row(Asked):
     @field_validator("answer", mode="before")
     @classmethod
     def _text_or_number(cls, answer: object) -> object:
-        if isinstance(answer, bool) or (isinstance(answer, str) and not answer.strip()):
+        empty = isinstance(answer, str) and not answer.strip()
+        if isinstance(answer, bool) or empty or (isinstance(answer, float) and not isfinite(answer)):
             raise ValueError(f"give a text or a number, not {json.dumps(answer)}")
         return answer
+
+    @property
+    def kind(self) -> str | int:
+        """The stratum that it is of: one for all rows that name none."""
+        return "all" if self.stratum is None else self.stratum
+
+    @property
+    def right(self) -> str:
+        """The answer as text; a number without an exponent, as a person writes it."""
+        return format(Decimal(repr(self.answer)), "f") if isinstance(self.answer, float) else str(self.answer)
 
 
 Rows = Mapping[int, Row]
@@ -74,6 +88,7 @@ def read_rows(file: Path) -> Rows:
     """The rows of the file, each with an id. Raises BadTask with the line and the field at fault."""
     rows = {number: _identified(row, number) for number, row in numbered_rows(Row, file)}
     _check_ids(file, rows)
+    _check_strata(file, rows)
     _check_splits(file, rows)
     return rows
 
@@ -104,7 +119,7 @@ def _lines(file: Path) -> Iterator[str]:
     try:
         with open_text(file, "rt", encoding="utf-8") as lines:
             yield from cast(Iterable[str], lines)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise BadTask(f"{file} cannot be read to its end: {error}") from error
 
 
@@ -150,6 +165,18 @@ def _check_ids(file: Path, rows: Rows) -> None:
             raise BadTask(f"{file}, line {line}: id: {row.id!r:.60} is that of line {first} too; give each row its own")
 
 
+def _check_strata(file: Path, rows: Rows) -> None:
+    """Raises BadTask where two strata have one name, which tables and metrics could not tell apart."""
+    seen: dict[str, str | int] = {}
+    for line, row in rows.items():
+        first = seen.setdefault(str(row.kind), row.kind)
+        if first != row.kind:
+            raise BadTask(
+                f"{file}, line {line}: stratum: {row.kind!r:.60} reads like {first!r:.60} of an earlier row; write "
+                "both as texts or both as numbers"
+            )
+
+
 def _check_splits(file: Path, rows: Rows) -> None:
     found = {split_of(row) for row in rows.values()}
     for split in SPLITS:
@@ -164,16 +191,16 @@ def check_answers(file: Path, rows: Rows, checker: Checker) -> None:
     """Raises BadTask with the line of an answer that no text can equal."""
     of_form, form = _FORMS.get(checker, (None, ""))
     for line, row in rows.items():
-        if of_form and not of_form(str(row.answer)):
+        if of_form and not of_form(row.right):
             raise BadTask(f"{file}, line {line}: answer: {row.answer!r:.60} is no {form}; take the checker exact")
 
 
-def check_gold(file: Path, rows: Rows, checker: Checker, tolerance: float) -> None:
+def check_gold(file: Path, rows: Rows, checker: Checker, tolerance: float | None) -> None:
     """Raises BadTask with the line of a gold text that the checker judges wrong."""
     # Where a gold text ends with the answer as it is written, math-verify, which takes its time, need not be asked.
     checkers = (CHECKERS["exact"], CHECKERS["math"]) if checker == "math" else (CHECKERS[checker],)
     for line, row in rows.items():
-        against = Checking(str(row.answer), tolerance)
+        against = RightAnswer(row.right, tolerance)
         if row.gold is not None and not any(is_right(row.gold, against).right for is_right in checkers):
             raise BadTask(
                 f"{file}, line {line}: gold: the checker {checker} does not find the answer {row.answer!r:.60} in it; "

@@ -87,7 +87,7 @@ def judgement_svg(graph: Gold, judgement: TraceJudgement) -> str:
         note = f"{_SIGNS[status]} {status.value}"
         boxes[name] = _Box(name, parents, note, _KINDS.get(status, "wrong"), f"{name}: {status.value}, {reason}")
     outcome = "verified" if judgement.verified else f"not verified, answer {judgement.answer_status.value}"
-    return _svg(_layers(boxes), boxes, f"TraceJudgement: {outcome}")
+    return _svg(_layers(boxes), boxes, f"Judgement: {outcome}")
 
 
 def _statuses(gold: Gold, judgement: TraceJudgement) -> list[tuple[str, StepStatus, str]]:

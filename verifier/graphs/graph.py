@@ -1,4 +1,4 @@
-"""Questions about a dependency graph: its op count, its identity, how deep it is and where to draw its nodes.
+"""Questions about a dependency graph: its identity, how deep it is and where to draw its nodes.
 
 Not here: the records themselves (`verifier.graphs.problem`), sampling (`verifier.graphs.generate`), drawing
 (`verifier.graphs.draw`).
@@ -8,30 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 
 from verifier.graphs.problem import Graph, Operation, Problem, Quantity
 
-_ORDERED = frozenset(
-    {Operation.DIFFERENCE, Operation.PLUS_DIFFERENCE, Operation.TIMES_DIFFERENCE, Operation.WEIGHTED_TOTAL}
-)
-
-
-def edges(quantity: Quantity) -> int:
-    """What a quantity adds to the op count: its parents, and one for a constant or for being the unknown."""
-    constant = quantity.constant is not None or quantity.operation is Operation.UNKNOWN
-    return len(quantity.parents) + constant
-
-
-def op_count(graph: Graph) -> int:
-    """The paper's difficulty: incoming edges summed over the quantities that the solution needs."""
-    return sum(edges(quantity) for quantity in graph.needed)
+_ORDERED = frozenset({Operation.DIFFERENCE, Operation.PLUS_DIFFERENCE, Operation.TIMES_DIFFERENCE})
 
 
 def canonical_hash(problem: Problem) -> str:
     """32 hex digits that two problems share exactly when they tell the same facts and ask the same.
 
-    Letters, the order of sentences and the order of a sum's operands do not count; names do, and so the template,
-    and so do distractors.
+    Letters, the order of sentences and the order of a sum's operands or products do not count; names do, and so the
+    template, and so do distractors.
     """
     return graph_hash(problem.graph)
 
@@ -47,7 +35,9 @@ def graph_hash(graph: Graph) -> str:
 
 def _fact(quantity: Quantity) -> str:
     parents = quantity.parents
-    if len(parents) > 1 and quantity.operation not in _ORDERED:
+    if quantity.operation is Operation.WEIGHTED_TOTAL:
+        parents = chain.from_iterable(sorted(zip(parents[::2], parents[1::2], strict=True)))
+    elif len(parents) > 1 and quantity.operation not in _ORDERED:
         parents = sorted(parents)
     return f"{quantity.name}|{quantity.operation}|{quantity.constant}|{'|'.join(parents)}"
 
@@ -58,12 +48,6 @@ def depths(graph: Graph) -> dict[str, int]:
     for quantity in graph.needed + graph.distractors:
         result[quantity.name] = 1 + max((result[parent] for parent in quantity.parents), default=-1)
     return result
-
-
-def longest_chain(graph: Graph) -> int:
-    """The number of quantities on the longest chain among those that the solution needs."""
-    depth = depths(graph)
-    return 1 + max(depth[quantity.name] for quantity in graph.needed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,18 +10,20 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
 from verifier.errors import BadJudgement, BadReward
 from verifier.import_path import load_object
 from verifier.judgement import Judgement, TraceJudgement, check_share, checked
+from verifier.mixture import Mixture
 from verifier.rewards.named import ANSWER_REWARDS, STEP_REWARDS
 from verifier.task import Item, Task
 from verifier.time_limit import in_time
 
 NAMES: tuple[str, ...] = (*ANSWER_REWARDS, *STEP_REWARDS)
+MAX_WEIGHT: Final = 1e6  # far from where the sum of several is infinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,15 @@ class Reward:
 
     name: Annotated[str, Field(description="a named reward, or package.module:function")] = "outcome"
     alpha: Annotated[float, Field(description="mix, published, dense: weight of the answer, from 0 to 1")] = 0.2
-    weight: Annotated[float, Field(description="among several rewards, of which the weighted mean counts")] = 1.0
+    weight: Annotated[
+        float, Field(description="among several rewards, of which the weighted mean counts; above 0, up to 1000000")
+    ] = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.alpha <= 1.0:
             raise BadReward(f"alpha is the weight of the answer and lies in [0, 1], not {self.alpha}")
-        if not 0.0 < self.weight < float("inf"):
-            raise BadReward(f"a weight is a number above 0, not {self.weight}")
+        if not 0.0 < self.weight <= MAX_WEIGHT:
+            raise BadReward(f"a weight is a number above 0, at most {MAX_WEIGHT:.0f}, not {self.weight}")
         if self.name not in NAMES and ":" not in self.name:
             near = difflib.get_close_matches(self.name, NAMES, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}? " if near else ""
@@ -89,18 +93,19 @@ def _own(path: str) -> Callable[[Item, str, Judgement], object]:
     return found
 
 
-def try_rewards(rewards: Sequence[Reward], task: Task) -> None:
-    """Call the user's own rewards, each once, with an item of the task that was judged.
+def try_rewards(rewards: Sequence[Reward], task: Task, mixture: Mixture) -> None:
+    """Call the user's own rewards, each once, with an item of the mixture's first stratum with a share, judged.
 
     Raises BadReward, and BadJudgement where one gives no number from 0 to 1.
     """
     for spec in rewards:
         if spec.name not in NAMES:
-            in_time(partial(_try, spec, task), spec.name, BadReward)
+            in_time(partial(_try, spec, task, mixture), spec.name, BadReward)
 
 
-def _try(spec: Reward, task: Task) -> None:
-    item = task.item(task.strata()[0], 0, 0, "train")
+def _try(spec: Reward, task: Task, mixture: Mixture) -> None:
+    drawn = next(stratum for stratum, share in zip(mixture.strata, mixture.shares, strict=True) if share)
+    item = task.item(drawn, 0, 0, "train")
     text = item.gold or "?"
     judgement = checked(task.judge(item, text), text)
     try:

@@ -87,7 +87,7 @@ def _strict(row: dict[str, Any], where: str) -> Callable[[str], dict[str, Any]]:
     from verifier.graphs.judge.judge import verify
 
     gold = _gold(row, where)
-    return lambda text: verify(text, gold).to_record()
+    return lambda text: verify(text, gold).verify_row()
 
 
 def _gold(row: dict[str, Any], where: str):

@@ -14,20 +14,16 @@ def write_report(folder: RunFolder, recipe: Recipe) -> dict[str, Any]:
     """Write both reports from the files of the run folder; returns the content of `report.json`."""
     from trainers.evaluation.page import write  # matplotlib takes a second to import, and only this needs it
 
-    evaluations = [folder.evaluation_with_texts(s.name) for s in recipe.stages if s.kind == "eval"]
-    present = [e for e in evaluations if e is not None]
-    before, after = (present[0], present[-1]) if len(present) > 1 else (present[0] if present else None, None)
+    measured = [(s.eval.task, folder.evaluation_with_texts(s.name)) for s in recipe.stages if isinstance(s, EvalStage)]
     return write(
         folder.path,
         RunRecord(
             name=folder.name,
             recipe=recipe.model_dump(mode="json"),
             recipe_text=dump(recipe),
-            task=next((s.eval.task for s in recipe.stages if isinstance(s, EvalStage)), None),
             bands=recipe.bands,
             stages=tuple(folder.stages()),
-            before=before,
-            after=after,
+            evaluations=tuple((task, evaluation) for task, evaluation in measured if evaluation is not None),
             events=events_of(folder.path),
         ),
     )

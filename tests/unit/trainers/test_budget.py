@@ -45,3 +45,11 @@ def test_the_steps_of_a_budget_are_estimated_at_the_mean_cost_so_far():
     assert Budget("flops", 100.0).steps(NOTHING) == 0
     assert Budget("flops", 100.0).steps(Spent(steps=2, flops=10.0)) == 20
     assert Budget("paper_tokens", 100.0).steps(Spent(steps=3, paper_tokens=120.0)) == 3
+
+
+def test_only_what_steps_cost_is_in_the_estimate_of_their_number():
+    budget, drawn = Budget("flops", 1000.0), Spent(flops=500.0)
+    assert budget.steps(drawn, since=drawn) == 0
+    assert [budget.steps(Spent(steps=n, flops=500.0 + 10 * n), since=drawn) for n in (1, 5, 25, 50)] == [50] * 4
+    resumed = Spent(steps=20, flops=700.0)
+    assert budget.steps(Spent(steps=21, flops=710.0), since=resumed) == 50

@@ -33,9 +33,24 @@ def test_by_another_budget_than_steps_the_course_follows_the_share_that_is_spent
     assert config.rate_at(7, None, 1.0) == pytest.approx(0.1)
 
 
+def test_steps_without_an_update_bring_the_end_of_the_course_nearer_too():
+    config = OptimizerConfig(learning_rate=1.0, final_learning_rate=0.1, schedule="cosine", warmup_steps=4)
+    assert config.rate_at(54, 104, 103 / 104) == config.rate_at(103, 104)
+    assert config.rate_at(2, 104, 0.5) == 0.75
+    assert [config.rate_at(step, 104, step / 104) for step in range(104)] == [
+        config.rate_at(step, 104) for step in range(104)
+    ]
+
+
 def test_a_constant_rate_is_constant_after_the_warm_up():
     config = OptimizerConfig(learning_rate=2.0, warmup_steps=2)
     assert [config.rate_at(step, 10) for step in (0, 1, 2, 9)] == [1.0, 2.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("betas", [(0.9, 1.0), (1.5, 0.9), (-0.1, 0.9), (0.9,)])
+def test_decays_outside_of_0_to_1_are_refused(betas):
+    with pytest.raises(ValidationError, match="betas"):
+        OptimizerConfig(learning_rate=1e-4, betas=betas)
 
 
 @pytest.mark.parametrize("wrong", [{"algorithm": "ppo"}, {"clip_low": 1.5}, {"minibatches": 0}, {"beta": 0.1}])
@@ -91,7 +106,8 @@ def stage(**fields) -> dict:
     ("wrong", "key"),
     [
         ({"learning": {"correction": {"old_policy": "bypass", "weights": "none"}}}, "max_staleness"),
-        ({"learning": {"algorithm": "pass_at_k", "pass_k": 9}}, "pass_k"),
+        ({"learning": {"algorithm": "pass_at_k", "pass_k": 9}}, "learning.pass_k: .* 9 of 8"),
+        ({"learning": {"algorithm": "pass_at_k"}, "group_size": 4}, "learning.pass_k: .* smaller than group_size"),
         ({"learning": {"overlong_tokens": 9}}, "learning.overlong_tokens: 9 .* 8 of max_tokens"),
         ({"learning": {"minibatches": 2}}, "learning.minibatches: 2 .* 1 groups"),
         ({"learning": {"algorithm": "gspo", "token_credit": 0.5}}, "token_credit: gspo has one ratio"),

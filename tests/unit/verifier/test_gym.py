@@ -137,6 +137,32 @@ def test_literals_and_formulas_are_told_from_code():
         assert not is_formula(text), text
 
 
+@pytest.mark.parametrize("run", ["1", "a", "1.5", "sin"])
+def test_a_long_text_is_told_from_a_formula_in_one_pass(run):
+    assert not is_formula(run * 10_000 + "=")
+
+
+def test_a_formula_has_small_powers():
+    for text in ("x**(3/2)", "2*x**3 + x**2", "E**(2*x)", "x**-2", "x**(2 + 1)/(2 + 1)", "2**2*2**2"):
+        assert is_formula(text), text
+    for text in ("9**9**9", "9**(9**9)", "(9**99)** 99", "x**9999", "9**-(+9999)"):
+        assert not is_formula(text), text
+
+
+@pytest.mark.parametrize("name", ["coin_flip", "countdown", "puzzle24", "simple_integration"])
+@pytest.mark.parametrize("text", ["9**9**9", "1e-999999999", "1.E+99_99_99_999"])
+def test_a_number_without_end_is_never_given_to_a_scorer(name, text):
+    task, item = first(name)
+    assert task.judge(item, text).score == 0
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "nanj", "nan + 1i", "1 - nani", "n a n", r"\boxed{nan}", "(nan)"])
+def test_what_is_no_number_is_never_right(text):
+    task, item = first("complex_arithmetic")
+    assert task.judge(item, item.gold or "").right
+    assert task.judge(item, text).score == 0
+
+
 # tests/contracts/test_gym_datasets.py has all others.
 LISTED = ["acre", "gsm_symbolic", "list_functions"]
 MAY_EVALUATE = ["binary_matrix", "n_queens", "spiral_matrix", "string_insertion", "countdown"]

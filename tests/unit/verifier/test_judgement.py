@@ -80,6 +80,8 @@ STEP = StepJudgement("q", R, "because", 0, 9)
         ({"verified": math.nan}, "verified is nan"),
         ({"verified": None}, "verified is None"),
         ({"right": False}, "verified is True and right is False"),
+        ({"first_error": 0}, "verified is True and first_error is 0: a trace with an error is not verified"),
+        ({"faults": ("no",)}, "verified is True and faults has 'no' in it: a trace with a fault is not verified"),
         ({"process_accuracy": 1.5}, r"process_accuracy is 1\.5"),
         ({"steps": None}, "steps is None: make it a tuple of StepJudgement"),
         ({"steps": [STEP]}, "make it a tuple of StepJudgement"),
@@ -98,7 +100,8 @@ STEP = StepJudgement("q", R, "because", 0, 9)
 def test_what_a_lying_judge_of_steps_returns_is_refused(lie, told):
     honest = dataclasses.replace(trace(R, needed=1), steps=(STEP,))
     assert checked(honest, TEXT) is honest
-    assert checked(dataclasses.replace(honest, first_error=0), TEXT).answer == honest.answer
+    unverified = dataclasses.replace(honest, verified=False, first_error=0, faults=("no",))
+    assert checked(unverified, TEXT) is unverified
     with pytest.raises(BadJudgement, match=told):
         checked(dataclasses.replace(honest, **lie), TEXT)
 

@@ -26,6 +26,16 @@ def test_labels_tell_the_axes_on_which_strata_differ():
     assert list(labels([Stratum.of(game="sudoku")]).values()) == ["game sudoku"]
 
 
+def test_labels_tell_an_axis_that_some_strata_lack():
+    sums = [Stratum.of(dataset="sums"), Stratum.of(dataset="sums", terms=3)]
+    assert list(labels(sums).values()) == ["dataset=sums", "terms 3"]
+    assert list(labels([*sums, Stratum.of(dataset="gcd")]).values()) == [
+        "dataset sums",
+        "dataset sums terms 3",
+        "dataset gcd",
+    ]
+
+
 def test_distinct_items_are_those_of_their_addresses_and_a_longer_set_begins_with_the_shorter():
     items = TASK.held_out(TWO, 30, seed=4)
     assert len({item.id for item in items}) == 30

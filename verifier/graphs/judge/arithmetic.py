@@ -288,7 +288,7 @@ def _times(left: _Polynomial, right: _Polynomial) -> _Polynomial:
 
 def _inverse(divisor: _Polynomial) -> _Polynomial:
     value = divisor.get((), 0)
-    if len(divisor) != 1 or not value:
+    if len(divisor) != 1 or value.numerator % PRIME == 0:  # a multiple of PRIME is zero to the prints
         raise Unreadable("a division by zero or by a letter")
     return {(): _plain(1 / Fraction(value))}
 

@@ -23,11 +23,14 @@ from verifier.graphs.judge.arithmetic import (
 )
 from verifier.graphs.judge.trace import LETTERS, MAX_STATEMENTS, Step
 
-# An English clause may follow a value, but not one that would do arithmetic or deny what is written.
+# An English clause may follow a value, but not one that would do arithmetic, claim a value or deny what is written.
 _CLAUSE = re.compile(r",?\s*[A-Za-z]{2,}[A-Za-z\s,'-]*")
 _LOADED = re.compile(
-    r"\b(?:plus|minus|times|divided|over|half|double|twice|squared|more|less|fewer|zero|one|two|three|four|five|six|"
-    r"seven|eight|nine|ten|eleven|twelve|hundred|thousand|not|never|no|false|wrong|define|solution|know)\b",
+    r"\b(?:plus|minus|times|divided|multiplied|added|subtracted|sum|difference|product|over|half|double|twice|thrice|"
+    r"triple|third|quarter|squared|cubed|more|less|fewer|equals?|zero|one|two|three|four|five|six|seven|eight|nine|ten|"
+    r"eleven|twelve|\w+teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million|dozen|not|\w+n't|"
+    r"never|nor?|neither|none|nothing|cannot|rather|instead|false|wrong|incorrect|untrue|mistaken?|errors?|lies?|"
+    r"define|solution|know)\b",
     re.IGNORECASE,
 )
 

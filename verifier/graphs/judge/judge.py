@@ -225,7 +225,7 @@ class _Judge:
         if self._at_answer(left) != self._at_answer(right):
             raise _Fault("does not hold")
         if label == "Solution":
-            if len(left.terms) != 1 or left.letters != (self._unknown_letter,) or not right.is_number:
+            if left.alone != self._unknown_letter or not right.is_number:
                 raise _Fault("does not say what the unknown is")
             self._solved = True
         elif divisor is not None:

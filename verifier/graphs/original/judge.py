@@ -85,8 +85,10 @@ class ReferenceReport:
 
 
 def _plain(number: float | None) -> float | int | None:
-    """A whole number as an int, as the files have it."""
-    return int(number) if number is not None and isfinite(number) and number == int(number) else number
+    """A whole number as an int, as the files have it; none for one beyond all bounds, which JSON cannot write."""
+    if number is None or not isfinite(number):
+        return None
+    return int(number) if number == int(number) else number
 
 
 @lru_cache(maxsize=4096)

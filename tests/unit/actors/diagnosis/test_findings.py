@@ -38,6 +38,12 @@ def test_steps_that_are_done_again_replace_those_of_the_lost_life():
         assert watch.see(event) == []
 
 
+def test_steps_that_a_resume_undid_are_not_diagnosed():
+    events = [*stage(FAULTS["entropy-collapse"]), *stage()[BEGINS - 1 : BEGINS + 1]]
+    assert [finding.name for finding in diagnose(events[:-2])] == ["entropy-collapse"]
+    assert diagnose(events) == []
+
+
 def test_a_fall_that_takes_longer_than_a_live_diagnosis_looks_back_is_found_afterwards_as_the_docs_say():
     solved = [*[0.6] * 10, *(0.6 - 0.5 * step / 3 / LIVE for step in range(3 * LIVE))]
     numbers = ({**HEALTHY, "strict": share, "reward": share, "entropy": 4.0 - 5 * share} for share in solved)

@@ -15,6 +15,7 @@ import pytest
 
 from actors.config import EngineConfig
 from actors.engines import host, remote
+from actors.engines.messages import Abort, Ask
 from actors.engines.protocol import EngineDead, EngineError, EngineTimeout, RequestRefused, TokenDelta
 from actors.engines.remote import RemoteEngine
 from actors.records import Completion, Sampling
@@ -113,6 +114,15 @@ async def test_who_leaves_a_whole_answer_aborts_it_in_the_engine(fake: FakeEngin
     asked.cancel()
     await until_closed(fake)
     await engine.stop()
+
+
+async def test_a_request_that_is_aborted_before_it_began_is_forgotten():
+    hosted = host._Host()
+    hosted._hear(Ask(0, (0,), SAMPLING, 0))
+    hosted._hear(Abort(0))  # read from the socket together
+    async with asyncio.timeout(5):
+        while hosted._open:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("error", [RequestRefused("a"), EngineTimeout("b"), EngineDead("c")], ids=lambda e: str(e))

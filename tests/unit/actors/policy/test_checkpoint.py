@@ -130,6 +130,23 @@ def test_best_is_one_that_was_evaluated_where_any_was(store):
     assert store.best().step == 1
 
 
+def test_a_score_that_comes_later_changes_nothing_else_of_a_checkpoint_and_leaves_no_file(store):
+    published = store.publish(lineage(1, score=0.9), writer())
+    store.publish(lineage(2, score=0.5, evaluated=True), writer(b"other"))
+    store.rescore("rl-1", 0.7)
+    assert store.get("rl-1") == published.model_copy(update={"score": 0.7, "evaluated": True})
+    assert store.best().id == "rl-1"
+    assert sorted(entry.name for entry in store.root.iterdir()) == ["rl-1", "rl-2"]
+
+
+def test_a_score_that_cannot_be_written_leaves_the_one_there_was(store):
+    published = store.publish(lineage(1, score=0.9), writer())
+    (store.root / f".tmp-rl-1-{os.getpid()}").write_text("a file where the draft should be")
+    with pytest.raises(CheckpointWriteError):
+        store.rescore("rl-1", 0.7)
+    assert store.get("rl-1") == published
+
+
 def test_a_writer_killed_at_any_point_leaves_the_last_checkpoint_and_nothing_half(store):
     """Row 5 of the fault table: die at every rename and sync in turn."""
     before = store.publish(lineage(1), writer())

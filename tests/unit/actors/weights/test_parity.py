@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from actors.policy.model import in_dtype
+from actors.policy.model import architecture, build, in_dtype
 from actors.weights.parity import (
     Disagreement,
     Numerics,
@@ -17,14 +17,21 @@ from actors.weights.parity import (
     parity_tokens,
     tolerance,
 )
-from tests.tiny import VOCAB, tiny_model
+from tests.tiny import POLICY, VOCAB, tiny_model
 
 REFERENCE = ParityReference((1, 2, 3), (-1.0, -2.0))
 
 
 def test_the_parity_tokens_are_the_same_every_time_and_inside_the_vocabulary() -> None:
-    assert parity_tokens(VOCAB) == parity_tokens(VOCAB)
-    assert all(0 <= token < VOCAB for token in parity_tokens(VOCAB))
+    config = architecture(POLICY, VOCAB)
+    assert parity_tokens(config) == parity_tokens(config)
+    assert all(0 <= token < VOCAB for token in parity_tokens(config))
+
+
+@pytest.mark.parametrize(("positions", "tokens"), [(16, 15), (64, 63), (65, 64), (512, 64)])
+def test_an_engine_takes_the_parity_tokens_and_has_room_for_one_more(positions, tokens) -> None:
+    model = build(POLICY.model_copy(update={"max_positions": positions}), VOCAB, 0)
+    assert len(parity_reference(model).token_ids) == tokens
 
 
 def test_scoring_the_parity_tokens_leaves_the_model_as_it_was() -> None:

@@ -222,6 +222,41 @@ async def test_a_judge_that_hangs_costs_its_own_completion_alone_and_the_worker_
     assert not all(worker.alive for worker in reward.created)
 
 
+@pytest.mark.parametrize(("hangs_on", "faults"), [(0, 0), (None, 1)], ids=["hung", "lost"])
+async def test_no_call_begins_on_a_reward_worker_that_the_one_before_cost(hangs_on: int | None, faults: int) -> None:
+    class Watched(FakeReward):
+        async def judge(self, worker, by, completions):
+            assert worker.alive
+            return await super().judge(worker, by, completions)
+
+    config = CONFIG.model_copy(update={"judge_timeout_s": 0.1})
+    async with fleet_of(FakeRollout(), Watched(hangs_on=hangs_on, faults=faults), config=config) as fleet:
+        completions = [Completion(i, (1,), (0.0,), "stop", 1, 1) for i in range(3)]
+        judged = await asyncio.gather(*(fleet.judge(BY, [c]) for c in completions))
+    assert [rollout.reward for (rollout,) in judged] == [0.0 if hangs_on is None else None, 1.0, 2.0]
+
+
+async def test_a_judge_may_take_longer_than_a_worker_may_be_silent() -> None:
+    class Busy(FakeReward):
+        """Answers no check while it judges."""
+
+        async def check(self, worker: Worker) -> object:
+            if worker.stuck:
+                raise TimeoutError
+            return await super().check(worker)
+
+        async def judge(self, worker, by, completions):
+            worker.stuck = True
+            await asyncio.sleep(0.5)
+            worker.stuck = False
+            return await super().judge(worker, by, completions)
+
+    config = CONFIG.model_copy(update={"stall_timeout_s": 0.1, "judge_timeout_s": 20.0})
+    async with fleet_of(FakeRollout(), Busy(), config=config) as fleet:
+        (rollout,) = await fleet.judge(BY, [Completion(3, (1,), (0.0,), "stop", 1, 1)])
+        assert (rollout.reward, fleet.status().reward_restarts) == (3.0, 0)
+
+
 async def test_the_time_for_a_judgement_does_not_run_while_it_waits_for_a_worker() -> None:
     config = CONFIG.model_copy(update={"judge_timeout_s": 0.1})
     async with fleet_of(FakeRollout(), FakeReward(starts_in_s=0.3), config=config) as fleet:
@@ -269,6 +304,12 @@ async def test_scaling_to_nothing_is_refused_and_scaling_one_kind_leaves_the_oth
         assert sorted(w.kind for w in fleet.status().workers) == ["reward", "rollout", "rollout", "rollout"]
         with pytest.raises(ValueError, match="at least one worker"):
             await fleet.scale(reward_workers=0)
+
+
+async def test_any_number_of_restarts_may_be_allowed() -> None:
+    config = CONFIG.model_copy(update={"max_restarts": 5000, "restart_backoff_s": 0.5})
+    async with fleet_of(FakeRollout(), FakeReward(), config=config) as fleet:
+        assert [report.weight_version for report in await fleet.sync(version(1))] == [1]
 
 
 async def test_when_no_worker_comes_up_the_first_cause_reaches_whoever_syncs() -> None:

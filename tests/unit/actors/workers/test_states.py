@@ -97,6 +97,40 @@ def test_a_crash_loop_ends_in_retirement_and_the_first_cause_is_told() -> None:
         table.take()
 
 
+def test_what_was_forgiven_is_not_told_when_no_worker_is_left() -> None:
+    table = ready_table(1)
+    now = 0.0
+    for cause in ("out of memory, long ago", "no space left", "no space left, again", "no space left, still"):
+        table.lost(0, table.members[0].incarnation, cause, now)
+        now = table.next_due() or now
+        for start in table.plan(now):
+            table.started(0, start.incarnation, now)
+            table.proved(0, start.incarnation, held(1), held(1), now)
+        now += 400.0 if "long ago" in cause else 0.0
+    with pytest.raises(NoWorkersLeft, match=r"^no space left$"):
+        table.take()
+
+
+def test_of_several_workers_the_first_to_be_given_up_says_why_none_is_left() -> None:
+    table = ready_table(2)
+    for slot, now in ((1, 5.0), (0, 6.0)):
+        table.members[slot].failures = POLICY.max_restarts
+        table.members[slot].first_cause = f"of {slot}"
+        table.lost(slot, table.members[slot].incarnation, "the last", now)
+    with pytest.raises(NoWorkersLeft, match=r"^of 1$"):
+        table.take()
+
+
+def test_the_pause_before_a_replacement_stops_growing() -> None:
+    table = WorkerTable(RestartPolicy(max_restarts=5000, backoff_s=0.5, drain_s=1.0))
+    table.resize(1, 0.0)
+    for failures, pause in ((9, 256.0), (10, 512.0), (11, 512.0), (4999, 512.0)):
+        (start,) = table.plan(table.next_due() or 0.0)
+        table.members[0].failures = failures
+        table.lost(0, start.incarnation, "killed", 7.0)
+        assert table.next_due() == 7.0 + pause
+
+
 def test_one_retired_worker_does_not_stop_the_others() -> None:
     table = ready_table(2)
     for _ in range(POLICY.max_restarts + 1):
@@ -183,6 +217,16 @@ def test_a_worker_is_forgiven_when_it_was_ready_for_five_minutes_and_only_then()
         assert member.failures == failures
 
 
+def test_a_worker_that_was_ready_for_long_and_then_hung_is_forgiven_and_the_time_that_it_hung_does_not_count() -> None:
+    for doubted_at, failures in ((299.0, 3), (300.0, 1)):
+        table = ready_table(1)
+        member = table.members[0]
+        member.failures = 2
+        table.doubted(0, member.incarnation, doubted_at)
+        table.lost(0, member.incarnation, "hung", 1000.0)
+        assert member.failures == failures
+
+
 def test_a_worker_that_is_not_ready_is_not_forgiven_however_long_it_took() -> None:
     table = WorkerTable(POLICY)
     table.resize(1, 0.0)
@@ -198,11 +242,11 @@ def test_what_a_lost_worker_held_and_did_is_forgotten_and_its_cause_kept() -> No
     table.take()
     assert table.lost(0, member.incarnation, "killed", 7.0)
     assert (member.state, member.since, member.open, member.held) == (State.DEAD, 7.0, 0, None)
-    assert (member.cause, table.first_cause) == ("killed", "killed")
+    assert (member.cause, member.first_cause) == ("killed", "killed")
     table.plan(8.0)
     assert (member.state, member.since) == (State.STARTING, 8.0)
     table.lost(0, member.incarnation, "killed again", 9.0)
-    assert (member.cause, table.first_cause) == ("killed again", "killed")
+    assert (member.cause, member.first_cause) == ("killed again", "killed")
 
 
 def test_a_worker_that_is_given_up_says_since_when() -> None:
@@ -237,7 +281,7 @@ def test_a_replaced_worker_starts_again_at_once_and_is_not_blamed() -> None:
     table.replaced(0, member.incarnation, "its judge hung", 7.0)
     assert (member.state, member.since, member.restart_at) == (State.DEAD, 7.0, 7.0)
     assert (member.open, member.held, member.cause, member.failures) == (0, None, "its judge hung", 0)
-    assert table.first_cause is None
+    assert member.first_cause is None
     assert table.next_due() == 7.0
     assert table.plan(7.0) == [Action("start", 0, 3)]
     assert table.restarts == 1

@@ -26,6 +26,7 @@ class FakeWorker:
     name: str
     alive: bool = True
     hung: bool = False
+    silent: bool = False
     version: int | None = None
     steps: int = 0
 
@@ -63,6 +64,8 @@ class FakeDriver:
     async def check(self, worker: FakeWorker) -> object:
         if not worker.alive:
             raise EngineDead("gone")
+        if worker.silent:
+            raise TimeoutError
         worker.steps += not worker.hung
         return worker.steps
 
@@ -134,12 +137,44 @@ async def test_a_lost_worker_is_replaced_and_its_successor_proved() -> None:
         assert supervisor.table.restarts == 1
 
 
+async def test_a_worker_that_leaves_while_a_version_is_proved_is_proved_once() -> None:
+    class Gated(FakeDriver):
+        async def prove(self, worker: FakeWorker, name: str) -> HeldWeights | None:
+            proofs.append(worker)
+            await gate.wait()
+            return await super().prove(worker, name)
+
+    proofs: list[FakeWorker] = []
+    gate = asyncio.Event()
+    gate.set()
+    driver = Gated()
+    async with supervisor_of(driver, 2) as supervisor:
+        await supervisor.settled(WAIT_S)
+        async with supervisor.lease(WAIT_S), supervisor.lease(WAIT_S):
+            proofs.clear()
+            gate.clear()
+            driver.version = 2
+            proving = asyncio.create_task(supervisor.prove_all())
+            while len(proofs) < 2:  # noqa: ASYNC110 - the fake has no event for it
+                await asyncio.sleep(0)
+            supervisor.resize(1)
+            gate.set()
+            await asyncio.wait_for(proving, WAIT_S)
+            assert proofs == driver.created
+            assert [w.state for w in supervisor.status()] == [State.READY, State.DRAINING]
+
+
 class Counted(Meters):
     """Remembers what was counted, where the real ones need a Ray."""
 
     def __init__(self) -> None:
         super().__init__()
         self.added: list[tuple[str, float, dict[str, str]]] = []
+        self.workers: dict[str, float] = {}
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        assert (name, labels["kind"]) == ("interplay_workers", "rollout")
+        self.workers[labels["state"]] = value
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
         if amount:
@@ -156,6 +191,23 @@ async def test_every_replacement_is_counted_once_and_a_first_start_never() -> No
                 supervisor.lost(lease.slot, lease.incarnation, "killed")
             await supervisor.settled(WAIT_S)
     assert meters.added == [("interplay_worker_restarts_total", 1, {"kind": "rollout"})] * 2
+
+
+async def test_the_workers_by_state_are_told_as_they_are_lost() -> None:
+    class Once(FakeDriver):
+        """Only the first worker ever comes up."""
+
+        async def ready(self, worker: FakeWorker) -> int:
+            if worker is not self.created[0]:
+                await asyncio.Event().wait()
+            return await super().ready(worker)
+
+    meters = Counted()
+    async with supervisor_of(Once(), 1, meters=meters) as supervisor:
+        async with supervisor.lease(WAIT_S) as lease:
+            supervisor.lost(lease.slot, lease.incarnation, "killed")
+        await supervisor.changes.wait_until(lambda: supervisor.status()[0].state is State.STARTING, WAIT_S)
+        assert meters.workers == {state: state is State.STARTING for state in State}
 
 
 async def test_a_worker_found_dead_by_a_probe_is_replaced() -> None:
@@ -218,6 +270,43 @@ async def test_a_worker_with_an_old_version_is_taken_out() -> None:
         await supervisor.settled(WAIT_S)
         assert [w.weight_version for w in supervisor.status()] == [2, 2]
         assert supervisor.table.restarts == 2
+
+
+async def test_a_worker_that_refused_a_version_and_did_not_answer_is_taken_out_with_it() -> None:
+    class OneRefuses(FakeDriver):
+        async def prove(self, worker: FakeWorker, name: str) -> HeldWeights | None:
+            if worker is self.created[0] and self.version == 2:
+                raise WeightsRefused("bucket 0")
+            return await super().prove(worker, name)
+
+    driver = OneRefuses()
+    async with supervisor_of(driver, 1) as supervisor:
+        await supervisor.settled(WAIT_S)
+        driver.created[0].silent = True
+        await supervisor.changes.wait_until(lambda: supervisor.status()[0].state is State.SUSPECT, WAIT_S)
+        driver.version = 2
+        await supervisor.prove_all()
+        supervisor.drop_stale()
+        driver.created[0].silent = False
+        async with supervisor.lease(WAIT_S) as lease:
+            assert lease.held == HeldWeights(2, "")
+
+
+async def test_a_worker_that_starts_and_refuses_a_version_that_came_meanwhile_is_replaced() -> None:
+    class Overtaken(FakeDriver):
+        """While the first worker is proved a version comes; it is taken back once that worker has refused it."""
+
+        async def prove(self, worker: FakeWorker, name: str) -> HeldWeights | None:
+            held = await super().prove(worker, name) if self.version == 1 else None
+            if worker is self.created[0]:
+                self.version = 2 if self.version == 1 else 1
+            if held is None:
+                raise WeightsRefused("bucket 0")
+            return held
+
+    driver = Overtaken()
+    async with supervisor_of(driver, 1) as supervisor, supervisor.lease(WAIT_S) as lease:
+        assert (lease.worker, lease.held) == (driver.created[1], HeldWeights(1, ""))
 
 
 async def test_a_failed_proof_costs_the_worker() -> None:

@@ -56,7 +56,7 @@ def faults(*overrides: str) -> list[str]:
         ("policy.heads=3", "policy: hidden (64) must be heads (3) times an even head width"),
         (
             "stages.rl.rl.learning={algorithm: pass_at_k, pass_k: 9}",
-            "stages.rl.rl.learning.pass_k: 9 draws out of a group of 4; make group_size larger",
+            "stages.rl.rl.learning.pass_k: must be smaller than group_size, not 9 of 4",
         ),
         (
             "stages.rl.rl.learning.algorithm=cipso",

@@ -17,6 +17,7 @@ from tests.tasks import ITEM
 from trainers.evaluation import evaluate as evaluation_module
 from trainers.evaluation.asking import LEAST_AT_ONCE, AskedPolicy
 from trainers.evaluation.bands import Bands
+from trainers.evaluation.comparison import Scores, estimate
 from trainers.evaluation.evaluate import (
     EvalConfig,
     Evaluation,
@@ -181,6 +182,21 @@ def test_an_interval_draws_problems_within_their_stratum():
     easy, hard = scores(4, 4, 4), [replace(s, stratum=Stratum.of(op=3)) for s in scores(0, 0, 0)]
     found = interval([*easy, *hard], "strict", 1, seed=0)
     assert found.mean == found.lo == found.hi == 0.5
+
+
+def test_a_stratum_with_more_problems_has_no_more_weight_here_than_in_a_comparison():
+    easy = [replace(s, stratum=Stratum.of(op=2)) for s in scores(4, 2)]
+    hard = [replace(s, problem_id=f"h{i}", stratum=Stratum.of(op=3)) for i, s in enumerate(scores(0, 1, 0, 0, 0, 3))]
+    both = [*easy, *hard]
+    measured = Evaluation("c", 1.0, 1, 1.0, 1.0, tuple(both), ())
+    compared = estimate(Scores([measured]).table(Bands(ranges={"all": {"op": "2-3"}}), "all", "verified", 1))
+    assert compared is not None
+    assert curve(both, "strict")["1"] == pytest.approx(compared.mean) == pytest.approx((0.75 + 1 / 6) / 2)
+    found = interval(both, "strict", 1, seed=0)
+    assert found.mean == pytest.approx(compared.mean)
+    assert (found.lo, found.hi) == pytest.approx((compared.lo, compared.hi), abs=0.05)
+    zeros = [replace(s, strict=0) for s in both]
+    assert gain(zeros, both, "strict", 1, seed=0).mean == pytest.approx(compared.mean)
 
 
 def test_scores_of_a_family_without_steps_are_read_by_the_answer_alone():

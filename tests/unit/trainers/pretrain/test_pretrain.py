@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from trainers.pretrain.documents import DocumentStream, gold_documents
 from trainers.pretrain.items import training_items
 from trainers.pretrain.pretrain import pretrain
 from trainers.pretrain.rejection import Drawn
+from trainers.records import Batch, StepReport
 from verifier.families import config_of
 
 TOKENIZER = build_tokenizer(TokenizerConfig(templates=("zoo",)))
@@ -194,6 +196,37 @@ def test_progress_tells_tokens_and_what_is_left():
     assert told[1].tokens > told[0].tokens > 0
     assert told[1].eta_s == 0
     assert told[0].loss > told[1].loss > 0
+
+
+class Counting:
+    """A learner and its data: the loss of a step is its number; it costs 10 FLOPs."""
+
+    steps = 0
+
+    def batch(self, step: int) -> Batch:
+        return Batch(())
+
+    def step(self, batch: Batch) -> StepReport:
+        self.steps += 1
+        numbers: dict[str, Any] = {field.name: 0 for field in fields(StepReport)}
+        return StepReport(**numbers | {"loss": float(self.steps), "tokens": 10, "flops": 10.0, "logprobs": None})
+
+
+def test_a_report_is_of_all_steps_since_the_last_one_whatever_was_saved_between_them():
+    config = stage(steps=20, report_every=10, checkpoint_every=8)
+    told, saved, counting = [], [], Counting()
+    end = pretrain(counting, counting, config, told.append, saved.append)
+    assert [(p.step, p.loss) for p in told] == [(10, 5.5), (20, 15.5)]
+    assert [p.step for p in saved] == [8, 16, 20]
+    assert end == told[-1]
+
+
+def test_what_was_spent_before_the_first_step_is_no_step_of_the_estimate():
+    config, drawn = stage(steps=None, flops=1000), Spent(flops=500.0)
+    told, counting = [], Counting()
+    pretrain(counting, counting, config, told.append, lambda p: None, spent=drawn)
+    assert {p.steps for p in told} == {50}
+    assert told[-1].step == 50
 
 
 def test_a_stage_whose_gradients_are_never_finite_stops():

@@ -13,6 +13,7 @@ from tests.judgements import verified
 from trainers.config import RejectionConfig
 from trainers.evaluation.asking import AskedPolicy
 from trainers.pretrain.rejection import Drawn, NothingKept, draw
+from verifier.families import config_of
 
 CONFIG = RejectionConfig.model_validate(
     {
@@ -60,6 +61,22 @@ def test_what_is_verified_and_ended_is_kept_once_with_the_loss_on_it():
     assert [d.token_ids[d.loss_from :] for d in drawn.documents] == [(7, n, 3) for n in range(6)]
     assert {d.loss_from for d in drawn.documents} == {2}
     assert drawn.completions == 24
+
+
+def test_the_same_text_for_a_problem_that_is_drawn_for_twice_is_kept_once(tmp_path):
+    file = tmp_path / "sums.jsonl"
+    rows = [{"prompt": f"{split} =", "answer": "2", "split": split} for split in ("train", "test")]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = config_of("answers").model_validate({"family": "answers", "file": str(file)})
+
+    async def sample(request: GroupRequest, by: JudgeRequest) -> RolloutGroup:
+        written = [Completion(i, (7, i + request.group_id % 2, 3), (-1.0,) * 3, "stop", 0, 0) for i in range(2)]
+        return RolloutGroup(0, by.item, request.prompt_ids, tuple(Rollout(c, "", verified(True), 1.0) for c in written))
+
+    policy = AskedPolicy(sample, lambda item: (1, 2), (3,), lambda group: 10.0, sequences=8)
+    config = CONFIG.model_copy(update={"task": task, "group_size": 2})
+    drawn = asyncio.run(draw(policy, config, 5, lambda done, total: None))
+    assert [d.token_ids[d.loss_from :] for d in drawn.documents] == [(7, n, 3) for n in (0, 1, 2)]
 
 
 def test_the_order_of_arrival_changes_nothing_and_the_seed_everything():

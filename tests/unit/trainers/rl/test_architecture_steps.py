@@ -82,7 +82,8 @@ async def train(directory: Path) -> list[tuple[str, dict[str, Any]]]:
     """Run the stage from the model of a directory; its events."""
     events: list[tuple[str, dict[str, Any]]] = []
 
-    async def save(state: LoopState, score: Score) -> None: ...
+    async def save(state: LoopState, score: Score) -> bool:
+        return True
 
     async def evaluate(step: int) -> float:
         raise AssertionError("no evaluation was asked for")

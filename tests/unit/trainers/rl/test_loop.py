@@ -129,18 +129,31 @@ def config(**fields) -> RlConfig:
 
 
 class Run:
-    def __init__(self, fleet: FakeFleet | None = None, learner: FakeLearner | None = None, **fields) -> None:
+    """A loop whose disk refuses the first checkpoint of each step in `refusals`."""
+
+    def __init__(
+        self,
+        fleet: FakeFleet | None = None,
+        learner: FakeLearner | None = None,
+        refusals: tuple[int, ...] = (),
+        **fields,
+    ) -> None:
         self.fleet = fleet or FakeFleet()
         self.learner = learner or FakeLearner()
+        refused = list(refusals)
         self.saved: list[tuple[LoopState, Score]] = []
         self.ahead: list[dict] = []
         self.evaluated: list[int] = []
         self.events: list[tuple[str, dict]] = []
         self.kept: list[StepRollouts] = []
 
-        async def save(state: LoopState, score: Score) -> None:
+        async def save(state: LoopState, score: Score) -> bool:
+            if state.step in refused:
+                refused.remove(state.step)
+                return False
             self.saved.append((state, score))
             self.ahead.append(self.loop.drawing.finished())
+            return True
 
         async def evaluate(step: int) -> float:
             self.evaluated.append(step)
@@ -176,6 +189,22 @@ def test_every_step_learns_from_all_its_groups_and_saves_when_due():
     assert [(v["completions"], v["longest"]) for e, v in run.events if e == "rl_step"] == [(12, 5)] * 4
     assert run.loop.state.flops == 4 * (10.0 + 3 * 100.0)
     assert len({r.group_id for r in run.fleet.asked}) == len(run.fleet.asked) == 12
+
+
+def test_the_rollouts_since_the_last_checkpoint_score_the_next_one_also_where_one_between_was_not_written():
+    each, refused = Run(checkpoint_every=1).go(), Run(checkpoint_every=1, refusals=(2,)).go()
+    values = [score.value for _, score in each.saved]
+    assert values[1] != values[2]
+    assert [state.step for state, _ in refused.saved] == [1, 3, 4]
+    assert refused.saved[1][1].value == pytest.approx((values[1] + values[2]) / 2)
+
+
+def test_asked_to_stop_after_a_checkpoint_that_was_not_written_the_loop_tries_it_again():
+    run = Run(refusals=(2,))
+    emit = lambda event, **values: run.loop.stop() if values.get("step") == 2 else None  # noqa: E731
+    run.loop.hooks = replace(run.loop.hooks, emit=emit)
+    run.go()
+    assert [state.step for state, _ in run.saved] == [2]
 
 
 def test_the_order_in_which_groups_finish_changes_nothing_that_is_learned():

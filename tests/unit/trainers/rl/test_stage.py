@@ -5,19 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from actors.policy.checkpoint import RESUME, TOKENIZER, WEIGHTS, CheckpointStore, CheckpointWriteError, Lineage
+from actors.policy.checkpoint import (
+    RESUME,
+    TOKENIZER,
+    WEIGHTS,
+    CheckpointStore,
+    CheckpointWriteError,
+    Lineage,
+    Manifest,
+)
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup
 from actors.rollouts.store import RolloutStore, parts
 from actors.rollouts.table import StepRollouts
 from actors.rollouts.writer import RolloutWriter
 from tests.fleets import save_policy
 from tests.unit.trainers.rl.test_loop import FakeFleet, FakeLearner, config
+from trainers.controller import WARNINGS
 from trainers.deaths import MAX_DEATHS
 from trainers.evaluation.asking import asked_policy
 from trainers.evaluation.bands import Bands
@@ -211,6 +221,46 @@ async def test_a_disk_that_refuses_costs_checkpoints_and_then_the_run(tmp_path: 
     assert stage.told("checkpoint") == []
 
 
+async def test_a_disk_that_refuses_the_last_checkpoint_fails_the_stage_which_then_goes_on_to_its_end(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path, StageFake())
+    publish = stage.store.publish
+
+    def full_at_last(lineage: Lineage, write: Callable[[Path], None]) -> Manifest:
+        if lineage.step == 4:
+            raise CheckpointWriteError("no space left")
+        return publish(lineage, write)
+
+    stage.store.publish = full_at_last
+    with pytest.raises(CheckpointWriteError, match="no space left"):
+        await stage.runner.train()
+    await stage.runner.close()
+    resumed = Stage(tmp_path, StageFake())
+    await resumed.runner.train()
+    assert [e["id"] for e in resumed.told("checkpoint")] == ["rl-4"]
+
+
+async def test_older_checkpoints_that_cannot_be_deleted_cost_a_warning_and_not_the_stage(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, StageFake(), checkpoint_every=1, keep_last=1)
+    retain = stage.store.retain
+
+    def stuck_once(*which: Any) -> None:
+        if not stage.told("deletion_failed"):
+            raise OSError(39, "Directory not empty")
+        retain(*which)
+
+    stage.store.retain = cast("Any", stuck_once)
+    assert (await stage.runner.train()).step == 4
+    (failed,) = stage.told("deletion_failed")
+    assert (failed["step"], failed["cause"]) == (1, "[Errno 39] Directory not empty")
+    assert stage.told("save_failed") == []
+    assert (
+        WARNINGS["deletion_failed"].format_map(failed).endswith("could not be deleted: [Errno 39] Directory not empty")
+    )
+    assert stage.store.list()[-1].id == "rl-4"
+
+
 DETERMINISTIC = {
     "order": "deterministic",
     "max_staleness": 1,
@@ -239,6 +289,28 @@ async def test_the_best_checkpoint_is_the_one_that_an_evaluation_put_first(tmp_p
     assert chosen is not None
     assert (chosen.id, chosen.score, chosen.evaluated) == (f"rl-{best['step']}", best["strict_pass@1"], True)
     assert stage.runner.loop.state.flops < sum(e["flops"] for e in measured) + stage.runner.loop.state.flops
+
+
+async def test_an_evaluation_that_a_stop_cut_short_scores_its_checkpoint_when_the_stage_goes_on(tmp_path: Path) -> None:
+    held_out = {"task": {"ops": [2], "max_facts": 4}, "problems": 2, "samples": 2}
+    fields: dict[str, Any] = {"eval_every": 2, "eval": held_out, "checkpoint_every": 2}
+    first = Stage(tmp_path, StageFake(), **fields)
+    evaluate = first.runner.loop.hooks.evaluate
+
+    async def cut_short(step: int) -> float:
+        if step == 2:
+            first.runner.stop()
+            await asyncio.Event().wait()
+        return await evaluate(step)
+
+    first.runner.loop.hooks = replace(first.runner.loop.hooks, evaluate=cut_short)
+    assert (await first.runner.train()).step == 2
+    assert not first.store.get("rl-2").evaluated
+    second = Stage(tmp_path, StageFake(), **fields)
+    await second.runner.train()
+    measured = {e["step"]: e["strict_pass@1"] for e in second.told("rl_eval")}
+    assert {m.step: m.score for m in second.store.list() if m.stage == "rl"} == measured
+    assert all(second.store.get(f"rl-{step}").evaluated for step in (2, 4))
 
 
 def stored(folder: Path) -> list[int]:

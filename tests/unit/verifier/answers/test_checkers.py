@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from verifier.answers.checkers import CHECKERS, Checking, is_number
+from verifier.answers.checkers import CHECKERS, RightAnswer, is_number
 from verifier.final_answer import final_answer
 from verifier.judgement import MAX_TEXT, checked
 
@@ -19,6 +19,11 @@ from verifier.judgement import MAX_TEXT, checked
         ("<think>is it 3", None),
         ("  ", None),
         ("<answer></answer>", None),
+        ("I put it in <answer> tags: <answer>5</answer>", "5"),
+        ("<answer>5</answer> closes with </answer>", "5"),
+        ("<answer>5</answer> or <answer>6", "5"),
+        ("</answer> 5", "</answer> 5"),
+        ("<answer>" * 100_000 + "5", "<answer>" * 100_000 + "5"),
     ],
 )
 def test_the_final_answer_is_found(text, answer):
@@ -33,10 +38,27 @@ def test_the_final_answer_is_found(text, answer):
         ("choice", "The answer is (b).", "B", True),
         ("choice", "A, no: B", "A", False),
         ("choice", "none", "B", False),
+        ("choice", "B, because it's bigger", "B", True),
+        ("choice", "A. They don\u2019t know", "T", False),
+        ("choice", "The answer is 'B'.", "B", True),
         ("number", "about 1,234.50 euros", "1234.5", True),
         ("number", "-3", "3", False),
         ("number", "1e3", "1000", True),
         ("number", "12", "12.1", False),
+        ("number", "\N{MINUS SIGN}5", "-5", True),
+        ("number", "\N{MINUS SIGN}5", "5", False),
+        ("number", "\N{EN DASH}5", "5", False),
+        ("number", "3/4", "4", False),
+        ("number", "3 / 4 of it", "0.75", True),
+        ("number", "3/0", "0", False),
+        ("number", r"-\frac{1}{2}", "-0.5", True),
+        ("number", r"\frac{1}{2}", "2", False),
+        ("number", r"\dfrac12", "1/2", True),
+        ("number", "10-3", "-3", False),
+        ("number", "5 to 10\N{EN DASH}15", "15", True),
+        ("number", "n=-3", "-3", True),
+        ("number", "1e" + "9" * 50, "7", False),
+        ("number", "1e-" + "9" * 50, "0", False),
         ("number", "no idea", "0", False),
         ("number", "1e999", "7", False),
         ("math", r"\boxed{\frac{1}{2}}", "0.5", True),
@@ -46,33 +68,58 @@ def test_the_final_answer_is_found(text, answer):
     ],
 )
 def test_answers_are_compared(checker, text, right, is_right):
-    assert CHECKERS[checker](text, Checking(right, 1e-6)).right is is_right
+    assert CHECKERS[checker](text, RightAnswer(right)).right is is_right
 
 
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_an_answer_of_any_length_is_judged_and_cut_where_it_is_shown(checker):
     for text in ("Let me think step by step. " * 500, "9" * (MAX_TEXT + 1)):
-        judged = checked(CHECKERS[checker](text, Checking("42", 1e-6)), text)
+        judged = checked(CHECKERS[checker](text, RightAnswer("42", 1e-6)), text)
         assert not judged.right
         assert judged.answer is None or text.strip().startswith(judged.answer) or len(judged.answer) == 1
     long = "word " * MAX_TEXT
-    assert CHECKERS["exact"](long, Checking(long, 0)).right
+    assert CHECKERS["exact"](long, RightAnswer(long, 0)).right
 
 
-def test_a_tolerance_is_absolute_or_a_share():
-    within = CHECKERS["number"]
-    assert within("101", Checking("100", 0.01)).right
-    assert not within("102", Checking("100", 0.01)).right
+@pytest.mark.parametrize(
+    ("text", "right", "tolerance", "is_right"),
+    [
+        ("101", "100", 0.01, True),
+        ("102", "100", 0.01, False),
+        ("0.05", "0", 0.05, True),
+        ("0.06", "0", 0.05, False),
+        ("1.3", "1", 0.3, True),
+        ("2", "1", 0.5, False),  # a share of the right answer, not of the larger number
+        ("12345679", "12345678", 1e-6, True),
+        ("12345679", "12345678", None, False),
+        ("9007199254740993", "9007199254740992", 0, False),
+        ("9007199254740993", "9007199254740993", 0, True),
+        ("4.0", "4", None, True),
+        ("3.9999999", "4", None, False),
+        ("0.3333333", "0.33333333", None, True),
+        ("0.3333333", "1/3", None, True),
+        ("0.333", "1/3", None, False),
+        ("0.1", "0.1", 0, True),
+    ],
+)
+def test_a_tolerance_is_absolute_or_a_share_of_the_right_answer(text, right, tolerance, is_right):
+    assert CHECKERS["number"](text, RightAnswer(right, tolerance)).right is is_right
 
 
 def test_math_is_judged_in_any_thread():
     found = []
-    thread = threading.Thread(target=lambda: found.append(CHECKERS["math"]("1/2", Checking("0.5", 0)).right))
+    thread = threading.Thread(target=lambda: found.append(CHECKERS["math"]("1/2", RightAnswer("0.5", 0)).right))
     thread.start()
     thread.join(60)
     assert found == [True]
 
 
 def test_numbers_are_told_from_other_texts():
-    assert is_number(" -1,000.5 ")
-    assert not any(is_number(text) for text in ("", "three", "1 2", "1e999", "1,00"))
+    assert all(is_number(text) for text in (" -1,000.5 ", "1/3", r"\frac{1}{3}", "\N{MINUS SIGN}2", "1e308"))
+    assert not any(is_number(text) for text in ("", "three", "1 2", "1e999", "1,00", "1/0", "1" * 309))
+
+
+@pytest.mark.parametrize("part", ["1", "1,", "1,111", "1/", "1e", "-", r"\frac", r"\frac{1}{", "1 ", "a'"])
+def test_a_long_text_is_read_in_one_pass(part):
+    text = part * (50_000 // len(part))
+    assert not any(CHECKERS[checker](text, RightAnswer("42", 0)).right for checker in ("exact", "choice", "number"))

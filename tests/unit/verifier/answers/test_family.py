@@ -1,5 +1,6 @@
 import gzip
 import json
+import math
 import pickle
 
 import pyarrow as pa
@@ -93,6 +94,12 @@ def test_the_files_own_split_ids_messages_and_gold_are_taken(tmp_path):
         ([{"prompt": "a", "answer": True}], "line 1: answer: .*a text or a number, not true"),
         ([{"prompt": "a", "answer": "b", "split": "train"}], "no row is of the test split"),
         ([{"prompt": "a", "answer": "b", "split": "test"}], "no row is of the train split"),
+        ([{"prompt": "a", "answer": math.nan}], "line 1: answer: .*a text or a number, not NaN"),
+        ([{"prompt": "a", "answer": math.inf}], "line 1: answer: .*a text or a number, not Infinity"),
+        (
+            [{"prompt": "a", "answer": "b", "stratum": 1}, {"prompt": "c", "answer": "d", "stratum": "1"}],
+            "line 2: stratum: '1' reads like 1 of an earlier row; write both as texts or both as numbers",
+        ),
         ([], "has no rows"),
     ],
 )
@@ -110,12 +117,30 @@ def test_lines_that_are_no_json_and_files_that_are_broken_or_missing_are_named(t
     packed.write_bytes(gzip.compress(b'{"prompt": "a", "answer": "b"}\n' * 1000)[:40])
     with pytest.raises(ValidationError, match="cannot be read to its end"):
         config(packed)
+    spoiled = bytearray(gzip.compress(b'{"prompt": "a", "answer": "b"}\n' * 1000))
+    spoiled[30:40] = b"\xff" * 10
+    packed.write_bytes(spoiled)
+    with pytest.raises(ValidationError, match="cannot be read to its end"):
+        config(packed)
     columns = tmp_path / "no.parquet"
     columns.write_text("no columns")
     with pytest.raises(ValidationError, match="not a readable Parquet file"):
         config(columns)
     with pytest.raises(ValidationError, match="there is no file"):
         config(tmp_path / "nowhere.jsonl")
+
+
+def test_a_number_is_an_answer_as_a_person_writes_it(tmp_path):
+    file = written(tmp_path, [{"prompt": split, "answer": 0.00001, "split": split} for split in ("train", "test")])
+    task = config(file).task()
+    item = task.item(task.strata()[0], 0, 0, "train")
+    assert task.judge(item, "0.00001").right
+
+
+def test_rows_that_name_no_stratum_are_told_from_one_that_is_called_none(tmp_path):
+    rows = [{"prompt": "a", "answer": 1, "split": "train"}, {"prompt": "b", "answer": 2, "split": "test"}]
+    task = config(written(tmp_path, [*rows, {**rows[0], "stratum": "None"}])).task()
+    assert task.strata() == (Stratum.of(stratum="None"), Stratum.of(stratum="all"))
 
 
 def test_a_line_is_counted_with_the_empty_ones_before_it(tmp_path):

@@ -38,7 +38,7 @@ def test_a_judgement_shows_every_status_in_words():
     root = _parsed(judgement_svg(gold_of(problem), judgement))
     notes = " ".join(_texts(root))
     assert all(word in notes for word in ("right", "invented", "missing"))
-    assert root.get("aria-label") == "TraceJudgement: not verified, answer right"
+    assert root.get("aria-label") == "Judgement: not verified, answer right"
     classes = {group.get("class") for group in root.iter(f"{SVG}g")}
     assert classes == {"right", "wrong", "missing"}
 

@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
+from tests.graphs import op_count
 from verifier.errors import ImpossibleSpec
 from verifier.graphs.generate import MAX_OP, MAX_VALUE, MIN_OP, generate
-from verifier.graphs.graph import op_count
 from verifier.graphs.problem import MODES, TEMPLATES, Graph, Mode, Operation, Problem, ProblemSpec, Template
 
 GRID = [

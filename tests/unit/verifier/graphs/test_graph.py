@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from verifier.graphs.generate import generate
-from verifier.graphs.graph import canonical_hash, depths, layout, longest_chain, op_count
+from verifier.graphs.graph import canonical_hash, depths, layout
 from verifier.graphs.problem import Graph, Operation, ProblemSpec, Quantity
 
 CHAIN = Graph(
@@ -15,14 +15,7 @@ CHAIN = Graph(
 )
 
 
-def test_op_counts_edges_constants_and_the_unknown():
-    assert op_count(CHAIN) == 1 + 2 + 2
-    unknown = replace(CHAIN.needed[0], operation=Operation.UNKNOWN, constant=None)
-    assert op_count(replace(CHAIN, needed=(unknown, *CHAIN.needed[1:]))) == 5
-
-
-def test_the_longest_chain_counts_quantities_of_the_solution():
-    assert longest_chain(CHAIN) == 3
+def test_a_depth_counts_the_edges_down_to_a_literal():
     assert depths(CHAIN) == {"a in P": 0, "b in P": 1, "c in Q": 2, "d in Q": 3}
 
 
@@ -51,6 +44,18 @@ def test_the_canonical_hash_ignores_letters_sentence_order_and_operand_order():
     assert canonical_hash(replace(problem, graph=replace(graph, needed=turned))) == canonical_hash(problem)
     shuffled = replace(graph, distractors=graph.distractors[::-1])
     assert canonical_hash(replace(problem, graph=shuffled)) == canonical_hash(problem)
+
+
+def test_the_canonical_hash_ignores_the_order_of_a_weighted_totals_products_but_not_which_is_whose():
+    products = ("a in P", "average a", "b in P", "average b")
+    turned = ("b in P", "average b", "a in P", "average a")
+    swapped = ("a in P", "average b", "b in P", "average a")
+    problem = generate(ProblemSpec(2), 0)
+    one, other, another = (
+        canonical_hash(replace(problem, graph=Graph((Quantity("t", Operation.WEIGHTED_TOTAL, p, None, 2),), (), "t")))
+        for p in (products, turned, swapped)
+    )
+    assert one == other != another
 
 
 def test_the_canonical_hash_tells_facts_questions_and_given_values_apart():

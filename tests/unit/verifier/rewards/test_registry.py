@@ -8,6 +8,7 @@ from tests.judgements import trace
 from tests.tasks import ITEM, Sums
 from verifier.errors import BadImportPath, BadJudgement, BadReward
 from verifier.judgement import Judgement
+from verifier.mixture import Mixture
 from verifier.rewards.registry import Reward, Rewards, check_rewards, reward, try_rewards
 
 HERE = __name__
@@ -89,10 +90,11 @@ def test_the_weight_of_the_answer_lies_from_0_to_1(alpha):
         Reward("mix", alpha=alpha)
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, math.inf, math.nan])
-def test_a_weight_is_a_finite_number_above_0(weight):
-    with pytest.raises(BadReward, match="a weight is a number above 0"):
+@pytest.mark.parametrize("weight", [0.0, -1.0, 1e308, math.inf, math.nan])
+def test_a_weight_is_a_number_above_0_whose_sum_stays_finite(weight):
+    with pytest.raises(BadReward, match="a weight is a number above 0, at most 1000000, not"):
         Reward("mix", weight=weight)
+    assert reward(Judgement(right=True), ITEM, "", [Reward("outcome", weight=1e6)] * 2) == 1.0
 
 
 def test_an_unknown_reward_is_answered_with_the_nearest_and_with_all_names():
@@ -162,7 +164,7 @@ def test_a_users_function_is_tried_before_a_run_starts(name, error, told):
     rewards = (Reward("outcome"), Reward(f"{HERE}:seen"), Reward(f"{HERE}:{name}"))
     SEEN.clear()
     with pytest.raises(error, match=f"the reward {HERE}:{name} {told}"):
-        try_rewards(rewards, Sums())
+        try_rewards(rewards, Sums(), Mixture.even(Sums().strata()))
     item = Sums().item(Sums().strata()[0], 0, 0, "train")
     seen_item, text, judgement = SEEN[0]
     assert (seen_item, text, len(SEEN)) == (item, item.gold, 1)
@@ -171,8 +173,15 @@ def test_a_users_function_is_tried_before_a_run_starts(name, error, told):
 
 def test_a_task_whose_items_have_no_gold_tries_a_reward_as_well():
     SEEN.clear()
-    try_rewards((Reward(f"{HERE}:seen"),), WithoutGold())
+    try_rewards((Reward(f"{HERE}:seen"),), WithoutGold(), Mixture.even(Sums().strata()))
     assert [(text, judgement.right) for _, text, judgement in SEEN] == [("?", False)]
+
+
+def test_a_reward_is_tried_with_an_item_of_a_stratum_that_is_drawn():
+    SEEN.clear()
+    strata = Sums().strata()
+    try_rewards((Reward(f"{HERE}:seen"),), Sums(), Mixture(strata, (0.0, 1.0)))
+    assert [item.stratum for item, _, _ in SEEN] == [strata[1]]
 
 
 def test_a_trace_is_paid_by_its_steps():

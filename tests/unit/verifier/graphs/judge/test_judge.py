@@ -63,6 +63,11 @@ def test_the_gold_trace_is_verified_in_either_mode():
         ("2 + 4 = 6", "2 + 4", "wrong value", "the value is not worked out"),
         ("2 + 4 = 6", "2 + 4 = six", "wrong value", "an expression is missing or cannot be read"),
         ("2 + 4 = 6", "2 + 4 = 6 minus one", "wrong value", "'minus one' cannot be read"),
+        ("2 + 4 = 6", "2 + 4 = 6 which equals twenty", "wrong value", "'which equals twenty' cannot be read"),
+        ("2 + 4 = 6", "2 + 4 = 6 added to itself", "wrong value", "'added to itself' cannot be read"),
+        ("2 + 4 = 6", "2 + 4 = 6 that isn't so", "wrong value", '"that isn\'t so" cannot be read'),
+        ("2 + 4 = 6", "2 + 4 = 6 which is incorrect", "wrong value", "'which is incorrect' cannot be read"),
+        ("2 + 4 = 6", "2 + 4 = 6, or nineteen, rather", "wrong value", "', or nineteen, rather' cannot be read"),
         ("2 + 4 = 6", "9**9**9", "wrong value", "an expression is missing or cannot be read"),
         ("2 + R = 2 + 4 = 6", "6", "wrong operand", "reads nothing; it follows from adult fox in Farm"),
         (
@@ -213,7 +218,10 @@ def test_text_around_the_grammar_is_a_fault():
         ("by 2: x", "by 3: x", "divides by another number"),
         ("x = 8 / 2", "x = 8 / 0", "division by zero"),
         ("Solution: x = 4", "Solution: x = 5", "does not hold"),
-        ("Solution: x = 4", "Solution: x + 1 = 5", "does not say what the unknown is"),
+        *(
+            ("Solution: x = 4", f"Solution: {equation}", "does not say what the unknown is")
+            for equation in ("x + 1 = 5", "0*x = 0", "x*0 = 0", "2*x = 8", "x/4 = 1", "x - x = 0", "4 = x", "x = 2 + 2")
+        ),
         ("Solution: x = 4. ", "", "never solved"),
         ("Solution: x = 4. ", "Solution: x = 4. So there. ", "says nothing that can be checked"),
     ],
@@ -257,7 +265,7 @@ def test_too_many_statements_in_a_step_are_not_read():
 
 def test_a_judgement_as_data_and_as_text_says_the_same():
     judgement = judged("2 + 4 = 6", "2 + 4 = 7")
-    record: dict[str, Any] = judgement.to_record()
+    record: dict[str, Any] = judgement.verify_row()
     assert record["first_error"] == 1
     assert record["verified"] is False
     assert record["steps"][1] == {

@@ -1,5 +1,6 @@
 """The original's behaviour, trait by trait; the whole of it is compared in tests/contracts."""
 
+import json
 from typing import Any
 
 import pytest
@@ -24,6 +25,13 @@ def test_the_gold_trace_is_perfect_and_scores_one():
     assert record["pred"] == [["a b", "q", 4, []], ["c d", "r", 6, ["a b"]]]
     assert set(record["score"].values()) == {1.0}
     assert (record["n_steps"], record["parsed_answer"], record["extracted"], record["em"]) == (2, 6, "6", 1)
+
+
+def test_a_number_beyond_all_bounds_is_a_mismatch_that_json_can_write():
+    record = report(f"Define a b as q; so q = {'9' * 400}. <answer>{'9' * 400}</answer>")
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["report"]["value"] == [["a b", 4, None]]
+    assert (record["report"]["answer"], record["parsed_answer"]) == ([6, None], None)
 
 
 def test_one_node_with_wrong_value_and_parents_costs_twice_in_the_process_reward_only():

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from actors.records import Completion, Rollout, RolloutGroup, TokenCredit
-from trainers.rl.ahead import read_groups, write_groups
+from trainers.rl.drawn_ahead import read_groups, write_groups
 from verifier.families import config_of, open_task
 
 TASK = config_of("graphs").model_validate({"ops": [2, 3], "max_facts": 4})
