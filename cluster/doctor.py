@@ -14,7 +14,6 @@ import shutil
 import socket
 import stat
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -23,15 +22,15 @@ from typing import Literal
 
 import psutil
 
-from cluster.ray.environment import REPOSITORY, cache_folder
-from cluster.ray.resources import GIB
+from cluster.ray.environment import REPOSITORY, cache_folder, token_file
+from cluster.ray.packaging import PACKAGES
+from cluster.ray.resources import GIB, memory_gib
 
 Status = Literal["ok", "warn", "fail"]
 PYTHON = (3, 11)
 WITH_GPU_WHEELS = ((3, 11), (3, 12), (3, 13))
 """For which there are CUDA builds of torch and vLLM; their CPU builds that fit together are for PYTHON only."""
 SHARED_MEMORY = "/dev/shm"  # noqa: S108
-PACKAGES = ("verifier", "actors", "trainers", "serving", "cluster")
 UNFIT = ("torchvision", "torchaudio", "torchcodec")
 # Our HTTP service, Ray's dashboard and job API.
 PORTS = {6379: "ray start --head", 8000: "interplay serve", 8265: "Ray dashboard and jobs", 52365: "Ray job agent"}
@@ -90,7 +89,7 @@ def look(environ: Mapping[str, str]) -> Machine:
         cores=len(os.sched_getaffinity(0)),
         gpus=_gpus(),
         environ=dict(environ),
-        token_mode=_mode(_token_path(environ)),
+        token_mode=_mode(token_file(environ)),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         cache_writable=os.access(_nearest_existing(cache), os.W_OK),
     )
@@ -113,6 +112,11 @@ def judge(machine: Machine) -> tuple[Finding, ...]:
         _ports(machine),
         _ray_auth(machine),
     )
+
+
+def demo_gib(rollout_workers: int) -> float:
+    """What the recipe tiny-cpu asks for, without reading it, which takes an environment that works."""
+    return memory_gib(rollout_workers, reward_workers=1, ranks=1, cache_gib=0.25)
 
 
 def _python(m: Machine) -> Finding:
@@ -200,10 +204,13 @@ def _threads(m: Machine) -> Finding:
 
 def _memory(m: Machine) -> Finding:
     text = f"{m.memory_available / GIB:.1f} GiB available"
-    if m.memory_available < 3 * GIB:
-        return Finding("memory", "fail", text, "free memory: the demo needs about 6 GiB")
-    if m.memory_available < 8 * GIB:
-        return Finding("memory", "warn", text, "enough for one rollout worker; give fleet.rollout_workers=1")
+    least, usual = demo_gib(rollout_workers=1), demo_gib(rollout_workers=2)
+    if m.memory_available < least * GIB:
+        fix = f"free memory: the demo asks for {usual:.1f} GiB, with one rollout worker for {least:.1f} GiB"
+        return Finding("memory", "fail", text, fix)
+    if m.memory_available < usual * GIB:
+        fix = f"enough for one rollout worker (fleet.rollout_workers=1); the demo asks for {usual:.1f} GiB"
+        return Finding("memory", "warn", text, fix)
     return Finding("memory", "ok", text)
 
 
@@ -244,7 +251,7 @@ def _ray_auth(m: Machine) -> Finding:
         fix = "unset RAY_AUTH_MODE: anyone who reaches a Ray without authentication can run code on it"
         return Finding("Ray authentication", "warn", "switched off by RAY_AUTH_MODE", fix)
     if m.token_mode is not None and m.token_mode & 0o077:
-        where = _token_path(m.environ)
+        where = token_file(m.environ)
         return Finding(
             "Ray authentication", "warn", f"others can read {where} (mode {m.token_mode:04o})", f"chmod 600 {where}"
         )
@@ -294,12 +301,6 @@ def _gpus() -> tuple[str, ...]:
     cards = sorted(folder.iterdir()) if folder.is_dir() else []
     models = [line for card in cards for line in (card / "information").read_text().splitlines() if "Model:" in line]
     return tuple(line.partition(":")[2].strip() for line in models)
-
-
-def _token_path(environ: Mapping[str, str]) -> Path:
-    return Path(
-        environ.get("RAY_AUTH_TOKEN_PATH") or Path(environ.get("HOME", tempfile.gettempdir()), ".ray/auth_token")
-    )
 
 
 def _mode(path: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""Errors of the machine and the cluster (the whole tree: `verifier.errors`)."""
+"""Errors of the machine, the cluster and run folders (the whole tree: `verifier.errors`)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ class ClusterUnreachable(UserError):
 
 class UnsafeCluster(UserError):
     """Anyone who can reach this Ray head can run code on it."""
+
+
+class RunFolderError(UserError):
+    """The folder cannot be used, or does not fit the command."""
 
 
 class StageFailed(Failure):

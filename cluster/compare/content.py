@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from actors.diagnosis.findings import diagnose
+from cluster.recipe.config import LEARNING
 from cluster.recipe.identity import changes
 from cluster.run.folder import RunFolder
 from trainers.evaluation.bands import Bands
@@ -21,7 +22,6 @@ from verifier.errors import UserError
 
 CURVES: Final = ("reward", "strict", "outcome", "entropy", "completion_tokens", "truncated", "no_gradient", "kl")
 """What of the RL steps is drawn, over learner steps."""
-LEARNING: Final = ("pretrain", "midtrain", "sft", "rejection", "rl")
 
 
 class NotComparable(UserError):

@@ -14,7 +14,7 @@ from rich.text import Text
 
 def show(found: Mapping[str, Any]) -> None:
     """Print the differences, the bands, the costs and the findings."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = Console(file=sys.stdout, highlight=False, markup=False)
     for table in (_differences(found), _bands(found), _costs(found)):
         if table is not None:
             console.print(table)

@@ -6,18 +6,16 @@ The work is the controller's, as in a run; this module starts the workers and pr
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ray
 from rich.console import Console
 from rich.table import Table
 
-from actors.files import replace_text
 from cluster.evaluation.target import Settings, Target
 from cluster.ray.environment import actor_env, cache_folder
 from cluster.ray.packaging import own_folder
@@ -33,18 +31,24 @@ from trainers.learner_group.placement import Placement
 from verifier.seeds import derive
 from verifier.task import labels
 
+FEWER: Final = "Ask for fewer or smaller workers (fleet.rollout_workers=1 and the like), or join a cluster (--address)."
+"""What an evaluation can do about too few resources."""
+
 
 def evaluate_directory(
-    target: Target, config: EvalConfig, settings: Settings, address: str | None, out: Path | None
+    target: Target, config: EvalConfig, settings: Settings, address: str | None, insecure: bool
 ) -> Evaluation:
-    """Sample and judge; the scores also go to `out` as JSON."""
+    """Sample and judge. Raises the errors of `cluster.ray.runtime.running`."""
     fleet = settings.fleet
     asked = Resources(
         fleet.rollout_workers * fleet.rollout_cpus + fleet.reward_workers * fleet.reward_cpus,
         fleet.rollout_workers * fleet.rollout_gpus,
     )
     own = own_folder(config.model_dump(mode="json"), Path.cwd())
-    with tempfile.TemporaryDirectory() as scratch, running(Path(scratch), asked, address=address, own=own):
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running(Path(scratch), asked, address=address, insecure=insecure, own=own, fix=FEWER),
+    ):
         env = actor_env(cache_folder(os.environ), settings.engine.threads)
         nowhere = Placement("", 0, 0, 0, env)
         plan = ControllerPlan("eval", Path(scratch), derive(0, "eval"), Bands(), settings.engine, fleet, nowhere, env)
@@ -53,8 +57,6 @@ def evaluate_directory(
         result = controller.evaluate.remote("eval", target.directory, target.weight_version, config)
         evaluation: Evaluation = asyncio.run(follow(controller, result, Reporter(target.directory.name).running))
         ray.get(controller.close.remote(), timeout=30)
-    if out is not None:
-        replace_text(out, json.dumps(evaluation.record()) + "\n")
     return evaluation
 
 
@@ -77,7 +79,7 @@ def print_grid(evaluation: Evaluation) -> None:
         points: list[tuple[Kind, int]] = [(strictest, most), *((kind, k) for kind in others for k in (1, most))]
         means = [f"{interval(scores, *point, 0).mean:.3f}" for point in points]
         table.add_row(name, str(len(scores)), f"{first.mean:.3f}", f"{first.lo:.3f}-{first.hi:.3f}", *means)
-    console = Console(file=sys.stdout, highlight=False)
+    console = Console(file=sys.stdout, highlight=False, markup=False)
     console.print(table)
     if evaluation.recovery:
         rate = recovery_rate(evaluation.recovery, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Target:
 
         Raises UserError.
         """
-        a_name = "/" not in model and not Path(model).is_dir()
+        a_name = "/" not in model and not os.path.isdir(model)
         if a_name or (is_run(model) and not (Path(model) / "config.json").is_file()):
             return cls._of_run(find_run(model), checkpoint)
         if checkpoint is not None:

@@ -156,14 +156,11 @@ def replacing(path: str) -> Iterator[Path]:
     Raises:
         UserError: `path` is a folder, its folder does not exist or cannot be written, or the disk is full.
     """
-    if Path(path).is_dir():
-        raise UserError(f"{path} is a folder.", "Name a file.")
+    require_writable(path)
     if Path(path).exists() and not Path(path).is_file():
         yield Path(path)
         return
     target = Path(os.path.realpath(path))  # replace the file that a link points to, not the link
-    if not os.access(target.parent, os.W_OK):
-        raise UserError(f"cannot write {path}.", "Name a file in a folder that exists and can be written.")
     try:
         with sigterm_as_interrupt(), files.replacing(target) as temporary:
             yield temporary
@@ -171,6 +168,15 @@ def replacing(path: str) -> Iterator[Path]:
         if error.errno not in FULL:
             raise
         raise UserError(f"cannot write {path} ({error.strerror}).", "Make room, or name another disk.") from error
+
+
+def require_writable(path: str) -> None:
+    """Raises UserError if `path` is a folder, or its folder does not exist or cannot be written."""
+    if os.path.isdir(Path(path)):
+        raise UserError(f"{path} is a folder.", "Name a file.")
+    device = os.path.exists(path) and not os.path.isfile(path)
+    if not device and not os.access(os.path.dirname(os.path.realpath(path)), os.W_OK):
+        raise UserError(f"cannot write {path}.", "Name a file in a folder that exists and can be written.")
 
 
 @contextmanager

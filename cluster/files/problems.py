@@ -142,14 +142,17 @@ def token_counter(folder: Path) -> Callable[[str], int]:
     """The number of tokens of a text under the tokenizer.json in a folder.
 
     Raises:
-        UserError: there is no tokenizer in that folder.
+        UserError: there is no tokenizer in that folder, or it cannot be read.
     """
     from tokenizers import Tokenizer
 
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise UserError(f"{file} does not exist.", "Name a checkpoint folder, or another folder with a tokenizer.json.")
-    tokenizer = Tokenizer.from_file(str(file))
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises no narrower one
+        raise UserError(f"{file} cannot be read ({error}).", "Name a folder with another tokenizer.json.") from error
     return lambda text: len(tokenizer.encode(text).ids)
 
 

@@ -27,6 +27,11 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     return Path(tempfile.gettempdir()) / f"interplay-cache-{os.getuid()}"
 
 
+def token_file(environ: Mapping[str, str]) -> Path:
+    """The file with the token of a cluster, as Ray looks for it; it need not exist."""
+    return Path(environ.get("RAY_AUTH_TOKEN_PATH") or Path(environ.get("HOME", "/"), ".ray", "auth_token"))
+
+
 def process_env(cache: Path) -> dict[str, str]:
     """Variables that keep libraries offline, without usage reports and out of the home folder, and that tune Ray.
 

@@ -11,6 +11,13 @@ import psutil
 from cluster.errors import NotEnough
 
 GIB = 1024**3
+# Host memory of one process (proportional set size, tiny policy), and of the controller and Ray together.
+ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 1.3
+FEWER = (
+    "Ask for fewer or smaller workers (fleet.rollout_workers=1 and the like), join a cluster (--address), or "
+    "give its autoscaler time to add nodes (--wait 600)."
+)
+"""What a run can do about too few resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,12 @@ class Resources:
     cpus: float
     gpus: float = 0.0
     memory_gib: float = 0.0
+
+
+def memory_gib(rollout_workers: int, reward_workers: int, ranks: int, cache_gib: float) -> float:
+    """The host memory of a run whose workers all run at once; `cache_gib` is that of one engine's cache on the host."""
+    engines = rollout_workers * (ENGINE_GIB + cache_gib)
+    return engines + reward_workers * REWARD_GIB + ranks * LEARNER_GIB + RUN_GIB
 
 
 def of_this_machine() -> Resources:
@@ -64,14 +77,10 @@ def short(asked: Resources, available: Resources) -> bool:
     return any(getattr(asked, f.name) > getattr(available, f.name) + 1e-9 for f in fields(Resources))
 
 
-def require(asked: Resources, available: Resources, where: str) -> None:
+def require(asked: Resources, available: Resources, where: str, fix: str = FEWER) -> None:
     """Raises NotEnough, with a table of asked, available and missing, unless everything asked for is available."""
     if short(asked, available):
-        raise NotEnough(
-            f"{where} has less than the recipe asks for\n{table(asked, available)}",
-            "Ask for fewer or smaller workers (fleet.rollout_workers=1 and the like), join a cluster (--address), or "
-            "give its autoscaler time to add nodes (--wait 600).",
-        )
+        raise NotEnough(f"{where} has less than is asked for\n{table(asked, available)}", fix)
 
 
 def table(asked: Resources, available: Resources) -> str:

@@ -65,6 +65,7 @@ def running(
     insecure: bool = False,
     wait_s: float = 0.0,
     own: Path | None = None,
+    fix: str = resources.FEWER,
 ) -> Generator[ClusterRecord]:
     """A Ray with at least the resources `asked` for, for the length of the block; `run_dir/cluster.json` names it.
 
@@ -72,15 +73,15 @@ def running(
     a local Ray with this machine's cores is started, and stopped with all its processes however the block ends. With
     `address` that cluster is joined and outlives the block; `wait_s` is the time that an autoscaler gets to add what is
     missing, and `own` is the folder of the user's code, which is sent there with our packages (a local Ray finds it).
-    In a process of Ray (a run of a study) it is that Ray.
+    In a process of Ray (a run of a study) it is that Ray. `fix` is what the command can do about too few resources.
 
     Raises NotEnough, ClusterUnreachable, UnsafeCluster or TooMuchToShip. SIGTERM ends the block as Ctrl-C does.
     """
     target = address or os.environ.get("RAY_ADDRESS")
     if address is None and ray.is_initialized():
-        context = _within(asked)
+        context = _within(asked, fix)
     else:
-        context = _joined(target, asked, insecure, wait_s, own) if target else _local(asked)
+        context = _joined(target, asked, insecure, wait_s, own, fix) if target else _local(asked, fix)
     # Ray sets its own SIGTERM handler when it starts: ours is set before that, and again after it.
     with sigterm_as_interrupt(), context as record, sigterm_as_interrupt(), _recorded(run_dir, record):
         yield record
@@ -103,7 +104,10 @@ def _recorded(run_dir: Path | None, record: ClusterRecord) -> Generator[None]:
 def connected(run_dir: Path) -> Generator[ClusterRecord]:
     """Connects this process to the Ray of a live run. Raises NotLive or ClusterUnreachable."""
     record = _read_record(run_dir)
-    _require_listener(record.address)  # check first: connecting changes this process's token
+    try:
+        _require_listener(record.address)  # check first: connecting changes this process's token
+    except ClusterUnreachable as error:
+        raise elsewhere(run_dir, record.pid, record.host) from error
     if record.token_path:
         use_token(Path(record.token_path))
     _connect(record.address, {})
@@ -147,9 +151,9 @@ def is_loopback(address: str) -> bool:
 
 
 @contextmanager
-def _local(asked: Resources) -> Generator[ClusterRecord]:
+def _local(asked: Resources, fix: str) -> Generator[ClusterRecord]:
     here = resources.of_this_machine()
-    resources.require(asked, here, "this machine")
+    resources.require(asked, here, "this machine", fix)
     environment = actor_env(cache_folder(os.environ), 1)
     with ray_folder() as folder:
         token_path = folder / "token"
@@ -160,17 +164,18 @@ def _local(asked: Resources) -> Generator[ClusterRecord]:
 
 
 @contextmanager
-def _within(asked: Resources) -> Generator[ClusterRecord]:
+def _within(asked: Resources, fix: str) -> Generator[ClusterRecord]:
     """The Ray that this process is part of; the process that started or joined it ends it."""
     record = _this_cluster()
-    resources.require(asked, resources.of_ray(ray.cluster_resources()), f"the cluster at {record.address}")
+    resources.require(asked, resources.of_ray(ray.cluster_resources()), f"the cluster at {record.address}", fix)
     yield record
 
 
 @contextmanager
 def _joined(
-    address: str, asked: Resources, insecure: bool, wait_s: float, own: Path | None
+    address: str, asked: Resources, insecure: bool, wait_s: float, own: Path | None, fix: str
 ) -> Generator[ClusterRecord]:
+    _require_port(address)
     require_safe(address, os.environ, insecure)
     # Inside a job Ray hands down the job's own runtime environment, and refuses a second one.
     in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
@@ -182,7 +187,7 @@ def _joined(
             environment = actor_env(Path(tempfile.gettempdir()) / "interplay-cache", 1)
             _connect(address, {"working_dir": folder, "env_vars": environment})
     try:
-        _await_resources(asked, f"the cluster at {address}", wait_s)
+        _await_resources(asked, f"the cluster at {address}", wait_s, fix)
         yield _this_cluster()
     finally:
         if wait_s:
@@ -220,21 +225,28 @@ def _connect(address: str, runtime_env: Mapping[str, object]) -> None:
         ) from error
 
 
+def _require_port(address: str) -> None:
+    """Raises ClusterUnreachable for what is no HOST:PORT, such as Ray's own `auto`."""
+    if not address.rpartition(":")[2].isdecimal():
+        raise ClusterUnreachable(
+            f"{address} is not the address of a Ray head.",
+            "Give HOST:PORT, such as 127.0.0.1:6379: `ray start --head` prints it.",
+        )
+
+
 def _require_listener(address: str) -> None:
     """Raises ClusterUnreachable at once where nothing listens; Ray itself would try for half a minute."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not port.isdecimal():
-        return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second: of no host's name
         raise ClusterUnreachable(
-            f"nothing answers at {address} ({error.strerror or error}).",
+            f"nothing answers at {address} ({getattr(error, 'strerror', None) or error}).",
             "Check the address (host:6379 of the head node), or leave --address out for a local Ray.",
         ) from error
 
 
-def _await_resources(asked: Resources, where: str, wait_s: float) -> None:
+def _await_resources(asked: Resources, where: str, wait_s: float, fix: str) -> None:
     """Give an autoscaler `wait_s` to add what is missing. Raises NotEnough."""
     deadline = time.monotonic() + wait_s
     pause = threading.Event()
@@ -242,7 +254,7 @@ def _await_resources(asked: Resources, where: str, wait_s: float) -> None:
         _tell_autoscaler(asked)
     while time.monotonic() < deadline and resources.short(asked, resources.of_ray(ray.cluster_resources())):
         pause.wait(0.5)
-    resources.require(asked, resources.of_ray(ray.cluster_resources()), where)
+    resources.require(asked, resources.of_ray(ray.cluster_resources()), where, fix)
 
 
 def _tell_autoscaler(asked: Resources) -> None:
@@ -257,9 +269,20 @@ def _read_record(run_dir: Path) -> ClusterRecord:
     if not path.is_file():
         raise NotLive(f"{run_dir} is not a live run.", "Start it with `interplay run`, or name the folder of one.")
     record = ClusterRecord(**json.loads(path.read_text()))
-    if record.host == socket.gethostname() and not psutil.pid_exists(record.pid):
+    here = record.host == socket.gethostname()
+    if here and not psutil.pid_exists(record.pid):
         raise NotLive(
             f"{run_dir} is not a live run: its command (process {record.pid}) was killed.",
             "To continue it: `interplay run` with the same recipe and --resume.",
         )
+    if not here and is_loopback(record.address):
+        raise elsewhere(run_dir, record.pid, record.host)
     return record
+
+
+def elsewhere(run_dir: Path, pid: int, host: str) -> NotLive:
+    """The error for a run whose command cannot be asked from here; nor can be told whether it has ended."""
+    return NotLive(
+        f"{run_dir} cannot be reached from here: process {pid} on {host} works in it, or was killed.",
+        f"Ask on {host}. If that process has ended, `interplay run` with the same recipe and --resume continues it.",
+    )

@@ -5,8 +5,9 @@ It is copied into the run as a checkpoint, so that the run can be served and res
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -27,11 +28,13 @@ def require_model(directory: Path, to_train: bool = False) -> None:
 
     A model `to_train` must also have an architecture that the learner computes correctly.
     """
-    if not directory.exists() and HUB_ID.fullmatch(str(directory)):
-        raise NoModel(
-            f"there is no folder {directory} here, and nothing is downloaded.",
-            f"If it is a model of a hub, download it first: hf download {directory} --local-dir {directory}",
-        )
+    if not os.path.exists(directory):  # a path may be too long
+        if HUB_ID.fullmatch(str(directory)):
+            raise NoModel(
+                f"there is no folder {directory} here, and nothing is downloaded.",
+                f"If it is a model of a hub, download it first: hf download {directory} --local-dir {directory}",
+            )
+        raise NoModel(f"there is no folder {directory}.", "Check the path.")
     for name, why in (("config.json", "its architecture"), ("tokenizer.json", "its fast tokenizer")):
         if not (directory / name).is_file():
             raise NoModel(f"{directory} has no {name}.", f"Name a transformers directory with {why}.")
@@ -53,12 +56,12 @@ def check(base: str) -> None:
         require_model(path, to_train=True)
 
 
-def missing_bases(stages: Any, done: Collection[str] = ()) -> list[str]:
+def missing_bases(stages: Any) -> list[str]:
     """One line for each base stage whose base is missing. `stages` are those of a recipe's tree."""
     lines: list[str] = []
     for name, base in _bases(stages):
         try:
-            if base and name not in done:  # that it is empty is told with the other wrong keys
+            if base:  # that it is empty is told with the other wrong keys
                 check(base)
         except NoModel as error:
             lines.append(f"stages.{name}.base: {error} {error.fix}")

@@ -19,6 +19,8 @@ from trainers.evaluation.evaluate import EvalConfig
 from verifier.families import TaskConfig, opens
 
 Tracker = Literal["tensorboard", "wandb"]
+LEARNING = ("pretrain", "midtrain", "sft", "rejection", "rl")
+"""The kinds of stages that train."""
 STAGE_NAME = r"^[a-z][a-z0-9-]{0,31}$"
 
 

@@ -1,19 +1,21 @@
-"""The errors of a recipe: one line for each key, the key written as a person types it."""
+"""The errors of a recipe, or of another file of settings: one line for each key, written as a person types it."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from cluster.recipe.config import Recipe, order_faults
-from cluster.recipe.keys import all_keys, inside, settings
+from cluster.recipe.keys import all_keys, inside, parts, settings
 
 # Said of a key besides the error of another key, which its default depends on.
 CONSEQUENCE = "default_factory_not_called"
+# The last step of pydantic's path to a name of a map that is wrong itself.
+OF_THE_NAME = "[key]"
 UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 SHAPES = {
     "model_type": "must be a map of keys",
@@ -47,24 +49,36 @@ def faults(error: ValidationError, model: type[BaseModel], tree: dict[str, Any])
             continue
         if each["type"] == "too_short" and each["input"]:
             continue  # an item of the list is wrong, and has a line of its own
-        for keys, said in _said(each, _place(model, tree, each["loc"]), tree):
+        for keys, said in _said(each, _place(model, tree, each["loc"]), model, tree):
             found.setdefault(keys, []).append(said)
-    lines = [f"{'.'.join(keys) or 'recipe'}: {_joined(said)}" for keys, said in found.items()]
+    lines = [f"{'.'.join(keys)}: {_joined(said)}" if keys else _joined(said) for keys, said in found.items()]
     # Pydantic checks the order of the stages only when each of them is valid.
     order = order_faults(_named_kinds(tree)) if model is Recipe else []
     return [*lines, *(line for line in order if line not in lines)]
 
 
+def listed(what: str, lines: Sequence[str]) -> str:
+    """All faults of a file as one message: one on the same line, several on a line each."""
+    if len(lines) == 1:
+        return f"{what}: {lines[0]}"
+    return f"{what} has {len(lines)} errors:" + "".join(f"\n  {line}" for line in lines)
+
+
 def _place(model: type[BaseModel], tree: Any, location: Sequence[int | str]) -> Place:
     """Follow pydantic's location through the tree, without what nobody typed (the name of a union's branch)."""
-    if model is Recipe and location[:1] == ("stages",):
-        location = (*location[:2], *location[3:])  # the third is the stage's kind
     keys: list[str] = []
     annotation, node, owner = model, tree, None
+    branch = False
     for part in location:
-        if isinstance(node, list) and isinstance(part, int) and part < len(node):
+        if branch or part == OF_THE_NAME:
+            branch = False
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             node = node[part]
             keys.append(str(node.get("name", part)) if isinstance(node, dict) else str(part))
+            branch = len(parts(annotation)) > 1
+        elif isinstance(node, dict) and get_origin(annotation) is dict:
+            node, annotation, owner = node.get(part), get_args(annotation)[-1], None
+            keys.append(str(part))
         elif isinstance(node, dict) and isinstance(part, str) and (part in node or inside(annotation, node)):
             owner = inside(annotation, node)
             field = settings(owner).get(part) if owner else None
@@ -74,19 +88,21 @@ def _place(model: type[BaseModel], tree: Any, location: Sequence[int | str]) -> 
     return Place(tuple(keys), owner, inside(annotation, node))
 
 
-def _said(error: Any, place: Place, tree: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
+def _said(error: Any, place: Place, model: type[BaseModel], tree: dict[str, Any]) -> Iterator[tuple[Keys, str]]:
     """The lines of one of pydantic's errors, each with the keys that it is about."""
     kind, keys = error["type"], place.keys
     if kind in UNKNOWN:
-        yield keys, _unknown(place, tree)
+        yield keys, _unknown(place, model, tree)
     elif kind == "missing":
         yield keys, "is required"
     elif kind == "union_tag_not_found":
-        yield (*keys, "kind"), "is required"
+        yield (*keys, _tag(error)), "is required"
     elif kind == "union_tag_invalid":
-        yield (*keys, "kind"), _no_choice(error["ctx"]["expected_tags"], error["ctx"]["tag"])
+        yield (*keys, _tag(error)), _no_choice(error["ctx"]["expected_tags"], error["ctx"]["tag"])
     elif kind == "literal_error":
         yield keys, _no_choice(error["ctx"]["expected"], error["input"])
+    elif kind == "too_short":
+        yield keys, f"must have at least one {keys[-1].removesuffix('s') if keys[-1].endswith('s') else 'item'}"
     elif kind == "value_error":
         for line in error["msg"].removeprefix("Value error, ").splitlines():
             yield _at_its_key(line, place)
@@ -94,20 +110,27 @@ def _said(error: Any, place: Place, tree: dict[str, Any]) -> Iterator[tuple[Keys
         yield keys, _plain(SHAPES[kind] if kind in SHAPES else error["msg"], error["input"])
 
 
-def _unknown(place: Place, tree: dict[str, Any]) -> str:
+def _tag(error: Any) -> str:
+    """The key that says which model of a union is meant."""
+    return error["ctx"]["discriminator"].strip("'")
+
+
+def _unknown(place: Place, model: type[BaseModel], tree: dict[str, Any]) -> str:
     """Suggests the nearest key of this level, else the same key elsewhere, else lists the keys of this level."""
     *above, key = place.keys
     here = list(settings(place.owner)) if place.owner else []
-    near = difflib.get_close_matches(key, here, n=1) or _elsewhere(key, above, tree)
+    near = difflib.get_close_matches(key, here, n=1) or _elsewhere(key, above, model, tree)
     hint = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(here)}"
     return f"there is no such key; {hint}"
 
 
-def _elsewhere(key: str, above: Sequence[str], tree: dict[str, Any]) -> list[str]:
-    """The paths of keys of this name elsewhere: in the same stage and outside of stages, else in any stage."""
-    paths = [
-        path for k in all_keys() for path in _typed(k.path.split("."), tree) if key in path[2:] or path[1:] == [key]
-    ]
+def _elsewhere(key: str, above: Sequence[str], model: type[BaseModel], tree: dict[str, Any]) -> list[str]:
+    """The paths of keys of this name elsewhere: in the same stage and outside of stages, else in any stage.
+
+    Of the recipe's keys, those that the model has too.
+    """
+    known = [path for k in all_keys() if (path := k.path.split("."))[0] in settings(model)]
+    paths = [path for k in known for path in _typed(k, tree) if key in path[2:] or path[1:] == [key]]
     same = [path for path in paths if path[0] != "stages" or path[:2] == list(above[:2])]
     found = same or ([] if above else paths)
     return [".".join(path[: len(path) - path[::-1].index(key)]) for path in found]

@@ -25,6 +25,8 @@ from verifier.families import DEFAULT_FAMILY, FAMILIES, TaskConfig, config_of
 REQUIRED, OF_KIND, OF_ALGORITHM, OF_TASK = "required", "its kind", "the algorithm's", "by the task"
 """Words in the place of a default value."""
 KNOBS = frozenset(knob for algorithm in ALGORITHMS.values() for knob in algorithm.knobs)
+TAGS = ("kind", "rule")
+"""Keys that say which model of a union is meant: a stage, or a claim of a study."""
 SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 NAMES = {bool: "true, false", int: "integer", float: "number", str: "text"}
 DESCRIPTION = re.compile(r"(.*?)(?: \[([^\]]+)\])?", re.DOTALL)
@@ -103,8 +105,8 @@ def inside(annotation: Any, data: Any) -> type[Any] | None:
     if choices and choices[0].model is TaskConfig:
         family = str(data.get("family", DEFAULT_FAMILY)) if isinstance(data, dict) else DEFAULT_FAMILY
         return config_of(family) if family in FAMILIES else TaskConfig
-    kind = data.get("kind") if isinstance(data, dict) else None
-    return next((part.model for part in choices if part.step in ("", "0", kind)), None)
+    kinds = [data.get(tag) for tag in TAGS] if isinstance(data, dict) else []
+    return next((part.model for part in choices if part.step in ("", "0", *kinds)), None)
 
 
 def _below(path: str, model: type[Any], family: str = "") -> Iterator[Key]:
@@ -125,7 +127,7 @@ def _family(model: type[Any]) -> str:
 
 
 def _kinds(model: type[Any]) -> tuple[str, ...]:
-    return get_args(settings(model)["kind"].annotation)
+    return next(get_args(field.annotation) for tag in TAGS if (field := settings(model).get(tag)))
 
 
 def _may_be_one(field: FieldInfo) -> bool:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from cluster.recipe import plain_yaml
 from cluster.recipe.config import Recipe
-from cluster.recipe.faults import faults
+from cluster.recipe.faults import faults, listed
 from cluster.recipe.overrides import RecipeError, override
 from verifier.families import UNOPENED
 
@@ -99,11 +99,9 @@ def _line(error: RecipeError) -> str:
 
 
 def refusal(what: str, lines: Sequence[str]) -> RecipeError:
-    """The error that lists all faults of a recipe: one on the same line, several on a line each."""
-    if len(lines) == 1:
-        return RecipeError(f"{what}: {lines[0]}", "correct this key; `interplay recipe keys` lists all keys")
-    listed = "".join(f"\n  {line}" for line in lines)
-    return RecipeError(f"{what} has {len(lines)} errors:{listed}", "`interplay recipe keys` lists all keys")
+    """The error that lists all faults of a recipe."""
+    correct = "correct this key; " if len(lines) == 1 else ""
+    return RecipeError(listed(what, lines), f"{correct}`interplay recipe keys` lists all keys")
 
 
 def dump(recipe: Recipe) -> str:

@@ -59,7 +59,9 @@ def _index(node: Any, key: str, path: str) -> int:
     names = [item.get("name") if isinstance(item, dict) else None for item in node]
     if key in names:
         return names.index(key)
-    if key.isdigit() and int(key) < len(node):
+    if key.isdecimal() and int(key) < len(node):
         return int(key)
-    choices = [name for name in names if name] or [f"0 to {len(node) - 1}"]
+    if not node:
+        raise RecipeError(f"{path}: there is no item {key!r}: the list is empty", "write the whole list")
+    choices = [str(name) for name in names if name] or [f"0 to {len(node) - 1}"]
     raise RecipeError(f"{path}: there is no item {key!r}", f"take one of {', '.join(choices)}")

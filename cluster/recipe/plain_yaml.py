@@ -1,4 +1,4 @@
-"""YAML that is plain data: maps, lists, numbers and text. No other objects are built.
+"""YAML that is plain data: maps, lists, numbers and text. No other objects are built: a date is the text of it.
 
 Aliases are refused, and a key that a map has twice, of which YAML itself would take the last.
 """
@@ -11,6 +11,7 @@ import yaml
 
 # The last two: nesting too deep for Python; numbers of thousands of digits, and bytes that are not UTF-8.
 NOT_PLAIN = (yaml.YAMLError, RecursionError, ValueError)
+OTHER_OBJECTS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("timestamp", "binary", "set", "omap", "pairs"))
 
 
 class KeyTwice(yaml.YAMLError):
@@ -18,7 +19,22 @@ class KeyTwice(yaml.YAMLError):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Safe YAML without aliases and without keys that are there twice."""
+    """Safe YAML without aliases, without keys that are there twice and without other objects."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # the loader's own way to say it
+        first: [(tag, pattern) for tag, pattern in found if tag not in OTHER_OBJECTS]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    yaml_constructors = {  # noqa: RUF012
+        tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag not in OTHER_OBJECTS
+    }
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except LookupError as error:
+            line = node.start_mark.line + 1
+            raise yaml.YAMLError(f"line {line}: {node.value!r:.60} is no {node.tag.rpartition(':')[2]}") from error
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from cluster.errors import ClusterUnreachable
 from cluster.ray.local import NAMESPACE
-from cluster.ray.runtime import NotLive, connected
+from cluster.ray.runtime import NotLive, connected, elsewhere
 from cluster.run.folder import RunFolder, find_run
 from cluster.run.lock import holder
 from serving.runs.live import live
@@ -89,6 +89,8 @@ def _ray_of(folder: RunFolder) -> Generator[None]:
     except NotLive as error:
         if (command := holder(folder.path)) is None:
             raise
+        if not command.is_here:
+            raise elsewhere(folder.path, *command) from error
         raise NotLive(f"{folder.path} is starting or ending ({command}).", "Try again in a few seconds.") from error
 
 
@@ -103,7 +105,7 @@ def show(progress: RunStatus, as_json: bool) -> None:
     for warning in progress.warnings:
         console.print(f"[yellow]warning[/yellow]: {escape(warning)}", soft_wrap=True)
     if progress.waits_for:
-        console.print(progress.waits_for, soft_wrap=True)
+        console.print(escape(progress.waits_for), soft_wrap=True)
     if progress.fleet is not None:
         console.print(_workers(progress))
 

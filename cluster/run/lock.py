@@ -8,18 +8,22 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
 import psutil
 
 from actors.runs.live import STOPPING
+from cluster.errors import RunFolderError
 from verifier.errors import UserError
 
 LOCK_FILE: Final = "lock"
 CLOCK_GRAIN_S: Final = 1.0
+LOOK_S: Final = 1.0
+"""Time between two looks at a lock that is waited for."""
 
 
 class Holder(NamedTuple):
@@ -42,17 +46,19 @@ class RunHeld(UserError):
 
 
 @contextmanager
-def held(run_dir: Path) -> Generator[None]:
-    """Hold the lock of the folder (made if missing) for the length of the block. Raises RunHeld."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / LOCK_FILE).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunHeld(
-                f"another command works in {run_dir} ({holder(run_dir) or 'it has just started'}).",
-                "Wait for it or stop it, or name another --run-dir.",
-            ) from error
+def held(run_dir: Path, wait: bool = False) -> Generator[None]:
+    """Hold the lock of the folder (made if missing) for the length of the block.
+
+    Raises RunHeld if another command holds it, unless `wait`; RunFolderError if the folder cannot be made or written.
+    """
+    with _opened(run_dir) as file:
+        while not _locked(file):
+            if not wait:
+                raise RunHeld(
+                    f"another command works in {run_dir} ({holder(run_dir) or 'it has just started'}).",
+                    "Wait for it or stop it, or name another folder.",
+                )
+            time.sleep(LOOK_S)
         file.truncate(0)
         file.write(f"{os.getpid()} {socket.gethostname()}")
         file.flush()
@@ -62,6 +68,29 @@ def held(run_dir: Path) -> Generator[None]:
         finally:
             (run_dir / STOPPING).unlink(missing_ok=True)
             file.truncate(0)
+
+
+def _opened(run_dir: Path) -> IO[str]:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        return (run_dir / LOCK_FILE).open("a")
+    except OSError as error:
+        raise _unusable(run_dir, error) from error
+
+
+def _unusable(run_dir: Path, error: OSError) -> RunFolderError:
+    return RunFolderError(
+        f"{run_dir} cannot be used as a folder ({error.strerror}).", "Name a folder that can be made and written."
+    )
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether the lock is ours now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def note_stop(run_dir: Path) -> bool:
@@ -74,12 +103,17 @@ def note_stop(run_dir: Path) -> bool:
 
 
 def holder(run_dir: Path) -> Holder | None:
-    """The command that works in the folder; None if there is none (on this machine: none that is alive)."""
+    """The command that works in the folder; None if there is none (on this machine: none that is alive).
+
+    Raises RunFolderError for what is no folder or cannot be read.
+    """
     try:
         pid, _, host = (run_dir / LOCK_FILE).read_text().partition(" ")
         written = (run_dir / LOCK_FILE).stat().st_mtime
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise _unusable(run_dir, error) from error
     found = Holder(int(pid), host) if pid else None
     return None if found and found.is_here and not _wrote(found.pid, written) else found
 

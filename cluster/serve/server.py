@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 APPLICATION: Final = "interplay"
 READY_TIMEOUT_S: Final = 180.0
+FEWER: Final = "Ask for fewer (--replicas, --gpus), or join a cluster (--address)."
+"""What a server can do about too few resources."""
 # Serve's own proxy must wait longer than our deadline, which answers with an error in our format.
 PROXY_TIMEOUT_S: Final = 90.0
 # Ray and Serve read these when their processes start. By default Serve kills a proxy that is not up within five seconds
@@ -127,7 +129,7 @@ def serve(plan: Plan, say: Callable[[str], None], *, address: str | None = None,
     asked = Resources(count * plan.replicas.cpus, count * plan.replicas.gpus)
     # No record in the run folder: the run may be training and has its own, and nobody needs to find this Ray.
     own = own_folder(plan.config.model_dump(mode="json"), Path.cwd())
-    with running(None, asked, address=address, insecure=insecure, own=own):
+    with running(None, asked, address=address, insecure=insecure, own=own, fix=FEWER):
         if _nodes() > 1:
             plan = plan.through_proxy()
         start(plan)
@@ -158,6 +160,16 @@ def start(plan: Plan) -> None:
 
     Raises ServeError if another process, often one of Ray's own, has taken the port since `plan` checked it.
     """
+    from ray import serve as ray_serve
+
+    try:
+        _deploy(plan)
+    except BaseException:  # also Ctrl-C: a cluster would keep what is deployed in part
+        ray_serve.shutdown()
+        raise
+
+
+def _deploy(plan: Plan) -> None:
     from ray import serve as ray_serve
     from ray.serve.config import HTTPOptions
     from ray.serve.schema import LoggingConfig

@@ -47,9 +47,9 @@ class _Claim(BaseModel):
     @model_validator(mode="after")
     def _two_arms(self) -> Self:
         if self.arm in self.against or len(set(self.against)) != len(self.against):
-            raise ValueError(f"claim {self.name!r} names an arm twice")
+            raise ValueError("names an arm twice")
         if self.metric == "process" and self.k != 1:
-            raise ValueError(f"claim {self.name!r}: process accuracy has no k; leave k out")
+            raise ValueError("k: process accuracy has no k; leave it out")
         return self
 
     @property

@@ -37,8 +37,9 @@ def show_plan(folder: StudyFolder, runs: Sequence[Run], local: bool) -> None:
     if local:
         require_room(runs)
     folder.refuse_changed(runs)
-    _require_bases(runs)
-    stages = costs(folder, runs)
+    at_hand = folder.at_hand(runs)
+    _require_bases(at_hand)
+    stages = costs(folder, at_hand)
     table = Table(box=None, pad_edge=False)
     for column in ("run", "stage", "shared by", "texts", "tokens", "FLOPs", "minutes", ""):
         table.add_column(column, justify="left" if column in ("run", "stage", "") else "right")
@@ -93,8 +94,9 @@ def conduct(
         raise StudyError(f"{folder.path} holds a study already.", "Add --resume to continue it, or name another --dir.")
     folder.refuse_other(given)
     folder.refuse_changed(runs)
-    _require_bases(runs)
-    budgets(runs)
+    at_hand = folder.at_hand(runs)
+    _require_bases(at_hand)
+    budgets(at_hand)
     with held(folder.path):
 
         def begin() -> None:
@@ -149,11 +151,11 @@ def _standing(folder: StudyFolder, run: Run) -> str:
 
 def report(folder: StudyFolder) -> None:
     """Write study.json and study.html from the runs so far, and print the outcome of each claim."""
-    console = Console(file=sys.stdout, highlight=False)
+    console = Console(file=sys.stdout, highlight=False, markup=False)
     content = write_study(folder)
     for claim in content["claims"]:
         missing = f" ({len(claim['missing'])} runs missing)" if claim["missing"] else ""
-        console.print(f"  {claim['verdict']:<13}{claim['name']}: {escape(claim['says'])}{missing}", soft_wrap=True)
+        console.print(f"  {claim['verdict']:<13}{claim['name']}: {claim['says']}{missing}", soft_wrap=True)
     for arm, of in content["arms"].items():
         for seed, run in of["runs"].items():
             if run["failure"]:

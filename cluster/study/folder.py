@@ -1,16 +1,19 @@
 """The folder of a study, and the state of each of its runs.
 
-    DIR/NAME/study.yaml  amended.yaml  study.json  study.html  figures/  ARM/SEED/     DIR/shared/STAGE-IDENTITY/
+    DIR/NAME/study.yaml  study-recipe.yaml  amended.yaml  study.json  study.html  figures/  ARM/SEED/
+    DIR/shared/STAGE-IDENTITY/
 
-`study.yaml` is the study as it was before its first run, with the claims; it is never written again. If the study is
-changed afterwards, the new one is `amended.yaml`. Each folder below is that of a run (`cluster.run.folder`).
+`study.yaml` is the study as it was before its first run, with the claims; it is never written again, nor is
+`study-recipe.yaml`, the copy of its recipe, if that is a file. If the study is changed afterwards, the new one is
+`amended.yaml`. Each folder below is that of a run (`cluster.run.folder`).
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -20,13 +23,13 @@ from pydantic import BaseModel, ConfigDict
 from actors.files import replace_text
 from cluster.recipe import plain_yaml
 from cluster.recipe.config import Recipe
-from cluster.recipe.identity import changes, refused
-from cluster.recipe.load import dump
+from cluster.recipe.identity import FREE_KEYS, changes, refused
+from cluster.recipe.load import dump, tree_of
 from cluster.run.folder import MAX_NAMED, RunFolder
 from cluster.run.lock import holder
-from cluster.study.load import StudyError
+from cluster.study.load import StudyError, checked, is_file, placed
 from cluster.study.model import SHARED, Scale, Study
-from cluster.study.plan import Plan, Run, make_plan
+from cluster.study.plan import OWN_KEYS, Plan, Run, make_plan
 from trainers.evaluation.ledger import StageRecord
 
 STUDIES: Final = Path("studies")
@@ -34,7 +37,7 @@ STUDIES: Final = Path("studies")
 STUDY_FILE: Final = "study.yaml"
 AMENDED_FILE: Final = "amended.yaml"
 FAILURE_FILE: Final = "failure.txt"
-RECIPE_FILE: Final = "recipe.yaml"
+RECIPE_FILE: Final = "study-recipe.yaml"
 TAKEN_OVER: Final = ("tokenizer", "evals", "metrics.jsonl", "stages.json")
 
 
@@ -84,18 +87,25 @@ class StudyFolder:
 
     def exists(self) -> bool:
         """Whether a study was registered here."""
-        return (self.path / STUDY_FILE).exists()
+        return os.path.exists(self.path / STUDY_FILE)
 
     def register(self, given: Registration) -> None:
         """Record the study before its first run; later, compare the given study with that record.
 
-        Raises the errors of `refuse_other`.
+        A recipe file is copied, and recorded as the copy: the study goes on, and is reported, without the file. Raises
+        the errors of `refuse_other`.
         """
         self.refuse_other(given)
+        self.path.mkdir(parents=True, exist_ok=True)
+        study, copy = self.path / STUDY_FILE, self.path / RECIPE_FILE
+        if is_file(given.scale.recipe):
+            if not self.exists():
+                replace_text(copy, Path(given.scale.recipe).read_text(encoding="utf-8"))
+            if copy.exists():  # an older version made none
+                given = given.model_copy(update={"scale": given.scale.model_copy(update={"recipe": RECIPE_FILE})})
         if not self.exists():
-            self.path.mkdir(parents=True, exist_ok=True)
-            replace_text(self.path / STUDY_FILE, _text(given))
-        elif given == self.registered():
+            replace_text(study, _text(given))
+        elif given == checked(Registration, study.read_bytes(), str(study)):
             (self.path / AMENDED_FILE).unlink(missing_ok=True)
         else:
             replace_text(self.path / AMENDED_FILE, _text(given))
@@ -103,7 +113,8 @@ class StudyFolder:
     def refuse_other(self, given: Registration) -> None:
         """Raises StudyError, with the differences, if the folder holds another study, or this one at another scale."""
         if self.exists() and (differences := _other_study(self.registered(), given)):
-            raise StudyError(f"{self.path} holds another study: {'; '.join(differences)}.", "Name another --dir.")
+            told = "; ".join(differences[:MAX_NAMED])
+            raise StudyError(f"{self.path} holds another study: {told}.", "Name another --dir.")
 
     def registered(self) -> Registration:
         """The study as it was before the first run. Raises StudyError."""
@@ -142,12 +153,12 @@ class StudyFolder:
             return Standing(State.RUNNING, stages)
         if failure.exists():
             return Standing(State.FAILED, stages, failure.read_text(encoding="utf-8").strip())
-        return Standing(State.STOPPED if (folder.path / RECIPE_FILE).exists() else State.WAITING, stages)
+        return Standing(State.STOPPED if folder.begun else State.WAITING, stages)
 
     def recipe(self, run: Run) -> Recipe:
         """The recipe of a run. A shared run that was begun keeps its own, whose results are the same by its name."""
         folder = self.run(run)
-        if not (run.shared and (folder.path / RECIPE_FILE).exists()):
+        if not (run.shared and folder.begun):
             return run.recipe
         placed = {key: getattr(run.recipe, key) for key in ("fleet", "learner", "trackers")}
         return folder.recipe().model_copy(update=placed)
@@ -156,13 +167,23 @@ class StudyFolder:
         """Raises StudyError, with the differences, if the folder of a run holds another recipe than the plan."""
         for run in runs:
             folder = self.run(run)
-            if not (folder.path / RECIPE_FILE).exists():
+            if not folder.begun:
                 continue
             if lines := refused(folder.recipe(), self.recipe(run), {record.name for record in folder.stages()}):
                 raise StudyError(
                     f"{folder.path} was run with another recipe: {'; '.join(lines[:MAX_NAMED])}.",
                     "Undo the change, name another --dir, or remove that folder to run it again.",
                 )
+
+    def at_hand(self, runs: Sequence[Run]) -> list[Run]:
+        """The runs with their own weights, or those they start from, in the place of bases that are copied already."""
+        found: list[Run] = []
+        begun: dict[str | None, RunFolder] = {}
+        for run in runs:
+            folder = self.run(run)
+            begun[run.name] = folder if folder.begun else begun.get(run.before, folder)
+            found.append(replace(run, recipe=begun[run.name].at_hand(run.recipe)))
+        return found
 
 
 def find_study(name: str) -> StudyFolder | None:
@@ -176,7 +197,7 @@ def take_over(folder: RunFolder, recipe: Recipe, before: RunFolder | None) -> No
 
     A folder with a recipe is left as it is. The leftovers of an interrupted call are replaced.
     """
-    if (folder.path / RECIPE_FILE).exists():
+    if folder.begun:
         return
     for name in ("checkpoints", *TAKEN_OVER):
         _remove(folder.path / name)
@@ -185,7 +206,7 @@ def take_over(folder: RunFolder, recipe: Recipe, before: RunFolder | None) -> No
             _copy(before.path / name, folder.path / name)
         if (newest := before.store.latest()) is not None:
             folder.store.adopt(before.store, newest.id)
-    replace_text(folder.path / RECIPE_FILE, dump(recipe))
+    replace_text(folder.recipe_file, dump(recipe))
 
 
 def _remove(path: Path) -> None:
@@ -207,13 +228,26 @@ def _text(registration: Registration) -> str:
 
 
 def _read(path: Path) -> Registration:
-    return Registration.model_validate(plain_yaml.parse(path.read_bytes()))
+    found = checked(Registration, path.read_bytes(), str(path))
+    return found.model_copy(update={"scale": placed(found.scale, path.parent)})
 
 
 def _other_study(first: Registration, given: Registration) -> list[str]:
-    """The differences in name, scale or overrides, which make it another study."""
-    old, new = ({"name": r.study.name, **r.model_dump(mode="json", exclude={"study"})} for r in (first, given))
+    """The differences in name, scale, recipe or overrides, which make it another study.
+
+    Two recipe files count by what they say of the results of runs, wherever they lie.
+    """
+    both = (first, given)
+    old, new = ({"name": r.study.name, **r.model_dump(mode="json", exclude={"study"})} for r in both)
+    if all(is_file(r.scale.recipe) and os.path.isfile(r.scale.recipe) for r in both):
+        old["scale"]["recipe"], new["scale"]["recipe"] = (_said(r.scale.recipe) for r in both)
     return [str(change) for change in changes(old, new)]
+
+
+def _said(recipe: str) -> dict[str, Any]:
+    """The keys of a recipe file but for those that decide nothing or that a study sets itself, with stages by name."""
+    tree = {key: value for key, value in tree_of(recipe).items() if key not in FREE_KEYS and key not in OWN_KEYS}
+    return {**tree, "stages": {stage["name"]: stage for stage in tree["stages"]}}
 
 
 def _claims_by_name(registration: Registration) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from cluster.recipe import plain_yaml
+from cluster.recipe.faults import faults, listed
+from cluster.recipe.load import shipped as shipped_recipes
 from cluster.study.model import Scale, Study
 from verifier.errors import UserError
 
@@ -42,27 +43,29 @@ def load(name_or_file: str) -> Study:
     """The study of a shipped name or a YAML file. Raises StudyError."""
     if is_file(name_or_file):
         path = Path(name_or_file)
-        study = _checked(Study, _read(path), name_or_file)
-        scales = {name: _placed(scale, path.parent) for name, scale in study.scales.items()}
+        study = checked(Study, _read(path), f"study {name_or_file}")
+        scales = {name: placed(scale, path.parent) for name, scale in study.scales.items()}
         return study.model_copy(update={"scales": scales})
+    if name_or_file in shipped_recipes():
+        raise StudyError(f"{name_or_file} is a recipe, not a study.", f"Run it: interplay run {name_or_file}")
     if name_or_file not in shipped():
         raise StudyError(f"there is no study {name_or_file!r}.", f"Shipped: {', '.join(shipped())}; or name a file.")
     text = (resources.files("cluster") / "studies" / f"{name_or_file}.yaml").read_bytes()
-    return _checked(Study, text, name_or_file)
+    return checked(Study, text, f"study {name_or_file}")
 
 
 def scale_of(study: Study, name_or_file: str | None) -> Scale:
     """One of the study's own scales (by default its first), or that of a YAML file. Raises StudyError."""
     if name_or_file is not None and is_file(name_or_file):
         path = Path(name_or_file)
-        return _placed(_checked(Scale, _read(path), name_or_file), path.parent)
+        return placed(checked(Scale, _read(path), f"scale {name_or_file}"), path.parent)
     name = name_or_file or next(iter(study.scales))
     if name not in study.scales:
         raise StudyError(f"{study.name} has no scale {name!r}.", f"It has {', '.join(study.scales)}; or name a file.")
     return study.scales[name]
 
 
-def _placed(scale: Scale, folder: Path) -> Scale:
+def placed(scale: Scale, folder: Path) -> Scale:
     """Resolve the recipe file that a study names, which is relative to the study's own file."""
     recipe = str((folder / scale.recipe).resolve()) if is_file(scale.recipe) else scale.recipe
     return scale.model_copy(update={"recipe": recipe})
@@ -76,22 +79,19 @@ def is_file(name_or_file: str) -> bool:
 def _read(path: Path) -> bytes:
     if not path.is_file():
         raise StudyError(f"the file {path} does not exist.", "Check the path.")
-    return path.read_bytes()
-
-
-def _checked(model: type[M], data: bytes, name: str) -> M:
+    data = path.read_bytes()
     if len(data) > MAX_STUDY_BYTES:
-        raise StudyError(f"{name} has {len(data)} bytes.", f"A study has at most {MAX_STUDY_BYTES}.")
+        raise StudyError(f"{path} has {len(data)} bytes.", f"A study has at most {MAX_STUDY_BYTES}.")
+    return data
+
+
+def checked(model: type[M], data: bytes, what: str) -> M:
+    """The settings that a file holds; `what` is how messages call it. Raises StudyError, with every wrong key."""
     try:
-        return model.model_validate(plain_yaml.parse(data))
-    except ValidationError as error:
-        lines = [_line(e["loc"], e["msg"]) for e in error.errors(include_url=False)[:5]]
-        raise StudyError(f"{name}: {'; '.join(lines)}.", "Correct the keys named above (docs/studies.md).") from error
+        tree = plain_yaml.parse(data)
     except plain_yaml.NOT_PLAIN as error:
-        raise StudyError(f"{name} is not plain YAML: {error}", "Correct the file.") from error
-
-
-def _line(location: Sequence[Any], message: str) -> str:
-    path = ".".join(str(part) for part in location)
-    said = message.removeprefix("Value error, ")
-    return f"{path}: {said}" if path else said
+        raise StudyError(f"{what} is not plain YAML: {error}", "Correct the file.") from error
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise StudyError(listed(what, faults(error, model, tree)), "Correct each key (docs/studies.md).") from error

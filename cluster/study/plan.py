@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from cluster.recipe.config import EvalStage, Recipe, RlStage, Stage, training_of
 from cluster.recipe.identity import changes, identities
@@ -20,6 +21,11 @@ from cluster.study.load import StudyError
 from cluster.study.model import AFTER, BEFORE, COMPUTE_TOLERANCE, SHARED, Arm, Changes, Scale, Study, Unit
 from trainers.evaluation.evaluate import EvalConfig
 from verifier.families import open_task
+
+OWN_KEYS: Final = MappingProxyType(
+    {"seed": "Use --seeds, or the study's `seeds`.", "name": "Leave it out: a run is called by its arm and seed."}
+)
+"""Keys of a recipe that a study sets for each run, and what to do instead of changing one."""
 
 
 class Member(NamedTuple):
@@ -85,13 +91,15 @@ class Plan:
 def make_plan(study: Study, scale: Scale, overrides: Sequence[str] = ()) -> Plan:
     """The plan of a study at a scale, with `key.path=value` overrides for every arm.
 
-    Raises RecipeError for a change that does not fit the recipe, StudyError for claims that the recipe cannot answer
-    and for a scale that changes an arm that the study does not have.
+    Raises RecipeError for a change that does not fit the recipe, StudyError for claims that the recipe cannot answer,
+    for a change of OWN_KEYS, and for a scale that changes an arm that the study does not have.
     """
     if strange := [name for name in scale.arms if name not in study.arms]:
         raise StudyError(f"the scale changes an arm {strange[0]!r}.", f"The study has {', '.join(study.arms)}.")
     laid = [*_as_overrides(scale.changes), *overrides]
-    of_arms = {name: load(scale.recipe, [*laid, *_of_arm(name, arm, scale)]) for name, arm in study.arms.items()}
+    given = {name: [*laid, *_of_arm(name, arm, scale)] for name, arm in study.arms.items()}
+    _refuse_own_keys(given)
+    of_arms = {name: load(scale.recipe, own) for name, own in given.items()}
     recipes = {
         Member(arm, seed): recipe.model_copy(update={"seed": seed, "name": f"{arm}-{seed}"})
         for seed in study.seeds
@@ -111,6 +119,14 @@ def make_plan(study: Study, scale: Scale, overrides: Sequence[str] = ()) -> Plan
     return Plan(study, tuple(runs.values()), one_base=len(bases) == 1)
 
 
+def _refuse_own_keys(given: Mapping[str, Sequence[str]]) -> None:
+    """Raises StudyError if the overrides of an arm have a key that is set for each run: it would have no effect."""
+    for arm, overrides in given.items():
+        for key in (text.partition("=")[0] for text in overrides):
+            if key in OWN_KEYS:
+                raise StudyError(f"arms.{arm}: a study gives each run its own {key}.", OWN_KEYS[key])
+
+
 def _of_arm(name: str, arm: Arm, scale: Scale) -> list[str]:
     """An arm's changes, and then those that its scale makes to it."""
     return [*_as_overrides(arm.changes), *_as_overrides(scale.arms.get(name, {}))]
@@ -123,10 +139,11 @@ def _as_overrides(changes: Changes) -> list[str]:
 def _runs(member: Member, recipe: Recipe, chain: Sequence[str], users: Mapping[str, Sequence[Member]]) -> list[Run]:
     """The runs that lead to a member's result, in order: one for each sequence of stages with the same members.
 
-    No run ends with a tokenizer, which is made from the texts of the pre-training after it.
+    No shared run ends with a tokenizer, which is made from the texts of the pre-training after it, or with a recipe's
+    last stage: an arm that is the same at all seeds is evaluated by each of its members, which the report reads.
     """
     names = [stage.name for stage in recipe.stages]
-    last = [i for i in range(len(chain)) if i + 1 == len(chain) or users[chain[i]] != users[chain[i + 1]]]
+    last = [i for i in range(len(chain) - 1) if users[chain[i]] != users[chain[i + 1]]]
     shared = [i for i in last if len(users[chain[i]]) > 1 and recipe.stages[i].kind != "tokenizer"]
     found: list[Run] = []
     first = 0

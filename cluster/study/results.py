@@ -12,8 +12,9 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Self
+from typing import Any, Self
 
+from cluster.recipe.config import LEARNING
 from cluster.run.folder import RunFolder
 from cluster.study.claims import BASE, Comparison, Greater, Side, Unchanged, decide
 from cluster.study.folder import State, StudyFolder
@@ -25,8 +26,6 @@ from trainers.evaluation.comparison import Scores
 from trainers.evaluation.evaluate import Evaluation
 from trainers.evaluation.ledger import StageRecord
 from trainers.evaluation.report import events_of
-
-LEARNING: Final = ("pretrain", "midtrain", "sft", "rejection", "rl")
 
 
 @dataclass(frozen=True, slots=True)

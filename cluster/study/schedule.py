@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +25,8 @@ from cluster.ray.local import NAMESPACE
 from cluster.ray.packaging import own_folder
 from cluster.ray.resources import Resources, of_ray, of_this_machine, require
 from cluster.ray.runtime import running
-from cluster.recipe.config import Recipe
 from cluster.run.folder import RunFolder
-from cluster.run.lock import held
+from cluster.run.lock import RunHeld, held
 from cluster.run.work.stages import run_stages
 from cluster.run.work.workplace import asked
 from cluster.study.folder import FAILURE_FILE, State, StudyFolder, take_over
@@ -131,9 +131,7 @@ class _Schedule:
                 self.open[self._task(run)] = run
 
     def _task(self, run: Run) -> Any:
-        before = self.folder.path_of(run.before) if run.before else None
-        task = ray.remote(_run).options(num_cpus=0, max_retries=0, name=run.name)
-        return task.remote(self.folder.path_of(run.name), before, self.folder.recipe(run))
+        return ray.remote(_run).options(num_cpus=0, max_retries=0, name=run.name).remote(self.folder, run)
 
     def _end(self, reference: Any, run: Run) -> None:
         try:
@@ -152,8 +150,8 @@ class _Schedule:
     def _fail(self, run: Run, failure: str) -> None:
         self._failed.add(run.name)
         path = self.folder.path_of(run.name)
-        path.mkdir(parents=True, exist_ok=True)
-        replace_text(path / FAILURE_FILE, failure + "\n")
+        with suppress(RunHeld), held(path):  # the folder of another command is left alone
+            replace_text(path / FAILURE_FILE, failure + "\n")
         self._tell(run, f"failed: {failure.strip().splitlines()[-1]}")
 
     def _tell_stages(self, run: Run) -> None:
@@ -179,14 +177,18 @@ class _Schedule:
         ray.wait(list(self.open), num_returns=len(self.open), timeout=SAVE_S)
 
 
-def _run(path: Path, before: Path | None, recipe: Recipe) -> str | None:
-    """What `interplay run --resume` does, in a process of Ray. Returns why it failed; None if it did not."""
-    (path / FAILURE_FILE).unlink(missing_ok=True)
-    folder = RunFolder(path)
+def _run(study: StudyFolder, run: Run) -> str | None:
+    """What `interplay run --resume` does, in a process of Ray. Returns why it failed; None if it did not.
+
+    A shared run that another study is at is waited for, and then done or continued.
+    """
+    folder = study.run(run)
     try:
-        _await_end_of(controller_name(path))
-        with held(path):
-            take_over(folder, recipe, RunFolder(before) if before else None)
+        _await_end_of(controller_name(folder.path))
+        with held(folder.path, wait=run.shared):
+            (folder.path / FAILURE_FILE).unlink(missing_ok=True)
+            recipe = study.recipe(run)
+            take_over(folder, recipe, RunFolder(study.path_of(run.before)) if run.before else None)
             folder.open(recipe, resume=True)
             run_stages(recipe, folder, None, False, 0)
     except (UserError, Failure) as error:

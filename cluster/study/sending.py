@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Final
 
 from cluster.ray.packaging import Sent, own_folder, recipe_to_send
 from cluster.recipe import plain_yaml
+from cluster.recipe.load import shipped as shipped_recipes
 from cluster.recipe.load import tree_of
-from cluster.study.load import load, scale_of
+from cluster.study.load import StudyError, is_file, load, scale_of, shipped
 from cluster.study.model import Scale, Study
 
 SHIPPED_STUDY: Final = "submitted-study.yaml"
+
+
+def require_known(name_or_file: str) -> None:
+    """Raises StudyError, with the nearest name, unless it is a file, or a shipped recipe or study."""
+    names = [*shipped_recipes(), *shipped()]
+    if not is_file(name_or_file) and name_or_file not in names:
+        near = difflib.get_close_matches(name_or_file, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"shipped: {', '.join(names)}; or name a file."
+        raise StudyError(f"there is no recipe or study {name_or_file!r}.", f"Check the name: {hint}")
 
 
 def study_to_send(name_or_file: str, scale: str | None, overrides: list[str], flags: list[str], folder: Path) -> Sent:

@@ -111,14 +111,15 @@ def test_a_recipe_that_is_none_fails_on_the_cluster_with_our_own_message(head: H
 def test_a_recipe_that_does_not_exist_is_not_sent(head: Head) -> None:
     done = submit(head, "no-such-recipe", "--python", sys.executable)
     assert done.returncode == 2
-    assert "error: there is no recipe 'no-such-recipe'" in done.stderr
+    assert "error: there is no recipe or study 'no-such-recipe'" in done.stderr
 
 
 def test_a_study_is_read_on_the_cluster(head: Head) -> None:
-    done = submit(head, "tests/integration/study.yaml", "seed=-1", "--only", "strict", "--python", sys.executable)
+    more = ("learner.workers=0", "--only", "strict", "--python", sys.executable)
+    done = submit(head, "tests/integration/study.yaml", *more)
     assert done.returncode == 1, done.stderr
     assert "FAILED" in done.stderr
-    assert "seed: must be greater than or equal to 0" in done.stdout
+    assert "learner.workers: must be greater than or equal to 1" in done.stdout
 
 
 def test_what_only_a_study_has_is_refused_for_a_recipe(head: Head) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cluster.commands.options import Address
+from cluster.commands.options import Address, Insecure
 
 
 def main(
@@ -31,8 +30,9 @@ def main(
     recovery: Annotated[
         bool, typer.Option("--recovery", help="Plant an error in a right trace of each problem too.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write every problem's score to this JSON file.")] = None,
+    out: Annotated[str | None, typer.Option(help="Write every problem's score to this JSON file.")] = None,
     address: Address = None,
+    insecure: Insecure = False,
     settings: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="task.*, engine.* and fleet.* of a recipe.")
     ] = None,
@@ -41,10 +41,14 @@ def main(
 
     For the op-graph problems of this repository no recipe is needed: `task.ops=[2,3,4] task.max_facts=4`.
     """
+
     from cluster.evaluation.target import Target, read_settings
+    from cluster.files import jsonl
     from cluster.recipe.load import validated
     from trainers.evaluation.evaluate import EvalConfig
 
+    if out is not None:
+        jsonl.require_writable(out)
     target = Target.choose(model, checkpoint)
     chosen = read_settings(task, target.run, settings or [])
     asked = {
@@ -59,4 +63,8 @@ def main(
     config = validated(EvalConfig, (), asked)
     from cluster.evaluation.directory import evaluate_directory, print_grid  # loads model code
 
-    print_grid(evaluate_directory(target, config, chosen, address, out))
+    evaluation = evaluate_directory(target, config, chosen, address, insecure)
+    print_grid(evaluation)
+    if out is not None:
+        with jsonl.writing(out) as write:
+            write(jsonl.encode(evaluation.record()))

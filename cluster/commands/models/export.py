@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,8 @@ def main(
     from cluster.run.folder import find_run
     from verifier.errors import UserError
 
+    if os.path.lexists(to) and not os.path.isdir(to):
+        raise UserError(f"{to} is no folder.", "Name a folder; it is made if it does not exist.")
     store = find_run(run).store
     newest = store.latest()
     if newest is None:

@@ -45,6 +45,8 @@ def main(
     from cluster.run.results import rollouts
 
     folder = find_run(run)
+    if stage is not None:
+        rollouts.require_stage(folder, stage)
     rows = rollouts.rows(kept(folder.path, stage, step), Query(rollouts.axes_of(stratum), status))
     if judge_again:
         if rollouts.judge_again(folder, rows):

@@ -30,20 +30,23 @@ def main(
     from cluster.recipe.load import load, refusal
     from cluster.run.folder import RUNS, RunFolder
     from cluster.run.lock import held
+    from cluster.study.load import StudyError, is_study
 
+    if is_study(recipe):
+        raise StudyError(f"{recipe} is a study, not a recipe.", f"Run it: interplay study {recipe}")
     resolved = load(recipe, overrides or ())
     folder = RunFolder((run_dir or RUNS / resolved.name).resolve())
-    done = {record.name for record in folder.stages()}
-    if lines := missing_bases(resolved.model_dump()["stages"], done):
+    at_hand = folder.at_hand(resolved)
+    if lines := missing_bases(at_hand.model_dump()["stages"]):
         raise refusal(f"recipe {recipe}", lines)
     # A cluster's nodes may have other cards than this machine.
-    if address is None and card_plans(resolved) and (card := smallest_card()) is not None:
-        require_cards(resolved, card.memory, card.bfloat16)
+    if address is None and card_plans(at_hand) and (card := smallest_card()) is not None:
+        require_cards(at_hand, card.memory, card.bfloat16)
     # They load model code, which takes seconds: mistakes are reported before.
     from cluster.run.work.plan import plans
     from cluster.run.work.stages import run_stages
 
-    for plan in plans(resolved) if not done else ():
+    for plan in plans(resolved) if not folder.stages() else ():
         print(f"  {plan.stage:<12} {plan}", file=sys.stderr)
     with held(folder.path):
         folder.open(resolved, resume)

@@ -13,7 +13,8 @@ from verifier.errors import UserError
 
 def main(
     run: Annotated[
-        str, typer.Argument(metavar="RUN|JOB", help="Name or folder of a run; with --address the id of a job.")
+        str,
+        typer.Argument(metavar="RUN|JOB", help="Name or folder of a run or a study; with --address the id of a job."),
     ],
     address: Annotated[
         str | None, typer.Option(help="Stop a job: the job server of its cluster, HOST, HOST:PORT or a URL.")
@@ -23,7 +24,7 @@ def main(
         bool, typer.Option("--no-wait", help="Ask a run on this machine to stop, and do not wait until it has.")
     ] = False,
 ) -> None:
-    """Stop a run, or a job on a Ray cluster, and wait until it has ended. A run is saved before it ends."""
+    """Stop a run, a study or a job on a Ray cluster, and wait until it has ended. Runs are saved before they end."""
     if address is not None and no_wait:
         raise UserError(
             "--no-wait works only for runs on this machine; for a job the command always waits.", "Leave --no-wait out."
@@ -31,13 +32,16 @@ def main(
     if address is None:
         from cluster.run.folder import find_run
         from cluster.run.stop import ask_to_stop, stop
+        from cluster.study.folder import find_study
 
-        folder = find_run(run)
+        study = find_study(run)
+        folder = study.path if study else find_run(run).path
         if no_wait:
             typer.echo(f"{folder.name}: {ask_to_stop(folder)} saves and ends")
             return
         stop(folder)
-        typer.echo(f"{folder.name}: stopped; interplay run with the same recipe and --resume continues it")
+        again = "interplay study" if study else "interplay run with the same recipe"
+        typer.echo(f"{folder.name}: stopped; {again} and --resume continues it")
         return
     from cluster.ray import jobs
 

@@ -16,8 +16,9 @@ def main(
         list[str] | None, typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe of every arm.")
     ] = None,
     directory: Annotated[
-        Path, typer.Option("--dir", help="Folder of the studies and of the stages that they share.")
-    ] = Path("studies"),
+        Path | None,
+        typer.Option("--dir", help="Folder of the studies and of the stages that they share. (default: studies)"),
+    ] = None,
     scale: Annotated[
         str | None, typer.Option(help="A scale of the study, or a YAML file with one. (default: its first)")
     ] = None,
@@ -35,12 +36,12 @@ def main(
     saves and stops; the same command with --resume continues.
     """
     from cluster.study.command import conduct, show_plan
-    from cluster.study.folder import Registration, StudyFolder
+    from cluster.study.folder import STUDIES, Registration, StudyFolder
     from cluster.study.load import load, scale_of
 
     chosen = load(study)
     given = Registration(study=chosen, scale=scale_of(chosen, scale), overrides=tuple(overrides or ()))
-    folder = StudyFolder((directory / chosen.name).resolve())
+    folder = StudyFolder(((directory or STUDIES) / chosen.name).resolve())
     made = given.plan()
     runs = made.needed(made.chosen(only, seeds))
     if plan:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cluster.commands.options import Insecure, Overrides, Resume, Wait
+from verifier.errors import UserError
 
 if TYPE_CHECKING:
     from cluster.ray.jobs import JobServer
@@ -29,7 +30,8 @@ def main(
     run_dir: Annotated[
         str | None,
         typer.Option(
-            help="Run folder on the cluster (of a study: that of studies); shared storage if it has several nodes."
+            help="Run folder on the cluster (of a study: that of studies), as a whole path; shared storage if it has "
+            "several nodes. (default: a new one in the head's temporary folder)"
         ),
     ] = None,
     scale: Annotated[str | None, typer.Option(help="Of a study: one of its scales, or a YAML file with one.")] = None,
@@ -53,8 +55,10 @@ def main(
     from cluster.ray.packaging import Sent, own_folder, recipe_to_send
     from cluster.recipe.load import tree_of
     from cluster.study.load import StudyError, is_study
-    from cluster.study.sending import study_to_send
+    from cluster.study.sending import require_known, study_to_send
 
+    _require_lasting(run_dir, resume)
+    require_known(recipe)
     changes = overrides or []
     flags = ["--resume"] * resume + ([f"--wait={wait_s:g}"] if wait_s else [])
     chosen = [f"--only={arm}" for arm in only or ()] + ([f"--seeds={seeds}"] if seeds is not None else [])
@@ -74,6 +78,20 @@ def main(
         _follow(server, job_id)
     else:
         print(job_id)
+
+
+def _require_lasting(run_dir: str | None, resume: bool) -> None:
+    """Raises UserError for a folder in which the next job would not find the run."""
+    if run_dir is None and resume:
+        raise UserError(
+            "a job has a folder of its own unless --run-dir names one, so there would be nothing to continue.",
+            "Name the folder of the run that is to be continued: --run-dir /shared/runs/NAME",
+        )
+    if run_dir is not None and not PurePosixPath(run_dir).is_absolute():
+        raise UserError(
+            f"--run-dir {run_dir} would lie in the folder that Ray unpacks for the job, and go with it.",
+            "Name the whole path on the cluster: --run-dir /shared/runs/NAME",
+        )
 
 
 def _follow(server: JobServer, job_id: str) -> None:

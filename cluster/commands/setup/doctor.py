@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from cluster.commands.options import Overrides
-
-GIB = 1024**3
+from verifier.errors import UserError
 
 
 def main(
@@ -28,12 +27,14 @@ def main(
     """
     if recipe is not None:
         _show_memory(recipe, overrides or [], card_gib)
+    elif card_gib is not None:
+        raise UserError("--card-gib is about a recipe.", "Name one: interplay doctor RECIPE --card-gib 79")
     else:
         _show_machine()
 
 
 def _show_memory(name: str, overrides: list[str], card_gib: float | None) -> None:
-    from cluster.ray.resources import Card, smallest_card
+    from cluster.ray.resources import GIB, Card, smallest_card
     from cluster.recipe.cards import card_plans, require_cards, table
     from cluster.recipe.load import load
 
@@ -49,6 +50,7 @@ def _show_memory(name: str, overrides: list[str], card_gib: float | None) -> Non
 
 def _show_machine() -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from cluster.doctor import judge, look
@@ -60,7 +62,8 @@ def _show_machine() -> None:
         table.add_column(title, overflow="fold")
     for finding in findings:
         status = f"[{colours[finding.status]}]{finding.status}[/]"
-        table.add_row(finding.name, status, finding.detail + (f"\n[bold]fix:[/] {finding.fix}" if finding.fix else ""))
+        fix = f"\n[bold]fix:[/] {escape(finding.fix)}" if finding.fix else ""
+        table.add_row(finding.name, status, escape(finding.detail) + fix)
     Console().print(table)
     if any(f.status == "fail" for f in findings):
         raise typer.Exit(1)

@@ -32,6 +32,13 @@ def axes_of(stratum: str) -> dict[str, str]:
     return {axis: value for axis, _, value in parts}
 
 
+def require_stage(folder: RunFolder, name: str) -> None:
+    """Raises UserError unless an RL stage of the run has this name."""
+    names = [stage.name for stage in folder.recipe().stages if isinstance(stage, RlStage)]
+    if name not in names:
+        raise UserError(f"{folder.name} has no RL stage {name}.", f"Its RL stages: {', '.join(names) or 'none'}.")
+
+
 def rows(parts: Sequence[Part], query: Query) -> Iterator[StoredRollout]:
     """The rows that are asked for, part by part; of a damaged part only a warning."""
     for part in parts:
@@ -49,7 +56,7 @@ def show_table(found: Iterable[StoredRollout], limit: int) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for row in islice(found, limit):
         table.add_row(*_cells(row))
-    Console(file=sys.stdout, highlight=False).print(table)
+    Console(file=sys.stdout, highlight=False, markup=False).print(table)
 
 
 def _cells(row: StoredRollout) -> list[str | Text]:

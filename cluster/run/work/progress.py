@@ -40,7 +40,7 @@ class Reporter:
         self._told_at = 0.0
         self._warned = 0
         self._first: tuple[float, int] | None = None  # when the stage first reported its progress, and that progress
-        self._console.print(f"[bold]{run}[/bold]")
+        self._console.print(f"[bold]{escape(run)}[/bold]")
 
     def skipped(self, names: Collection[str]) -> None:
         """Stages that an earlier run finished."""
@@ -72,8 +72,8 @@ class Reporter:
     def finished(self, folder: Path) -> None:
         """Every stage is done."""
         if (folder / "report.html").is_file():
-            self._console.print(f"report: {folder / 'report.html'}", soft_wrap=True)
-        self._console.print(f"serve:  interplay serve {folder}", soft_wrap=True)
+            self._console.print(escape(f"report: {folder / 'report.html'}"), soft_wrap=True)
+        self._console.print(escape(f"serve:  interplay serve {folder}"), soft_wrap=True)
 
     def pretraining(self, at: TrainingProgress) -> None:
         """Progress of a pre-training stage."""
@@ -113,7 +113,7 @@ class Reporter:
             self._live.update(Text(f"  {self._stage:<12} {line}"))
         elif time.monotonic() - self._told_at >= PLAIN_EVERY_S:
             self._told_at = time.monotonic()
-            self._console.print(f"  {self._stage:<12} {line}", soft_wrap=True)
+            self._console.print(escape(f"  {self._stage:<12} {line}"), soft_wrap=True)
 
     def _close(self) -> None:
         if self._live is not None:

@@ -13,17 +13,15 @@ import ray.exceptions
 
 from cluster.ray.environment import actor_env, cache_folder
 from cluster.ray.packaging import own_folder
-from cluster.ray.resources import Resources
+from cluster.ray.resources import Resources, memory_gib
 from cluster.ray.runtime import running
-from cluster.recipe.config import Recipe, Stage
+from cluster.recipe.config import LEARNING, Recipe, Stage
 from cluster.run.folder import RunFolder
 from trainers.controller import Controller, ControllerPlan
 from trainers.learner_group.placement import Placement
 from trainers.status import controller_name
 
-# Host memory of one process (proportional set size, tiny policy), and of the controller and Ray together.
-ENGINE_GIB, REWARD_GIB, LEARNER_GIB, RUN_GIB = 1.1, 0.1, 1.4, 1.3
-NEEDS_RAY = ("pretrain", "midtrain", "sft", "rejection", "rl", "eval")
+NEEDS_RAY = (*LEARNING, "eval")
 
 
 class Workplace:
@@ -104,8 +102,5 @@ def asked(recipe: Recipe) -> Resources:
         + fleet.reward_workers * fleet.reward_cpus
         + learner.workers * learner.cpus,
         gpus=fleet.rollout_workers * fleet.rollout_gpus + learner.workers * learner.gpus,
-        memory_gib=fleet.rollout_workers * (ENGINE_GIB + on_host)
-        + fleet.reward_workers * REWARD_GIB
-        + learner.workers * LEARNER_GIB
-        + RUN_GIB,
+        memory_gib=memory_gib(fleet.rollout_workers, fleet.reward_workers, learner.workers, on_host),
     )

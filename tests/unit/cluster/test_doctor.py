@@ -7,8 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.doctor import Machine, judge, look
+from cluster.commands.setup.doctor import main
+from cluster.doctor import Machine, demo_gib, judge, look
 from cluster.ray.resources import GIB
+from cluster.recipe.load import load
+from cluster.run.work.workplace import asked
+from verifier.errors import UserError
 
 GPU = {"torch": "2.13.0"}
 GOOD = Machine(
@@ -73,6 +77,20 @@ def test_each_fault_is_one_finding_that_says_what_and_how(
     assert [(f.name, f.status) for f in off] == [(names, status)]
     assert said in off[0].detail
     assert off[0].fix or off[0].status == "warn"
+
+
+def test_the_memory_is_that_which_the_demo_asks_for() -> None:
+    for workers, status in ((1, "warn"), (2, "ok")):
+        needed = asked(load("tiny-cpu", [f"fleet.rollout_workers={workers}"])).memory_gib
+        found = [judge(replace(GOOD, memory_available=int(gib * GIB))) for gib in (needed - 0.01, needed + 0.01)]
+        below, enough = ({f.name: f.status for f in of}["memory"] for of in found)
+        assert (below, enough) == ("fail" if workers == 1 else "warn", status)
+    assert asked(load("tiny-cpu")).memory_gib == pytest.approx(demo_gib(rollout_workers=2))
+
+
+def test_a_card_without_a_recipe_is_refused() -> None:
+    with pytest.raises(UserError, match="--card-gib is about a recipe"):
+        main(card_gib=5)
 
 
 def test_looking_at_this_machine_finds_our_own_packages() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from cluster.errors import RunFolderError
 from cluster.evaluation.target import Target
 from cluster.recipe.base import NoModel
-from cluster.run.folder import RunFolderError
 from verifier.errors import UserError
 
 

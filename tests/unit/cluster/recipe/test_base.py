@@ -77,8 +77,10 @@ def test_what_is_no_base_is_named_with_the_fix(store: CheckpointStore, plain: Pa
         with pytest.raises(NoModel, match="no base named") as refused:
             adopt(odd, store, ORIGIN)
         assert refused.value.fix == unknown.value.fix
-    with pytest.raises(UserError, match=r"has no config\.json"):
+    with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         adopt(str(tmp_path / "nowhere"), store, ORIGIN)
+    with pytest.raises(UserError, match=r"has no config\.json"):
+        adopt(str(tmp_path), store, ORIGIN)
     config = plain / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "vit"}))
     with pytest.raises(NoModel, match="a vit model, which is no causal language model"):
@@ -113,11 +115,14 @@ def test_a_model_of_a_hub_is_to_be_downloaded_first(store: CheckpointStore) -> N
     assert "hf download Qwen/Qwen3-0.6B --local-dir Qwen/Qwen3-0.6B" in refused.value.fix
 
 
-def test_bases_that_cannot_be_taken_are_named_by_their_keys_but_for_the_stages_that_are_done() -> None:
-    stages = [{"name": name, "kind": "base", "base": base} for name, base in (("a", "a/b"), ("b", "x"), ("c", "c/d"))]
-    lines = missing_bases(
-        [*stages, 3, {"kind": "base"}, {"kind": "base", "base": ""}, {"name": "rl", "kind": "rl"}], done=("c",)
-    )
+def test_bases_that_cannot_be_taken_are_named_by_their_keys() -> None:
+    stages = [{"name": name, "kind": "base", "base": base} for name, base in (("a", "a/b"), ("b", "x"))]
+    lines = missing_bases([*stages, 3, {"kind": "base"}, {"kind": "base", "base": ""}, {"name": "rl", "kind": "rl"}])
     assert [line.partition(": ")[0] for line in lines] == ["stages.a.base", "stages.b.base"]
-    assert missing_bases(tuple(stages), done=("b", "c")) == lines[:1]
+    assert missing_bases(tuple(stages)) == lines
     assert missing_bases(3) == []
+
+
+def test_a_folder_that_is_not_there_is_told_so() -> None:
+    with pytest.raises(NoModel, match=r"there is no folder nosuch\."):
+        require_model(Path("./nosuch"))

@@ -110,6 +110,8 @@ def test_a_key_that_is_there_twice_is_named_with_its_lines(tmp_path):
         ("seed.x=1", "'x' is below a plain value"),
         ("seed", "is not an override"),
         ("seed={", "the value is not YAML"),
+        ("seed=!!bool maybe", "the value is not YAML"),
+        ("stages.²=1", "no item '²'"),
     ],
 )
 def test_an_override_that_changes_nothing_is_refused_with_its_fix(override, told):
@@ -128,6 +130,10 @@ def test_an_override_that_changes_nothing_is_refused_with_its_fix(override, told
         "name: [unclosed",
         "x: " + "y" * 70_000,
         "\x00",
+        "name: !!bool maybe",
+        "name: !!int ''",
+        "name: !!timestamp x",
+        "name: !!set {a}",
     ],
 )
 def test_yaml_that_is_more_than_plain_data_is_refused(tmp_path, text):
@@ -135,6 +141,23 @@ def test_yaml_that_is_more_than_plain_data_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(RecipeError):
         load(str(path))
+
+
+def test_a_date_is_text():
+    assert tree_of("smoke", ["description=2024-01-01"])["description"] == "2024-01-01"
+    assert load("smoke", ["description=2024-01-01"]).description == "2024-01-01"
+
+
+def test_stages_that_have_no_text_as_their_name_or_are_none_are_told_of_too(tmp_path):
+    file = tmp_path / "a.yaml"
+    file.write_text("name: a\nstages:\n- {kind: report, name: 5}\n")
+    with pytest.raises(RecipeError, match=r"there is no item 'rl'; take one of 5"):
+        load(str(file), ["stages.rl.x=1"])
+    file.write_text("name: a\nstages: []\n")
+    with pytest.raises(RecipeError, match=r"stages: must have at least one stage"):
+        load(str(file))
+    with pytest.raises(RecipeError, match=r"there is no item '0': the list is empty"):
+        load(str(file), ["stages.0=1"])
 
 
 def test_an_unknown_recipe_names_the_nearest_one():

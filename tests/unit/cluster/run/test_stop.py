@@ -11,9 +11,10 @@ import pytest
 from cluster.commands.runs.stop import main
 from cluster.errors import StageFailed
 from cluster.ray.runtime import NotLive
-from cluster.run.folder import RunFolder
 from cluster.run.lock import LOCK_FILE, holder, note_stop
 from cluster.run.stop import ask_to_stop, stop
+from cluster.study.folder import StudyFolder
+from tests.studies import little
 from verifier.errors import UserError
 
 COMMAND = """
@@ -39,18 +40,33 @@ def command(folder: Path, ears: str) -> subprocess.Popen[str]:
 
 def test_the_command_of_a_run_is_told_to_end_and_waited_for(tmp_path: Path) -> None:
     with command(tmp_path, "hears") as process:
-        stop(RunFolder(tmp_path))
+        stop(tmp_path)
         assert holder(tmp_path) is None
         assert process.wait(30) is not None
     with pytest.raises(NotLive, match="is not a live run"):
-        stop(RunFolder(tmp_path))
+        stop(tmp_path)
+
+
+def test_a_study_is_stopped_by_its_name_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = tmp_path / "studies" / "little"
+    StudyFolder(study).register(little(seeds=1))
+    with command(study, "hears") as process:
+        try:
+            main("little")
+            assert holder(study) is None
+        finally:
+            process.kill()
+    assert capsys.readouterr().out == "little: stopped; interplay study and --resume continues it\n"
 
 
 def test_a_command_that_does_not_end_in_time_is_named(tmp_path: Path) -> None:
     with command(tmp_path, "deaf") as process:
         try:
             with pytest.raises(StageFailed, match=f"process {process.pid} on .* has not ended"):
-                stop(RunFolder(tmp_path), timeout_s=0.2)
+                stop(tmp_path, timeout_s=0.2)
         finally:
             process.kill()
 
@@ -58,7 +74,7 @@ def test_a_command_that_does_not_end_in_time_is_named(tmp_path: Path) -> None:
 def test_a_run_of_another_machine_is_not_stopped_from_here(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_text("1 elsewhere")
     with pytest.raises(NotLive, match="runs on another machine") as refused:
-        stop(RunFolder(tmp_path))
+        stop(tmp_path)
     assert "interplay stop JOB --address URL" in refused.value.fix
 
 
@@ -66,7 +82,7 @@ def test_a_command_gets_one_signal_however_often_it_is_asked(tmp_path: Path) -> 
     with command(tmp_path, "deaf") as process:
         try:
             for _ in range(3):
-                assert ask_to_stop(RunFolder(tmp_path)).pid == process.pid
+                assert ask_to_stop(tmp_path).pid == process.pid
             assert process.stdout is not None
             assert process.stdout.readline() == "asked\n"
         finally:
@@ -77,9 +93,9 @@ def test_a_command_gets_one_signal_however_often_it_is_asked(tmp_path: Path) -> 
 def test_a_command_that_was_asked_by_its_terminal_gets_no_second_signal(tmp_path: Path) -> None:
     with command(tmp_path, "hears") as process:
         assert note_stop(tmp_path)  # as it does itself on Ctrl-C
-        ask_to_stop(RunFolder(tmp_path))
+        ask_to_stop(tmp_path)
         with pytest.raises(StageFailed, match="has not ended"):
-            stop(RunFolder(tmp_path), timeout_s=0.5)
+            stop(tmp_path, timeout_s=0.5)
         assert process.poll() is None
         process.terminate()
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from cluster.errors import NotEnough
-from cluster.recipe.base import NoModel
-from cluster.study.command import conduct, show_plan
+from actors.policy.checkpoint import Lineage
+from cluster.commands.runs.study import main as study_command
+from cluster.errors import NotEnough, RunFolderError
+from cluster.recipe.base import BASES, NoModel, adopt
+from cluster.run.lock import RunHeld, held
+from cluster.study.command import conduct, report, show_plan
 from cluster.study.folder import AMENDED_FILE, Registration, StudyFolder
 from cluster.study.load import StudyError
 from cluster.study.model import Study
 from cluster.study.plan import Member
 from tests.studies import leave, little
+from trainers.evaluation.ledger import StageRecord
 
 
 def run(folder: StudyFolder, given: Registration, resume: bool = False) -> None:
@@ -54,6 +59,46 @@ def test_a_study_of_a_base_that_does_not_exist_is_not_registered(tmp_path: Path)
     with pytest.raises(NoModel, match="nobody"):
         run(folder, changed(given, without))
     assert not folder.exists()
+
+
+def test_a_study_that_goes_on_needs_no_base_that_its_runs_have_copied(tmp_path: Path):
+    base = Path(shutil.copytree(BASES / "tiny-base", tmp_path / "bases"))
+    first = {"kind": "base", "name": "base", "base": str(next(base.iterdir()))}
+    flops = {"stages.rl.rl.steps": None, "stages.rl.rl.flops": 1e13}
+    without = {"stages.pretrain": None, "stages.midtrain": None, "stages.tokenizer": first}
+    given = changed(little(seeds=1, equal="flops"), without | flops)
+    folder, runs = StudyFolder(tmp_path / "little"), given.plan().runs
+    folder.register(given)
+    shared = folder.run(runs[0])
+    shared.open(runs[0].recipe, resume=False)
+    adopt(first["base"], shared.store, Lineage(run="shared", stage="base", step=0, parent=None, seed=0))
+    shared.finish(StageRecord("base", "base", 1.0))
+    shutil.rmtree(base)
+    with pytest.raises(NoModel):
+        show_plan(StudyFolder(tmp_path / "elsewhere" / "little"), runs, local=False)
+    show_plan(folder, runs, local=False)
+    with held(folder.path), pytest.raises(RunHeld):  # which is looked at after the bases
+        run(folder, given, resume=True)
+
+
+@pytest.mark.parametrize("plan", [True, False])
+def test_a_study_in_a_folder_that_cannot_be_is_refused(tmp_path: Path, plan: bool):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="cannot be used as a folder"):
+        study_command("process-reward", directory=tmp_path / "file", plan=plan)
+
+
+def test_a_recipe_that_is_taken_for_a_study_is_told_so():
+    with pytest.raises(StudyError, match="tiny-cpu is a recipe, not a study") as refused:
+        study_command("tiny-cpu")
+    assert refused.value.fix == "Run it: interplay run tiny-cpu"
+
+
+def test_a_report_names_its_file_as_it_is_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = StudyFolder(tmp_path / "exp[edge]" / "x[" / "y]")
+    folder.register(little(seeds=1))
+    report(folder)
+    assert f"report: {folder.path / 'study.html'}" in capsys.readouterr().out
 
 
 def test_a_plan_says_that_the_time_is_unknown_until_a_stage_of_the_kind_has_run(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from cluster.recipe import plain_yaml
 from cluster.recipe.load import dump
 from cluster.run.folder import RunFolder
 from cluster.run.lock import held
 from cluster.study.folder import FAILURE_FILE, Registration, State, StudyFolder, take_over
-from cluster.study.load import StudyError
+from cluster.study.load import StudyError, load, scale_of
 from cluster.study.plan import Member
 from tests.studies import leave, little
 from trainers.evaluation.ledger import StageRecord
+
+FILE = Path(__file__).parents[3] / "integration" / "study.yaml"
 
 
 def registered(path: Path) -> tuple[StudyFolder, Registration]:
@@ -32,6 +36,15 @@ def test_a_folder_of_another_study_or_scale_is_refused_with_what_differs(tmp_pat
         folder.register(renamed)
     with pytest.raises(StudyError, match="is no study folder"):
         StudyFolder(tmp_path).registered()
+
+
+@pytest.mark.parametrize(("text", "told"), [("study: 5", "study: must be a map of keys"), ("[", "is not plain YAML")])
+def test_a_registered_study_that_cannot_be_read_is_named_with_what_is_wrong(tmp_path: Path, text: str, told: str):
+    folder, _ = registered(tmp_path / "s")
+    (folder.path / "study.yaml").write_text(text)
+    with pytest.raises(StudyError, match=told) as refused:
+        folder.current()
+    assert str(folder.path / "study.yaml") in str(refused.value)
 
 
 def test_the_states_of_a_run(tmp_path: Path):
@@ -73,6 +86,39 @@ def test_a_shared_run_that_is_there_keeps_its_recipe_but_for_its_placement(tmp_p
     moved = given.model_copy(update={"overrides": ("fleet.rollout_workers=2",)}).plan()
     recipe = folder.recipe(next(run for run in moved.runs if run.shared))
     assert (recipe.name, recipe.fleet.rollout_workers) == ("elsewhere", 2)
+
+
+def test_a_study_of_a_recipe_file_goes_on_from_another_place_and_without_the_file(tmp_path: Path):
+    def at(place: Path, old: str = "", new: str = "") -> Registration:
+        """The study as it is read from files that lie there, its recipe with other words."""
+        place.mkdir(exist_ok=True)
+        (place / "study.yaml").write_text(FILE.read_text())
+        (place / "little.yaml").write_text(FILE.with_name("little.yaml").read_text().replace(old, new, 1))
+        study = load(str(place / "study.yaml"))
+        return Registration(study=study, scale=scale_of(study, None))
+
+    folder, first = StudyFolder(tmp_path / "studies" / "little"), at(tmp_path / "one")
+    folder.register(first)
+    runs = [run.name for run in first.plan().runs]
+    shutil.rmtree(tmp_path / "one")
+    assert [run.name for run in folder.current().plan().runs] == runs
+    folder.register(at(tmp_path / "two"))
+    assert folder.amendments() == []
+    folder.register(at(tmp_path / "three", "name: little", "name: renamed"))
+    with pytest.raises(StudyError, match=r"another study: scale.recipe.stages.before.eval.problems: 6 -> 7\."):
+        folder.register(at(tmp_path / "four", "problems: 6", "problems: 7"))
+    assert [run.name for run in folder.current().plan().runs] == runs
+
+
+def test_a_study_that_was_registered_with_the_path_of_its_recipe_goes_on_with_that_path(tmp_path: Path):
+    study = load(str(FILE))
+    given = Registration(study=study, scale=scale_of(study, None))
+    folder = StudyFolder(tmp_path / "little")
+    folder.path.mkdir()
+    (folder.path / "study.yaml").write_text(plain_yaml.write(given.model_dump(mode="json")))
+    folder.register(given)
+    assert sorted(path.name for path in folder.path.iterdir()) == ["study.yaml"]
+    assert folder.current() == given
 
 
 def test_a_run_begins_with_what_the_run_before_it_made_and_begins_once(tmp_path: Path):

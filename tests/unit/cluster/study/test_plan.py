@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from cluster.study.load import StudyError, load, scale_of
 from cluster.study.model import Study
 from cluster.study.plan import Member, Plan, make_plan
 
+LITTLE = Path(__file__).parents[3] / "integration" / "study.yaml"
 REWARD = {"stages.rl.rl.reward": {"name": "outcome"}}
 DATA = {"stages.pretrain.train.task": {"ops": [2], "max_facts": 4}}
 
@@ -75,6 +77,35 @@ def test_arms_that_drop_a_stage_share_what_comes_before_it():
     own = {run.name: run.own for run in make_plan(made, scale_of(made, "tiny")).runs}
     assert own["full-mid/0"] == ("midtrain", "after", "report")
     assert own["full-rl/0"] == ("rl", "after", "report")
+
+
+def test_an_arm_that_is_the_same_at_all_seeds_is_measured_at_each():
+    made = study(TWO | {"none": {"stages.rl": None}})
+    scale = scale_of(load("process-reward"), "tiny")  # it starts from a base, so that no seed decides the arm `none`
+    runs = make_plan(made, scale)
+    (first,) = [run for run in runs.runs if run.shared]
+    assert len(first.members) == 6
+    for member in runs.chosen():
+        assert "after" in runs.run(member).own
+    assert runs.run(Member("none", 1)).own == ("after", "report")
+    assert runs.run(Member("none", 1)).before == first.name
+
+
+@pytest.mark.parametrize(("key", "fix"), [("seed=3", "--seeds"), ("name=mine", "by its arm and seed")])
+def test_a_key_that_a_study_gives_each_run_cannot_be_changed(key: str, fix: str):
+    name, _, value = key.partition("=")
+    for ask in (lambda: plan(TWO, key), lambda: plan(TWO | {"outcome": REWARD | {name: value}})):
+        with pytest.raises(StudyError, match=f"a study gives each run its own {name}") as refused:
+            ask()
+        assert fix in refused.value.fix
+
+
+def test_a_date_as_a_change_is_refused_like_any_other_text(tmp_path: Path):
+    file = tmp_path / "dated.yaml"
+    file.write_text(LITTLE.read_text().replace("{name: strict}", "2024-01-01").replace("little.yaml", "smoke"))
+    made = load(str(file))
+    with pytest.raises(RecipeError, match=r"stages.rl.rl.reward: .*'2024-01-01'"):
+        make_plan(made, scale_of(made, None))
 
 
 def test_a_stage_that_an_arm_cannot_drop_is_refused_with_its_name():

@@ -13,9 +13,12 @@ import ray
 
 from actors.runs.live import LIVE
 from cluster.ray.resources import Resources
+from cluster.run.lock import held
 from cluster.study import schedule
-from cluster.study.folder import Registration, StudyFolder
+from cluster.study.folder import FAILURE_FILE, Registration, StudyFolder
 from cluster.study.load import load, scale_of
+from cluster.study.plan import Member
+from trainers.evaluation.ledger import StageRecord
 from trainers.status import RunStatus
 
 FILE = Path(__file__).parents[3] / "integration" / "study.yaml"
@@ -56,6 +59,39 @@ def test_a_study_says_nothing_of_a_stage_whose_length_is_not_known_yet(
 ) -> None:
     at = RunStatus("before", 0, 0, {}, (), None)
     assert told(StudyFolder(tmp_path / "study"), at, monkeypatch) == []
+
+
+def test_a_run_that_another_command_is_at_fails_and_its_folder_is_left_alone(tmp_path: Path) -> None:
+    study = load(str(FILE))
+    folder = StudyFolder(tmp_path / "study")
+    run = Registration(study=study, scale=scale_of(study, None)).plan().run(Member("strict", 3))
+    said: list[str] = []
+    path = folder.path_of(run.name)
+    failing = schedule._Schedule(folder, [run], lambda run, what: said.append(str(what)), 1)
+    with held(path):
+        failing._fail(run, "another command works in it")
+        assert not (path / FAILURE_FILE).exists()
+    failing._fail(run, "no room")
+    assert folder.standing(run).failure == "no room"
+    assert said == ["failed: another command works in it", "failed: no room"]
+
+
+@pytest.mark.timeout(180)
+def test_a_shared_run_that_another_study_is_at_is_waited_for_and_not_repeated(
+    tmp_path: Path, ray_session: Path
+) -> None:
+    study = load(str(FILE))
+    run = next(run for run in Registration(study=study, scale=scale_of(study, None)).plan().runs if run.shared)
+    folder = StudyFolder(tmp_path / "study")
+    made = folder.run(run)
+    with held(made.path):
+        waiting = schedule._Schedule(folder, [run], lambda run, what: None, 1)._task(run)
+        made.open(run.recipe, resume=False)
+        for stage in run.recipe.stages:
+            made.finish(StageRecord(stage.name, stage.kind, 1.5))
+        assert ray.wait([waiting], timeout=5)[0] == []
+    assert ray.get(waiting, timeout=120) is None
+    assert [record.seconds for record in made.stages()] == [1.5] * len(run.recipe.stages)
 
 
 @pytest.mark.parametrize(

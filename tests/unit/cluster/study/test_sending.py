@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from cluster.ray.packaging import SHIPPED_RECIPE, Sent, stage
 from cluster.recipe.load import shipped as shipped_recipes
 from cluster.study.folder import Registration
-from cluster.study.load import is_study, load, scale_of, shipped
-from cluster.study.sending import SHIPPED_STUDY, study_to_send
+from cluster.study.load import StudyError, is_study, load, scale_of, shipped
+from cluster.study.sending import SHIPPED_STUDY, require_known, study_to_send
 
 LITTLE = Path("tests/integration/study.yaml")
 
@@ -53,3 +55,12 @@ def test_a_study_is_told_from_a_recipe_by_its_arms(tmp_path: Path) -> None:
     assert [is_study(name) for name in ("ladder", "tiny-cpu", "no-such")] == [True, False, False]
     assert not set(shipped()) & set(shipped_recipes())
     assert not is_study(str(tmp_path / "none.yaml"))
+
+
+def test_a_name_that_is_neither_a_recipe_nor_a_study_is_told_with_the_nearest() -> None:
+    for known in ("tiny-cpu", "extrapolation", "mine.yaml"):
+        require_known(known)
+    for name, near in (("extrapolaton", "extrapolation"), ("tiny-cpo", "tiny-cpu")):
+        with pytest.raises(StudyError, match=f"there is no recipe or study '{name}'") as refused:
+            require_known(name)
+        assert f"did you mean {near}?" in refused.value.fix

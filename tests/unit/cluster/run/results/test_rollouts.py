@@ -45,6 +45,13 @@ def test_the_table_shows_the_newest_steps_first(run):
     assert len(told(run, "--limit", "3").splitlines()) == 1 + 3
 
 
+def test_a_stage_that_the_run_does_not_have_is_refused_with_those_it_has(run):
+    with pytest.raises(UserError, match="r has no RL stage lr") as refused:
+        main(str(run), stage="lr")
+    assert refused.value.fix == "Its RL stages: rl."
+    assert len(told(run, "--stage", "rl").splitlines()) == 1 + 12
+
+
 def test_json_lines_hold_all_that_is_stored(run):
     rows = [json.loads(line) for line in told(run, "--format", "jsonl", "--stratum", "op=3").splitlines()]
     assert len(rows) == 6

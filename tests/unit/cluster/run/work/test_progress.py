@@ -54,3 +54,12 @@ def test_a_report_is_named_only_if_the_run_wrote_one(
         (tmp_path / "report.html").touch()
     Reporter("demo").finished(tmp_path)
     assert ("report.html" in capsys.readouterr().err) is written
+
+
+def test_a_folder_is_named_as_it_is_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "exp[edge]" / "x[" / "y]"
+    folder.mkdir(parents=True)
+    (folder / "report.html").touch()
+    Reporter("demo[edge]").finished(folder)
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["demo[edge]", f"report: {folder / 'report.html'}", f"serve:  interplay serve {folder}"]
