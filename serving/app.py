@@ -34,7 +34,8 @@ Errors, everywhere: `{"error": {"message", "type", "param", "code"}}` and the he
 Streams of the probe API are server-sent events with a name (`event: NAME`, `data: JSON` on one line):
 
     solve, continue   start StartEvent, then token TokenEvent* and step StepEvent* as they happen, then done SolveAnswer
-    pass-at-k         start PassStart, then sample SampleEvent and estimate EstimateEvent in turn, done PassAtKAnswer
+    pass-at-k         start PassStart, then sample SampleEvent* and between them, at most 127 times, estimate
+                      EstimateEvent, then done PassAtKAnswer
     runs              steps StepsEvent as they come; changed ChangedEvent or, after 50 s, done PausedEvent ends it
     recovery          start RecoveryStart, then for each model cell CellEvent* and checkpoint CheckpointEvent, then done
                       RecoveryAnswer
@@ -177,6 +178,7 @@ def _operations(service: Service, limits: Limits, app: FastAPI) -> APIRouter:
         """This replica's metrics, for Prometheus."""
         service.metrics.running.set(service.gate.used)
         service.metrics.queued.set(service.gate.depth)
+        service.metrics.loaded.set(len(service.router.pool.loaded))
         return Response(service.metrics.text(), media_type=metrics.CONTENT_TYPE)
 
     @router.get("/openapi.json", responses=documented_get())

@@ -11,7 +11,6 @@ from pathlib import Path
 from starlette.concurrency import run_in_threadpool
 
 from actors.config import EngineConfig
-from actors.engines.protocol import Sampler
 from actors.engines.remote import RemoteEngine
 from actors.policy.architecture import context_of
 from actors.policy.text_format import read_text_format
@@ -23,7 +22,7 @@ from serving.http.admission import Budget, Gate
 from serving.http.key_ring import KeyRing
 from serving.http.listening import Listener
 from serving.http.metrics import Metrics
-from serving.models.cache import EnginePool, Factory
+from serving.models.cache import EnginePool, Factory, ServedEngine
 from serving.models.registry import Entry, Registry
 from serving.models.router import Router
 from serving.models.traffic_split import Canary
@@ -38,7 +37,7 @@ class CheckpointFactory:
         self._config = config
         self.name = _engine_name(config)
 
-    async def engine(self, entry: Entry, directory: Path) -> Sampler:
+    async def engine(self, entry: Entry, directory: Path) -> ServedEngine:
         """A started engine; its weight version is the checkpoint's step."""
         return await RemoteEngine.start(directory, self._config, entry.manifest.step)
 

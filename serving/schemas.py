@@ -19,6 +19,8 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 16
 MAX_JSON_VALUES = 20_000  # 256 KB of single digits would hold the interpreter for 20 ms
 MAX_JSON_FIELDS = 100  # of all objects together; each unknown one is an error that is built on the event loop
+MAX_FAMILY_CHARS = 128  # of a model id before its @: the run, and the stage unless it is the RL stage
+MAX_STEP_DIGITS = 9  # after it
 MAX_PROMPT_CHARS = 65_536
 MAX_PROMPTS = 16
 MAX_NEW_TOKENS = 4096
@@ -46,7 +48,7 @@ def _without_nul(text: str) -> str:
 
 
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
-ModelId = Annotated[StrictStr, Field(min_length=1, max_length=80)]
+ModelId = Annotated[StrictStr, Field(min_length=1, max_length=MAX_FAMILY_CHARS + 1 + MAX_STEP_DIGITS)]
 TokenId = Annotated[StrictInt, Field(ge=0, le=2**31 - 1)]
 TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_CHARS, fail_fast=True)]
 PromptText = Annotated[StrictStr, Field(max_length=MAX_PROMPT_CHARS), AfterValidator(_without_nul)]

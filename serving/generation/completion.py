@@ -50,19 +50,16 @@ class Written:
     """A completion as it grows; whole once `finish_reason` is set. Times are seconds of the monotonic clock."""
 
     tokens: list[Token] = field(default_factory=list)
+    text: str = ""
     finish_reason: FinishReason | None = None
     first_token_at: float | None = None
-
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        return "".join(token.text for token in self.tokens)
 
     def add(self, piece: Piece) -> None:
         """Append a piece."""
         if self.first_token_at is None and piece.tokens:
             self.first_token_at = time.monotonic()
         self.tokens.extend(piece.tokens)
+        self.text += piece.text
         self.finish_reason = piece.finish_reason or self.finish_reason
 
 
@@ -161,8 +158,8 @@ async def whole(
 
     Stop strings must be looked for on the way and alternatives come with streams only: those are drawn in pieces.
     """
-    written = Written()
     if stops or sampling.top_logprobs:
+        written = Written()
         async with aclosing(pieces(loaded, prompt_ids, sampling, stops, metrics)) as inner:
             async for piece in inner:
                 written.add(piece)
@@ -170,9 +167,8 @@ async def whole(
     done = await loaded.engine.generate(prompt_ids, sampling)
     metrics.tokens.labels(kind="completion").inc(len(done.token_ids))
     decoder = Decoder(loaded.codec)
-    written.tokens = [decoder.push(*drawn) for drawn in zip(done.token_ids, done.logprobs, strict=True)]
-    written.finish_reason = done.finish_reason
-    return written
+    tokens = [decoder.push(*drawn) for drawn in zip(done.token_ids, done.logprobs, strict=True)]
+    return Written(tokens, "".join(token.text for token in tokens), done.finish_reason)
 
 
 def _tokens(decoder: Decoder, delta: TokenDelta) -> list[Token]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from actors.engines.protocol import EngineDead, EngineTimeout, RequestRefused
@@ -21,7 +22,7 @@ from serving.encoding.encoder import EncodingFailed
 from serving.generation.completion import Piece, Written, pieces, whole
 from serving.generation.pace import Pace
 from serving.http.admission import Budget, Caller, Gate, Ticket
-from serving.http.errors import ApiError, BadRequest, TooLarge, Unavailable
+from serving.http.errors import BadRequest, TooLarge, Unavailable
 from serving.http.metrics import Metrics
 from serving.http.sse import Work
 from serving.models.cache import Loaded
@@ -102,6 +103,16 @@ class Session:
             with _engine_errors(loaded):
                 return await whole(loaded, prompt_ids, self._sampling(prompt_ids, sample), self.draw.stop, self.metrics)
 
+    async def write_all(self, prompts: Sequence[tuple[int, ...]], n: int) -> list[Written]:
+        """`n` samples of each prompt, once all are done."""
+        asks = [partial(self.write, ids, place, i) for place, ids in enumerate(prompts) for i in range(n)]
+        return await together(asks, self.ticket.places)
+
+    def stream_all(self, prompts: Sequence[tuple[int, ...]], n: int) -> AsyncGenerator[tuple[int, Piece], None]:
+        """The same samples as they are drawn: each piece with the number of its sample."""
+        streams = [self.pieces(ids, place, i) for place, ids in enumerate(prompts) for i in range(n)]
+        return merged(streams, self.ticket.places)
+
     def _sampling(self, prompt_ids: tuple[int, ...], sample: tuple[int, ...]) -> Sampling:
         draw, codec = self.draw, self.route.loaded.codec
         return Sampling(
@@ -177,6 +188,7 @@ class Service:
         The key pays at once for all tokens that `sequences` of each of `problems` may draw.
         """
         require_size(sequences, draw)
+        await self.router.registry.refresh()
         self.router.registry.find(model)
         self.tokens.take(caller.key, sequences * problems * draw.max_tokens)
         seed = draw.seed if draw.seed is not None else secrets.randbelow(MAX_SEED)
@@ -186,13 +198,13 @@ class Service:
             async with self.router.lease(model, _side_of(caller)) as route:
                 yield Session(route, draw, seed, self.metrics, ticket, blind=caller.user is None and not streamed)
 
-    def judged(self, session: Session, judgement: Judgement) -> None:
+    async def judged(self, session: Session, judgement: Judgement) -> None:
         """Count a judgement; the canary gets those on answers whose side no caller could choose."""
         kind = "verified" if judgement.solved else "answer_only" if judgement.right else "wrong"
         self.metrics.judgements.labels(judgement=kind).inc()
         if session.blind:
             share = judgement.process_accuracy if isinstance(judgement, TraceJudgement) else judgement.score
-            self.canary.observe(session.route.resolved, share)
+            await self.canary.observe(session.route.resolved, share)
 
     async def drain(self, grace_s: float) -> None:
         """Refuse new requests, let open ones finish for `grace_s`, then end the rest with an error."""
@@ -222,17 +234,23 @@ def _side_of(caller: Caller) -> str:
     return secrets.token_hex(8) if caller.user is None else f"{caller.key}\0{caller.user}"
 
 
-async def together(asks: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """All results in order; the first failure ends the others."""
-    first, *others = asks
-    if not others:
-        return [await first]
+async def together(asks: Sequence[Callable[[], Coroutine[Any, Any, T]]], at_once: int) -> list[T]:
+    """All results in order, with so many asked at a time; the first failure ends the others."""
+    if len(asks) == 1:
+        return [await asks[0]()]
+    left, results = iter(enumerate(asks)), dict[int, T]()
+
+    async def one_after_another() -> None:
+        for number, ask in left:
+            results[number] = await ask()
+
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ask) for ask in (first, *others)]
+            for _ in range(min(at_once, len(asks))):
+                group.create_task(one_after_another())
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]
+    return [results[number] for number in range(len(asks))]
 
 
 async def as_done(asks: Iterable[Coroutine[Any, Any, T]]) -> AsyncGenerator[T, None]:
@@ -247,23 +265,29 @@ async def as_done(asks: Iterable[Coroutine[Any, Any, T]]) -> AsyncGenerator[T, N
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def merged(streams: Sequence[AsyncGenerator[Piece, None]]) -> AsyncGenerator[tuple[int, Piece], None]:
-    """Pieces of several samples as they come, each with its sample's place. Closing it ends them all."""
+async def merged(
+    streams: Sequence[AsyncGenerator[Piece, None]], at_once: int
+) -> AsyncGenerator[tuple[int, Piece], None]:
+    """Pieces of several samples as they come, each with its sample's number, from so many streams at a time.
+
+    Closing it, or a failure, ends them all.
+    """
     if len(streams) == 1:
         async with aclosing(streams[0]) as only:
             async for piece in only:
                 yield 0, piece
         return
-    queue: asyncio.Queue[tuple[int, Piece] | BaseException | None] = asyncio.Queue(_PIECES_AHEAD)
-    tasks = [asyncio.create_task(_feed(i, stream, queue)) for i, stream in enumerate(streams)]
-    open_streams = len(tasks)
+    queue: asyncio.Queue[tuple[int, Piece] | Exception | None] = asyncio.Queue(_PIECES_AHEAD)
+    left = iter(enumerate(streams))
+    tasks = [asyncio.create_task(_feed(left, queue)) for _ in range(min(at_once, len(streams)))]
+    feeding = len(tasks)
     try:
-        while open_streams:
+        while feeding:
             item = await queue.get()
-            if isinstance(item, BaseException):
+            if isinstance(item, Exception):
                 raise item
             if item is None:
-                open_streams -= 1
+                feeding -= 1
             else:
                 yield item
     finally:
@@ -273,13 +297,16 @@ async def merged(streams: Sequence[AsyncGenerator[Piece, None]]) -> AsyncGenerat
 
 
 async def _feed(
-    index: int, stream: AsyncGenerator[Piece, None], queue: asyncio.Queue[tuple[int, Piece] | BaseException | None]
+    left: Iterator[tuple[int, AsyncGenerator[Piece, None]]],
+    queue: asyncio.Queue[tuple[int, Piece] | Exception | None],
 ) -> None:
+    """One stream after another into the queue, then None; or what went wrong, whatever it is."""
     try:
-        async with aclosing(stream) as inner:
-            async for piece in inner:
-                await queue.put((index, piece))
-    except ApiError as error:
+        for number, stream in left:
+            async with aclosing(stream) as inner:
+                async for piece in inner:
+                    await queue.put((number, piece))
+    except Exception as error:
         await queue.put(error)
     else:
         await queue.put(None)
@@ -293,5 +320,5 @@ def _engine_errors(loaded: Loaded) -> Iterator[None]:
     except RequestRefused as error:
         raise BadRequest(str(error)) from error
     except (EngineDead, EngineTimeout) as error:
-        loaded.dead = True
+        loaded.failed = True
         raise Unavailable("the engine failed and is being replaced", code="engine_failed", retry_after_s=5) from error

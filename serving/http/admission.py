@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -58,7 +58,7 @@ class Budget:
             )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # a line looks its waits up, and two are never the same
 class _Waiting:
     """A wait for a place; `request` says that it is the first place of a request."""
 
@@ -72,22 +72,30 @@ class _Line:
     """What one key holds and waits for.
 
     `finish` is the virtual time at which its last place is paid for, `left` the time at which it gave a place back.
+    `requests` are the waits among `waiting` for the first place of a request; both are in the order of coming.
     """
 
     weight: int
     finish: float = 0.0
     left: float = -math.inf
     used: int = 0
-    waiting: deque[_Waiting] = field(default_factory=deque)
+    waiting: OrderedDict[_Waiting, None] = field(default_factory=OrderedDict)
+    requests: OrderedDict[_Waiting, None] = field(default_factory=OrderedDict)
 
     def active(self, now: float) -> bool:
         """Whether the key holds a place, waits for one, or gave one back in the last second."""
         return bool(self.used or self.waiting) or now - self.left < _AWAY_S
 
-    @property
-    def requests(self) -> int:
-        """Requests that wait for their first place."""
-        return sum(one.request for one in self.waiting)
+    def join(self, waiting: _Waiting) -> None:
+        """Wait behind all others."""
+        self.waiting[waiting] = None
+        if waiting.request:
+            self.requests[waiting] = None
+
+    def leave(self, waiting: _Waiting) -> None:
+        """Wait no longer. A request that hangs up leaves by the hundred: this costs the same in any line."""
+        del self.waiting[waiting]
+        self.requests.pop(waiting, None)
 
 
 class Ticket:
@@ -98,6 +106,11 @@ class Ticket:
         self._caller = caller
         self._cost = cost
         self._first = True
+
+    @property
+    def places(self) -> int:
+        """How many places a request can hold at once: more of its sequences need not wait for one."""
+        return self._gate.running
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
@@ -144,7 +157,7 @@ class Gate:
     @property
     def depth(self) -> int:
         """Requests that wait."""
-        return sum(line.requests for line in self._lines.values())
+        return sum(len(line.requests) for line in self._lines.values())
 
     @property
     def used(self) -> int:
@@ -195,13 +208,13 @@ class Gate:
         if request and self.depth >= self.queued:
             self._push_out(self._longest(caller))
         waiting = _Waiting(cost, asyncio.get_running_loop().create_future(), request)
-        line.waiting.append(waiting)
+        line.join(waiting)
         self._look_again_later()
         try:
             await waiting.turn
         except asyncio.CancelledError:
             if waiting in line.waiting:
-                line.waiting.remove(waiting)
+                line.leave(waiting)
             elif not waiting.turn.cancelled() and waiting.turn.exception() is None:  # it has a place already
                 self.free(caller)
             raise
@@ -257,24 +270,25 @@ class Gate:
             if not ready:
                 return
             line = self._lines[min(ready, key=lambda key: max(self._lines[key].finish, self._virtual))]
-            waiting = line.waiting.popleft()
+            waiting = next(iter(line.waiting))
+            line.leave(waiting)
             if not waiting.turn.done():
                 self._grant(line, waiting.cost)
                 waiting.turn.set_result(None)
 
     def _longest(self, caller: Caller) -> str:
         """The key with the longest line for its weight if `caller` joined; among equals the caller's own."""
-        lengths = {key: line.requests / line.weight for key, line in self._lines.items()}
+        lengths = {key: len(line.requests) / line.weight for key, line in self._lines.items()}
         lengths[caller.key] = lengths.get(caller.key, 0.0) + 1 / caller.weight
         return max(lengths, key=lambda key: (lengths[key], key == caller.key))
 
     def _push_out(self, key: str) -> None:
         """Refuse the newest request that waits in a line."""
         line = self._lines[key]
-        newest = next((one for one in reversed(line.waiting) if one.request), None)
-        if newest is None:
+        if not line.requests:
             raise self._full()
-        line.waiting.remove(newest)
+        newest = next(reversed(line.requests))
+        line.leave(newest)
         if not newest.turn.done():
             newest.turn.set_exception(self._full())
 

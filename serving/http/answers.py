@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from serving.http.admission import Caller
-from serving.http.errors import BY_STATUS, ApiError, BadRequest
+from serving.http.errors import BY_STATUS, ApiError, BadRequest, ServerFailed
 from serving.http.sse import ClientGone
 from serving.schemas import ErrorAnswer
 
@@ -73,6 +73,7 @@ def install_error_shape(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(ClientGone, _gone)
+    app.add_exception_handler(Exception, _our_mistake)  # raised again after the answer, and logged by the guard
 
 
 async def _api_error(request: Request, error: Exception) -> Response:
@@ -94,6 +95,10 @@ async def _framework_error(request: Request, error: Exception) -> Response:
     if error.headers and "Allow" in error.headers:
         answer.headers["Allow"] = error.headers["Allow"]
     return answer
+
+
+async def _our_mistake(request: Request, error: Exception) -> Response:
+    return await _api_error(request, ServerFailed())
 
 
 async def _gone(request: Request, error: Exception) -> Response:

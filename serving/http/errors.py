@@ -14,6 +14,7 @@ ApiError                 carries status, type, code, param and Retry-After
   WrongType       415    not application/json
   TooManyRequests 429    this key's rate
   HeadTooLarge    431    request line and headers, or their number
+  ServerFailed    500    a mistake of our own
   Unavailable     503    queue full, draining, no model or no room for a connection; always with Retry-After
   DeadlineExceeded 504   the answer was not ready in time
 """
@@ -138,6 +139,13 @@ class HeadTooLarge(ApiError):
     """Request line and headers together, or the number of headers."""
 
     status, type, code = 431, "invalid_request_error", "head_too_large"
+
+
+class ServerFailed(ApiError):
+    """A mistake of our own: what it was stands in the log only."""
+
+    def __init__(self) -> None:
+        super().__init__("the server failed on this request; its log has the request id")
 
 
 class Unavailable(ApiError):

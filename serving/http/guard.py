@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from serving.http.admission import Budget, Caller, Gate
 from serving.http.bodies import read_json
-from serving.http.errors import ApiError, BodyTimeout, Forbidden, Unauthorized
+from serving.http.errors import ApiError, BodyTimeout, Forbidden, ServerFailed, Unauthorized
 from serving.http.key_ring import KeyRing
 from serving.http.keys import RANK, Scope
 from serving.http.metrics import Metrics
@@ -85,15 +85,13 @@ class Guard:
         try:
             await self._admit(scope, answer.headers_in)
             scope["headers"] = [header for header in scope["headers"] if header[0] != _RANGE]
-            body = await asyncio.wait_for(_read_body(scope, answer.headers_in, receive), self.body_timeout_s)
+            body = await self._body(scope, answer.headers_in, receive)
             await self._app(scope, _replay(body, receive), answer.send)
         except ApiError as error:
             await answer.fail(error)
-        except TimeoutError:
-            await answer.fail(BodyTimeout(f"the body did not arrive within {self.body_timeout_s:.0f} s"))
-        except Exception:
+        except Exception:  # of a route, it has been answered already, in the same words
             logger.exception("request_failed", extra={"request_id": answer.request_id})
-            await answer.fail(ApiError("the server failed on this request; its log has the request id"))
+            await answer.fail(ServerFailed())
         finally:
             self._note(scope, answer)
 
@@ -111,6 +109,15 @@ class Guard:
         self._rate.take(caller.key)
         if scope["path"] in _GENERATING:
             self._gate.require_room(caller)  # before the body is read, so that a refusal costs little
+
+    async def _body(self, scope: Scope_, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """The body of a POST that a route takes; any other is left unread."""
+        if scope["method"] != "POST" or scope_of(scope["path"]) is None:
+            return b""
+        try:
+            return await asyncio.wait_for(read_json(headers, receive), self.body_timeout_s)
+        except TimeoutError:
+            raise BodyTimeout(f"the body did not arrive within {self.body_timeout_s:.0f} s") from None
 
     def _note(self, scope: Scope_, answer: _Answer) -> None:
         seconds = time.monotonic() - answer.started
@@ -170,13 +177,6 @@ class _Answer:
 def _bearer(headers: dict[bytes, bytes]) -> str:
     scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
-
-
-async def _read_body(scope: Scope_, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-    """The body of a POST that a route takes; any other is left unread."""
-    if scope["method"] != "POST" or scope_of(scope["path"]) is None:
-        return b""
-    return await read_json(headers, receive)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

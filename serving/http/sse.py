@@ -1,4 +1,4 @@
-"""Answers that outlive their handler's return: event streams, and whole answers that end when the client leaves.
+"""Work for a client: streamed after the handler has returned, or awaited whole; both end when the client leaves.
 
 Both run the work in one task, watch the connection, keep the deadline and can be failed from outside (drain). An error
 before the first byte becomes a status; after it, one `error` event and then the end, without `[DONE]`.
@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving import limits
-from serving.http.errors import ApiError, DeadlineExceeded, ReadTimeout
+from serving.http.errors import ApiError, DeadlineExceeded, ReadTimeout, ServerFailed
 from serving.http.metrics import Metrics
 from verifier.errors import Signal
 
@@ -267,12 +267,18 @@ def _as_api_error(error: BaseException) -> ApiError:
     if isinstance(error, ApiError):
         return error
     logger.error("stream_failed", exc_info=error)
-    return ApiError("the server failed on this request; its log has the request id")
+    return ServerFailed()
 
 
 async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Wait until the client leaves. One that still sends a body, which nobody reads, is given a second to end it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None) as patience:
+            while (message := await receive())["type"] != "http.disconnect":
+                if not message.get("more_body"):
+                    patience.reschedule(None)
+                elif patience.when() is None:
+                    patience.reschedule(asyncio.get_running_loop().time() + limits.UNREAD_BODY_S)
 
 
 async def _end(*tasks: asyncio.Task[Any]) -> None:

@@ -37,6 +37,15 @@ _FIRST_TOKEN_DEADLINE_S: Final = 30.0
 _FIRST_PROMPT: Final = "<question> </question> <solution>"
 
 
+class ServedEngine(Sampler, Protocol):
+    """A sampler with a process of its own, which may end while nobody asks it anything."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it answers nothing any more."""
+        ...
+
+
 class Factory(Protocol):
     """Makes what a checkpoint needs to answer."""
 
@@ -45,7 +54,7 @@ class Factory(Protocol):
         """The engine's name and version, as answers show it."""
         ...
 
-    async def engine(self, entry: Entry, directory: Path) -> Sampler:
+    async def engine(self, entry: Entry, directory: Path) -> ServedEngine:
         """A started engine that holds the checkpoint's weights, from the copy in `directory`, deleted afterwards."""
         ...
 
@@ -56,14 +65,19 @@ class Factory(Protocol):
 
 @dataclass(slots=True)
 class Loaded:
-    """A checkpoint that answers. `leases` counts the requests that use it now; `dead` asks for another engine."""
+    """A checkpoint that answers. `leases` counts the requests that use it now; `failed` says that one met a fault."""
 
     entry: Entry
-    engine: Sampler
+    engine: ServedEngine
     codec: Codec
-    dead: bool = False
+    failed: bool = False
     leases: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def dead(self) -> bool:
+        """Whether the next request needs another engine."""
+        return self.failed or self.engine.ended
 
     def take(self) -> None:
         """One more request uses it."""
@@ -103,13 +117,13 @@ class EnginePool:
 
     @property
     def loaded(self) -> list[str]:
-        """Ids in memory, least recently used first."""
-        return list(self._loaded)
+        """Ids of the models that answer, least recently used first."""
+        return [model for model, held in self._loaded.items() if not held.dead]
 
     def max_model_len(self, model: str) -> int | None:
         """Positions of a loaded model; None when it is not in memory."""
         held = self._loaded.get(model)
-        return held.codec.max_positions if held else None
+        return held.codec.max_positions if held and not held.dead else None
 
     def peek(self, entry: Entry) -> bool:
         """Whether `entry` is in memory with the weights that its manifest names."""
@@ -185,7 +199,6 @@ class EnginePool:
 
     def _load_ended(self, entry: Entry, task: asyncio.Task[Loaded]) -> None:
         self._loading.pop(entry.id, None)
-        self._metrics.loaded.set(len(self._loaded))
         if task.cancelled() or not (error := task.exception()):
             return
         logger.warning("model_failed", extra={"model": entry.id, "reason": str(error)})
@@ -195,11 +208,10 @@ class EnginePool:
     async def _load(self, entry: Entry) -> Loaded:
         started = time.monotonic()
         async with self._one_start:
+            for model in [model for model, held in self._loaded.items() if held.dead]:
+                self._dismiss(model)
             if self._leaving:
                 await asyncio.wait(self._leaving)
-            held = self._loaded.get(entry.id)
-            if held is not None and held.dead:
-                await self._dismiss(entry.id)
             self._require_place(entry.id)
             held = await self._start(entry)
             self._switch(held)
@@ -258,7 +270,6 @@ class EnginePool:
     def _dismiss(self, model: str) -> asyncio.Task[None]:
         """Take no new requests for a model from now on; the task ends when its engine has stopped."""
         held = self._loaded.pop(model)
-        self._metrics.loaded.set(len(self._loaded))
         task = asyncio.create_task(_stop_when_idle(held))
         self._leaving[task] = held
         task.add_done_callback(lambda done: self._leaving.pop(done, None))
@@ -300,7 +311,7 @@ def _copy(entry: Entry, folder: Path) -> None:
         raise Busy(f"{entry.id} was replaced while it was being loaded; try again", param="model")
 
 
-async def _answers(engine: Sampler, codec: Codec) -> None:
+async def _answers(engine: ServedEngine, codec: Codec) -> None:
     """Prove that the engine writes a token."""
     prompt = await codec.encode(_FIRST_PROMPT)
     completion = await engine.generate(prompt, Sampling(max_tokens=1, temperature=0.0))

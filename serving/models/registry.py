@@ -8,6 +8,7 @@ one small file beside the checkpoints, so that it survives a restart and every r
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import math
@@ -23,7 +24,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from actors.policy.checkpoint import CheckpointStore, Manifest
 from serving.http.errors import BadRequest, NotFound, Unavailable
+from serving.schemas import MAX_FAMILY_CHARS, MAX_STEP_DIGITS
 from serving.shared_file import rewrite
+from serving.threads import in_thread
 
 logger = logging.getLogger(__name__)
 RL_STAGE: Final = "rl"
@@ -32,7 +35,7 @@ BUILT_IN_ALIASES: Final = ("latest", "best", "base")
 _LISTING_TTL_S: Final = 2.0  # a directory's mtime has the grain of a clock tick; this bounds what it can hide
 _STATE_BYTES: Final = 1 << 20
 _LOG_LINES: Final = 200
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}@\d{1,9}")
+_ID: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_FAMILY_CHARS - 1}}}@\d{{1,{MAX_STEP_DIGITS}}}")
 _PARENT: Final = re.compile(r"[A-Za-z0-9._@-]{1,200}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LARGEST: Final = 2**63
@@ -48,6 +51,7 @@ class CanarySetting(BaseModel):
     alias: str
     model: str
     share: float
+    started: float = 0.0  # seconds since 1970: a canary that is started again is another one
 
 
 class State(BaseModel):
@@ -104,20 +108,36 @@ class Registry:
         self._passed_over: set[tuple[Path, str]] = set()
         self._listing: dict[str, Entry] = {}
         self._listed_at: tuple[tuple[int, ...], float] | None = None
+        self._one_lists = asyncio.Lock()
         self._state = State()
         self._state_mtime: int | None = None
 
     def entries(self) -> dict[str, Entry]:
         """Every complete checkpoint by id, in the order of training. Cheap while no directory has changed."""
-        stamps = tuple(_mtime(store.root) for store in self._stores.values())
-        now = self._clock()
-        if self._listed_at is None or self._listed_at[0] != stamps or now - self._listed_at[1] > _LISTING_TTL_S:
-            listed = [
-                Entry(model_id(run, m), run, m, store) for run, store in self._stores.items() for m in store.list()
-            ]
-            self._listing = {entry.id: entry for entry in listed if self._showable(entry)}
-            self._listed_at = (stamps, now)
+        if not self._listed_within(_LISTING_TTL_S):
+            self._list()
         return self._listing
+
+    async def refresh(self) -> None:
+        """Read a listing that is about to be old in a thread, where the next `entries` would on the event loop."""
+        async with self._one_lists:
+            if not self._listed_within(_LISTING_TTL_S / 2):
+                await in_thread(self._list)
+
+    def _listed_within(self, seconds: float) -> bool:
+        if self._listed_at is None:
+            return False
+        stamps, at = self._listed_at
+        return stamps == self._stamps() and self._clock() - at <= seconds
+
+    def _list(self) -> None:
+        stamps, now = self._stamps(), self._clock()
+        listed = [Entry(model_id(run, m), run, m, store) for run, store in self._stores.items() for m in store.list()]
+        self._listing = {entry.id: entry for entry in listed if self._showable(entry)}
+        self._listed_at = (stamps, now)
+
+    def _stamps(self) -> tuple[int, ...]:
+        return tuple(_mtime(store.root) for store in self._stores.values())
 
     def _showable(self, entry: Entry) -> bool:
         fault = fault_of(entry)
@@ -225,7 +245,7 @@ def fault_of(entry: Entry) -> str | None:
     """Why a checkpoint cannot be shown to clients; None when it can."""
     manifest = entry.manifest
     if not _ID.fullmatch(entry.id):
-        return f"its id {_shown(entry.id)} is not NAME@STEP of at most 128 letters, digits and ._-"
+        return f"its id {_shown(entry.id)} is not NAME@STEP of at most {MAX_FAMILY_CHARS} letters, digits and ._-"
     try:
         created_at(manifest)
     except (ValueError, OverflowError):

@@ -51,6 +51,7 @@ class Router:
     async def _brought(self, name: str, caller: str) -> Resolved:
         """What `name` means now, in memory. The run's own aliases pass over checkpoints that do not load."""
         while True:
+            await self.registry.refresh()
             resolved = self._settled(self.registry.resolve(name, caller))
             try:
                 await self.pool.bring(resolved.entry)
@@ -68,4 +69,4 @@ class Router:
         if previous is None or self.pool.peek(wanted.entry) or not self.pool.peek(previous):
             return wanted
         self.pool.begin(wanted.entry)
-        return Resolved(wanted.requested, previous, wanted.side if previous is wanted.entry else None)
+        return Resolved(wanted.requested, previous)

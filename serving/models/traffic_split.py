@@ -10,14 +10,17 @@ who knew the side could ask one side for less, and have a good model rolled back
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+import time
 from dataclasses import dataclass
 from typing import Final
 
 from serving.http.errors import ApiError, BadRequest
 from serving.models.registry import CanarySetting, CanaryState, Registry, Resolved, State
 from serving.schemas import CanaryAnswer, CanarySide
+from serving.threads import in_thread
 
 logger = logging.getLogger(__name__)
 ALPHA: Final = 0.05
@@ -65,9 +68,10 @@ class Canary:
         self._setting: CanarySetting | None = None
         self._stable = Side("")
         self._canary = Side("")
+        self._writing = asyncio.Lock()
 
     def start(self, setting: CanarySetting) -> None:
-        """Give a model a share of an alias; share 0 ends the canary without a judgement."""
+        """Give a model a share of an alias; share 0 ends the canary without a judgement. May wait, as `update`."""
         self._registry.find(setting.alias)
         target = self._registry.find(setting.model)
         if setting.share and target.id != setting.model:
@@ -76,10 +80,10 @@ class Canary:
             self._registry.update(lambda state: _ended(state, setting))
             return
         line = f"canary {setting.model} takes {setting.share:.0%} of {setting.alias}"
-        running = {"canary": setting, "canary_state": "running"}
+        running = {"canary": setting.model_copy(update={"started": time.time()}), "canary_state": "running"}
         self._registry.update(lambda state: state.model_copy(update=running).noting(line))
 
-    def observe(self, resolved: Resolved, process_accuracy: float) -> None:
+    async def observe(self, resolved: Resolved, process_accuracy: float) -> None:
         """One judgement of an answer that `resolved` gave; may roll the canary back."""
         setting = self._current()
         if setting is None or resolved.requested != setting.alias or resolved.side is None:
@@ -88,7 +92,7 @@ class Canary:
         side.model = resolved.entry.id
         side.count += 1
         side.total += process_accuracy
-        self._decide(setting)
+        await self._decide(setting)
 
     def answer(self) -> CanaryAnswer:
         """The state as the admin API shows it."""
@@ -105,11 +109,10 @@ class Canary:
     def _current(self) -> CanarySetting | None:
         setting = self._registry.state().canary
         if setting is not None and setting != self._setting:
-            self._stable, self._canary = Side(""), Side(setting.model)
-        self._setting = setting or self._setting
+            self._setting, self._stable, self._canary = setting, Side(""), Side(setting.model)
         return setting
 
-    def _decide(self, setting: CanarySetting) -> None:
+    async def _decide(self, setting: CanarySetting) -> None:
         stable_low, stable_high = self._stable.bounds
         canary_low, canary_high = self._canary.bounds
         numbers = (
@@ -119,18 +122,25 @@ class Canary:
         state = self._registry.state()
         if canary_high < stable_low:
             line = f"canary {setting.model} of {setting.alias} rolled back: {numbers}"
-            self._write({"canary": None, "canary_state": "rolled back"}, line)
+            await self._write(setting, {"canary": None, "canary_state": "rolled back"}, line)
         elif canary_low > stable_high and state.canary_state == "running":
-            self._write(
-                {"canary_state": "promotable"}, f"canary {setting.model} of {setting.alias} is better: {numbers}"
-            )
+            line = f"canary {setting.model} of {setting.alias} is better: {numbers}"
+            await self._write(setting, {"canary_state": "promotable"}, line)
 
-    def _write(self, judgement: dict[str, CanaryState | None], line: str) -> None:
-        logger.warning("canary", extra={"line": line})
-        try:
-            self._registry.update(lambda state: state.model_copy(update=judgement).noting(line))
-        except ApiError:
-            logger.exception("canary_not_written")
+    async def _write(self, setting: CanarySetting, judgement: dict[str, CanaryState | None], line: str) -> None:
+        if self._writing.locked():  # the judgement before this one says the same
+            return
+        async with self._writing:
+            logger.warning("canary", extra={"line": line})
+            try:
+                await in_thread(self._registry.update, lambda state: _judged(state, setting, judgement, line))
+            except ApiError:
+                logger.exception("canary_not_written")
+
+
+def _judged(state: State, setting: CanarySetting, judgement: dict[str, CanaryState | None], line: str) -> State:
+    """The state with the judgement on a canary, unless that has ended meanwhile."""
+    return state.model_copy(update=judgement).noting(line) if state.canary == setting else state
 
 
 def _ended(state: State, setting: CanarySetting) -> State:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from serving.generation.completion import Piece, Written
-from serving.generation.service import Draw, Service, Session, merged, together
+from serving.generation.service import Draw, Service, Session
 from serving.http.answers import caller_of, documented, json_bytes
 from serving.http.sse import DONE, unnamed, unnamed_bytes
 from serving.openai.chat import chat_prompt
@@ -112,9 +112,6 @@ class _Completion:
             streamed=self._body.stream,
         )
 
-    def _streams(self, session: Session, prompts: list[tuple[int, ...]]) -> list[AsyncGenerator[Piece, None]]:
-        return [session.pieces(ids, place, n) for place, ids in enumerate(prompts) for n in range(self._body.n)]
-
     async def _encoded(self, session: Session) -> list[tuple[int, ...]]:
         return [
             await session.encode(prompt, "prompt") if isinstance(prompt, str) else session.checked(prompt, "prompt")
@@ -125,8 +122,7 @@ class _Completion:
         """The answer when all samples are done."""
         async with self._session() as session:
             prompts = await self._encoded(session)
-            places = [(ids, place, n) for place, ids in enumerate(prompts) for n in range(self._body.n)]
-            samples = await together(session.write(*place) for place in places)
+            samples = await session.write_all(prompts, self._body.n)
             head = _head("cmpl", session.policy(self._service.engine))
             usage = _usage(prompts, sum(len(sample.tokens) for sample in samples))
             choices = [await self._written(i, sample, session) for i, sample in enumerate(samples)]
@@ -139,7 +135,7 @@ class _Completion:
             prompts = await self._encoded(session)
             head = _head("cmpl", session.policy(self._service.engine))
             frame = Frame.of(self._answer(head, None))
-            async with aclosing(merged(self._streams(session, prompts))) as stream:
+            async with aclosing(session.stream_all(prompts, self._body.n)) as stream:
                 async for index, piece in stream:
                     count += len(piece.tokens)
                     yield unnamed_bytes(frame.around(self._written_piece(index, piece, session)))
@@ -191,14 +187,11 @@ class _Chat:
             self._body.model, caller, self._draw, sequences=self._body.n, streamed=self._body.stream
         )
 
-    def _streams(self, session: Session, prompt_ids: tuple[int, ...]) -> list[AsyncGenerator[Piece, None]]:
-        return [session.pieces(prompt_ids, 0, n) for n in range(self._body.n)]
-
     async def whole(self) -> bytes:
         """The answer when all samples are done."""
         async with self._session() as session:
             prompt_ids = await session.encode(self._prompt, "messages")
-            samples = await together(session.write(prompt_ids, 0, n) for n in range(self._body.n))
+            samples = await session.write_all([prompt_ids], self._body.n)
             head = _head("chatcmpl", session.policy(self._service.engine))
             usage = _usage([prompt_ids], sum(len(sample.tokens) for sample in samples))
             choices = [await self._written(i, sample, session) for i, sample in enumerate(samples)]
@@ -213,7 +206,7 @@ class _Chat:
             for index in range(self._body.n):
                 yield unnamed(_chunk(head, [ChatDelta(index=index, delta=ChatText(content=""))]))
             frame = Frame.of(_chunk(head, []))
-            async with aclosing(merged(self._streams(session, prompt_ids))) as stream:
+            async with aclosing(session.stream_all([prompt_ids], self._body.n)) as stream:
                 async for index, piece in stream:
                     count += len(piece.tokens)
                     yield unnamed_bytes(frame.around(self._written_piece(index, piece, session)))

@@ -7,9 +7,9 @@ carries `policy` beside OpenAI's own fields.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Discriminator, Field, StrictBool, StrictInt, Tag, field_validator, model_validator
+from pydantic import ConfigDict, Discriminator, Field, StrictBool, StrictInt, Tag, field_validator, model_validator
 
 from serving.schemas import (
     DEFAULT_MAX_TOKENS,
@@ -54,7 +54,30 @@ class StreamOptions(Request):
     include_usage: StrictBool = False
 
 
-class CompletionRequest(Request):
+def _with_nulls(schema: dict[str, Any]) -> None:
+    """Describe every field that need not be given as one that may be null."""
+    for name, field in schema["properties"].items():
+        if name not in schema["required"] and "anyOf" not in field:
+            about = {key: field.pop(key) for key in ("title", "default")}
+            schema["properties"][name] = {"anyOf": [field, {"type": "null"}], **about}
+
+
+class OpenAIRequest(Request):
+    """Base of the two bodies. A field that is null has its default, as OpenAI's own types allow."""
+
+    model_config = ConfigDict(json_schema_extra=_with_nulls)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        given = cast("dict[str, object]", body)
+        return {name: value for name, value in given.items() if value is not None or name not in optional}
+
+
+class CompletionRequest(OpenAIRequest):
     """`POST /v1/completions`. `user` changes nothing in the answer; it keeps one user on one side of a canary."""
 
     model: ModelId
@@ -87,7 +110,7 @@ class ChatMessage(Request):
         return role
 
 
-class ChatRequest(Request):
+class ChatRequest(OpenAIRequest):
     """`POST /v1/chat/completions`: one user message, and after it at most one assistant message to continue."""
 
     model: ModelId

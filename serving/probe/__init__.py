@@ -1,1 +1,1 @@
-"""The probe routes: solve, continue, compare, pass@k, verify, draw."""
+"""The probe routes: solve, continue, compare, pass@k, recovery, verify, draw."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import zip_longest
 
 from fastapi import APIRouter, Request
@@ -39,7 +40,8 @@ async def _compare(service: Service, bank: ProblemBank, request: Request, body: 
     draw = Draw(body.max_tokens, body.temperature, body.top_p, seed, (), body.logprobs)
     require_size(len(body.models), draw)
     clerk = bank.clerk(caller)
-    traces = await together(_ask(service, model, clerk, draw, problem) for model in body.models)
+    asks = [partial(_ask, service, model, clerk, draw, problem) for model in body.models]
+    traces = await together(asks, len(asks))
     rows = aligned(problem.nodes, [trace.answer for trace in traces])
     parted = parting(body.models, [trace.token_ids for trace in traces], rows)
     frame = CompareAnswer(problem_id=problem.id, seed=seed, answers=[], rows=rows, parting=parted)
@@ -51,10 +53,10 @@ async def _ask(service: Service, model: str, clerk: Clerk, draw: Draw, problem: 
     arrived = time.monotonic()
     async with service.session(model, clerk.caller, draw) as session:
         prompt_ids = await session.encode(problem.prompt, "problem")
-        trace = JudgedTrace(problem, "", session.route.loaded.codec)
+        trace = JudgedTrace(problem, "", session.route.loaded.codec, clerk)
         trace.written = await session.write(prompt_ids, 0, 0)
-        judgement = await trace.judgement(clerk)
-        service.judged(session, judgement)
+        judgement = await trace.judgement()
+        await service.judged(session, judgement)
         policy = session.policy(service.engine)
         return await trace.answer(judgement, policy, len(prompt_ids), arrived, service.pace)
 

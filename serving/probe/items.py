@@ -43,7 +43,7 @@ class PosedItem:
         """The gold text, if the family knows one."""
         return self.item.gold
 
-    def stated(self, text: str) -> list[StepJudgement]:
+    async def stated(self, text: str, clerk: Clerk) -> list[StepJudgement]:
         """No step of an unfinished text is judged."""
         return []
 

@@ -202,7 +202,7 @@ async def _sample(
     written = await session.reseeded(seed).write(prompt_ids, 0, 0)
     judgement = await problem.judge(written.text, clerk)
     steps = judgement if isinstance(judgement, TraceJudgement) else None
-    service.judged(session, judgement)
+    await service.judged(session, judgement)
     return SampleEvent(
         problem=place,
         sample=index,

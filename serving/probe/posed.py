@@ -39,8 +39,8 @@ class Posed(Protocol):
         """The gold trace; None where the family knows none."""
         ...
 
-    def stated(self, text: str) -> list[StepJudgement]:
-        """The steps that stand in an unfinished text, as far as they can be judged at once."""
+    async def stated(self, text: str, clerk: Clerk) -> list[StepJudgement]:
+        """The steps that stand in an unfinished text, if its family judges them before the end."""
         ...
 
     async def judge(self, text: str, clerk: Clerk) -> Judgement:

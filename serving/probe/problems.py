@@ -1,6 +1,6 @@
 """The op-graph problem behind a probe: made from its cell and seed or read from its texts, and drawn.
 
-Only this module and the bodies in `schemas` know the family of the op-graph problems. Making one and preparing its gold
+Only this module and those in `probe.bodies` know the family of the op-graph problems. Making one and preparing its gold
 trace are cached: a page asks for the same problem many times. No HTTP, no model.
 """
 
@@ -29,7 +29,7 @@ from verifier.graphs.judge.judge import Gold, prepare, verify
 from verifier.graphs.plant import plant, verify_as_if
 from verifier.graphs.problem import Graph, Problem, ProblemSpec
 from verifier.graphs.tell import completion_text, prompt_text
-from verifier.judgement import Judgement, StepJudgement, StepStatus, TraceJudgement
+from verifier.judgement import StepJudgement, StepStatus, TraceJudgement
 from verifier.recovery import Alternative, Planted, Unplanted
 
 _REMEMBERED_CHARS: Final = 16_384  # a problem of op 40 has about 6,000
@@ -49,17 +49,18 @@ class PosedProblem:
         """The needed quantities, in the order of the gold trace."""
         return tuple(self.gold.steps)
 
-    def stated(self, text: str) -> list[StepJudgement]:
-        """The steps that stand in a text."""
-        return [step for step in self.judgement(text).steps if step.status is not StepStatus.MISSING]
-
     def judgement(self, text: str) -> TraceJudgement:
         """The judgement of a text."""
         return verify(text, self.gold)
 
-    async def judge(self, text: str, clerk: Clerk) -> Judgement:
+    async def judge(self, text: str, clerk: Clerk) -> TraceJudgement:
         """As `judgement`, when it is the caller's turn: a long text takes many milliseconds."""
         return await clerk.do(self.judgement, text)
+
+    async def stated(self, text: str, clerk: Clerk) -> list[StepJudgement]:
+        """The steps that stand in a text."""
+        judgement = await self.judge(text, clerk)
+        return [step for step in judgement.steps if step.status is not StepStatus.MISSING]
 
     async def plant(
         self, trace: str, step: int, alternative: Alternative, seed: int, clerk: Clerk

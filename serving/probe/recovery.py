@@ -204,7 +204,7 @@ class _Mapping:
         text = prefix + written.text
         judgement = await self.planting.posed.judge(text, self.clerk)
         assert isinstance(judgement, TraceJudgement), "a task that plants errors judges steps"
-        self.service.judged(session, judgement)
+        await self.service.judged(session, judgement)
         as_if = await self.planting.posed.judge_as_if(error, text, self.clerk)
         became = outcome(error, judgement, as_if, len(prefix), written.finish_reason == "length")
         return DrawBody(seed=seed, outcome=became.value, answer=judgement.answer, text=text)
@@ -218,6 +218,7 @@ async def _map(
     caller = caller_of(request, None)
     clerk = bank.clerk(caller)
     posed = await bank.find(body, caller)
+    await service.router.registry.refresh()
     for model in body.models:
         service.router.registry.find(model)  # before anything is drawn
     seed = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED)

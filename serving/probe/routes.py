@@ -1,6 +1,6 @@
 """The probe routes: problems, judgements, and one policy's trace judged while it is written.
 
-`compare` and `pass_at_k` have their own modules. `generation` samples, the verifier judges.
+`compare`, `pass_at_k` and `recovery` have their own modules. `generation` samples, the verifier judges.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from serving.desk import Clerk
 from serving.generation.service import Draw, Service, Session
 from serving.http.admission import Caller
 from serving.http.answers import caller_of, documented, documented_get, json_answer, json_bytes
@@ -105,7 +104,6 @@ class _Solving:
     """One policy at work on one problem. `arrived` is a time of the monotonic clock."""
 
     service: Service
-    clerk: Clerk
     session: Session
     policy: Policy
     trace: JudgedTrace
@@ -114,8 +112,8 @@ class _Solving:
 
     async def answer(self) -> FinishedTrace:
         """The finished trace with its judgement, which is counted."""
-        judgement = await self.trace.judgement(self.clerk)
-        self.service.judged(self.session, judgement)
+        judgement = await self.trace.judgement()
+        await self.service.judged(self.session, judgement)
         return await self.trace.answer(judgement, self.policy, len(self.prompt_ids), self.arrived, self.service.pace)
 
 
@@ -129,9 +127,9 @@ async def _begun(
     draw = Draw(body.max_tokens, body.temperature, body.top_p, body.seed, stop_strings(body.stop), body.logprobs)
     async with service.session(body.model, caller, draw, streamed=body.stream) as session:
         prompt_ids = await session.encode(prompt_with(problem.prompt, prefix), "problem")
-        trace = JudgedTrace(problem, prefix, session.route.loaded.codec)
+        trace = JudgedTrace(problem, prefix, session.route.loaded.codec, bank.clerk(caller))
         policy = session.policy(service.engine)
-        yield _Solving(service, bank.clerk(caller), session, policy, trace, prompt_ids, arrived)
+        yield _Solving(service, session, policy, trace, prompt_ids, arrived)
 
 
 async def _whole(
@@ -156,7 +154,7 @@ async def _events(
             prefix=prefix,
             prompt_tokens=len(solving.prompt_ids),
         )
-        for step in trace.new_steps():
+        for step in await trace.new_steps():
             yield step
         async with aclosing(solving.session.pieces(solving.prompt_ids, 0, 0)) as stream:
             async for piece in stream:
@@ -164,6 +162,6 @@ async def _events(
                 trace.written.add(piece)
                 if piece.tokens:
                     yield TokenEvent(tokens=trace.token_bodies(piece.tokens, before))
-                for step in trace.new_steps():
+                for step in await trace.new_steps():
                     yield step
         yield await solving.answer()

@@ -63,15 +63,17 @@ def prompt_with(prompt: Prompt, prefix: str) -> Prompt:
 class JudgedTrace:
     """What one policy has written on one problem after `prefix`, and how its steps stand.
 
-    A step is complete when the next one begins or the solution ends; only complete ones are handed out.
+    A step is complete when the next one begins or the solution ends; only complete ones are handed out. `clerk` judges:
+    to judge a long text on the event loop, again for each of its steps, would hold up all other requests.
     """
 
-    def __init__(self, problem: Posed, prefix: str, codec: Codec) -> None:
+    def __init__(self, problem: Posed, prefix: str, codec: Codec, clerk: Clerk) -> None:
         self.problem = problem
         self.prefix = prefix
         self.written = Written()
         self._codec = codec
-        self._given_steps = problem.stated(prefix) if prefix else []
+        self._clerk = clerk
+        self._ends: list[int] = []  # of the tokens
         self._marks = 0
         self._sent = 0
 
@@ -80,7 +82,7 @@ class JudgedTrace:
         """The whole trace so far."""
         return self.prefix + self.written.text
 
-    def new_steps(self) -> list[StepEvent]:
+    async def new_steps(self) -> list[StepEvent]:
         """The steps that have become complete since the last call."""
         text = self.text
         ended = self.written.finish_reason is not None or _END_MARK in text
@@ -88,9 +90,9 @@ class JudgedTrace:
         if marks == self._marks:
             return []
         self._marks = marks
-        stated = self.problem.stated(text)
+        stated = await self.problem.stated(text, self._clerk)
         complete = stated if ended else stated[:-1]
-        fresh = [self.step_event(i, step) for i, step in enumerate(complete)][self._sent :]
+        fresh = [self.step_event(i, complete[i]) for i in range(self._sent, len(complete))]
         self._sent = max(self._sent, len(complete))
         return fresh
 
@@ -98,7 +100,8 @@ class JudgedTrace:
         """A step with its tokens."""
         offset = len(self.prefix)
         tokens = self.written.tokens
-        first, last = tokens_of(step.start - offset, step.end - offset, [token.end for token in tokens])
+        self._ends += [token.end for token in tokens[len(self._ends) :]]
+        first, last = tokens_of(step.start - offset, step.end - offset, self._ends)
         return StepEvent(
             **dict(step_body(index, step)),
             token_start=first,
@@ -124,9 +127,9 @@ class JudgedTrace:
             ],
         )
 
-    async def judgement(self, clerk: Clerk) -> Judgement:
+    async def judgement(self) -> Judgement:
         """The judgement of the whole trace."""
-        return await self.problem.judge(self.text, clerk)
+        return await self.problem.judge(self.text, self._clerk)
 
     async def answer(
         self, judgement: Judgement, policy: Policy, prompt_tokens: int, arrived: float, pace: Pace
@@ -140,7 +143,7 @@ class JudgedTrace:
             parts.append(_TOKENS.dump_json(self.token_bodies(part, first))[1:-1])
             first += len(part)
         assert written.finish_reason is not None
-        wrong_before = any(step.status is not StepStatus.RIGHT for step in self._given_steps)
+        wrong_before = await self._began_wrong()
         answer = SolveAnswer(
             policy=policy,
             problem_id=self.problem.id,
@@ -156,6 +159,11 @@ class JudgedTrace:
             timing=timing(arrived, written.first_token_at),
         )
         return FinishedTrace(answer, [token.id for token in written.tokens], b",".join(parts))
+
+    async def _began_wrong(self) -> bool:
+        """Whether a step of the prefix is wrong."""
+        given = await self.problem.stated(self.prefix, self._clerk) if self.prefix else []
+        return any(step.status is not StepStatus.RIGHT for step in given)
 
 
 def timing(arrived: float, first_token_at: float | None) -> Timing:

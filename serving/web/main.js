@@ -35,8 +35,10 @@ const VERB = {
 };
 const asks = (view) => view !== "runs"; // of a checkpoint, about a problem
 const REFRESH_MS = 30_000;
-const STARTED = ["v1/limits", "v1/models", "v1/probe/task"];
-const ABOUT = [...STARTED, "v1/probe/problems", "v1/probe/items"]; // what is known before a checkpoint answers
+const STARTED = ["v1/limits", "v1/models"];
+const TASK = "v1/probe/task"; // asked by views that ask a checkpoint: a key may be for the others only
+const KEPT = [...STARTED, TASK];
+const ABOUT = [...KEPT, "v1/probe/problems", "v1/probe/items"]; // what is known before a checkpoint answers
 const OF_PROBLEM = ["op", "facts", "template", "mode", "seed", "stratum"];
 
 const saved = await opened();
@@ -51,6 +53,7 @@ class App {
   view = null;
   #running = null;
   #asked = 0;
+  #again = null; // the timer of a page without a checkpoint
 
   announce = (text) => {
     byId("live").textContent = text;
@@ -60,8 +63,8 @@ class App {
   async start() {
     this.#fields();
     try {
-      const [limits, models, task] = await Promise.all(STARTED.map((path) => this.client.get(path)));
-      [this.limits, this.models, this.task] = [limits, models.data, task];
+      const [limits, models] = await Promise.all(STARTED.map((path) => this.client.get(path)));
+      [this.limits, this.models] = [limits, models.data];
     } catch (error) {
       return this.trouble(error, () => this.start());
     }
@@ -71,12 +74,14 @@ class App {
   /** Brings the page to `settings`: fields, view, problem, and the answer if the link asks for it. */
   async restore() {
     this.stop();
+    clearTimeout(this.#again);
     const { view } = this.settings;
     this.view?.leave?.();
     this.view = null;
     if (!asks(view)) return this.#show(view);
     if (!this.models.length) return this.#nothing();
     if (!fillModels(this)) return this.#fields();
+    if (!this.task) return this.#learnTask();
     fillTask(this);
     this.change({});
     this.#fields();
@@ -85,11 +90,20 @@ class App {
     if (this.settings.go) await this.run();
   }
 
+  async #learnTask() {
+    try {
+      this.task = await this.client.get(TASK);
+    } catch (error) {
+      return this.trouble(error, () => this.restore());
+    }
+    await this.restore();
+  }
+
   // A view that asks no checkpoint fills the page by itself.
   #show(view) {
     byId("problem").replaceChildren();
     byId("tools").hidden = false;
-    this.client.forget((path) => !STARTED.includes(path));
+    this.client.forget((path) => !KEPT.includes(path));
     this.change({});
     this.#fields();
     this.view = new VIEW[view](byId("stage"), this);
@@ -110,7 +124,7 @@ class App {
   /** Fetches the problem; false when it failed or another one was asked for meanwhile. */
   async loadProblem() {
     const ticket = (this.#asked += 1);
-    this.client.forget((path) => !STARTED.includes(path));
+    this.client.forget((path) => !KEPT.includes(path));
     byId("problem").classList.add("loading");
     try {
       const problem = await fetchProblem(this.client, this.settings);
@@ -203,7 +217,7 @@ class App {
     byId("stage").replaceChildren(
       empty("No checkpoint yet", "This run has not published a checkpoint. The page looks again every ten seconds."),
     );
-    setTimeout(() => this.start(), 10_000);
+    this.#again = setTimeout(() => this.start(), 10_000);
   }
 
   #fields() {

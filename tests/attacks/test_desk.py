@@ -64,20 +64,31 @@ async def test_a_full_desk_refuses_the_key_that_asks_for_most():
     assert len(work.done) <= QUEUED + 3
 
 
+ASK = {"problem": {"op": 2}, "model": "latest"}
+GIVEN = " Define x as A; so A = 3. Define y as B; so B = 4"
+
+
 @pytest.mark.parametrize(
-    ("path", "body"),
+    ("path", "body", "wanted"),
     [
-        ("/v1/probe/problems", {"op": 2}),
-        ("/v1/probe/draw", {"problem": {"op": 2}}),
-        ("/v1/probe/verify", {"problem": {"op": 2}, "text": "a"}),
-        ("/v1/probe/solve", {"problem": {"op": 2}, "model": "latest", "stream": False}),
-        ("/v1/probe/compare", {"problem": {"op": 2}, "models": ["demo@1", "demo@2"]}),
-        ("/v1/probe/pass-at-k", {"problem": {"op": 2}, "model": "latest", "problems": 2, "samples": 2, "ks": [1]}),
-        ("/v1/probe/recovery", {"problem": {"op": 2}, "models": ["latest"], "samples": 2, "alternatives": ["value"]}),
+        ("/v1/probe/problems", {"op": 2}, 1),
+        ("/v1/probe/draw", {"problem": {"op": 2}}, 1),
+        ("/v1/probe/verify", {"problem": {"op": 2}, "text": "a"}, 2),
+        ("/v1/probe/solve", {**ASK, "stream": False}, 2),
+        ("/v1/probe/solve", ASK, 2 + 2),  # as its only step begins, and as it ends
+        ("/v1/probe/continue", {**ASK, "prefix": GIVEN, "stream": False}, 3),
+        ("/v1/probe/continue", {**ASK, "prefix": GIVEN}, 3 + 1 + 2),
+        ("/v1/probe/compare", {"problem": {"op": 2}, "models": ["demo@1", "demo@2"]}, 3),
+        ("/v1/probe/pass-at-k", {**ASK, "problems": 2, "samples": 2, "ks": [1]}, 2 + 4 + 4 + 1),
+        (
+            "/v1/probe/recovery",
+            {"problem": {"op": 2}, "models": ["latest"], "samples": 2, "alternatives": ["value"]},
+            2 + 1 + 2 * 2,
+        ),
     ],
 )
 async def test_every_route_with_work_of_its_own_goes_to_the_desk(
-    server: Server, monkeypatch: pytest.MonkeyPatch, path: str, body: dict
+    server: Server, monkeypatch: pytest.MonkeyPatch, path: str, body: dict, wanted: int
 ):
     turns = 0
 
@@ -89,8 +100,7 @@ async def test_every_route_with_work_of_its_own_goes_to_the_desk(
     monkeypatch.setattr("serving.desk.in_thread", counted)
     answer = await server.client.post(path, json=body)
     assert answer.status_code == 200, answer.text
-    wanted = {"verify": 2, "solve": 2, "compare": 3, "pass-at-k": 2 + 4 + 4 + 1, "recovery": 2 + 1 + 2 * 2}
-    assert turns == wanted.get(path.rpartition("/")[2], 1)
+    assert turns == wanted
 
 
 def test_long_texts_of_a_client_are_not_remembered():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from serving import limits
 from serving.http.connections import Connections, client_of
 from tests.attacks.conftest import Port
 from tests.http.test_models import until
+from tests.runs import write_run
 
 Listen = Callable[..., Awaitable[Port]]
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -167,6 +169,37 @@ async def test_a_body_that_nobody_reads_is_thrown_away_and_soon_ended(
             if wire.reader.exception() is not None or wire.writer.is_closing():
                 break
     await until(lambda: len(port.listener.connections) == 0)
+
+
+async def test_a_body_that_nobody_reads_ends_a_stream_that_is_watched(
+    listen: Listen, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limits, "UNREAD_BODY_S", 0.2)
+    write_run(run_dir, 3)
+    port = await listen()
+    key = b"Authorization: Bearer " + port.server.keys.read.encode() + b"\r\n"
+    wire = await port.connect()
+    await wire.send(b"GET /v1/runs/demo/events HTTP/1.1\r\nHost: a\r\n" + key + b"Transfer-Encoding: chunked\r\n\r\n")
+    chunk = b"10000\r\n" + b"a" * 65_536 + b"\r\n"
+    async with asyncio.timeout(20):
+        while len(port.listener.connections):
+            await wire.send(chunk)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_small_body_leaves_a_stream_that_is_watched_as_it_is(
+    listen: Listen, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limits, "UNREAD_BODY_S", 2.0)
+    write_run(run_dir, 3)
+    port = await listen(deadline_s=5.0)
+    key = b"Authorization: Bearer " + port.server.keys.read.encode() + b"\r\n"
+    wire = await port.connect()
+    await wire.send(b"GET /v1/runs/demo/events HTTP/1.1\r\nHost: a\r\n" + key + b"Content-Length: 5\r\n\r\n12")
+    async with asyncio.timeout(20):
+        await wire.reader.readuntil(b"event: steps")
+        await wire.send(b"345")
+        await wire.reader.readuntil(b"data: [DONE]")
 
 
 async def test_a_small_body_that_nobody_reads_leaves_the_connection_in_use(listen: Listen):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -43,6 +44,23 @@ async def test_a_long_probe_yields_to_another_key_between_its_samples(serve):
     assert probe.body.count(b"event: sample") < 8 * 16, "the others did not have to wait for its end"
     probe.left.set()
     await probe.task
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_request_of_many_samples_costs_no_more_tasks_than_there_are_places(serve, stream: bool):
+    server = serve(running=4)
+    await server.client.post("/v1/completions", json=ASK)
+    server.script.gate = asyncio.Event()
+    before = len(asyncio.all_tasks())
+    large = Connection(
+        server, "/v1/completions", {**ASK, "prompt": ["a"] * 16, "n": 64, "max_tokens": 2, "stream": stream}
+    )
+    await until(lambda: server.replica.service.gate.used == 4)
+    assert len(asyncio.all_tasks()) - before < 16
+    server.script.gate.set()
+    await large.task
+    assert large.status == 200
+    assert len(large.body) > 1024
 
 
 async def test_an_unread_stream_frees_its_places_when_its_texts_are_written(server: Server):

@@ -49,6 +49,7 @@ class Script:
     aborted: int = 0
     open: int = 0
     started: list[str] = field(default_factory=list)
+    engines: list[FakeEngine] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
 
 
@@ -60,6 +61,7 @@ class FakeEngine:
         self._entry = entry
         self._codec = codec
         self.progress = 0
+        self.ended = False
 
     @property
     def weight_version(self) -> int:
@@ -83,6 +85,8 @@ class FakeEngine:
 
     async def stream(self, prompt_ids: Sequence[int], sampling: Sampling) -> AsyncGenerator[TokenDelta, None]:
         script = self._script
+        if self.ended:
+            raise EngineDead("the process of the engine has ended")
         if sampling.max_tokens == 1:  # the probe after a load
             yield TokenDelta((7,), (-0.5,), (), "length", self.weight_version)
             return
@@ -134,7 +138,8 @@ class FakeFactory:
             self._script.before_start(entry)
         entry.store.path(entry.manifest.id)  # as the real one reads it: CheckpointError when it has gone
         self._script.started.append(entry.id)
-        return FakeEngine(self._script, entry, self._codec)
+        self._script.engines.append(FakeEngine(self._script, entry, self._codec))
+        return self._script.engines[-1]
 
     def codec(self, entry: Entry, directory: Path) -> Codec:
         return self._codec

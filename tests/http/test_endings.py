@@ -141,6 +141,20 @@ async def test_an_engine_that_dies_in_a_stream_gives_one_error_event_and_no_done
     assert b"[DONE]" not in connection.body
 
 
+@pytest.mark.parametrize("n", [1, 2])
+async def test_an_error_that_no_engine_should_raise_ends_a_stream_at_once_and_is_logged(
+    serve, caplog: pytest.LogCaptureFixture, n: int
+):
+    def odd(model: str, seed: int) -> str:
+        raise RuntimeError("odd")
+
+    server = serve(deadline_s=20)
+    server.script.write = odd
+    answer = await server.client.post("/v1/completions", json={**ASK, "n": n, "stream": True})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["stream_failed"]
+
+
 async def test_a_drain_lets_streams_finish_and_refuses_newcomers(serve):
     server = serve(grace_s=10)
     await server.client.post("/v1/completions", json=ASK)

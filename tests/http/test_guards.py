@@ -184,6 +184,23 @@ async def test_unknown_routes_and_methods_have_the_same_shape(server: Server):
     assert deleted.status_code == 405
 
 
+@pytest.mark.parametrize("error", [RuntimeError, TimeoutError])
+async def test_a_mistake_of_our_own_has_the_same_shape_and_is_logged_once(
+    server: Server, caplog: pytest.LogCaptureFixture, error: type[Exception]
+):
+    def odd(model: str, seed: int) -> str:
+        raise error("/home/somebody/secret")
+
+    server.script.write = odd
+    answer = await server.client.post("/v1/completions", json={"model": "latest", "prompt": "a"})
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/json")
+    said = answer.json()["error"]
+    assert (said["type"], said["param"], said["code"]) == ("server_error", None, "internal")
+    assert "secret" not in answer.text
+    (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert (logged.message, vars(logged)["request_id"]) == ("request_failed", answer.headers["x-request-id"])
+
+
 async def test_a_request_id_is_kept_when_it_is_plain_and_made_when_not(server: Server):
     kept = await server.client.get("/healthz", headers={"x-request-id": "mine-1"})
     assert kept.headers["x-request-id"] == "mine-1"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,10 @@ from urllib.parse import quote
 
 import pytest
 
-from actors.policy.checkpoint import CheckpointStore
+from actors.policy.checkpoint import CheckpointStore, Manifest
 from serving.config import SameRun, require_run_names
-from serving.models.registry import Registry
-from serving.models.traffic_split import radius
+from serving.models.registry import CanarySetting, Registry, Resolved
+from serving.models.traffic_split import Canary, radius
 from tests.http.conftest import Server, publish
 from tests.http.test_probe import CELL, GOLD
 
@@ -167,6 +169,15 @@ async def test_a_checkpoint_deleted_while_it_loads_is_refused_and_the_alias_stay
     assert "demo@6" not in {card["id"] for card in (await server.client.get("/v1/models")).json()["data"]}
 
 
+async def test_a_model_of_the_longest_name_that_is_listed_can_be_asked_for(serve, tmp_path: Path):
+    longest = tmp_path / ("r" * 64)
+    publish(CheckpointStore(longest / "checkpoints"), "s" * 63, 999_999_999, seed=1)
+    server = serve(run_dirs=[longest])
+    cards = (await server.client.get("/v1/models")).json()["data"]
+    assert max(len(card["id"]) for card in cards) == 64 + 1 + 63 + 1 + 9
+    assert {await answered_by(server, card["id"]) for card in cards} == {f"{'r' * 64}.{'s' * 63}@999999999"}
+
+
 async def test_the_least_recently_used_idle_model_gives_way_and_pins_stay(serve):
     server = serve(engines_per_replica=2)
     pool = server.replica.service.router.pool
@@ -217,6 +228,40 @@ async def test_an_engine_that_dies_is_replaced(server: Server):
     server.script.dies = False
     assert await answered_by(server) == "demo@3"
     assert server.script.started.count("demo@3") == 2
+
+
+async def test_an_engine_that_ends_while_nobody_asks_counts_as_gone_and_the_next_request_gets_another(server: Server):
+    await answered_by(server, "demo@1")
+    await answered_by(server)
+    first, second = server.script.engines
+    first.ended = True
+    assert (await server.client.get("/readyz")).json()["loaded"] == ["demo@3"]
+    cards = {card["id"]: card for card in (await server.client.get("/v1/models")).json()["data"]}
+    assert (cards["demo@1"]["loaded"], cards["demo@1"]["max_model_len"]) == (False, None)
+    assert "interplay_models_loaded 1.0" in (await server.client.get("/metrics")).text
+    assert await answered_by(server, "demo@1") == "demo@1"
+    second.ended = True
+    assert await answered_by(server) == "demo@3"
+    assert server.script.started == ["demo@1", "demo@3", "demo@1", "demo@3"]
+    assert server.script.stopped == ["demo@1", "demo@3"]
+
+
+async def test_a_server_whose_engines_have_all_ended_is_not_ready_and_starts_another(server: Server):
+    await answered_by(server)
+    server.script.engines[0].ended = True
+    answer = await server.client.get("/readyz")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
+    await until(lambda: server.replica.service.ready)
+    assert (await server.client.get("/readyz")).json()["loaded"] == ["demo@3"]
+
+
+async def test_an_engine_that_has_ended_gives_its_place_to_whoever_asks_next(serve):
+    server = serve(engines_per_replica=2)
+    await answered_by(server, "demo@1")
+    await answered_by(server, "demo@2")
+    server.script.engines[1].ended = True
+    await answered_by(server, "demo@3")
+    assert server.replica.service.router.pool.loaded == ["demo@1", "demo@3"]
 
 
 async def test_aliases_can_be_set_and_survive_a_restart(server: Server, serve):
@@ -284,6 +329,86 @@ async def test_an_equal_canary_stays_and_an_admin_can_end_it(server: Server):
     assert state["canary"]["process_accuracy"] == 1.0
     ended = await server.client.post("/v1/admin/canary", json={"alias": "latest", "model": "demo@1", "share": 0})
     assert ended.json()["state"] == "none"
+
+
+async def judged_until_rolled_back(canary: Canary, registry: Registry) -> int:
+    """Judgements of each side until the canary, which is always wrong, is taken back."""
+    entries = registry.entries()
+    for number in range(1, 200):
+        await canary.observe(Resolved("latest", entries["demo@3"], "stable"), 1.0)
+        await canary.observe(Resolved("latest", entries["demo@1"], "canary"), 0.0)
+        if registry.state().canary is None:
+            return number
+    raise AssertionError("it was not rolled back")
+
+
+WORSE = CanarySetting(alias="latest", model="demo@1", share=0.5)
+
+
+async def test_a_canary_that_is_started_again_is_judged_by_its_new_answers_alone(run_dir: Path):
+    registry, other_replica = Registry((run_dir,)), Registry((run_dir,))
+    canary, other = Canary(registry), Canary(other_replica)
+    canary.start(WORSE)
+    await other.observe(Resolved("latest", registry.entries()["demo@3"], "stable"), 1.0)
+    first = await judged_until_rolled_back(canary, registry)
+    told = canary.answer()
+    assert (told.state, told.canary and told.canary.judged) == ("rolled back", first)
+    canary.start(WORSE)
+    for one in (canary, other):
+        assert (one.answer().stable, one.answer().canary) == (None, None)
+    assert await judged_until_rolled_back(canary, registry) == first
+
+
+async def test_a_judgement_on_a_canary_waits_for_another_writer_off_the_event_loop_and_is_written_once(run_dir: Path):
+    registry = Registry((run_dir,))
+    canary, entries = Canary(registry), registry.entries()
+    canary.start(WORSE)
+    for _ in range(50):
+        await canary.observe(Resolved("latest", entries["demo@3"], "stable"), 1.0)
+    wrong = Resolved("latest", entries["demo@1"], "canary")
+    with (run_dir / ".serving.json.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        last = asyncio.create_task(canary.observe(wrong, 0.0))
+        for _ in range(50):
+            if not (await asyncio.wait({last}, timeout=0.02))[0]:
+                break
+            last = asyncio.create_task(canary.observe(wrong, 0.0))
+        assert not last.done()
+        await canary.observe(wrong, 0.0)
+        assert registry.state().canary_state == "running"
+    await last
+    assert registry.state().canary_state == "rolled back"
+    assert sum("rolled back" in line for line in registry.state().log) == 1
+
+
+async def test_a_judgement_that_comes_late_does_not_end_a_canary_that_was_started_meanwhile(run_dir: Path):
+    registry, other_replica = Registry((run_dir,)), Registry((run_dir,))
+    canary, entries = Canary(registry), registry.entries()
+    canary.start(WORSE)
+    known = registry.state()
+    registry.state = lambda: known  # this replica has not seen yet what the other one writes
+    Canary(other_replica).start(WORSE)
+    for _ in range(100):
+        await canary.observe(Resolved("latest", entries["demo@3"], "stable"), 1.0)
+        await canary.observe(Resolved("latest", entries["demo@1"], "canary"), 0.0)
+    assert other_replica.state().canary_state == "running"
+
+
+async def test_manifests_are_read_off_the_event_loop_while_requests_come(server: Server, run_dir: Path):
+    read_in: list[int] = []
+
+    class Noted(CheckpointStore):
+        def list(self) -> list[Manifest]:
+            read_in.append(threading.get_ident())
+            return super().list()
+
+    registry = server.replica.service.router.registry
+    registry._stores["demo"] = Noted(run_dir / "checkpoints")
+    for _ in range(3):
+        registry._listed_at = None  # as after two seconds
+        await answered_by(server)
+    assert len(read_in) == 3
+    assert threading.get_ident() not in read_in
 
 
 def test_the_confidence_radius_is_the_published_one_and_shrinks():

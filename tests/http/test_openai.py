@@ -124,6 +124,29 @@ async def test_a_bad_field_is_named_with_what_is_allowed(server: Server, change:
     assert said in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "optional"),
+    [
+        ("/v1/completions", {"prompt": "a"}, "max_tokens temperature top_p n seed stop logprobs echo stream user"),
+        (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": "a"}]},
+            "max_tokens max_completion_tokens temperature top_p n seed stop logprobs top_logprobs stream user",
+        ),
+    ],
+)
+async def test_a_field_that_is_null_has_its_default(server: Server, path: str, body: dict, optional: str):
+    nulls = dict.fromkeys(optional.split())
+    answer = await server.client.post(path, json={"model": "latest", **body, **nulls})
+    assert answer.status_code == 200, answer.text
+    (choice,) = answer.json()["choices"]
+    assert choice["logprobs"] is None
+    sampling = answer.json()["policy"]["sampling"]
+    assert sampling == {"temperature": 1.0, "top_p": 1.0, "max_tokens": 256, "stop": []}
+    misspelt = await server.client.post(path, json={"model": "latest", **body, "temprature": None})
+    assert misspelt.json()["error"]["code"] == "unknown_field"
+
+
 async def test_a_prompt_that_does_not_fit_is_too_large(server: Server):
     answer = await server.client.post("/v1/completions", json={"model": "latest", "prompt": [7] * 1024})
     assert answer.status_code == 413

@@ -7,10 +7,19 @@ import re
 
 import pytest
 
+from serving.desk import Clerk, Desk
+from serving.encoding.codec import Codec
+from serving.generation.completion import Decoder, Piece
+from serving.http.admission import Caller, Gate
+from serving.probe.bodies.problems import ProblemRequest
+from serving.probe.bodies.solve import StepEvent
+from serving.probe.problems import posed_cell
+from serving.probe.traces import JudgedTrace
 from tests.http.conftest import Server
 from verifier.graphs.generate import generate
 from verifier.graphs.problem import ProblemSpec
 from verifier.graphs.tell import completion_text
+from verifier.judgement import StepJudgement
 
 CELL = {"op": 5, "seed": 3}
 PROBLEM = generate(ProblemSpec(5), 3)
@@ -105,6 +114,24 @@ async def test_a_step_event_comes_as_soon_as_the_step_is_complete(server: Server
         assert done["text"][step["start"] : step["end"]].rstrip(".") in covered
         assert len(step["logprobs"]) == step["token_end"] - step["token_start"]
     assert stream.text.endswith("data: [DONE]\n\n")
+
+
+async def test_no_step_is_written_down_twice_while_its_trace_grows(codec: Codec):
+    class Counted(JudgedTrace):
+        made = 0
+
+        def step_event(self, index: int, step: StepJudgement) -> StepEvent:
+            self.made += 1
+            return super().step_event(index, step)
+
+    clerk = Clerk(Desk(Gate(1, 1)), Caller("a"))
+    trace = Counted(posed_cell(ProblemRequest(op=5, seed=3)), "", codec, clerk)
+    decoder, sent = Decoder(codec), list[StepEvent]()
+    for token_id in await codec.encode(GOLD):
+        trace.written.add(Piece((decoder.push(token_id, -0.1),)))
+        sent += await trace.new_steps()
+    assert [step.status for step in sent] == ["right"] * len(PROBLEM.graph.needed)
+    assert trace.made == len(sent)
 
 
 async def test_solve_without_a_stream_gives_the_same_answer(server: Server):

@@ -85,6 +85,7 @@ async def test_a_process_that_is_killed_fails_what_is_open_and_what_comes_later(
         await running
     with pytest.raises(EngineDead, match="process of the engine has ended"):
         await engine.generate(PROMPT, SAMPLING)
+    assert engine.ended
 
 
 async def test_stopping_fails_what_is_open_and_ends_the_process(engine: RemoteEngine) -> None:

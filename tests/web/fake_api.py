@@ -68,7 +68,7 @@ class Knobs:
     fail: list[tuple[str, int]] = field(default_factory=list)  # (path ending, status), used up one by one
     cut: list[str] = field(default_factory=list)  # path endings whose JSON breaks off in the middle, used up
     break_after: int | None = None  # tokens until a stream ends in an error event
-    hold_after: int | None = None  # tokens until a stream waits for `release`, in the middle of an event
+    hold_after: int | None = None  # tokens until a stream waits for `release`, in the middle of an event; or samples
     release: threading.Event = field(default_factory=threading.Event)
     models: bool = True
     steps: tuple[int, ...] = STEPS
@@ -90,6 +90,7 @@ def _error(status: int, message: str, code: str, param: str | None = None) -> JS
 FAULTS = {
     400: ("op must be between 1 and 40", "out_of_range", "problem.op"),
     401: ("no valid API key", "invalid_api_key", None),
+    403: ("this route needs a key of scope probe; this one has read", "insufficient_scope", None),
     404: ("no model demo@7; GET /v1/models lists them", "model_not_found", "model"),
     429: ("60 requests a minute", "rate_limited", None),
     500: ("unexpected", "internal", None),
@@ -281,6 +282,8 @@ async def _passes(request: PassAtKRequest, body: dict, knobs: Knobs) -> AsyncIte
             strict.append(float(script.judgement.verified or False))
             if knobs.delay_s:
                 await asyncio.sleep(knobs.delay_s)
+            if sample == knobs.hold_after:
+                await asyncio.to_thread(knobs.release.wait, 10)
             yield _event("sample", SampleEvent(
                 problem=problem, sample=sample, seed=sample, outcome=script.judgement.outcome,
                 verified=script.judgement.verified, process_accuracy=script.judgement.process_accuracy,

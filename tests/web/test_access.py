@@ -55,6 +55,15 @@ def test_the_whole_answer_is_read_by_keyboard(open_page: Opener) -> None:
     expect(page.get_by_label("The step, to be edited")).to_have_value(re.compile("ghx"))
 
 
+def test_what_is_open_and_what_is_pressed_is_said_in_words(open_page: Opener) -> None:
+    page = open_page("#solve?model=demo@40&go=1&step=4")
+    expect(page.locator('[data-step="4"]')).to_have_attribute("aria-expanded", "true")
+    expect(page.locator('[data-step="3"]')).to_have_attribute("aria-expanded", "false")
+    pressed = page.locator(".token-chip").evaluate_all("all => all.map(chip => chip.getAttribute('aria-pressed'))")
+    assert pressed.count("true") == 1
+    assert pressed.count("false") == len(pressed) - 1
+
+
 def test_arrows_walk_the_graph_and_enter_opens_the_step(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@40&go=1")
     expect(page.locator(".step.first")).to_be_visible()

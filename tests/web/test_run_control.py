@@ -26,6 +26,7 @@ class Served:
     """A server over the runs `demo` and `new`, keys for it, their folder, and what the runs are asked."""
 
     url: str
+    read: str
     probe: str
     admin: str
     folder: Path
@@ -37,10 +38,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder, control = tmp_path_factory.mktemp("controlled"), NotedControl()
     append(folder / "demo", *(step_event(step, 40, time=time.time()) for step in range(1, 6)), sync_event(5))
     (folder / "new").mkdir()
-    (probe, one), (admin, other) = new_key("page", "probe"), new_key("boss", "admin")
-    settings = {"run_dirs": [folder / "demo", folder / "new"], "keys": (one, other)}
+    (read, one), (probe, two) = new_key("reader", "read"), new_key("page", "probe")
+    admin, three = new_key("boss", "admin")
+    settings = {"run_dirs": [folder / "demo", folder / "new"], "keys": (one, two, three)}
     with page_over(folder / "demo", lambda model, seed: "", control, **settings) as (url, _):
-        yield Served(url, probe, admin, folder, control)
+        yield Served(url, read, probe, admin, folder, control)
 
 
 @pytest.fixture
@@ -98,6 +100,17 @@ def test_nobody_without_an_admin_key_sees_controls(chromium: Browser, boss: Open
     page.reload()
     expect(workers(page)).to_contain_text("version 5")
     expect(page.get_by_role("button", name="Stop and save")).to_have_count(0)
+
+
+def test_a_key_of_scope_read_sees_runs_and_is_told_that_it_may_not_ask(chromium: Browser, served: Served) -> None:
+    opener = Opener(chromium, served.url, key=served.read)
+    page = opener("#runs?runs=demo")
+    expect(page.get_by_role("heading", name="Reward", exact=True)).to_be_visible()
+    page = opener("#solve")
+    expect(page.get_by_role("alert")).to_contain_text("This key may not do that")
+    page.get_by_role("link", name="Runs").click()
+    expect(page.get_by_role("heading", name="Reward", exact=True)).to_be_visible()
+    opener.close()
 
 
 def test_a_run_is_scaled_by_the_numbers_that_were_changed(boss: Opener, served: Served) -> None:

@@ -111,6 +111,8 @@ def test_a_count_of_what_changed_opens_its_problems_with_the_traces_of_both_side
     expect(cells).to_have_text(["4", "1", "3", "1"])
     cells.first.click()
     expect(changes.get_by_role("heading", name="op 3: Newly solved")).to_be_visible()
+    expect(cells.first).to_have_attribute("aria-current", "true")
+    expect(cells.nth(1)).to_have_attribute("aria-current", "false")
     problems = changes.locator("details")
     expect(problems).to_have_text(["Problem 1: 1 of 8, then 7 of 8 right", "Problem 2: 1 of 8, then 7 of 8 right"])
     problems.nth(1).locator("summary").first.click()

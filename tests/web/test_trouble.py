@@ -124,6 +124,32 @@ def test_a_run_without_checkpoints_says_so(open_page: Opener, fake: Fake) -> Non
     expect(page.get_by_role("heading", name="No checkpoint yet")).to_be_visible()
 
 
+def test_a_page_without_a_checkpoint_looks_again_once_in_ten_seconds_whatever_is_edited(
+    open_page: Opener, fake: Fake
+) -> None:
+    fake.knobs.models = False
+    page = open_page()
+    page.clock.install()
+    page.reload()
+    expect(page.get_by_role("heading", name="No checkpoint yet")).to_be_visible()
+    for op in "5678":
+        page.get_by_label("Op", exact=True).fill(op)
+        page.get_by_label("Op", exact=True).blur()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(10_500)
+    expect(page.get_by_role("heading", name="No checkpoint yet")).to_be_visible()
+    assert sum(url.endswith("/v1/models") for url in asked) == 1
+
+
+def test_a_key_that_may_not_ask_checkpoints_is_told_so_there(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.fail = [("/task", 403)]
+    page = open_page("#solve")
+    expect(page.get_by_role("alert")).to_contain_text("This key may not do that")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+
+
 def test_a_link_to_a_checkpoint_that_is_gone_says_so_and_another_can_be_chosen(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@7")
     expect(page.get_by_role("alert")).to_contain_text("demo@7")

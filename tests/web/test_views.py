@@ -86,6 +86,24 @@ def test_pass_at_k_draws_both_readings_with_intervals(open_page: Opener, fake: F
     assert fake.knobs.asked[0][1]["ks"] == [1, 2, 4, 8]
 
 
+def test_pass_at_k_over_many_problems_lets_every_sample_be_as_long_as_for_one(open_page: Opener, fake: Fake) -> None:
+    page = open_page("#pass?model=demo@80&problems=3&samples=64&go=1")
+    expect(page.locator("button.sample").first).to_be_visible()
+    assert fake.knobs.asked[0][1]["max_tokens"] == 1024
+
+
+def test_what_is_opened_and_the_focus_stay_while_samples_come_in(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.hold_after = 8
+    page = open_page("#pass?model=demo@80&temperature=1&go=1")
+    expect(page.locator("button.sample")).to_have_count(8)
+    page.get_by_text("As a table").click()
+    page.locator("button.sample").nth(2).focus()
+    fake.knobs.release.set()
+    expect(page.locator("button.sample")).to_have_count(16)
+    expect(page.locator("button.sample").nth(2)).to_be_focused()
+    expect(page.get_by_role("row", name=re.compile("^8 "))).to_be_visible()
+
+
 def test_a_sample_opens_with_its_judgement(open_page: Opener) -> None:
     page = open_page("#pass?model=demo@80&temperature=1&go=1")
     page.get_by_role("button", name=re.compile("right for the wrong reason")).first.click()
@@ -109,7 +127,12 @@ def test_the_recovery_map_tells_each_checkpoint_by_what_it_makes_of_errors(open_
 
 def test_a_cell_of_the_recovery_map_opens_its_traces(open_page: Opener) -> None:
     page = open_page("#recovery?model=demo@100&other=demo@40&samples=4&go=1")
-    page.get_by_role("button", name=re.compile("^demo@40, step 2:")).click()
+    cell = page.get_by_role("button", name=re.compile("^demo@40, step 2:"))
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    cell.focus()
+    page.keyboard.press("Enter")
+    expect(cell).to_be_focused()
+    expect(cell).to_have_attribute("aria-pressed", "true")
     assert "step=3" in page.url
     expect(page.locator(".planted-error")).to_have_count(2)
     expect(page.get_by_role("heading", name=re.compile("^Wrong value"))).to_contain_text("It leads to the answer")

@@ -87,7 +87,7 @@ class Estimate(Answer):
 
 
 class EstimateEvent(Answer):
-    """Event `estimate`: after each sample, with both readings of "right"; `n` traces judged so far.
+    """Event `estimate`: after samples, at most 127 times, with both readings of "right"; `n` traces judged so far.
 
     `strict` counts verified traces, `outcome` right answers: the gap is "right for the wrong reason". A k larger
     than the samples at hand is left out, and `strict` is empty where the task judges no steps.

@@ -64,7 +64,7 @@ export class Changes {
 
   async #open(stratum, fate, button) {
     const ticket = (this.#asked += 1);
-    for (const other of this.table.querySelectorAll("button")) other.toggleAttribute("aria-current", other === button);
+    for (const other of this.table.querySelectorAll("button")) other.setAttribute("aria-current", String(other === button));
     const query = new URLSearchParams({ stratum, fate });
     try {
       const found = await this.app.client.get(`v1/runs/${this.run}/traces?${query}`);

@@ -190,7 +190,7 @@ export class Rollouts {
     answer.tokens = (body.tokens ?? []).map((token, index) => ({ ...token, index, top: [] }));
     answer.done.finish_reason = body.finish_reason === "length" ? "length" : "stop";
     for (const button of this.list.querySelectorAll("[data-row]"))
-      button.toggleAttribute("aria-current", button.dataset.row === String(row));
+      button.setAttribute("aria-current", String(button.dataset.row === String(row)));
     this.asked.textContent = body.prompt ?? "";
     this.overlay.label.hidden = !answer.tokens.length;
     this.detail.hidden = false;

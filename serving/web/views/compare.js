@@ -9,7 +9,7 @@ import { judgementWords } from "../answer/panel.js";
 import { question } from "./solve.js";
 import { STATUS, gradeOf, icon } from "../elements/status.js";
 
-/** One of the four views. */
+/** The view "Compare" on the page. */
 export class CompareView {
   constructor(host, app) {
     this.app = app;

@@ -3,6 +3,7 @@
 import { Answer } from "../answer/answer.js";
 import { bars } from "../answer/bars.js";
 import { h, percent } from "../elements/dom.js";
+import { redraw } from "../elements/redraw.js";
 import { write } from "../settings/link.js";
 import { empty, failure } from "../elements/notices.js";
 import { AnswerPanel } from "../answer/panel.js";
@@ -12,7 +13,7 @@ import { gradeOf, gradesOf, icon } from "../elements/status.js";
 
 const KS = [1, 2, 4, 8, 16, 32, 64];
 
-/** One of the four views. */
+/** The view "pass@k" on the page. */
 export class PassView {
   constructor(host, app) {
     this.app = app;
@@ -39,7 +40,7 @@ export class PassView {
     const { settings } = this.app;
     const { logprobs: _, ...body } = question(settings, settings.model);
     const { samples, problems } = settings;
-    const share = Math.floor(this.app.limits.total_tokens / (samples * problems)); // the server's bound on one request
+    const share = Math.floor(this.app.limits.total_tokens / samples); // the server's bound on the samples of a problem
     const max_tokens = Math.min(body.max_tokens, share);
     return {
       path: "v1/probe/pass-at-k",
@@ -79,7 +80,8 @@ export class PassView {
     const { samples, estimate, total, policy } = state;
     const waiting = !state.done && !state.stopped;
     const title = estimate ? gap(estimate) : "Waiting for the first sample";
-    this.element.replaceChildren(
+    redraw(
+      this.element,
       h(
         "section",
         { class: "card chart", "aria-label": "Estimates" },
@@ -93,6 +95,7 @@ export class PassView {
   }
 
   #grid(samples) {
+    const { seed, problems } = this.app.settings;
     const rows = new Map();
     for (const sample of samples) rows.set(sample.problem, [...(rows.get(sample.problem) ?? []), sample]);
     return h(
@@ -102,7 +105,7 @@ export class PassView {
         h(
           "div",
           { class: "sample-row" },
-          rows.size > 1 ? h("span", { class: "quiet figures" }, `seed ${this.app.settings.seed + problem}`) : null,
+          problems > 1 ? h("span", { class: "quiet figures" }, `seed ${seed + problem}`) : null,
           h(
             "ul",
             {},

@@ -5,6 +5,7 @@ import { AnswerPanel } from "../answer/panel.js";
 import { grid, legend, outcomeOf, summed } from "../answer/recovery.js";
 import { h, percent } from "../elements/dom.js";
 import { empty, failure } from "../elements/notices.js";
+import { redraw } from "../elements/redraw.js";
 import { icon } from "../elements/status.js";
 import { others, write } from "../settings/link.js";
 import { aboutOf } from "../settings/problem.js";
@@ -15,7 +16,7 @@ const ALTERNATIVE = { value: "Wrong value", operand: "Wrong operand", omission: 
 /** The models that are asked, each once. */
 const asked = (settings) => [...new Set([settings.model, ...others(settings)])];
 
-/** One of the views that ask checkpoints. */
+/** The view "Recovery" on the page. */
 export class RecoveryView {
   constructor(host, app) {
     this.app = app;
@@ -103,7 +104,8 @@ export class RecoveryView {
       return own.length ? summed(own.map((one) => one.shares)) : null;
     });
     const open = this.#place(this.app.settings.step);
-    this.element.replaceChildren(
+    redraw(
+      this.element,
       h(
         "section",
         { class: "card chart", "aria-label": "Recovery map" },

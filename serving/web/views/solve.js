@@ -44,7 +44,7 @@ export function framed(draw) {
   };
 }
 
-/** One of the four views. `app` gives settings, problem, client, announce and change(patch). */
+/** The view "Solve" on the page. `app` gives settings, problem, client, announce and change(patch). */
 export class SolveView {
   constructor(host, app) {
     this.app = app;

@@ -13,7 +13,7 @@ import { framed, question, stream } from "./solve.js";
 const cache = new Map();
 const TRIES = 3;
 
-/** One of the four views. */
+/** The view "Training" on the page. */
 export class TrainingView {
   constructor(host, app) {
     this.app = app;

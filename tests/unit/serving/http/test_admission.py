@@ -416,3 +416,49 @@ async def test_a_gate_without_a_queue_refuses_who_would_have_to_wait():
     await gate.take(FLOOD, 10, request=True)
     with pytest.raises(Unavailable, match=r"^all 1 places are taken and 0 requests wait$"):
         await gate.take(FLOOD, 10, request=True)
+
+
+async def test_requests_that_hang_up_leave_a_long_line_without_a_look_at_the_others():
+    compared = 0
+
+    class Cost(int):
+        """Counts how often a wait is compared with another by what it costs."""
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return int(self) == other
+
+        __hash__ = int.__hash__
+
+    gate = Gate(running=1, queued=400)
+    await gate.take(FLOOD, 10, request=True)
+    waiting = [asyncio.create_task(gate.take(FLOOD, Cost(10), request=i % 2 == 0)) for i in range(400)]
+    await settle()
+    assert gate.depth == 200
+    for task in reversed(waiting):
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert (gate.used, gate.depth) == (1, 0)
+    assert compared == 0
+
+
+async def test_a_full_queue_turns_out_the_newest_request_and_no_wait_for_a_further_place():
+    gate = Gate(running=1, queued=2)
+    await gate.take(FLOOD, 10, request=True)
+    requests = [asyncio.create_task(gate.take(FLOOD, 10, request=True)) for _ in range(2)]
+    further = asyncio.create_task(gate.take(FLOOD, 10, request=False))
+    await settle()
+    polite = asyncio.create_task(gate.take(POLITE, 10, request=True))
+    await settle()
+    assert [task.done() for task in (*requests, further, polite)] == [False, True, False, False]
+    assert isinstance(requests[1].exception(), Unavailable)
+    for task in (requests[0], further, polite):
+        task.cancel()
+    await settle()
+    assert (gate.used, gate.depth) == (1, 0)
+
+
+async def test_a_ticket_says_how_many_places_a_request_can_hold():
+    async with Gate(running=3, queued=1).enter(FLOOD, 10) as ticket:
+        assert ticket.places == 3
