@@ -26,7 +26,7 @@ export PLAYWRIGHT_SKIP_BROWSER_GC := 1
 
 help:
 	@echo "make setup   create .venv and install the pinned CPU environment"
-	@echo "make demo    set up, look at the machine, run the recipe tiny-cpu (tokenizer, training, RL, evaluation, report)"
+	@echo "make demo    set up, check the machine, run the recipe tiny-cpu (tokenizer, training, RL, evaluation, report)"
 	@echo "make test    set up, then run all tests"
 	@echo "make test-gpu  run the tests that need a CUDA device, with the python of the GPU environment: make test-gpu GPU_PYTHON=..."
 	@echo "make quick   the unit tests that need no torch, Ray, vLLM or browser: a few seconds, while you work"

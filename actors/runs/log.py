@@ -26,7 +26,7 @@ CURVES: Final = (
     *("gradient_norm", "learning_rate", "skipped", "generate_s", "learn_s", "sync_s", "step_s", "tokens_per_s"),
 )
 """The numbers of a step that become curves; docs/metrics.md has their meanings and units."""
-NOTED: Final = ("resumed", "learner_lost", "save_failed", "rollouts_lost", "scale", "checkpoint")
+NOTED: Final = ("resumed", "learner_lost", "save_failed", "deletion_failed", "rollouts_lost", "scale", "checkpoint")
 _KINDS: Final[Mapping[str, Kind]] = {"rl_step": "rl", "pretrain_step": "training"}
 _BLOCK: Final = 1 << 20
 

@@ -155,7 +155,7 @@ class BeforeAfter(Answer):
 
 class ChangeBody(Answer):
     """The held-out problems of a stratum by what became of them (newly solved, lost, solved both times, never); wrong
-    steps per completion by kind; right steps before the first error; different traces of a problem.
+    steps per completion by kind; steps before the first error; different traces of a problem.
     """
 
     stratum: str

@@ -41,6 +41,7 @@ const NOTED = {
   resumed: "resumed",
   learner_lost: "learner lost",
   save_failed: "checkpoints not saved",
+  deletion_failed: "clean-ups that failed",
   rollouts_lost: "warnings of lost rollouts",
   scale: "scaled",
   checkpoint: "checkpoints",
