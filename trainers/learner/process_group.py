@@ -34,7 +34,7 @@ def backend_of(accelerator: str) -> str:
 def open_meeting(host: str, ranks: int) -> tuple[dist.Store, tuple[str, int]]:
     """Where the ranks of a group find each other, and its address: on a free port of `host` alone.
 
-    A single rank meets nobody, so nothing listens.
+    A single rank meets nobody, so it needs no port.
     """
     if ranks == 1:
         return dist.HashStore(), (host, 0)
