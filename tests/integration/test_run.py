@@ -258,7 +258,7 @@ def _syncs(run_dir: Path) -> list[dict]:
     [
         (["run", "smoke", "sed=1"], r"sed: there is no such key; did you mean seed\?"),
         (["run", str(SHORT), "fleet.rollout_workers=64"], r"cpus +32\.20 +[\d.]+ +[\d.]+"),
-        (["run", str(SHORT), "stages.base.base=./nowhere"], r"nowhere has no config\.json.*fix: "),
+        (["run", str(SHORT), "stages.base.base=./nowhere"], r"there is no folder nowhere.*fix: "),
         (["run", "tiny-cpo"], r"there is no recipe 'tiny-cpo'.*did you mean tiny-cpu\?"),
         (["run", str(SHORT), "--address", "127.0.0.1:9"], r"nothing answers at 127\.0\.0\.1:9"),
         (["status", "no-such-run"], r"there is no run no-such-run\..*fix: "),
