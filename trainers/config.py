@@ -27,13 +27,11 @@ from verifier.task import Stratum
 AlgorithmName = Literal[
     "grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo", "reinforce", "reinforce_plus_plus", "maxrl", "pass_at_k"
 ]
+_Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-_Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerConfig(_Model):

@@ -145,7 +145,6 @@ def gone(pids: tuple[int, ...]) -> bool:
 
 async def test_two_ranks_pretrain_like_one(group, base, tmp_path):
     learner = group(workers=2)
-    await learner.start()
     told = []
     lineage = Lineage(run="r", stage="pretrain", step=0, parent=None, seed=0)
     job = PretrainJob(STAGE, lineage, tmp_path / "checkpoints", 3)

@@ -109,6 +109,7 @@ class LearnerGroup:
     async def _start(self, job: PretrainJob | None) -> None:
         """`start`; with a `job`, also what makes its batches. Raises LearnerLost."""
         if self._life is not None and not self._life.over:
+            assert job is None, "a stage on texts starts its learner itself, with what makes its batches"
             return
         self._life = life = open_life(self.plan, self.placement, job)
         try:
