@@ -48,7 +48,7 @@ def main(
     """Send a recipe or a study to a Ray cluster as a job and follow its log.
 
     If it names code in the current folder, the folder is sent along. The token comes from RAY_AUTH_TOKEN or
-    RAY_AUTH_TOKEN_PATH. Ctrl-C stops following; the job continues. Exit code 0 only if it succeeded or was not followed.
+    RAY_AUTH_TOKEN_PATH. Ctrl-C stops following; the job continues. Exit code 0 if it succeeded or was not followed.
     """
     from cluster.ray import jobs
     from cluster.ray.packaging import Sent, own_folder, recipe_to_send
