@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ray.exceptions import RayError, RayTaskError
@@ -128,6 +128,17 @@ class Lease(Generic[H]):
     turn: asyncio.Lock
 
 
+@dataclass(slots=True)
+class _Process(Generic[H]):
+    """One incarnation of a worker, from its making to its end; `leases` are the pieces of work that end with it."""
+
+    worker: H
+    pid: int | None = None
+    proof: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    leases: set[asyncio.Timeout] = field(default_factory=set)
+
+
 class Supervisor(Generic[H]):
     """Keeps the wanted number of workers proved and ready. Call `resize` to begin and `close` to end."""
 
@@ -146,14 +157,10 @@ class Supervisor(Generic[H]):
         self._driver = driver
         self._meters = meters
         self._timeouts = timeouts
-        self._workers: dict[int, H] = {}
-        self._pids: dict[int, int] = {}
-        self._proofs: dict[int, asyncio.Lock] = {}
-        self._turns: dict[int, asyncio.Lock] = {}
+        self._processes: dict[int, _Process[H]] = {}
         self._counted: Counter[State] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._supervisor: asyncio.Task[None] | None = None
-        self._leases: dict[int, set[asyncio.Timeout]] = {}
 
     def resize(self, count: int) -> None:
         """Ask for `count` workers; returns at once. Asking twice is asking once."""
@@ -177,15 +184,14 @@ class Supervisor(Generic[H]):
         """
         member = await self._take(timeout_s)
         slot, incarnation = member.slot, member.incarnation
-        leases = self._leases.setdefault(incarnation, set())
-        turn = self._turns.setdefault(incarnation, asyncio.Lock())
+        process = self._processes[incarnation]
         interruption = asyncio.timeout(None)
-        leases.add(interruption)
+        process.leases.add(interruption)
         try:
             async with interruption:
-                yield Lease(self._workers[incarnation], slot, incarnation, member.held, turn)
+                yield Lease(process.worker, slot, incarnation, member.held, process.turn)
         finally:
-            leases.discard(interruption)
+            process.leases.discard(interruption)
             self.table.give_back(slot, incarnation)
             self.changes.notify()
 
@@ -224,7 +230,7 @@ class Supervisor(Generic[H]):
                 kind=self.kind,
                 name=self._name(m.slot, m.incarnation),
                 state=m.state,
-                pid=self._pids.get(m.incarnation),
+                pid=self._pid(m.incarnation),
                 weight_version=m.held.version if m.held is not None else None,
                 open=m.open,
                 failures=m.failures,
@@ -239,8 +245,8 @@ class Supervisor(Generic[H]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(self._stop_worker(worker) for worker in self._workers.values()))
-        self._workers.clear()
+        await asyncio.gather(*(self._stop_worker(process.worker) for process in self._processes.values()))
+        self._processes.clear()
 
     async def _take(self, timeout_s: float) -> Member:
         taken: list[Member] = []
@@ -300,9 +306,10 @@ class Supervisor(Generic[H]):
     async def _bring_up(self, action: Action) -> None:
         slot, incarnation = action.slot, action.incarnation
         try:
-            worker = self._workers[incarnation] = self._driver.create(self._name(slot, incarnation))
+            process = _Process(self._driver.create(self._name(slot, incarnation)))
+            self._processes[incarnation] = process
             async with asyncio.timeout(self._timeouts.start_s):
-                self._pids[incarnation] = await self._driver.ready(worker)
+                process.pid = await self._driver.ready(process.worker)
         except TimeoutError:
             self.lost(slot, incarnation, f"not up in {self._timeouts.start_s:g} s")
             return
@@ -316,12 +323,15 @@ class Supervisor(Generic[H]):
 
     async def _prove(self, slot: int, incarnation: int) -> None:
         """Prove it until it holds the wanted weights, which may change meanwhile; one proof of a worker at a time."""
-        async with self._proofs.setdefault(incarnation, asyncio.Lock()):
+        process = self._processes.get(incarnation)
+        if process is None:
+            return  # it was lost meanwhile
+        async with process.proof:
             while member := self.table.current(slot, incarnation, *ALIVE):
                 if member.state is not State.SYNCING and member.held == self._driver.wanted():
                     return
                 try:
-                    held = await self._driver.prove(self._workers[incarnation], self._name(slot, incarnation))
+                    held = await self._driver.prove(process.worker, self._name(slot, incarnation))
                 except WORKER_ERRORS as error:
                     if member.state is State.SYNCING or not isinstance(error, WeightsRefused):
                         self.lost(slot, incarnation, in_a_line(error))
@@ -333,11 +343,11 @@ class Supervisor(Generic[H]):
         """Check it until it is gone: suspect when it does not answer, lost when it makes no progress."""
         answered = moved = time.monotonic()
         seen: object = None
-        while (worker := self._workers.get(incarnation)) is not None:
+        while (process := self._processes.get(incarnation)) is not None:
             await asyncio.sleep(self._timeouts.check_every_s)
             try:
                 async with asyncio.timeout(max(5.0, self._timeouts.check_every_s)):
-                    progress = await self._driver.check(worker)
+                    progress = await self._driver.check(process.worker)
             except TimeoutError:
                 self.table.doubted(slot, incarnation, time.monotonic())
             except WORKER_ERRORS as error:
@@ -355,9 +365,9 @@ class Supervisor(Generic[H]):
                 return
 
     async def _let_go(self, action: Action) -> None:
-        worker = self._workers.get(action.incarnation)
-        if worker is not None:
-            await self._stop_worker(worker)
+        process = self._processes.get(action.incarnation)
+        if process is not None:
+            await self._stop_worker(process.worker)
         self._forget(action.incarnation)
         self.changes.notify()
 
@@ -368,14 +378,16 @@ class Supervisor(Generic[H]):
         self._driver.kill(worker)
 
     def _forget(self, incarnation: int) -> None:
-        worker = self._workers.pop(incarnation, None)
-        self._pids.pop(incarnation, None)
-        self._proofs.pop(incarnation, None)
-        self._turns.pop(incarnation, None)
-        for interruption in self._leases.pop(incarnation, ()):
+        process = self._processes.pop(incarnation, None)
+        if process is None:
+            return
+        for interruption in process.leases:
             interruption.reschedule(asyncio.get_running_loop().time())
-        if worker is not None:
-            self._driver.kill(worker)
+        self._driver.kill(process.worker)
+
+    def _pid(self, incarnation: int) -> int | None:
+        process = self._processes.get(incarnation)
+        return None if process is None else process.pid
 
     def _name(self, slot: int, incarnation: int) -> str:
         return f"{self.kind}-{slot}.{incarnation}"
