@@ -6,7 +6,7 @@ environment: `engine_env` says what an engine's process needs, and whoever start
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,6 +32,17 @@ class EngineConfig(BaseModel):
         default=False,
         description="GPU: graphs records CUDA graphs of decoding, in seconds; true compiles too, in half a minute",
     )
+    tensor_parallel: int = Field(
+        default=1,
+        ge=1,
+        description="share each layer of the model among so many processes, with a GPU each [processes of one engine]",
+    )
+
+    @model_validator(mode="after")
+    def _only_vllm_shares(self) -> Self:
+        if self.backend != "vllm" and self.tensor_parallel > 1:
+            raise ValueError(f"tensor_parallel: only the backend vllm shares a model; {self.backend} takes 1")
+        return self
 
 
 class FleetConfig(BaseModel):
@@ -70,6 +81,22 @@ class FleetConfig(BaseModel):
         description="how far an engine may be from the learner; by default as far as their dtypes let it "
         "[nats per token]",
     )
+
+
+def require_gpus(engine: EngineConfig, fleet: FleetConfig) -> None:
+    """Raises ValueError unless a rollout worker has the GPUs that its engine computes on."""
+    if engine.device != "cuda":
+        return
+    if not fleet.rollout_gpus:
+        raise ValueError(
+            "fleet.rollout_gpus: engine.device cuda needs a GPU for each rollout worker, or a share of one; "
+            "without it Ray hides all GPUs from the worker"
+        )
+    if 1 < engine.tensor_parallel != fleet.rollout_gpus:
+        raise ValueError(
+            f"fleet.rollout_gpus: the {engine.tensor_parallel} processes of an engine (engine.tensor_parallel) need a "
+            f"GPU each: set it to {engine.tensor_parallel}"
+        )
 
 
 def engine_env(config: EngineConfig) -> dict[str, str]:

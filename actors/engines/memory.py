@@ -22,7 +22,7 @@ _LOGIT_COPIES: Final = 4  # sampling holds float32 logits, their log-softmax, th
 
 @dataclass(frozen=True, slots=True)
 class EngineMemory:
-    """What an engine needs on its card [bytes]."""
+    """What an engine needs on a card [bytes]."""
 
     weights: int
     cache: int
@@ -35,14 +35,14 @@ class EngineMemory:
 
 
 def engine_memory(size: ModelSize, config: EngineConfig) -> EngineMemory:
-    """The memory of an engine on a GPU for a model of that size."""
+    """The memory of an engine on a GPU, on each of its cards, for a model of that size."""
     number = NUMBER_BYTES[config.dtype]
     head = size.vocab * size.hidden * 4 if number < 4 else 0  # a copy of the head in float32
     widest = max(size.ffn * 3, size.hidden * 8)
     prefill = PREFILL_TOKENS * widest * number
     logits = config.max_open_requests * size.vocab * 4 * _LOGIT_COPIES
     return EngineMemory(
-        weights=size.parameters * number + head,
+        weights=(size.parameters * number + head) // config.tensor_parallel,
         cache=config.kv_cache_mib * 1024**2,
         overhead=_RUNTIME + prefill + logits,
     )

@@ -24,7 +24,6 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from vllm import SamplingParams
 from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.config.weight_transfer import WeightTransferConfig
-from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.engine.arg_utils import EngineArgs
 from vllm.exceptions import VLLMValidationError
 from vllm.inputs import tokens_input
@@ -38,8 +37,8 @@ from actors.engines.vllm_settings import vllm_settings
 from actors.records import Completion, FinishReason, Sampling
 from actors.weights.object_store import fetch
 from actors.weights.version import WeightVersion, check_layout
+from actors.weights.vllm_loader import TRANSFER
 
-_BACKEND: Final = "ray"
 _STOP_TIMEOUT_S: Final = 30.0
 
 _T = TypeVar("_T")
@@ -47,9 +46,6 @@ _T = TypeVar("_T")
 # vLLM keeps the state of a forward pass in module globals: two engines of a process would read each other's, and crash
 # or hang.
 _only_engine = threading.Lock()
-
-if _BACKEND not in WeightTransferEngineFactory._registry:
-    WeightTransferEngineFactory.register_engine(_BACKEND, "actors.weights.vllm_loader", "RayWeightTransfer")
 
 
 class VllmEngine:
@@ -335,7 +331,7 @@ def _settle(done: asyncio.Future[RequestOutput], item: RequestOutput | Exception
 
 def _engine_args(model_dir: Path, config: EngineConfig) -> EngineArgs:
     card_bytes = torch.cuda.mem_get_info()[1] if config.device == "cuda" else None
-    transfer = WeightTransferConfig(backend=_BACKEND)
+    transfer = WeightTransferConfig(backend=TRANSFER)
     return EngineArgs(**vllm_settings(model_dir, config, card_bytes), weight_transfer_config=transfer)
 
 

@@ -29,7 +29,9 @@ def vllm_settings(model_dir: Path, config: EngineConfig, card_bytes: int | None)
         "max_num_seqs": config.max_open_requests,
         "kv_cache_memory_bytes": config.kv_cache_mib * 1024**2,
         "enable_prefix_caching": True,  # the samples of a group share their prompt's keys and values
-        "distributed_executor_backend": "uni",
+        "tensor_parallel_size": config.tensor_parallel,
+        "distributed_executor_backend": "uni" if config.tensor_parallel == 1 else "mp",
+        "worker_extension_cls": "actors.weights.vllm_loader.Receiver",
         # What the policy drew with: after temperature and top-p, so that it is the behaviour policy's own.
         "logprobs_mode": "processed_logprobs",
         "max_logprobs": MAX_TOP_LOGPROBS,

@@ -31,6 +31,11 @@ class ModelSize:
         embeddings = self.vocab * self.hidden * (1 if self.tied else 2)
         return embeddings + self.layers * (attention + 3 * self.hidden * self.ffn)
 
+    def shared_by(self, processes: int) -> bool:
+        """Whether so many processes can share each layer evenly; heads of keys and values may be held twice."""
+        few, many = sorted((self.kv_heads, processes))
+        return not (self.heads % processes or self.ffn % processes or many % few)
+
 
 def size_of_policy(config: PolicyConfig, vocab: int) -> ModelSize:
     """The size of a policy that a recipe builds."""

@@ -1,14 +1,14 @@
 """The vLLM end of the weight transport: a weight-transfer back end named "ray" for vLLM's own four-phase update.
 
 It is given tensors that `object_store.fetch` has checked and loads them through vLLM's layerwise reload; it fetches
-nothing and decides nothing. vLLM imports it through its factory, in the engine's process only.
+nothing and decides nothing. vLLM imports it in each process that holds a part of the model, to find `Receiver` there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from vllm.distributed.weight_transfer.base import (
@@ -16,9 +16,13 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferInitInfo,
     WeightTransferUpdateInfo,
 )
+from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 from vllm.model_executor.layers.quantization.base_config import QuantizeMethodBase
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, VocabParallelEmbedding
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+
+TRANSFER: Final = "ray"
+"""The back end's name in vLLM's factory."""
 
 
 @dataclass
@@ -65,6 +69,14 @@ class RayWeightTransfer(WeightTransferEngine[NothingToInitialise, CheckedTensors
 
     def shutdown(self) -> None:
         """Nothing is held between updates."""
+
+
+class Receiver:
+    """What vLLM's workers extend. It adds nothing: to look it up is what brings the back end into their processes."""
+
+
+if TRANSFER not in WeightTransferEngineFactory._registry:
+    WeightTransferEngineFactory.register_engine(TRANSFER, RayWeightTransfer)
 
 
 def repack_tied_heads(model: torch.nn.Module) -> None:

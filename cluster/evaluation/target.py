@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from actors.config import EngineConfig, FleetConfig
+from actors.config import EngineConfig, FleetConfig, require_gpus
 from cluster.recipe.base import require_model
 from cluster.recipe.load import validated
 from cluster.recipe.task import NoTask, named_task, task_of_run
@@ -27,6 +27,11 @@ class Settings(BaseModel):
     task: AnyTask
     engine: EngineConfig = EngineConfig()
     fleet: FleetConfig = FleetConfig()
+
+    @model_validator(mode="after")
+    def _engines_see_a_gpu(self) -> Self:
+        require_gpus(self.engine, self.fleet)
+        return self
 
 
 @dataclass(frozen=True, slots=True)

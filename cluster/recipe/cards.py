@@ -16,6 +16,7 @@ from cluster.recipe.base import directory
 from cluster.recipe.config import BaseStage, Recipe, Stage, TokenizerStage, training_of
 from trainers.config import LearningConfig, RlConfig, TextTraining
 from trainers.learner.memory import LearnerMemory, learner_memory
+from verifier.errors import UserError
 
 _WORDS = 4096  # more than any vocabulary of the tokenizers that are not byte-pair has
 _KNOBS = {
@@ -83,6 +84,18 @@ def require_cards(recipe: Recipe, card_bytes: int, bfloat16: bool = True) -> Non
             "Lower a key that the table names, or give the learner and the engines cards of their own "
             "(learner.gpus=1, fleet.rollout_gpus=1).",
         )
+
+
+def require_shares(recipe: Recipe) -> None:
+    """Raises UserError unless the processes of an engine can share each layer of every policy of the recipe."""
+    processes = recipe.engine.tensor_parallel
+    for stage, size in _sizes(recipe):
+        if not size.shared_by(processes):
+            raise UserError(
+                f"the recipe {recipe.name} cannot share the policy of its stage {stage.name}, with {size.heads} heads, "
+                f"{size.kv_heads} of them for keys and values, among {processes} processes",
+                "Set engine.tensor_parallel to a divisor of both, and of the feed-forward width.",
+            )
 
 
 def table(recipe: Recipe, card_bytes: int | None) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from actors.config import EngineConfig, FleetConfig, PolicyConfig, TokenizerConfig
+from actors.config import EngineConfig, FleetConfig, PolicyConfig, TokenizerConfig, require_gpus
 from trainers.budget import Budgeted
 from trainers.config import PretrainConfig, RejectionConfig, RlConfig, SftConfig
 from trainers.evaluation.bands import Bands
@@ -151,11 +151,7 @@ class Recipe(_Model):
 
     @model_validator(mode="after")
     def _engines_see_a_gpu(self) -> Self:
-        if self.engine.device == "cuda" and not self.fleet.rollout_gpus:
-            raise ValueError(
-                "fleet.rollout_gpus: engine.device cuda needs a GPU for each rollout worker, or a share of one; "
-                "without it Ray hides all GPUs from the worker"
-            )
+        require_gpus(self.engine, self.fleet)
         return self
 
     @model_validator(mode="after")

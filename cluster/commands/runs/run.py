@@ -26,7 +26,7 @@ def main(
     """
     from cluster.ray.resources import smallest_card
     from cluster.recipe.base import missing_bases
-    from cluster.recipe.cards import card_plans, require_cards
+    from cluster.recipe.cards import card_plans, require_cards, require_shares
     from cluster.recipe.load import load, refusal
     from cluster.run.folder import RUNS, RunFolder
     from cluster.run.lock import held
@@ -39,6 +39,7 @@ def main(
     at_hand = folder.at_hand(resolved)
     if lines := missing_bases(at_hand.model_dump()["stages"]):
         raise refusal(f"recipe {recipe}", lines)
+    require_shares(at_hand)
     # A cluster's nodes may have other cards than this machine.
     if address is None and card_plans(at_hand) and (card := smallest_card()) is not None:
         require_cards(at_hand, card.memory, card.bfloat16)

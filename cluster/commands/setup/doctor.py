@@ -35,10 +35,11 @@ def main(
 
 def _show_memory(name: str, overrides: list[str], card_gib: float | None) -> None:
     from cluster.ray.resources import GIB, Card, smallest_card
-    from cluster.recipe.cards import card_plans, require_cards, table
+    from cluster.recipe.cards import card_plans, require_cards, require_shares, table
     from cluster.recipe.load import load
 
     recipe = load(name, overrides)
+    require_shares(recipe)
     if not card_plans(recipe):
         typer.echo(f"{recipe.name} uses no GPU")
         return

@@ -96,11 +96,12 @@ def workplace(
 def asked(recipe: Recipe) -> Resources:
     """The resources that the recipe needs when all its workers run at once."""
     fleet, learner = recipe.fleet, recipe.learner
+    processes = fleet.rollout_workers * recipe.engine.tensor_parallel
     on_host = recipe.engine.kv_cache_mib / 1024 if recipe.engine.device == "cpu" else 0.0
     return Resources(
         cpus=fleet.rollout_workers * fleet.rollout_cpus
         + fleet.reward_workers * fleet.reward_cpus
         + learner.workers * learner.cpus,
         gpus=fleet.rollout_workers * fleet.rollout_gpus + learner.workers * learner.gpus,
-        memory_gib=memory_gib(fleet.rollout_workers, fleet.reward_workers, learner.workers, on_host),
+        memory_gib=memory_gib(processes, fleet.reward_workers, learner.workers, on_host),
     )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from actors.config import EngineConfig, PolicyConfig, engine_env
 from actors.engines.memory import GIB, engine_memory, memory_share
@@ -39,6 +40,21 @@ def test_a_large_vocabulary_costs_logits_and_a_float32_head() -> None:
     more = engine_memory(wide, GPU).total - engine_memory(PAPER, GPU).total
     numbers = (wide.vocab - PAPER.vocab) * (768 * (2 + 4) / 1 + 512 * 4 * 4)
     assert more == pytest.approx(numbers)
+
+
+def test_processes_that_share_a_model_hold_a_part_of_its_weights_and_a_cache_each(model_dir: Path) -> None:
+    whole, shared = GPU, GPU.model_copy(update={"tensor_parallel": 2})
+    alone, each = engine_memory(PAPER, whole), engine_memory(PAPER, shared)
+    assert each.weights == alone.weights // 2
+    assert each.cache == alone.cache
+    told = vllm_settings(model_dir, shared, CARD)
+    assert (told["tensor_parallel_size"], told["distributed_executor_backend"]) == (2, "mp")
+    assert vllm_settings(model_dir, whole, CARD)["distributed_executor_backend"] == "uni"
+
+
+def test_only_vllm_shares_a_model() -> None:
+    with pytest.raises(ValidationError, match="tensor_parallel: only the backend vllm shares a model; torch takes 1"):
+        EngineConfig(backend="torch", tensor_parallel=2)
 
 
 def test_a_share_is_never_more_than_the_card() -> None:

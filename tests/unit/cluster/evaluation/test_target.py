@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cluster.errors import RunFolderError
-from cluster.evaluation.target import Target
+from cluster.evaluation.target import Target, read_settings
 from cluster.recipe.base import NoModel
+from cluster.recipe.overrides import RecipeError
 from verifier.errors import UserError
 
 
@@ -35,3 +36,8 @@ def test_the_newest_checkpoint_of_a_shipped_base_is_what_its_folder_means(tmp_pa
     (tmp_path / "run" / "checkpoints").symlink_to(Path(str(resources.files("cluster") / "bases" / "tiny-base")))
     found = Target.choose(str(tmp_path / "run"), None)
     assert (found.weight_version, found.directory.name, found.run) == (4500, "pretrain-4500", tmp_path / "run")
+
+
+def test_an_evaluation_on_a_gpu_that_ray_would_hide_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"fleet.rollout_gpus: engine.device cuda needs a GPU"):
+        read_settings(None, None, ["task.ops=[2]", "engine.device=cuda"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cluster.errors import NotEnough
-from cluster.recipe.cards import card_plans, require_cards, table
+from cluster.recipe.cards import card_plans, require_cards, require_shares, table
 from cluster.recipe.load import faults_in, load, tree_of
+from verifier.errors import UserError
 
 GIB = 1024**3
 H100 = 79 * GIB
@@ -62,6 +63,29 @@ def test_ranks_that_would_share_a_gpu_are_refused() -> None:
     (line,) = faults_in(tree_of("gpu-13m", ["learner.workers=2"]))
     assert line.startswith("learner.gpus: each of the 2 ranks needs a whole GPU: NCCL cannot put two ranks on one")
     assert faults_in(tree_of("gpu-13m", ["learner.workers=2", "learner.gpus=1"])) == []
+
+
+def test_processes_that_share_a_model_need_a_gpu_each() -> None:
+    (line,) = faults_in(tree_of("gpu-13m", ["engine.tensor_parallel=2"]))
+    assert line.startswith("fleet.rollout_gpus: the 2 processes of an engine (engine.tensor_parallel) need a GPU each")
+    shared = load("gpu-13m", ["engine.tensor_parallel=2", "fleet.rollout_gpus=2"])
+    learner, worker = card_plans(shared)
+    assert [process.name for process in (*learner.processes, *worker.processes)] == ["learner", "rollout worker"]
+
+
+@pytest.mark.parametrize(("heads", "kv_heads", "processes"), [(4, 4, 3), (6, 3, 2), (4, 4, 8)])
+def test_processes_that_cannot_share_a_model_evenly_are_refused(heads: int, kv_heads: int, processes: int) -> None:
+    policy = [f"policy.heads={heads}", f"policy.kv_heads={kv_heads}", f"policy.hidden={heads * 32}"]
+    recipe = load("smoke", [f"engine.tensor_parallel={processes}", *policy])
+    with pytest.raises(UserError, match=rf"stage \w+, with {heads} heads, {kv_heads} of them .* {processes} processes"):
+        require_shares(recipe)
+
+
+@pytest.mark.parametrize(("kv_heads", "processes"), [(4, 1), (4, 2), (4, 4), (2, 4), (1, 2)])
+def test_heads_of_keys_and_values_may_be_held_twice(kv_heads: int, processes: int) -> None:
+    require_shares(
+        load("smoke", [f"engine.tensor_parallel={processes}", "policy.heads=4", f"policy.kv_heads={kv_heads}"])
+    )
 
 
 def test_a_card_without_bfloat16_is_refused_with_the_keys_that_ask_for_it() -> None:
