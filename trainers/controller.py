@@ -194,7 +194,7 @@ class Controller:
         return RunStatus(*self._at, dict(self._numbers), tuple(self._warnings), fleet, waits_for)
 
     async def stop(self) -> None:
-        """Ask an RL stage to save after the step it is in and return, and an evaluation or a drawing to end now."""
+        """Ask an RL stage to save after the step it is in and end, and an evaluation or a drawing to end now."""
         if self._rl is not None:
             self._rl.stop()
         if self._sampling is not None:

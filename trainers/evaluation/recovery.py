@@ -86,20 +86,20 @@ async def with_recovery(
 
 
 def recovery_score(config: EvalConfig, planted: PlantedItem, group: RolloutGroup) -> RecoveryScore:
-    """Count what became of the error in the completions of a group, without those that the engine aborted."""
+    """Count what became of the error in the completions of a group, without those whose text never came back."""
     item, error = planted.item, planted.error
     task: Task = open_task(config.task)
     assert isinstance(task, Plants)
     counts: Counter[Outcome] = Counter()
     for rollout in group.rollouts:
-        reason = rollout.completion.finish_reason
-        if reason == "abort":
+        if rollout.error is not None and not rollout.text:  # the engine aborted it, or its reward workers were lost
             continue
         text = error.given + rollout.text
         judgement = task.judge(item, text)
         assert isinstance(judgement, TraceJudgement)
         as_if = task.judge_as_if(error, text)
-        counts[outcome(error, judgement, as_if, len(error.given), reason == "length")] += 1
+        cut_off = rollout.completion.finish_reason == "length"
+        counts[outcome(error, judgement, as_if, len(error.given), cut_off)] += 1
     return RecoveryScore(
         problem_id=item.id,
         stratum=item.stratum,

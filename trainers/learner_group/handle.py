@@ -44,7 +44,7 @@ class LearnerGroup:
     async def start(self) -> None:
         """Bring the ranks up, anew if they were lost, and wait until each has built its engine.
 
-        They hold the weights that they were planned with. Raises LearnerLost if they do not come up.
+        They hold the weights that they were planned with. Raises LearnerLost if they do not come up, and ModelRefused.
         """
         await self._start(None)
 

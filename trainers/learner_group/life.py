@@ -41,14 +41,18 @@ class Life:
         return self._end.done()
 
     async def begin(self, plan: LearnerPlan) -> None:
-        """Wait until every rank has built its learner, in the order of their nodes and GPUs. Raises LearnerLost."""
+        """Wait until every rank has built its learner, in the order of their nodes and GPUs.
+
+        Raises LearnerLost, and the error of a rank that no life could build.
+        """
         seats = await self._all(rank.seat.remote() for rank in self._ranks)
         order = sorted(range(len(seats)), key=lambda number: seats[number].place)
         self._ranks = [self._ranks[number] for number in order]
         self.pids = tuple(seats[number].pid for number in order)
         first, ranks = self._ranks[0], len(self._ranks)
         (meeting,) = await self._all([first.open_meeting.remote(ranks)])
-        await self._all(rank.join.remote(number, ranks, meeting, plan) for number, rank in enumerate(self._ranks))
+        joins = [rank.join.remote(number, ranks, meeting, plan) for number, rank in enumerate(self._ranks)]
+        await asyncio.gather(*(_built(number, join) for number, join in enumerate(joins)))
         self._watching = [asyncio.create_task(self._watch(number)) for number in range(ranks)]
 
     async def ask(self, verb: Verb, stall_s: float) -> Any:
@@ -139,6 +143,12 @@ class Life:
                 seen += len(told)
         except RayActorError:
             return  # the verb that is open says why
+
+
+async def _built(number: int, join: Any) -> None:
+    """Raises a rank's error at once: the other ranks may wait for it in a collective operation."""
+    if isinstance(answer := await _answer(number, join), Exception):
+        raise answer
 
 
 async def _answer(number: int, reply: Any) -> Any:

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Final
 import ray
 
 from actors.config import PolicyConfig
-from actors.policy.checkpoint import CheckpointError, CheckpointStore, CheckpointWriteError
+from actors.policy.checkpoint import CheckpointStore, CheckpointWriteError
 from trainers.budget import Spent
 from trainers.config import LearnerConfig
 from trainers.learner_group.commands import Load, Pretrain, PretrainJob, Publish, Save, Step, Verb
 from trainers.pretrain.ahead import Ahead
+from verifier.errors import Failure, UserError
 
 if TYPE_CHECKING:
     from trainers.learner.learner import Learner
@@ -95,8 +96,8 @@ class LearnerRank:
 
         return await self._do(opened)
 
-    async def join(self, rank: int, ranks: int, meeting: Address, plan: LearnerPlan) -> Broken | None:
-        """Meet the other ranks and build the learner."""
+    async def join(self, rank: int, ranks: int, meeting: Address, plan: LearnerPlan) -> Any:
+        """Meet the other ranks and build the learner; an error that a new life would meet again, or Broken."""
 
         def joined() -> None:
             from trainers.learner.process_group import form_group, join_meeting
@@ -138,14 +139,13 @@ class LearnerRank:
         """Work in the one thread that computes, so that this actor can be asked meanwhile."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (UserError, Failure) as error:  # a new life would meet it again
+            return error
         except Exception as error:
             traceback.print_exc()
             return Broken(f"{type(error).__name__}: {error}")
 
     def _obey(self, verb: Verb, loop: asyncio.AbstractEventLoop) -> Any:
-        from trainers.learner.optimizer_state import ResumeError
-        from trainers.learner.skipped import NotFinite
-
         try:
             match verb:
                 case Step(batch):
@@ -159,13 +159,7 @@ class LearnerRank:
                 case Pretrain(job, makers):
                     tell: Any = partial(loop.call_soon_threadsafe, self._tell)
                     return run_pretrain(job, self._learner, tell, self._stop, _FromMakers(makers))
-        except (
-            ResumeError,
-            NotFinite,
-            CheckpointError,
-            CheckpointWriteError,
-            OSError,
-        ) as error:  # a new life would meet them again
+        except OSError as error:  # a new life would meet the full disk again
             return error
 
     def _tell(self, progress: TrainingProgress) -> None:

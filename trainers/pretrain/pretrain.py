@@ -70,7 +70,7 @@ def pretrain(
     stop: Callable[[], bool] = lambda: False,
     spent: Spent = NOTHING,
 ) -> TrainingProgress:
-    """Train from the learner's step until the budget is reached or `stop` is true; a checkpoint is written at the end.
+    """Train from the learner's step until the budget is reached or `stop` is true; then report, and save.
 
     `spent` is what the stage had spent before. Raises NotFinite.
     """
@@ -83,11 +83,13 @@ def pretrain(
         window.add(step)
         skip_limit.see(step)
         progress = window.progress()
-        if learner.steps % config.report_every == 0 or window.done:
+        if learner.steps % config.report_every == 0:
             report(progress)
             window.begin()
         if learner.steps % config.checkpoint_every == 0 and not window.done:
             checkpoint(progress)
+    if window.reports:
+        report(progress)
     checkpoint(progress)
     return progress
 
@@ -104,7 +106,7 @@ class _Window:
 
     def begin(self) -> None:
         """Begin a new window: what was added so far is reported."""
-        self._reports: list[StepReport] = []
+        self.reports: list[StepReport] = []
         self._since = time.monotonic()
 
     @property
@@ -112,7 +114,7 @@ class _Window:
         return self.budget.reached(self.spent)
 
     def add(self, report: StepReport) -> None:
-        self._reports.append(report)
+        self.reports.append(report)
         self.skipped += report.skipped
         self.spent = Spent(
             self.spent.steps + 1,
@@ -123,7 +125,7 @@ class _Window:
 
     def progress(self) -> TrainingProgress:
         now = time.monotonic()
-        reports, count = self._reports, max(1, len(self._reports))
+        reports, count = self.reports, max(1, len(self.reports))
         begun, first = self._first
         spent, steps = self.spent, self.budget.steps(self.spent, since=first)
         per_step = (now - begun) / max(1, spent.steps - first.steps)

@@ -142,14 +142,15 @@ class RlLoop:
         self._skip_limit = SkipLimit()
 
     def stop(self) -> None:
-        """Ask the loop to save after the step it is in and return; an evaluation ends at once."""
+        """Ask the loop to save after the step it is in and end; an evaluation ends at once."""
         self.stopping = True
         self._evaluating.interrupt()
 
     async def run(self) -> None:
         """Train until the budget is reached or `stop` is called; the state is saved in both cases.
 
-        The fleet must hold version `state.step`.
+        The fleet must hold version `state.step`. Raises Interrupted after `stop`, also after the last step: the stage
+        may lack the evaluation of it.
         """
         try:
             measured = None
@@ -170,6 +171,8 @@ class RlLoop:
                 await self._save(measured)
         finally:
             self.abandon()
+        if self.stopping:
+            raise Interrupted(f"asked to stop after step {self.state.step}")
 
     async def unless_lost(self, work: Coroutine[Any, Any, T]) -> T:
         """The fleet's `work`. Raises LearnerLost as soon as the learner is lost.

@@ -103,8 +103,8 @@ class RlRunner:
     async def train(self) -> LoopState:
         """Run the loop from the stage's last good checkpoint, or from the parent; a learner that dies is restarted.
 
-        Returns the final state, which is before the last step only if the loop was asked to stop. Raises LearnerLost if
-        the learner keeps dying, and Interrupted if it was asked to stop before its first step began.
+        Returns the final state. Raises LearnerLost if the learner keeps dying, and Interrupted if it was asked to stop,
+        once it has saved.
         """
         deaths = DeathLimit(MAX_DEATHS)
         while True:
@@ -119,7 +119,7 @@ class RlRunner:
                     raise
 
     def stop(self) -> None:
-        """Ask the loop to finish its step, save and return; a start or an evaluation ends at once."""
+        """Ask the loop to finish its step, save and end; a start or an evaluation ends at once."""
         self.loop.stop()
         self._restoring.interrupt()
 

@@ -110,8 +110,6 @@ def _reinforce(stage: RlStage, recipe: Recipe, folder: RunFolder, workplace: Wor
     assert parent is not None, "the recipe was checked to have a base before RL"
     seed = rl_seed(recipe, stage.name)
     state: LoopState = drive(workplace, report, lambda c: c.train.remote(stage.name, stage.rl, parent.id, seed))
-    if not stage.rl.budget.reached(state.spent):
-        raise KeyboardInterrupt
     for finding in diagnose(read_events(folder.metrics)):
         if finding.stage == stage.name:
             report.found(finding.line)

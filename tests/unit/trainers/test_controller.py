@@ -18,6 +18,7 @@ from tests.unit.trainers.rl.test_loop import FakeFleet, config
 from tests.unit.trainers.rl.test_stage import StageFake
 from trainers.controller import Controller, ControllerPlan, NothingToScale, learner_plan
 from trainers.evaluation.bands import Bands
+from trainers.interruption import Interrupted
 from trainers.learner_group.placement import Placement
 from trainers.records import Batch, StepReport
 from trainers.status import RunStatus
@@ -142,8 +143,8 @@ async def test_a_warning_names_its_cause_and_ends_with_its_stage(tmp_path: Path)
 
 async def test_a_stage_that_is_asked_to_stop_saves_after_its_step(run: Run) -> None:
     run.stop_at = 2
-    state = await run.controller.train("rl", config(checkpoint_every=4), "base-0", 3)
-    assert state.step == 3
+    with pytest.raises(Interrupted):
+        await run.controller.train("rl", config(checkpoint_every=4), "base-0", 3)
     assert run.controller.store.get("rl-3").step == 3
     assert run.learner.said[-1] == "stop"
 

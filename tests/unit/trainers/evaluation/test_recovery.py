@@ -56,12 +56,12 @@ def test_every_item_gets_one_error_that_only_seed_and_item_decide():
     assert planted_items(CONFIG, ITEMS, seed=2) != PLANTED
 
 
-def test_outcomes_are_counted_and_the_rate_is_over_items():
+def test_outcomes_are_counted_where_the_text_is_known_and_the_rate_is_over_items():
     def write(planted: PlantedItem, index: int):
         if index == 3:
             return ". Define", "length"
         right = planted.error.alternative == "value"
-        return (rest(planted), "stop") if right else (" </solution>", "abort" if index == 0 else "stop")
+        return (rest(planted), "stop") if right else ("" if index == 0 else " </solution>", "stop")
 
     found, asked = run(write)
     for score in found.recovery:

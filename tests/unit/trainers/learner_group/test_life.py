@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ray.exceptions import RayActorError
 
+from actors.policy.architecture import ModelRefused
 from trainers.learner_group.commands import LearnerLost, Save
 from trainers.learner_group.life import Life
 from trainers.learner_group.rank import Broken, Seat
@@ -29,6 +30,7 @@ class Rank:
 
     def __init__(self, node: str = "n", gpu: str = "0", pid: int = 100) -> None:
         self.sat = Seat((node, (gpu,)), pid)
+        self.joins = True
         self.asked: list[tuple[str, tuple]] = []
         self.open: dict[str, asyncio.Future] = {}
         self.begun = 0
@@ -41,7 +43,7 @@ class Rank:
         self.asked.append((name, given))
         self.open[name] = reply = asyncio.get_running_loop().create_future()
         at_once = {"seat": self.sat, "open_meeting": ADDRESS, "join": None, "steps_begun": self.begun}
-        if name in at_once:
+        if name in at_once and (name != "join" or self.joins):
             reply.set_result(at_once[name])
         return reply
 
@@ -85,6 +87,16 @@ async def test_ranks_are_numbered_by_node_and_gpu_and_meet_where_the_first_says(
     joins = [[given for name, given in rank.asked if name == "join"] for rank in (first, second, far)]
     assert joins == [[(number, 3, ADDRESS, None)] for number in range(3)]
     assert [[name for name, _ in rank.asked].count("open_meeting") for rank in (first, second, far)] == [1, 0, 0]
+
+
+async def test_a_model_that_no_rank_can_train_is_refused_as_such_though_another_rank_still_waits():
+    zero, one = Rank(gpu="0"), Rank(gpu="1")
+    zero.joins = one.joins = False
+    beginning = asyncio.create_task(up(zero, one))
+    assert not await settled(beginning)
+    one.answer("join", ModelRefused("packed, its log-probabilities are off"))
+    with pytest.raises(ModelRefused, match="are off"):
+        await beginning
 
 
 async def test_the_answer_is_rank_0s_once_all_have_answered():
@@ -151,9 +163,9 @@ async def test_ranks_that_give_no_sign_end_the_wait_and_the_life():
 
 async def test_a_step_that_begins_prolongs_the_wait():
     rank = Rank()
-    asking = await asked(await up(rank), 0.05)
-    for rank.begun in range(1, 8):
-        await asyncio.sleep(0.04)
+    asking = await asked(await up(rank), 2.0)
+    for rank.begun in range(1, 7):
+        await asyncio.sleep(0.5)
     rank.answer("obey", "done")
     assert await asking == "done"
 

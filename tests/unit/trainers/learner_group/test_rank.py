@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from actors.policy.architecture import ModelRefused
 from actors.policy.checkpoint import CheckpointError, CheckpointWriteError
 from trainers.learner.optimizer_state import ResumeError
 from trainers.learner.skipped import NotFinite
@@ -30,7 +31,7 @@ async def saving(error: Exception) -> Any:
     return await rank.obey(Save(Path("here")))
 
 
-@pytest.mark.parametrize("kind", [ResumeError, NotFinite, CheckpointError, CheckpointWriteError, OSError])
+@pytest.mark.parametrize("kind", [ResumeError, NotFinite, ModelRefused, CheckpointError, CheckpointWriteError, OSError])
 async def test_an_error_that_a_new_life_would_meet_again_is_the_answer(kind: type[Exception]) -> None:
     error = kind("the disk is full")
     assert await saving(error) is error

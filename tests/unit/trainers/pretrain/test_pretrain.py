@@ -221,6 +221,18 @@ def test_a_report_is_of_all_steps_since_the_last_one_whatever_was_saved_between_
     assert end == told[-1]
 
 
+def test_asked_to_stop_between_two_reports_it_tells_of_the_steps_since_the_last():
+    config = stage(steps=20, report_every=10, checkpoint_every=8)
+    told, counting = [], Counting()
+    pretrain(counting, counting, config, told.append, lambda p: None, stop=lambda: counting.steps == 13)
+    assert [(p.step, p.loss) for p in told] == [(10, 5.5), (13, 12.0)]
+    spent = told[-1].spent
+    pretrain(counting, counting, config, told.append, lambda p: None, spent=spent)
+    assert [(p.step, p.loss) for p in told[2:]] == [(20, 17.0)]
+    pretrain(counting, counting, config, told.append, lambda p: None, spent=told[-1].spent)
+    assert len(told) == 3
+
+
 def test_what_was_spent_before_the_first_step_is_no_step_of_the_estimate():
     config, drawn = stage(steps=None, flops=1000), Spent(flops=500.0)
     told, counting = [], Counting()

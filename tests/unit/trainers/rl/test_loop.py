@@ -15,6 +15,7 @@ from actors.weights.parity import ParityReference
 from actors.weights.version import WeightVersion
 from tests.judgements import verified
 from trainers.config import RlConfig
+from trainers.interruption import Interrupted
 from trainers.learner.skipped import MAX_SKIPPED, NotFinite
 from trainers.records import Batch, StepReport
 from trainers.rl.buffer import StaleGroupError
@@ -203,7 +204,8 @@ def test_asked_to_stop_after_a_checkpoint_that_was_not_written_the_loop_tries_it
     run = Run(refusals=(2,))
     emit = lambda event, **values: run.loop.stop() if values.get("step") == 2 else None  # noqa: E731
     run.loop.hooks = replace(run.loop.hooks, emit=emit)
-    run.go()
+    with pytest.raises(Interrupted):
+        run.go()
     assert [state.step for state, _ in run.saved] == [2]
 
 
@@ -312,9 +314,10 @@ def test_an_evaluation_between_steps_gives_the_score_of_the_checkpoint():
     assert [s.value for _, s in run.saved if s.evaluated] == [0.2, 0.4]
 
 
-def test_asking_to_stop_ends_an_evaluation_and_saves_what_was_learned_before_it():
+@pytest.mark.parametrize("steps", [3, 2])
+def test_asking_to_stop_ends_an_evaluation_and_saves_what_was_learned_before_it_also_after_the_last_step(steps):
     held_out = {"task": TASKS, "problems": 1, "samples": 1}
-    fields = {"eval_every": 2, "eval": held_out, "steps": 3, "checkpoint_every": 2}
+    fields = {"eval_every": 2, "eval": held_out, "steps": steps, "checkpoint_every": 2}
     stopped = Run(**fields)
 
     async def endless(step: int) -> float:
@@ -324,7 +327,8 @@ def test_asking_to_stop_ends_an_evaluation_and_saves_what_was_learned_before_it(
         return 0.0
 
     stopped.loop.hooks = replace(stopped.loop.hooks, evaluate=endless)
-    stopped.go()
+    with pytest.raises(Interrupted):
+        stopped.go()
     ((state, score),) = stopped.saved
     assert (state.step, score.evaluated) == (2, False)
     resumed = Run(**fields)
@@ -403,14 +407,16 @@ def test_with_staleness_the_next_step_is_drawn_while_this_one_learns(staleness, 
     assert run.loop.drawing.buffer.counts()["consumed"] == 12
 
 
-def test_asking_to_stop_saves_after_the_step_and_returns():
-    run = Run()
+@pytest.mark.parametrize("steps", [4, 1])
+def test_asking_to_stop_saves_after_the_step_and_ends_also_in_the_last_one(steps):
+    run = Run(steps=steps)
 
     def stop_after_first(event, **values):
         run.loop.stop()
 
     run.loop.hooks = replace(run.loop.hooks, emit=stop_after_first)
-    run.go()
+    with pytest.raises(Interrupted):
+        run.go()
     assert run.loop.state.step == 1
     assert [state.step for state, _ in run.saved] == [1]
 
