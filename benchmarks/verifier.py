@@ -1,7 +1,7 @@
 """Texts judged per second on one core, strict and reference mode, over gold and spoiled traces of op 2 to 20; the
 milliseconds of the slowest 100 kB of hostile text; the seconds that importing the whole package takes.
 
-    python benchmarks/verifier.py [REPEATS]
+    python -m benchmarks.verifier [--repeats 5]
 
 The gold side is prepared once, as the reward workers do. Letters are permuted in every text, so that no two are alike.
 The time is processor time of this process, the best of the repeats: a busy machine is not the verifier's doing.
@@ -9,14 +9,12 @@ The time is processor time of this process, the best of the repeats: a busy mach
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.unit.verifier.graphs.judge.test_hostile import GOLD, PATTERNS, PROBLEM, hostile
 from tests.unit.verifier.graphs.spoiled import CORRUPTIONS, answered, body_of, gold_of, made, relettered
@@ -60,8 +58,11 @@ def slowest_hostile(judgement: Callable[[str], object], repeats: int) -> float:
     return max(1e3 / rate([lambda text=text: judgement(text)], repeats) for text in texts)
 
 
-def main(repeats: int) -> None:
+def main() -> None:
     """Print a small table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    repeats = parser.parse_args().repeats
     rng = Random(0)  # noqa: S311 - test texts, not secrets
     problems = [
         made(op, mode, template, seed)
@@ -86,4 +87,4 @@ def main(repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main()

@@ -126,6 +126,12 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        fix = "Let this user read and write it, or name another."
+        print(_explain(UserError(f"{error.filename}: permission denied.", fix)), file=sys.stderr)
+        sys.exit(2)
     except (UserError, Failure) as error:
         print(_explain(error), file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)

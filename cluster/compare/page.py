@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from cluster.compare.content import CURVES
 from cluster.compare.text import said
-from trainers.evaluation.figures import LINES, STYLE, colour, inline, smoothed, svg
+from trainers.evaluation.figures import LINES, STYLE, colour, inline, plain, smoothed, svg
 
 COLUMNS: Final = 2
 TITLES: Final = {
@@ -51,10 +51,11 @@ def _figure(curves: Mapping[str, Mapping[str, Any]]) -> Markup | None:
         axis.set_xlabel("learner step")
         for number, (run, stage, steps) in enumerate(lines):
             if key in steps:
-                _draw(axis, steps["step"], steps[key], f"{run}, {stage}" if many else run, number)
+                _draw(axis, steps["step"], steps[key], plain(f"{run}, {stage}" if many else run), number)
     for axis in axes[len(keys) :]:
         axis.set_axis_off()
-    axes[0].legend(frameon=False, fontsize=7)
+    strong = axes[0].get_lines()[1::2]  # named one by one: a label that begins with _ would be left out
+    axes[0].legend(strong, [line.get_label() for line in strong], frameon=False, fontsize=7)
     return inline(svg(figure))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import secrets
 import shlex
 import tempfile
@@ -108,11 +109,17 @@ def submit_command(server: JobServer, sent: Sent, folder_option: str, folder: st
     `folder` is where it works on the cluster, which `folder_option` tells it; by default one named after the job.
     `python` is the interpreter of our environment on the head, since Ray runs a job's command in a plain shell.
     """
-    job_id = f"interplay-{sent.name}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+    job_id = new_job_id(sent.name)
     with tempfile.TemporaryDirectory(prefix="interplay-ship-") as here:
         stage(Path(here), sent.files, sent.own)
         where = folder or f"{tempfile.gettempdir()}/interplay-runs/{job_id}"
         return submit(server, [python, "-m", "cluster", *sent.words, folder_option, where], Path(here), job_id)
+
+
+def new_job_id(name: str) -> str:
+    """An id that no other job has. Ray puts it into URLs, so a `#` or `?` of a file's name would cut it off there."""
+    named = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+    return f"interplay-{named}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 def submit(server: JobServer, words: Sequence[str], working_dir: Path, job_id: str) -> str:

@@ -82,6 +82,7 @@ def _apply(overrides: Sequence[str], tree: dict[str, Any]) -> list[RecipeError]:
     for text in overrides:
         try:
             override(tree, text)
+            _name_stages(tree.get("stages"))  # one that was replaced may have no name
         except RecipeError as error:
             refused.append(error)
     return refused

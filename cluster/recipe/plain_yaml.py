@@ -60,3 +60,9 @@ def parse(text: str | bytes) -> Any:
 def write(data: Any) -> str:
     """Data as YAML, keys in their own order."""
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120)
+
+
+def write_value(data: Any) -> str:
+    """Data as the value of an override. Not as JSON: its 1e-05 is text in YAML, which wants a point."""
+    text = yaml.safe_dump(data, sort_keys=False, default_flow_style=True, allow_unicode=True, width=float("inf"))
+    return text.removesuffix("\n...\n").rstrip("\n")

@@ -18,6 +18,8 @@ from trainers.evaluation.comparison import Estimate, Metric, Table, Terms, estim
 
 BASE = "base"
 """The arm that every study has: the evaluation before any arm's training."""
+LEAST_SEEDS = 2
+"""With one seed nothing is known of the spread between seeds, and an interval is about other problems alone."""
 
 
 class Decision(StrEnum):
@@ -139,7 +141,7 @@ def decide(claim: Greater | Unchanged, sides: Mapping[str, Side], missing: Seque
     """Decide a claim from its arms, at the same seeds.
 
     `missing` names the runs that the tables lack; without any common seed there are no sides. What cannot be compared
-    is not resolved, and says why.
+    is not resolved, and says why; nor is what was run with one seed.
     """
     if not sides:
         return Verdict(Decision.NOT_RESOLVED, (), tuple(missing))
@@ -155,7 +157,8 @@ def _compared(claim: Greater | Unchanged, arm: Side, name: str, other: Side) -> 
     if difference is None:
         why = f"in some stratum no problem has {claim.k} judged samples on both sides at every seed"
         return Comparison(name, None, Decision.NOT_RESOLVED, why)
-    return Comparison(name, difference, claim.decide(difference))
+    alone = len(difference.per_seed) < LEAST_SEEDS
+    return Comparison(name, difference, Decision.NOT_RESOLVED if alone else claim.decide(difference))
 
 
 def _all_of(decisions: list[Decision]) -> Decision:

@@ -156,6 +156,8 @@ def report(folder: StudyFolder) -> None:
     for claim in content["claims"]:
         missing = f" ({len(claim['missing'])} runs missing)" if claim["missing"] else ""
         console.print(f"  {claim['verdict']:<13}{claim['name']}: {claim['says']}{missing}", soft_wrap=True)
+    if len(content["seeds"]) == 1:
+        console.print("  one seed decides no claim", soft_wrap=True)
     for arm, of in content["arms"].items():
         for seed, run in of["runs"].items():
             if run["failure"]:

@@ -12,7 +12,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from trainers.evaluation.figures import COLOURS, LINES, STYLE, colour, svg
+from trainers.evaluation.figures import COLOURS, LINES, STYLE, colour, plain, svg
 
 Content = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ def _panels(names: list[str], height: float, width: float = 2.6) -> tuple[Figure
     figure = Figure(figsize=(width * len(names) + 0.8, height))
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for axis, name in zip(axes, names, strict=True):
-        axis.set_title(name, fontsize=9)
+        axis.set_title(plain(name), fontsize=9)
     return figure, list(axes)
 
 
@@ -136,7 +136,7 @@ def _strata(study: Content, measured: Content) -> Figure:
                 axis.text(
                     x, y, "" if math.isnan(value) else f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink
                 )
-    axis.set_xticks(range(len(columns)), columns)
+    axis.set_xticks(range(len(columns)), map(plain, columns))
     axis.set_yticks(range(len(rows)), list(rows))
     axis.grid(visible=False)
     return figure

@@ -92,8 +92,8 @@ class StudyFolder:
     def register(self, given: Registration) -> None:
         """Record the study before its first run; later, compare the given study with that record.
 
-        A recipe file is copied, and recorded as the copy: the study goes on, and is reported, without the file. Raises
-        the errors of `refuse_other`.
+        A recipe file is copied, and recorded as the copy: the study goes on with the file in another place, and is
+        reported without it. Raises the errors of `refuse_other`.
         """
         self.refuse_other(given)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -162,6 +162,21 @@ class StudyFolder:
             return run.recipe
         placed = {key: getattr(run.recipe, key) for key in ("fleet", "learner", "trackers")}
         return folder.recipe().model_copy(update=placed)
+
+    def still_needed(self, runs: Sequence[Run]) -> list[Run]:
+        """The runs without those shared ones that are not done and that all which follow have taken over already.
+
+        So a study goes on, and is done, without the folder of the shared runs.
+        """
+        wanted: set[str | None] = set()
+        found: list[Run] = []
+        for run in reversed(runs):  # each comes after the one that it starts from
+            done = self.standing(run).state is State.DONE
+            if done or not run.shared or run.name in wanted:
+                found.append(run)
+                if not self.run(run).begun:
+                    wanted.add(run.before)
+        return found[::-1]
 
     def refuse_changed(self, runs: Sequence[Run]) -> None:
         """Raises StudyError, with the differences, if the folder of a run holds another recipe than the plan."""

@@ -7,12 +7,12 @@ nothing but recipes is read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from cluster.recipe import plain_yaml
 from cluster.recipe.config import EvalStage, Recipe, RlStage, Stage, training_of
 from cluster.recipe.identity import changes, identities
 from cluster.recipe.load import load
@@ -133,7 +133,7 @@ def _of_arm(name: str, arm: Arm, scale: Scale) -> list[str]:
 
 
 def _as_overrides(changes: Changes) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    return [f"{key}={plain_yaml.write_value(value)}" for key, value in changes.items()]
 
 
 def _runs(member: Member, recipe: Recipe, chain: Sequence[str], users: Mapping[str, Sequence[Member]]) -> list[Run]:

@@ -33,9 +33,9 @@ def study_to_send(name_or_file: str, scale: str | None, overrides: list[str], fl
     """
     study = load(name_or_file)
     chosen = scale_of(study, scale)
+    named = [tree_of(chosen.recipe, overrides), study.model_dump(mode="json")]
     recipe, files = recipe_to_send(chosen.recipe)
     text = _alone(study, scale, chosen.model_copy(update={"recipe": recipe}))
-    named = [tree_of(chosen.recipe, overrides), study.model_dump(mode="json")]
     words = ("study", SHIPPED_STUDY, *overrides, *flags)
     return Sent(study.name, words, {**files, SHIPPED_STUDY: text}, own_folder(named, folder))
 

@@ -128,5 +128,24 @@ def test_the_policy_shuts_every_port_of_ray_to_other_pods() -> None:
     assert policy["podSelector"]["matchLabels"] == ours
     assert policy["policyTypes"] == ["Ingress"]
     assert all(pod["metadata"]["labels"] == ours for name in RAY for pod in pods(name))
-    open_to_others = [rule for rule in policy["ingress"] if "ports" in rule]
-    assert [p["port"] for rule in open_to_others for p in rule["ports"]] == [8000]
+    open_to_others = {
+        label: [port["port"] for port in rule["ports"]]
+        for rule in policy["ingress"]
+        if "ports" in rule
+        for peer in rule["from"]
+        for label in peer["namespaceSelector"]["matchLabels"]
+    }
+    assert open_to_others == {"interplay/may-call": [8000], "interplay/may-scrape": [8080]}
+
+
+def test_the_policy_lets_in_whom_a_job_and_a_service_need() -> None:
+    ours, operator = (
+        peer["podSelector"]["matchLabels"]
+        for rule in MANIFESTS["networkpolicy.yaml"]["spec"]["ingress"]
+        for peer in rule["from"]
+        if "podSelector" in peer
+    )
+    # Helm names the operator otherwise than kustomize; both give it this component.
+    assert operator == {"app.kubernetes.io/component": "kuberay-operator"}
+    # KubeRay's own template for the pod that sends the job has no label of ours.
+    assert MANIFESTS["rayjob.yaml"]["spec"]["submitterPodTemplate"]["metadata"]["labels"] == ours

@@ -31,6 +31,11 @@ def colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
+def plain(text: str) -> str:
+    """A person's text as a figure shows it as it is: matplotlib takes what is between dollars for a formula."""
+    return text.replace("$", r"\$")
+
+
 def smoothed(values: Sequence[float]) -> list[float]:
     """Exponential moving average over about ten values, which shows the trend."""
     smooth: list[float] = []

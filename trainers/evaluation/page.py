@@ -22,7 +22,7 @@ from matplotlib.ticker import StrMethodFormatter
 
 from actors.files import replace_text
 from trainers.evaluation.evaluate import TextSample, kinds
-from trainers.evaluation.figures import LINES, STYLE, inline, smoothed, svg
+from trainers.evaluation.figures import LINES, STYLE, inline, plain, smoothed, svg
 from trainers.evaluation.report import RunRecord, changed_texts, summary
 from verifier.families import TaskConfig, drawing, open_task
 from verifier.judgement import Judgement, TraceJudgement
@@ -142,7 +142,7 @@ def _curves(bands: Mapping[str, Any]) -> Markup | None:
         for name, colour in (("before", _BEFORE), ("after", _AFTER)):
             if name in content:
                 _curve(axis, content[name], name, colour)
-        axis.set_title(f"{band} ({content['axes']})", fontsize=9)
+        axis.set_title(plain(f"{band} ({content['axes']})"), fontsize=9)
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
         axis.set_xlabel("k")

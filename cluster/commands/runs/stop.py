@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,7 @@ def main(
 
         study = find_study(run)
         folder = study.path if study else find_run(run).path
+        _require_no_study(folder)
         if no_wait:
             typer.echo(f"{folder.name}: {ask_to_stop(folder)} saves and ends")
             return
@@ -47,3 +49,16 @@ def main(
 
     status = jobs.stop(jobs.reach(address, os.environ, insecure=insecure), run)
     typer.echo(f"job {run}: {status}")
+
+
+def _require_no_study(folder: Path) -> None:
+    """Raises UserError for a run of a study at work, which takes a run that ends for a lost one and starts it again."""
+    from cluster.run.lock import holder
+    from cluster.study.folder import find_study
+
+    study = find_study(str(folder.parent.parent))
+    if study is not None and holder(study.path) is not None:
+        raise UserError(
+            f"{folder} is a run of the study {study.path.name}, which would start it again.",
+            f"Stop the study: interplay stop {study.path}",
+        )

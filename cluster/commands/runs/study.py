@@ -42,8 +42,9 @@ def main(
     chosen = load(study)
     given = Registration(study=chosen, scale=scale_of(chosen, scale), overrides=tuple(overrides or ()))
     folder = StudyFolder(((directory or STUDIES) / chosen.name).resolve())
+    folder.refuse_other(given)
     made = given.plan()
-    runs = made.needed(made.chosen(only, seeds))
+    runs = folder.still_needed(made.needed(made.chosen(only, seeds)))
     if plan:
         show_plan(folder, runs, local=address is None)
     elif not conduct(folder, given, runs, resume=resume, address=address, insecure=insecure, wait_s=wait_s):

@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,19 @@ def test_doctor_shows_the_memory_of_a_recipe_and_refuses_one_that_does_not_fit()
     assert not_fits.returncode == 2
     assert "does not fit its card" in not_fits.stderr
     assert "stages.rl.rl.learning.microbatch_tokens" in not_fits.stderr
+
+
+def test_a_file_that_may_not_be_read_is_named_with_a_fix_and_no_traceback(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.yaml"
+    secret.write_text("name: secret")
+    secret.chmod(0)
+    code = (
+        "import os, sys, cluster.commands.setup.recipe, cluster.recipe.base, cluster.recipe.load\n"
+        "from cluster.cli import main\n"
+        f"sys.argv = ['interplay', 'recipe', 'check', {str(secret)!r}]\n"
+        "if os.geteuid() == 0: os.seteuid(65534)\n"  # root may read everything
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: {secret}: permission denied. fix: ")

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from actors.telemetry import EventLog
 from cluster.commands.runs.compare import main
 from cluster.compare.content import NotComparable, content
+from cluster.compare.page import page
 from cluster.compare.runs import compared
 from cluster.recipe.load import load
 from cluster.run.folder import RunFolder
@@ -109,6 +110,14 @@ def test_the_page_stands_alone_and_shows_names_as_text(tmp_path):
     assert "<i>" not in page
     assert "<script" not in page
     assert not re.findall(r'(?:src|href)\s*=\s*"(?!#)|url\((?!#)|@import', page)
+
+
+def test_the_legend_names_every_run_as_its_folder_is_called(tmp_path):
+    names = ["_first", r"$a$\frac", "plain"]
+    folders = [str(run(tmp_path / name, evaluation())) for name in names]
+    drawn = page(content(compared(folders)))
+    drawn = drawn[drawn.index("<svg") : drawn.index("</svg>")]
+    assert re.findall(r"<text[^>]*>([^<]*(?:first|frac|plain))</text>", drawn) == names
 
 
 def test_a_page_that_cannot_be_written_is_refused_with_the_reason(tmp_path):

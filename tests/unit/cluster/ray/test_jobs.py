@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -159,3 +160,9 @@ def test_a_folder_that_the_next_job_would_not_find_is_refused_before_anything_is
         with pytest.raises(UserError, match=told) as refused:
             submit(name, address="nowhere.invalid", **given)  # pyright: ignore[reportArgumentType]
         assert "--run-dir /shared/" in refused.value.fix
+
+
+def test_the_id_of_a_job_stands_in_a_url_as_it_is_whatever_the_file_is_called() -> None:
+    for name, told in (("tiny-cpu", "tiny-cpu"), ("second try #3?", "second-try-3-"), ("größe_2.1", "gr-e_2-1")):
+        assert re.fullmatch(rf"interplay-{told}-[0-9]{{8}}-[0-9]{{6}}-[0-9a-f]{{4}}", jobs.new_job_id(name))
+    assert jobs.new_job_id("a") != jobs.new_job_id("a")

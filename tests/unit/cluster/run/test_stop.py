@@ -103,3 +103,20 @@ def test_a_command_that_was_asked_by_its_terminal_gets_no_second_signal(tmp_path
 def test_the_end_of_a_job_is_always_waited_for() -> None:
     with pytest.raises(UserError, match="--no-wait works only for runs on this machine"):
         main("a-job", address="nowhere", no_wait=True)
+
+
+def test_a_run_of_a_study_at_work_is_not_stopped_since_the_study_would_start_it_again(tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path / "little")
+    study.register(little(seeds=1))
+    run = study.path / "arm0" / "0"
+    run.mkdir(parents=True)
+    with command(study.path, "hears") as process:
+        try:
+            with pytest.raises(UserError, match="arm0/0 is a run of the study little") as refused:
+                main(str(run))
+            assert refused.value.fix == f"Stop the study: interplay stop {study.path}"
+            assert process.poll() is None
+        finally:
+            process.kill()
+    with pytest.raises(NotLive, match="arm0/0 is not a live run"):
+        main(str(run))

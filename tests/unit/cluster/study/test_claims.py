@@ -112,3 +112,13 @@ def test_a_claim_about_one_arm_twice_or_with_a_k_that_means_nothing_is_refused()
         greater(against=["b", "b"])
     with pytest.raises(ValidationError, match="has no k"):
         greater(metric="process", k=4)
+
+
+def test_one_seed_decides_no_claim_however_large_the_difference():
+    arms = tables(a=[0.9], b=[0.1])
+    for claim in (greater(), unchanged(1.0)):
+        verdict = decide(claim, arms)
+        assert verdict.decision is verdict.comparisons[0].decision is Decision.NOT_RESOLVED
+        assert verdict.comparisons[0].difference is not None, "what there is, is shown"
+    two = tables(a=[0.9, 0.91], b=[0.1, 0.1])
+    assert decide(greater(), two).decision is Decision.SUPPORTED

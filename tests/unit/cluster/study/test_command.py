@@ -88,6 +88,13 @@ def test_a_study_in_a_folder_that_cannot_be_is_refused(tmp_path: Path, plan: boo
         study_command("process-reward", directory=tmp_path / "file", plan=plan)
 
 
+@pytest.mark.parametrize("plan", [True, False])
+def test_the_folder_of_another_study_is_refused(tmp_path: Path, plan: bool):
+    StudyFolder(tmp_path / "process-reward").register(little())
+    with pytest.raises(StudyError, match="holds another study"):
+        study_command("process-reward", directory=tmp_path, plan=plan)
+
+
 def test_a_recipe_that_is_taken_for_a_study_is_told_so():
     with pytest.raises(StudyError, match="tiny-cpu is a recipe, not a study") as refused:
         study_command("tiny-cpu")

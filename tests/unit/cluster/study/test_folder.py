@@ -88,7 +88,7 @@ def test_a_shared_run_that_is_there_keeps_its_recipe_but_for_its_placement(tmp_p
     assert (recipe.name, recipe.fleet.rollout_workers) == ("elsewhere", 2)
 
 
-def test_a_study_of_a_recipe_file_goes_on_from_another_place_and_without_the_file(tmp_path: Path):
+def test_a_study_of_a_recipe_file_goes_on_from_another_place_and_is_planned_without_the_file(tmp_path: Path):
     def at(place: Path, old: str = "", new: str = "") -> Registration:
         """The study as it is read from files that lie there, its recipe with other words."""
         place.mkdir(exist_ok=True)
@@ -139,3 +139,24 @@ def test_a_run_begins_with_what_the_run_before_it_made_and_begins_once(tmp_path:
     folder.finish(StageRecord("rl", "rl", 1.0))
     take_over(folder, run.recipe, before)
     assert [record.name for record in folder.stages()] == ["tokenizer", "rl"], "what was begun is left alone"
+
+
+def test_a_shared_run_is_needed_until_all_runs_behind_it_have_begun(tmp_path: Path):
+    folder, given = registered(tmp_path / "s")
+    plan = given.plan()
+
+    def needed() -> list[str]:
+        return [run.name.partition("-")[0] for run in folder.still_needed(plan.runs)]
+
+    assert needed() == ["shared/before", "arm0/0", "arm1/0"]
+    leave(folder, plan, Member("arm0", 0), 0.5)
+    assert needed() == ["shared/before", "arm0/0", "arm1/0"]
+    begun = folder.run(plan.run(Member("arm1", 0)))
+    begun.path.mkdir(parents=True)
+    take_over(begun, plan.run(Member("arm1", 0)).recipe, None)
+    assert needed() == ["arm0/0", "arm1/0"]
+    shared = folder.run(plan.runs[0])
+    shared.path.mkdir(parents=True)
+    for name in plan.runs[0].own:
+        shared.finish(StageRecord(name, "eval", 1.0))
+    assert needed() == ["shared/before", "arm0/0", "arm1/0"], "one that is done is shown as done"

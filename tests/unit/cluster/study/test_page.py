@@ -6,7 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
+from cluster.recipe import plain_yaml
+from cluster.study.command import report
 from cluster.study.folder import StudyFolder
+from cluster.study.model import Study
 from cluster.study.page import write_study
 from tests.studies import left, little
 
@@ -40,3 +45,23 @@ def test_the_same_runs_give_the_same_page_and_figures(tmp_path: Path):
     first = {p.name: p.read_bytes() for p in (*folder.path.glob("figures/*"), folder.path / "study.html")}
     write_study(folder)
     assert first == {p.name: p.read_bytes() for p in (*folder.path.glob("figures/*"), folder.path / "study.html")}
+
+
+def test_a_study_with_one_seed_says_that_it_decides_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for seeds, says in ((1, True), (2, False)):
+        folder = left(tmp_path / f"s{seeds}", little(seeds=seeds), {"arm0": 0.6, "arm1": 0.3})
+        report(folder)
+        assert ("One seed decides no claim" in (folder.path / "study.html").read_text()) is says
+        assert ("one seed decides no claim" in capsys.readouterr().out) is says
+
+
+def test_what_looks_like_a_formula_in_the_name_of_a_band_is_shown_as_it_is(tmp_path: Path):
+    name = "$5-$10"
+    band = f"bands.ranges={plain_yaml.write_value({name: {'op': 3}})}"
+    given = little(seeds=1).model_copy(update={"overrides": (band, "bands.target=null", "stages.rl.rl.eval=null")})
+    tree = given.study.model_dump()
+    tree["claims"][0]["band"] = name
+    given = given.model_copy(update={"study": Study.model_validate(tree)})
+    folder = left(tmp_path / "s", given, {"arm0": 0.6, "arm1": 0.3})
+    write_study(folder)
+    assert f">{name}</text>" in (folder.path / "figures" / "curves.svg").read_text()

@@ -294,3 +294,16 @@ def test_a_claim_against_the_base_needs_the_base_measured_as_the_arms_are(overri
     assert plan(TWO, override).runs, "nothing is said of the base"
     with pytest.raises(StudyError, match=message):
         plan(TWO, override, against=["outcome", "base"])
+
+
+def test_a_number_of_an_arm_is_the_number_that_a_recipe_would_have():
+    given = {"bands.ranges": {"edge": {"op": 3}, "rare": {"share": 0.00001, "size": 2.0e16, "said": "1e-3"}}}
+    made = plan({name: changes | given for name, changes in TWO.items()})
+    assert made.runs[0].recipe.bands.ranges["rare"] == {"share": 0.00001, "size": 2.0e16, "said": "1e-3"}
+
+
+def test_an_arm_may_replace_a_stage_by_one_without_a_name():
+    stage = {"kind": "sft", "sft": {"task": {"ops": [2]}, "steps": 5, "documents_per_step": 8, "checkpoint_every": 5}}
+    made = plan(TWO | {"taught": {"stages.rl": stage, "stages.sft.sft.steps": 7}})
+    (taught,) = [stage for stage in made.run(Member("taught", 0)).recipe.stages if stage.kind == "sft"]
+    assert (taught.name, taught.sft.steps) == ("sft", 7)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.ray.packaging import SHIPPED_RECIPE, Sent, stage
+from cluster.recipe.load import RecipeError
 from cluster.recipe.load import shipped as shipped_recipes
 from cluster.study.folder import Registration
 from cluster.study.load import StudyError, is_study, load, scale_of, shipped
@@ -64,3 +65,12 @@ def test_a_name_that_is_neither_a_recipe_nor_a_study_is_told_with_the_nearest() 
         with pytest.raises(StudyError, match=f"there is no recipe or study '{name}'") as refused:
             require_known(name)
         assert f"did you mean {near}?" in refused.value.fix
+
+
+@pytest.mark.parametrize("recipe", [None, b"name: \xff", b"["])
+def test_a_study_whose_recipe_cannot_be_read_is_not_sent(tmp_path: Path, recipe: bytes | None) -> None:
+    (tmp_path / "mine.yaml").write_text(LITTLE.read_text())
+    if recipe is not None:
+        (tmp_path / "little.yaml").write_bytes(recipe)
+    with pytest.raises(RecipeError, match=r"little\.yaml"):
+        study_to_send(str(tmp_path / "mine.yaml"), None, [], [], tmp_path)
