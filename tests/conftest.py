@@ -55,6 +55,13 @@ def conformance() -> Path:
     return CONFORMANCE
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that of two processes none is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Remembers the tests that the missing data kept from running."""
     if report.skipped and isinstance(report.longrepr, tuple) and NO_CONFORMANCE in report.longrepr[2]:

@@ -34,6 +34,8 @@ RAYLET_GRACE_S: Final = 5.0
 KILL_S: Final = 10.0
 # Ray's ports for metrics need no token. The second is always opened, unless its number is an impossible one.
 NO_METRICS: Final = {"RAY_enable_metrics_collection": "0", "DASHBOARD_METRIC_PORT": "-1"}
+# Ray starts a worker for each core before there is work. None is used: all of ours have an environment of their own.
+NO_IDLE_WORKERS: Final = {"RAY_prestart_worker_first_driver": "0"}
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
@@ -80,7 +82,7 @@ def _start_apart(settings: dict[str, Any]) -> bytes:
 def _start_and_leave(settings: dict[str, Any], writing: int) -> None:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_DFL)
-    os.environ.update(NO_METRICS)
+    os.environ.update(NO_METRICS | NO_IDLE_WORKERS)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1):  # what Ray prints is not part of our answer, and its processes must not keep our input open
         os.dup2(nowhere, standard)

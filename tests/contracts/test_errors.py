@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import pickle
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,13 @@ ROOTS = {"UserError", "Failure", "Signal", "ApiError"}
 BUILT_IN = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, BaseException)}
 
 
-def trees() -> Iterator[ast.Module]:
-    for package in PACKAGES:
-        for path in (REPOSITORY / package).rglob("*.py"):
-            yield ast.parse(path.read_text(encoding="utf-8"), str(path))
+@cache
+def trees() -> list[ast.Module]:
+    paths = [path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py")]
+    return [ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in paths]
 
 
+@cache
 def classes() -> dict[str, ast.ClassDef]:
     return {node.name: node for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 
@@ -34,6 +35,7 @@ def ancestors(name: str, known: dict[str, ast.ClassDef]) -> set[str]:
     return bases.union(*(ancestors(base, known) for base in bases))
 
 
+@cache
 def exceptions() -> dict[str, set[str]]:
     known = classes()
     return {name: up for name in known if (up := ancestors(name, known)) & BUILT_IN}

@@ -143,7 +143,18 @@ def gone(pids: tuple[int, ...]) -> bool:
     return not alive
 
 
-async def test_two_ranks_pretrain_like_one(group, base, tmp_path):
+class _Owner:
+    """Reserves CPUs under the learner's name, as a controller does."""
+
+    def reserve(self, cpus: float) -> None:
+        self.reserved = placement_group([{"CPU": cpus}], name="learner")
+        assert self.reserved.wait(30)
+
+
+async def test_two_ranks_pretrain_like_one_where_a_dead_owner_had_reserved_their_places(group, base, tmp_path):
+    owner = cast("Any", ray.remote(num_cpus=0)(_Owner)).remote()
+    ray.get(owner.reserve.remote(ray.available_resources()["CPU"] - 0.2))
+    ray.kill(owner)
     learner = group(workers=2)
     told = []
     lineage = Lineage(run="r", stage="pretrain", step=0, parent=None, seed=0)
@@ -162,28 +173,6 @@ async def test_a_group_that_cannot_start_says_why(group, tmp_path):
     learner = group(tmp_path / "missing")
     with pytest.raises(LearnerLost, match="missing"):
         await learner.start()
-
-
-def _actor(kind: type) -> Any:
-    return cast("Any", ray.remote(num_cpus=0)(kind)).remote()
-
-
-class _Owner:
-    """Reserves CPUs under the learner's name, as a controller does."""
-
-    def reserve(self, cpus: float) -> None:
-        self.reserved = placement_group([{"CPU": cpus}], name="learner")
-        assert self.reserved.wait(30)
-
-
-async def test_what_a_dead_owner_reserved_is_freed_for_the_next_learner(group):
-    free = ray.available_resources()["CPU"]
-    owner = _actor(_Owner)
-    ray.get(owner.reserve.remote(free - 0.2))
-    ray.kill(owner)
-    learner = group()
-    await learner.start()
-    assert len(await learner.pids()) == 1
 
 
 async def test_a_learner_without_room_says_what_it_waits_for_and_gives_up(group):

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ import pytest
 from actors.policy.checkpoint import CheckpointStore
 from actors.rollouts.reading import kept
 from actors.telemetry import read_events
+from tests.integration.heads import Head
 
 WORKERS = 1  # rollout workers of the recipe
 SHORT = Path(__file__).with_name("short.yaml")
@@ -104,12 +106,36 @@ def workers(process: subprocess.Popen[str], title: str) -> list[psutil.Process]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A run that was sent to a cluster as a job, what the command printed, and what `status` said meanwhile."""
+
+    run_dir: Path
+    output: str
+    status: dict
+
+
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing happened to."""
+def sent(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Sent:
     run_dir = tmp_path_factory.mktemp("straight")
-    run_to_its_end(run_dir)
-    return run_dir
+    submit = ["submit", str(SHORT), "--address", head.jobs_address, "--python", sys.executable]
+    with interplay(*submit, "--run-dir", str(run_dir), environ=head.environ) as process:
+        when((run_dir / "cluster.json").exists, process)
+        status = status_of(run_dir)
+        output, _ = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, output
+    return Sent(run_dir, output, status)
+
+
+@pytest.fixture(scope="module")
+def straight(sent: Sent) -> Path:
+    """A run that nothing happened to. That of the cluster: what else ends in its weights was started here."""
+    return sent.run_dir
+
+
+def test_a_recipe_sent_to_a_cluster_as_a_job_is_watched_there(sent):
+    assert "SUCCEEDED" in sent.output
+    assert sent.status["stage"] == "rl"
 
 
 def test_a_run_syncs_after_every_step_within_the_parity_tolerance(straight):
@@ -138,7 +164,7 @@ def test_every_checkpoint_knows_where_it_comes_from(straight):
     assert learned[-1].tokens > learned[0].tokens > 0
 
 
-def test_a_job_killed_in_mid_run_and_resumed_ends_in_the_same_weights(straight, tmp_path):
+def test_a_run_killed_half_way_and_resumed_ends_in_the_weights_of_the_job(straight, tmp_path):
     with interplay("run", str(SHORT), "--run-dir", str(tmp_path)) as process:
         when(lambda: len(learner_steps(tmp_path)) >= 3, process)
         process.send_signal(signal.SIGKILL)
@@ -146,18 +172,6 @@ def test_a_job_killed_in_mid_run_and_resumed_ends_in_the_same_weights(straight, 
     run_to_its_end(tmp_path, "--resume")
     assert final_weights(tmp_path) == final_weights(straight)
     assert drawn(tmp_path) == drawn(straight)
-
-
-def test_the_recipe_sent_to_a_cluster_as_a_job_is_watched_there_and_ends_in_the_same_weights(straight, head, tmp_path):
-    submit = ["submit", str(SHORT), "--address", head.jobs_address, "--python", sys.executable]
-    with interplay(*submit, "--run-dir", str(tmp_path), environ=head.environ) as process:
-        when((tmp_path / "cluster.json").exists, process)
-        status = status_of(tmp_path)
-        output, _ = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 0, output
-    assert "SUCCEEDED" in output
-    assert status["stage"] == "rl"
-    assert final_weights(tmp_path) == final_weights(straight)
 
 
 def test_the_controller_a_rollout_worker_and_the_learner_killed_in_one_run_cost_nothing_but_time(straight, tmp_path):
@@ -241,6 +255,7 @@ def test_a_live_run_is_watched_and_scaled_and_ctrl_c_saves_and_leaves_no_process
         assert scaling.returncode == 0, output
         assert status_of(tmp_path)["stage"] == "rl"
         started = [p.pid for p in _descendants(process.pid)]
+        assert started
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output

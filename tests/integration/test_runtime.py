@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,15 +76,36 @@ def descendants(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A command that holds a Ray of its own, up and waiting."""
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A command that holds a Ray of its own, up and waiting, with its run folder."""
+
+    run_dir: Path
+    command: subprocess.Popen[str]
+
+
+@contextlib.contextmanager
+def holding(run_dir: Path) -> Iterator[Held]:
+    command = [sys.executable, "-c", HOLD, str(run_dir)]
     with subprocess.Popen(command, env=environ(), stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
-        yield process
+        yield Held(run_dir, process)
         process.kill()
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Held]:
+    """One for a test that ends it."""
+    with holding(tmp_path) as held:
+        yield held
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
+    """One for all tests that only look at it, and for the last of them."""
+    with holding(tmp_path_factory.mktemp("shared")) as held:
+        yield held
 
 
 def leftovers(processes: list[psutil.Process], timeout_s: float = 60) -> list[str]:
@@ -95,57 +117,6 @@ def token_of(run_dir: Path) -> Path:
     return Path(json.loads((run_dir / "cluster.json").read_text())["token_path"])
 
 
-def test_a_run_is_private_and_can_be_joined_and_ctrl_c_leaves_nothing(
-    tmp_path: Path, held: subprocess.Popen[str]
-) -> None:
-    record = json.loads((tmp_path / "cluster.json").read_text())
-    token = token_of(tmp_path)
-    family = descendants(psutil.Process(held.pid))
-    assert len(family) > 3
-    for secret in (tmp_path / "cluster.json", token):
-        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
-    looked = subprocess.run(
-        [sys.executable, "-c", LOOK, str(tmp_path)], env=environ(), capture_output=True, text=True, timeout=90
-    )
-    assert looked.stdout.split() == [str(len(os.sched_getaffinity(0))), str(record["pid"])], looked.stderr
-    held.send_signal(signal.SIGINT)
-    held.wait(timeout=60)
-    assert leftovers(family) == []
-    assert list(tmp_path.iterdir()) == []
-    assert not token.parent.exists()
-
-
-def test_a_signal_to_the_whole_process_group_ends_the_command_in_order(
-    tmp_path: Path, held: subprocess.Popen[str]
-) -> None:
-    """As `timeout` and a terminal send it: Ray lives on until the command has tidied up."""
-    token = token_of(tmp_path)
-    family = descendants(psutil.Process(held.pid))
-    os.killpg(held.pid, signal.SIGTERM)
-    held.wait(timeout=60)
-    assert leftovers(family) == []
-    assert list(tmp_path.iterdir()) == []
-    assert not token.parent.exists()
-
-
-def test_a_killed_command_takes_its_ray_with_it(tmp_path: Path, held: subprocess.Popen[str]) -> None:
-    """All of it, within seconds: also Ray's two agents, which by themselves would stay for a minute."""
-    token = token_of(tmp_path)
-    family = descendants(psutil.Process(held.pid))
-    assert [process for process in family if process.name().endswith("Agent")]
-    held.kill()
-    held.wait(timeout=10)
-    assert leftovers(family, timeout_s=30) == []
-    assert not token.parent.exists()
-    with pytest.raises(ClusterUnreachable, match=r"is not a live run: its command .* was killed"), connected(tmp_path):
-        pass
-
-
-def test_temporary_files_of_its_processes_lie_in_its_folder_and_go_with_it(ray_session: Path) -> None:
-    at = ray.get(ray.remote(tempfile.gettempdir).options(num_cpus=0).remote())
-    assert Path(at).parent == ray_session
-
-
 def listening(command: subprocess.Popen[str]) -> list[Any]:
     """The addresses at which a command and what it started listen; a process that ends meanwhile has none."""
     found: list[Any] = []
@@ -155,36 +126,95 @@ def listening(command: subprocess.Popen[str]) -> list[Any]:
     return found
 
 
-def test_nobody_else_on_this_machine_gets_at_a_ray_of_ours(tmp_path: Path, held: subprocess.Popen[str]) -> None:
-    """Its folder lets no other user in, it listens on the loopback interface only, and on none of Ray's own ports."""
-    folder = token_of(tmp_path).parent
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert any(path.is_socket() for path in folder.rglob("*"))
-    assert max(len(str(path)) for path in folder.rglob("*") if path.is_socket()) <= 107
-    addresses = listening(held)
-    assert addresses
-    assert {address.ip.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
-    assert not {address.port for address in addresses} & {6379, 8080, 8265, 10001, 44217, 44227, 52365}
-    for path in (folder / "token", folder / "r"):
-        assert not _readable_by_nobody(path)
-
-
-def test_nobody_reads_numbers_of_a_ray_of_ours_without_its_token(held: subprocess.Popen[str]) -> None:
-    """No port of it answers a request for metrics with any."""
-    ports = {address.port for address in listening(held)}
-    assert ports
-    for port in ports:
-        with contextlib.suppress(httpx.TransportError):
-            answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
-            assert answer.status_code >= 400, f"port {port}: {answer.text[:200]}"
-
-
 def _readable_by_nobody(path: Path) -> bool:
     """Whether the user `nobody` can see `path`; a child takes that user on, which only root can do."""
     if os.getuid() != 0:
         pytest.skip("only root can try what the user nobody may do")
     trial = f"import os; os.setgid(65534); os.setuid(65534); os.stat({str(path)!r})"
     return subprocess.run([sys.executable, "-S", "-c", trial], capture_output=True, timeout=60).returncode == 0
+
+
+def test_a_run_is_private_and_can_be_joined(shared: Held) -> None:
+    record = json.loads((shared.run_dir / "cluster.json").read_text())
+    for secret in (shared.run_dir / "cluster.json", token_of(shared.run_dir)):
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    look = [sys.executable, "-c", LOOK, str(shared.run_dir)]
+    looked = subprocess.run(look, env=environ(), capture_output=True, text=True, timeout=90)
+    assert looked.stdout.split() == [str(len(os.sched_getaffinity(0))), str(record["pid"])], looked.stderr
+
+
+def test_no_worker_waits_for_work_that_never_comes(shared: Held) -> None:
+    titles = [" ".join(process.cmdline()).rstrip() for process in descendants(psutil.Process(shared.command.pid))]
+    assert any(title.startswith("ray::") for title in titles)
+    assert "ray::IDLE" not in titles
+
+
+def test_nobody_else_on_this_machine_gets_at_a_ray_of_ours(shared: Held) -> None:
+    """Its folder lets no other user in, it listens on the loopback interface only, and on none of Ray's own ports."""
+    folder = token_of(shared.run_dir).parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert any(path.is_socket() for path in folder.rglob("*"))
+    assert max(len(str(path)) for path in folder.rglob("*") if path.is_socket()) <= 107
+    addresses = listening(shared.command)
+    assert addresses
+    assert {address.ip.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+    assert not {address.port for address in addresses} & {6379, 8080, 8265, 10001, 44217, 44227, 52365}
+    assert _readable_by_nobody(folder.parent)
+    for path in (folder / "token", folder / "r"):
+        assert not _readable_by_nobody(path)
+
+
+def test_nobody_reads_numbers_of_a_ray_of_ours_without_its_token(shared: Held) -> None:
+    """No port of it answers a request for metrics with any."""
+    answers: dict[int, httpx.Response] = {}
+    for port in {address.port for address in listening(shared.command)}:
+        with contextlib.suppress(httpx.TransportError):  # some of them speak gRPC
+            answers[port] = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5)
+    assert answers
+    for port, answer in answers.items():
+        assert answer.status_code >= 400, f"port {port}: {answer.text[:200]}"
+
+
+def test_ctrl_c_leaves_nothing(shared: Held) -> None:
+    """The last of those that share it: others have joined it and looked at it."""
+    token = token_of(shared.run_dir)
+    family = descendants(psutil.Process(shared.command.pid))
+    assert len(family) > 3
+    shared.command.send_signal(signal.SIGINT)
+    shared.command.wait(timeout=60)
+    assert leftovers(family) == []
+    assert list(shared.run_dir.iterdir()) == []
+    assert not token.parent.exists()
+
+
+def test_a_signal_to_the_whole_process_group_ends_the_command_in_order(held: Held) -> None:
+    """As `timeout` and a terminal send it: Ray lives on until the command has tidied up."""
+    token = token_of(held.run_dir)
+    family = descendants(psutil.Process(held.command.pid))
+    os.killpg(held.command.pid, signal.SIGTERM)
+    held.command.wait(timeout=60)
+    assert leftovers(family) == []
+    assert list(held.run_dir.iterdir()) == []
+    assert not token.parent.exists()
+
+
+def test_a_killed_command_takes_its_ray_with_it(held: Held) -> None:
+    """All of it, within seconds: also Ray's two agents, which by themselves would stay for a minute."""
+    token = token_of(held.run_dir)
+    family = descendants(psutil.Process(held.command.pid))
+    assert [process for process in family if process.name().endswith("Agent")]
+    held.command.kill()
+    held.command.wait(timeout=10)
+    assert leftovers(family, timeout_s=30) == []
+    assert not token.parent.exists()
+    killed = pytest.raises(ClusterUnreachable, match=r"is not a live run: its command .* was killed")
+    with killed, connected(held.run_dir):
+        pass
+
+
+def test_temporary_files_of_its_processes_lie_in_its_folder_and_go_with_it(ray_session: Path) -> None:
+    at = ray.get(ray.remote(tempfile.gettempdir).options(num_cpus=0).remote())
+    assert Path(at).parent == ray_session
 
 
 def test_what_is_missing_is_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def block(page: str, language: str, beginning: str) -> str:
 
 
 TASK = yaml.safe_load(block("problems.md", "yaml", "task: {family: python"))["task"]
-REWARD = yaml.safe_load(block("rewards.md", "yaml", "reward:"))["reward"]
+REWARD = yaml.safe_load(block("rewards.md", "yaml", "- kind: rl"))[0]["rl"]["reward"]
 BASE = yaml.safe_load(block("models.md", "yaml", "stages:"))["stages"][0]
 PRETRAIN = {"task": TASK, "steps": 30, "documents_per_step": 32, "checkpoint_every": 30}
 RL = {
