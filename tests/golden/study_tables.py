@@ -46,12 +46,21 @@ def _arms(study: dict[str, Any]) -> Iterator[str]:
     bands = list(study["bands"])
     yield f"| arm | {' | '.join(f'{band}: verified, 1 try; 16; answer, 1 try' for band in bands)} |"
     yield f"|---|{'---|' * len(bands)}"
-    arms = {"base": study["base"]} | study["arms"]
-    for name, arm in arms.items():
+    for name, arm in _rows(study):
         if not arm["bands"]:
             yield f"| {name} |{' not run |' * len(bands)}"
             continue
         yield f"| {name} | {' | '.join(_scores(arm['bands'][band]['scores']) for band in bands)} |"
+
+
+def _rows(study: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The base and every arm; arms that have a base of their own after it."""
+    if study["base"]["bands"]:
+        yield "base", study["base"]
+    for name, arm in study["arms"].items():
+        if not study["base"]["bands"]:
+            yield f"{name}, before RL", arm["base"]
+        yield name, arm
 
 
 def _scores(scores: dict[str, Any]) -> str:

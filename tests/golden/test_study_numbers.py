@@ -30,18 +30,22 @@ def test_the_numbers_of_a_published_study_are_those_of_its_evaluations(page: Pat
     study = load(page.stem)
     plan = make_plan(study, scale_of(study, None))
     bands = plan.runs[0].recipe.bands
-    before = published(page, "base.json.gz")
-    assert before is not None
-    base = dict.fromkeys(study.seeds, before)
-    arms = {arm: Arm.of(bands, Measured.of(base, _after(page, arm, study.seeds)), False) for arm in study.arms}
+    shared = published(page, "base.json.gz")
+    base = {seed: shared for seed in study.seeds if shared is not None}
+    assert bool(base) is plan.one_base
     assert of_base(bands, base) == found["base"]
-    for name, arm in arms.items():
+    arms: dict[str, Arm] = {}
+    for name in study.arms:
+        before = base or _measured(page, f"{name}-{{}}-before", study.seeds)
+        after = _measured(page, f"{name}-{{}}", study.seeds)
+        arm = arms[name] = Arm.of(bands, Measured.of(before, after), with_base=not plan.one_base)
         assert arm.numbers == {part: found["arms"][name][part] for part in ("bands", "strata")}
+        assert plan.one_base or arm.base == found["arms"][name]["base"]
     for claim, said in zip(study.claims, found["claims"], strict=True):
         verdict = claimed(study, bands, claim, arms)
         assert verdict == {part: said[part] for part in ("verdict", "missing", "comparisons")}
 
 
-def _after(page: Path, arm: str, seeds: Sequence[int]) -> dict[int, Evaluation]:
-    found = {seed: published(page, f"{arm}-{seed}.json.gz") for seed in seeds}
+def _measured(page: Path, name: str, seeds: Sequence[int]) -> dict[int, Evaluation]:
+    found = {seed: published(page, f"{name.format(seed)}.json.gz") for seed in seeds}
     return {seed: evaluation for seed, evaluation in found.items() if evaluation is not None}
