@@ -102,6 +102,11 @@ def note_stop(run_dir: Path) -> bool:
     return True
 
 
+def stop_was_asked(run_dir: Path) -> bool:
+    """Whether the command in the folder was asked to save and end."""
+    return (run_dir / STOPPING).exists()
+
+
 def holder(run_dir: Path) -> Holder | None:
     """The command that works in the folder; None if there is none (on this machine: none that is alive).
 

@@ -27,6 +27,7 @@ from cluster.recipe.config import (
 )
 from cluster.run.folder import RunFolder
 from cluster.run.live import LiveFile
+from cluster.run.lock import stop_was_asked
 from cluster.run.results.report import write_report
 from cluster.run.work.following import drive, naming_failures
 from cluster.run.work.items import check_items
@@ -59,6 +60,8 @@ def run_stages(recipe: Recipe, folder: RunFolder, address: str | None, insecure:
             report.begin(stage.name)
             try:
                 with naming_failures():
+                    if stop_was_asked(folder.path):  # when the stage before had nothing left to interrupt
+                        raise KeyboardInterrupt
                     if stage.kind in NEEDS_RAY and not checked:
                         check_items(recipe, folder, left[number:])
                         checked = True
