@@ -93,8 +93,7 @@ class EventLog:
     """Appends one JSON object per line to a file that readers may follow and other processes may append to.
 
     Each event is one write to the operating system, under a lock on the file, so a kill of this process loses nothing
-    and no two events mix; `sync` makes the file survive the machine. A write that fails is undone and otherwise
-    ignored: a full disk must not end a run.
+    and no two events mix. A write that fails is undone and otherwise ignored: a full disk must not end a run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -122,10 +121,6 @@ class EventLog:
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
-
-    def sync(self) -> None:
-        """Wait until every event so far is on disk."""
-        os.fsync(self._file)
 
     def close(self) -> None:
         """Write nothing more."""
