@@ -80,7 +80,7 @@ from serving.probe.posed import ProblemBank
 from serving.runs import routes as runs
 from serving.runs.bodies import EVENTS as RUN_EVENTS
 from serving.runs.control import RunControl
-from serving.schemas import Limits, Live, ModelCard, ModelList, Ready, Version
+from serving.schemas import ErrorAnswer, Limits, Live, ModelCard, ModelList, Ready, Version
 
 PAGE = pathlib.Path(__file__).parent / "web"
 
@@ -141,7 +141,7 @@ def openapi(app: FastAPI) -> dict[str, Any]:
     for operation in (o for methods in document["paths"].values() for o in methods.values()):
         operation["responses"].pop("422", None)
     _, events = models_json_schema(
-        [(m, "serialization") for m in (*EVENTS, *RUN_EVENTS)], ref_template="#/components/schemas/{model}"
+        [(m, "serialization") for m in (ErrorAnswer, *EVENTS, *RUN_EVENTS)], ref_template="#/components/schemas/{model}"
     )
     schemas.update({name: schema for name, schema in events["$defs"].items() if name not in schemas})
     document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

@@ -7,6 +7,7 @@ once, when it is done: to wake the event loop for every token of a tiny model co
 from __future__ import annotations
 
 import codecs
+import math
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -122,11 +123,15 @@ class Decoder:
         self._length = 0
 
     def push(self, token_id: int, logprob: float, top: tuple[TopLogprob, ...] = ()) -> Token:
-        """The next token; a character whose bytes are split comes with the token that completes it."""
+        """The next token; a character whose bytes are split comes with the token that completes it.
+
+        What top-p has ruled out is no alternative: its log-probability is minus infinity, which JSON does not know.
+        """
         text = self._utf8.decode(self._codec.bytes_of(token_id))
         start = self._length
         self._length += len(text)
-        return Token(token_id, text, start, self._length, logprob, top)
+        drawable = tuple(one for one in top if one.logprob > -math.inf)
+        return Token(token_id, text, start, self._length, logprob, drawable)
 
 
 async def pieces(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -35,9 +36,7 @@ _STATUSES = {
 
 def documented(stream: bool = False) -> dict[int | str, dict[str, Any]]:
     """The error answers of a POST route for its OpenAPI entry, and the event stream where there is one."""
-    errors: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorAnswer, "description": text} for status, text in _STATUSES.items()
-    }
+    errors = _errors(_STATUSES)
     if stream:
         errors[200] = {
             "description": "The answer, or its events.",
@@ -48,8 +47,13 @@ def documented(stream: bool = False) -> dict[int | str, dict[str, Any]]:
 
 def documented_get(*more: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a GET route."""
-    statuses = (400, 401, 403, 404, 500, *more)
-    return {status: {"model": ErrorAnswer, "description": _STATUSES[status]} for status in statuses}
+    return _errors((400, 401, 403, 404, 500, *more))
+
+
+def _errors(statuses: Iterable[int]) -> dict[int | str, dict[str, Any]]:
+    """The shape by its name: given as a model, the framework would compile it for each status of each route."""
+    schema = {"$ref": f"#/components/schemas/{ErrorAnswer.__name__}"}
+    return {s: {"description": _STATUSES[s], "content": {"application/json": {"schema": schema}}} for s in statuses}
 
 
 def json_answer(body: BaseModel) -> Response:

@@ -83,8 +83,10 @@ class ServedTask:
             item = self._task.item(self._strata[request.stratum], request.seed, 0, "test")
         except UserError as error:
             raise BadRequest(without_paths(str(error)), param="item") from error
-        except Exception as error:  # the task may be the user's own code
+        except (Exception, SystemExit) as error:  # the task may be the user's own code
             raise TaskFailed(f"the task gave no item: {said(error)}") from error
+        if not isinstance(item, Item):
+            raise TaskFailed(f"the task gave {type(item).__name__} where an Item was asked for")
         return PosedItem(item, self._process, isinstance(self._task, Plants))
 
     def answer(self) -> TaskAnswer:

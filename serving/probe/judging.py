@@ -83,7 +83,10 @@ class JudgeProcess:
 
     def _ask(self, *order: object) -> Any:
         connection = self._started()
-        connection.send(order)
+        try:
+            connection.send(order)
+        except Exception as error:  # an item holds what the task's own code put into it
+            raise TaskFailed(f"the item cannot be sent to the process of the task's judge: {said(error)}") from error
         answer = self._received(connection, self._judge_s)
         if isinstance(answer, _Failure):
             raise TaskFailed(f"the judge of the task failed: {answer.words}")

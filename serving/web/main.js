@@ -6,7 +6,7 @@ import { CompareView } from "./views/compare.js";
 import { byId } from "./elements/dom.js";
 import { DEFAULTS, read, write } from "./settings/link.js";
 import { listen } from "./settings/keyboard.js";
-import { fillModels } from "./settings/models.js";
+import { fillModels, missing } from "./settings/models.js";
 import { empty, failure } from "./elements/notices.js";
 import { PassView } from "./views/pass.js";
 import { fetchProblem, fillTask, showProblem } from "./settings/problem.js";
@@ -46,7 +46,7 @@ const saved = await opened();
 class App {
   client = new Client(saved);
   settings = read(location.hash || (saved?.link ?? ""));
-  problem = null;
+  problem = null; // what the view is about, once it is there
   models = [];
   limits = null;
   task = null;
@@ -75,28 +75,38 @@ class App {
   async restore() {
     this.stop();
     clearTimeout(this.#again);
+    this.#asked += 1; // what is on its way was asked for by another view
+    byId("problem").classList.remove("loading");
     const { view } = this.settings;
-    this.view?.leave?.();
-    this.view = null;
+    this.#leave();
+    this.#fields();
     if (!asks(view)) return this.#show(view);
     if (!this.models.length) return this.#nothing();
-    if (!fillModels(this)) return this.#fields();
+    this.#lists();
+    const lost = missing(this);
+    if (lost) return this.#lost(lost);
     if (!this.task) return this.#learnTask();
     fillTask(this);
     this.change({});
     this.#fields();
     this.view = new VIEW[view](byId("stage"), this);
-    if (!(await this.loadProblem())) return;
-    if (this.settings.go) await this.run();
+    await this.loadProblem();
+  }
+
+  #leave() {
+    this.view?.leave?.();
+    this.view = this.problem = null;
   }
 
   async #learnTask() {
+    const ticket = this.#asked;
     try {
       this.task = await this.client.get(TASK);
     } catch (error) {
-      return this.trouble(error, () => this.restore());
+      if (ticket === this.#asked) this.trouble(error, () => this.restore());
+      return;
     }
-    await this.restore();
+    if (ticket === this.#asked) await this.restore();
   }
 
   // A view that asks no checkpoint fills the page by itself.
@@ -105,7 +115,6 @@ class App {
     byId("tools").hidden = false;
     this.client.forget((path) => !KEPT.includes(path));
     this.change({});
-    this.#fields();
     this.view = new VIEW[view](byId("stage"), this);
   }
 
@@ -113,33 +122,34 @@ class App {
   change(patch, push = false) {
     this.settings = { ...this.settings, ...patch };
     const hash = write(this.settings);
-    for (const link of document.querySelectorAll("nav [data-view]")) {
-      link.href = write({ ...this.settings, view: link.dataset.view, step: -1, prefix: "", go: false });
-    }
+    const anew = this.client.saved ? {} : { step: -1, prefix: "", go: false }; // a saved page has its own view only
+    for (const link of document.querySelectorAll("nav [data-view]"))
+      link.href = write({ ...this.settings, view: link.dataset.view, ...anew });
     if (hash === location.hash) return;
     if (push) history.pushState(null, "", hash);
     else history.replaceState(null, "", hash);
   }
 
-  /** Fetches the problem; false when it failed or another one was asked for meanwhile. */
+  /** Fetches the problem, unless something else is asked for meanwhile, and then asks about it if the link says so. */
   async loadProblem() {
     const ticket = (this.#asked += 1);
+    this.problem = null;
     this.client.forget((path) => !KEPT.includes(path));
     byId("problem").classList.add("loading");
     try {
       const problem = await fetchProblem(this.client, this.settings);
-      if (ticket !== this.#asked) return false;
+      if (ticket !== this.#asked) return;
       this.problem = problem;
     } catch (error) {
       if (ticket === this.#asked) this.trouble(error, () => this.restore());
-      return false;
+      return;
     } finally {
       if (ticket === this.#asked) byId("problem").classList.remove("loading");
     }
     showProblem(byId("problem"), this.problem);
     byId("tools").hidden = false;
     this.view.reset(this.problem);
-    return true;
+    if (this.settings.go) await this.run();
   }
 
   /** Asks what the view asks. */
@@ -175,27 +185,30 @@ class App {
   /** An error that leaves nothing to show. */
   trouble(error, retry) {
     if (!(error instanceof ApiError)) throw error;
+    this.#leave();
+    this.#instead(failure(error, retry));
+    if (error.status === 401) this.askKey();
+  }
+
+  #instead(notice) {
     byId("problem").replaceChildren();
     byId("tools").hidden = true;
-    this.view?.leave?.();
-    this.view = null;
-    byId("stage").replaceChildren(failure(error, retry));
-    if (error.status === 401) this.askKey();
+    byId("stage").replaceChildren(notice);
   }
 
   /** Follows the run: new checkpoints join the lists, answers stay as they are. */
   async refresh() {
-    if (document.hidden || !this.view || this.#running || !asks(this.settings.view)) return;
-    const names = () => this.models.map((card) => card.id + card.alias_of).join();
-    const before = names();
+    if (document.hidden || !this.problem || this.#running) return;
+    const names = (models) => models.map((card) => card.id + card.alias_of).join();
     try {
-      this.models = (await this.client.get("v1/models")).data;
+      const { data } = await this.client.get("v1/models");
+      if (!this.problem || this.#running || !data.length || names(data) === names(this.models)) return;
+      this.models = data;
     } catch (error) {
       if (error instanceof ApiError) return; // the next question will say what is wrong
       throw error;
     }
-    if (names() === before || !fillModels(this)) return;
-    this.#fields();
+    this.#lists();
     this.view.modelsChanged?.();
   }
 
@@ -213,11 +226,20 @@ class App {
   }
 
   #nothing() {
-    byId("problem").replaceChildren();
-    byId("stage").replaceChildren(
+    this.#instead(
       empty("No checkpoint yet", "This run has not published a checkpoint. The page looks again every ten seconds."),
     );
     this.#again = setTimeout(() => this.start(), 10_000);
+  }
+
+  #lost(name) {
+    const headline = `This link's ${this.settings.view === "training" ? "run" : "checkpoint"} is not here`;
+    this.#instead(failure({ headline, message: `The server does not list ${name}; choose another one above.` }));
+  }
+
+  #lists() {
+    fillModels(this);
+    fillAgainst(this);
   }
 
   #fields() {
@@ -226,7 +248,6 @@ class App {
     for (const element of elements) {
       if (element.name && element.name in settings) element.value = settings[element.name];
     }
-    fillAgainst(this);
     if (!settings.facts) elements.facts.value = "";
     elements.op.max = this.limits?.op ?? elements.op.max;
     byId("heat").checked = settings.heat;
@@ -269,10 +290,10 @@ export const app = new App();
 byId("bench").addEventListener("change", (event) => app.edited(event.target));
 byId("bench").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!app.view?.run || !app.problem) return;
+  if (!app.view || !asks(app.settings.view)) return;
   app.change({ go: true, prefix: "", step: -1 }, true);
   if (byId("stage").getBoundingClientRect().top > innerHeight * 0.6) byId("tools").scrollIntoView();
-  app.run();
+  if (app.problem) app.run(); // one that is on its way is asked about when it is there
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault(); // the hash is the permalink

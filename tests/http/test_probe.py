@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import pytest
 
+from actors.engines.protocol import TopLogprob
 from serving.desk import Clerk, Desk
 from serving.encoding.codec import Codec
 from serving.generation.completion import Decoder, Piece
@@ -114,6 +116,11 @@ async def test_a_step_event_comes_as_soon_as_the_step_is_complete(server: Server
         assert done["text"][step["start"] : step["end"]].rstrip(".") in covered
         assert len(step["logprobs"]) == step["token_end"] - step["token_start"]
     assert stream.text.endswith("data: [DONE]\n\n")
+
+
+def test_what_top_p_has_ruled_out_is_no_alternative(codec: Codec):
+    drawn, ruled_out = TopLogprob(7, -0.1), TopLogprob(8, -math.inf)
+    assert Decoder(codec).push(7, -0.1, (drawn, ruled_out)).top == (drawn,)
 
 
 async def test_no_step_is_written_down_twice_while_its_trace_grows(codec: Codec):

@@ -33,6 +33,9 @@ SAID = {
 }
 
 
+UNMADE = {404: lambda: open("/srv/items/of/all.jsonl"), 405: lambda: exit(3), 406: lambda: None}
+
+
 class Steps:
     has_steps, has_gold = True, False
 
@@ -40,9 +43,10 @@ class Steps:
         return (Stratum.of(kind="only"),)
 
     def item(self, stratum, seed, index, split):
-        if seed == 404:
-            open("/srv/items/of/all.jsonl")
-        return Item(f"{split} {seed}", Address(stratum, seed, index, split), f"{split}: say {seed}", None, seed)
+        if seed in UNMADE:
+            return UNMADE[seed]()
+        payload = (lambda: seed) if seed == 500 else seed
+        return Item(f"{split} {seed}", Address(stratum, seed, index, split), f"{split}: say {seed}", None, payload)
 
     def judge(self, item, text):
         if text.strip() in SAID:
@@ -178,15 +182,25 @@ async def test_a_judge_that_raises_hangs_lies_or_dies_is_one_clear_error_and_the
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "task_failed"), text
         assert words in answer.json()["error"]["message"]
         assert (await ask(own, "verify", item=item, text="7")).json()["judgement"]["verified"] is True
-    unmade = (await ask(own, "items", **{**item, "seed": 404})).json()["error"]
-    assert unmade["code"] == "task_failed"
-    assert unmade["message"].endswith("No such file or directory: 'all.jsonl'")
     (judge,) = _judges()
     judge.kill()
     await until(lambda: judge not in _judges())
     assert (await ask(own, "verify", item=item, text="7")).json()["judgement"]["verified"] is True
     await own.replica.stop()
     assert not _judges()
+
+
+async def test_an_item_that_cannot_be_made_or_sent_to_the_judge_is_said_to_be_the_tasks_own_fault(own: Server):
+    said = {404: "No such file or directory: 'all.jsonl'", 405: "SystemExit: 3", 406: "where an Item was asked for"}
+    for seed, words in said.items():
+        unmade = (await ask(own, "items", stratum="kind=only", seed=seed)).json()["error"]
+        assert unmade["code"] == "task_failed"
+        assert unmade["message"].endswith(words)
+    unsent = (await ask(own, "verify", item={"stratum": "kind=only", "seed": 500}, text="7")).json()["error"]
+    assert unsent["code"] == "task_failed"
+    assert "cannot be sent to the process of the task's judge" in unsent["message"]
+    judged = await ask(own, "verify", item={"stratum": "kind=only", "seed": 7}, text="7")
+    assert judged.json()["judgement"]["verified"] is True
 
 
 def _judges() -> list[psutil.Process]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.web.fake_api import Knobs, make_app
 
@@ -29,9 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One Chromium for all browser tests; skips where there is none."""
+    """One Chromium for the tests of a file; skips where there is none.
+
+    Not for all files: until it ends, an event loop of Playwright's runs in this thread, and no other can.
+    """
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium on PATH; install Debian's package `chromium`")
@@ -152,6 +155,18 @@ def offline(chromium: Browser) -> Iterator[Offline]:
     opener = Offline(chromium)
     yield opener
     assert (opener.requests, opener.errors) == ([], [])
+
+
+def held(page: Page, url: str) -> list[Route]:
+    """The requests for `url` from now on, as they come; each waits until the test lets it go on."""
+    routes: list[Route] = []
+    page.route(url, lambda route: routes.append(route))
+    return routes
+
+
+def settle(page: Page) -> None:
+    """Waits until the page has taken in what came before."""
+    page.evaluate("import('/static/main.js').then(({ app }) => app.client.get('v1/limits'))")
 
 
 def save(page: Page, button: str, folder: Path) -> Path:

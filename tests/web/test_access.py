@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.web.conftest import Fake, Opener
 
@@ -118,6 +118,77 @@ def test_the_system_theme_is_followed_and_can_be_overruled(open_page: Opener, sc
     assert page.evaluate("document.documentElement.dataset.theme") == other
 
 
+def test_the_focus_stays_on_a_control_that_changes_what_is_beside_it(open_page: Opener) -> None:
+    page = open_page("#compare?model=demo@40&other=demo@100")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    against = page.get_by_label("Against", exact=True)
+    against.focus()
+    page.keyboard.press("ArrowUp")
+    expect(against).to_have_value("demo@80")
+    expect(against).to_be_focused()
+    page.keyboard.press("1")  # a select takes it: no shortcut
+    page.get_by_role("link", name="Solve").click()
+    hidden = page.get_by_label("2 not needed")
+    hidden.focus()
+    page.keyboard.press("Space")
+    expect(page.locator(".graph .node")).to_have_count(9)
+    expect(hidden).to_be_focused()
+
+
+def test_the_focus_stays_on_a_node_when_the_graph_grows(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.hold_after = 40
+    page = open_page("#solve?model=demo@0&go=1")
+    first = page.locator(".graph .node").first
+    first.focus()
+    fake.knobs.release.set()
+    expect(page.locator(".node.invented")).to_be_visible()
+    expect(first).to_be_focused()
+
+
+def test_one_long_word_scrolls_no_view_sideways(open_page: Opener) -> None:
+    page = open_page("static/favicon.svg", width=390)
+    word = "_".join(["a", "word"] * 30)
+    page.route("**/v1/**", lambda route: told(route, word))
+    for link in ("#solve?go=1&step=4", "#compare?go=1", "#recovery?samples=2&step=1&go=1"):
+        page.goto("about:blank")
+        page.goto(open_page.base + link)
+        expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+        expect(page.locator(".step, .sides .card, .planted-error").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def told(route: Route, word: str) -> None:
+    """Lets a request go on, and puts `word` for a place and for the run into what comes."""
+    asked = (route.request.post_data or "").replace(f"{word}@", "demo@")
+    answer = route.fetch(post_data=asked) if asked else route.fetch()
+    text = answer.text().replace("South Zoo", word).replace("demo@", f"{word}@")
+    route.fulfill(response=answer, body=text)
+
+
+def test_a_text_that_is_read_from_right_to_left_begins_at_the_right(open_page: Opener) -> None:
+    page = open_page("static/favicon.svg")
+    hebrew = "\u05db\u05de\u05d4 \u05d4\u05dd 2 + 2?"
+    task = {"family": "answers", "has_steps": False, "strata": [{"name": "s", "axes": {}}]}
+    page.route("**/task", lambda route: route.fulfill(json=task))
+    item = {"id": "1", "item": {"stratum": "s"}, "prompt": hebrew, "gold": None}
+    page.route("**/items", lambda route: route.fulfill(json=item))
+    page.goto(open_page.base)
+    expect(page.get_by_role("heading", level=1)).to_have_text(hebrew)
+    first, end = page.evaluate(
+        """() => {
+          const [text] = document.querySelector("#problem h1").childNodes;
+          const left = (at) => {
+            const range = document.createRange();
+            range.setStart(text, at);
+            range.setEnd(text, at + 1);
+            return range.getBoundingClientRect().left;
+          };
+          return [left(0), left(text.length - 1)];
+        }"""
+    )
+    assert first > end
+
+
 def _luminance(colour: str) -> float:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
@@ -139,6 +210,47 @@ def test_text_colours_reach_a_contrast_of_four_and_a_half(theme: str) -> None:
     ]
     pairs += [("ink", f"{tone}-soft") for tone in ("right", "wrong", "order", "missing")] + [("on-accent", "accent")]
     assert {pair: c for pair in pairs if (c := _contrast(colour[pair[0]], colour[pair[1]])) < 4.5} == {}
+
+
+FAINT = """() => {
+  const parse = (colour) => {
+    const [r, g, b, alpha = 1] = colour.match(/[\\d.]+/g).map(Number);
+    return { rgb: colour.startsWith("color(") ? [r * 255, g * 255, b * 255] : [r, g, b], alpha };
+  };
+  const over = ({ rgb, alpha }, ground) => rgb.map((part, i) => part * alpha + ground[i] * (1 - alpha));
+  const light = (rgb) => {
+    const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = rgb.map((part) => linear(part / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const up = (element) => (element ? [...up(element.parentElement), element] : []);
+  const faint = {};
+  for (const element of document.querySelectorAll("main *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+    if (!own || !element.checkVisibility() || element.closest(".unseen, option, title")) continue;
+    const style = getComputedStyle(element);
+    let ground = [255, 255, 255];
+    for (const one of up(element)) ground = over(parse(getComputedStyle(one).backgroundColor), ground);
+    const opacity = up(element).reduce((all, one) => all * Number(getComputedStyle(one).opacity), 1);
+    const ink = over({ ...parse(element.closest("svg") ? style.fill : style.color), alpha: opacity }, ground);
+    const [dark, bright] = [light(ink), light(ground)].sort((a, b) => a - b);
+    const contrast = (bright + 0.05) / (dark + 0.05);
+    if (contrast < 4.5) faint[`${element.localName}.${element.getAttribute("class")}`] = contrast;
+  }
+  return faint;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_text_of_an_open_trace_is_fainter_than_that(open_page: Opener, scheme: str) -> None:
+    """Also on tinted tokens, and of quantities that are not needed."""
+    page = open_page("#solve?model=demo@0&go=1&step=1&heat=1", color_scheme=scheme)
+    page.get_by_label("2 not needed").check()
+    expect(page.locator(".graph .node.distractor")).to_have_count(2)
+    expect(page.locator(".aside .token").first).to_be_visible()
+    expect(page.locator("#step-detail .token-chip").first).to_be_visible()
+    page.keyboard.press("Escape")
+    assert page.evaluate(FAINT) == {}
 
 
 def test_the_focus_stays_where_it_is_while_the_answer_streams(open_page: Opener, fake: Fake) -> None:

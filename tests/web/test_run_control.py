@@ -140,6 +140,7 @@ def test_a_run_is_stopped_after_a_question_and_its_end_is_seen(boss: Opener, ser
     page = boss("#runs?runs=demo")
     stop = page.get_by_role("button", name="Stop and save")
     stop.click()
+    expect(page.get_by_role("dialog", name="Stop demo?")).to_be_visible()
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert served.control.asked == []
@@ -152,6 +153,13 @@ def test_a_run_is_stopped_after_a_question_and_its_end_is_seen(boss: Opener, ser
     (served.folder / "demo" / LIVE).unlink()
     expect(workers(page)).to_contain_text("demo is not live any more.")
     expect(stop).to_be_disabled()
+
+
+def test_of_several_runs_it_is_said_whose_workers_these_are(boss: Opener, served: Served) -> None:
+    tell_live(served.folder / "demo", *TWO)
+    page = boss("#runs?runs=demo,new")
+    expect(page.get_by_role("heading", name="Workers of demo")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop and save")).to_be_visible()
 
 
 def test_what_a_run_does_not_take_is_said_in_words(boss: Opener, served: Served) -> None:

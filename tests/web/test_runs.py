@@ -19,13 +19,14 @@ from tests.http.test_kept import in_the_runs_tokens
 from tests.judgements import trace
 from tests.rollouts import step_rollouts
 from tests.runs import append, step_event, write_run
-from tests.web.conftest import Opener
+from tests.web.conftest import Opener, held, settle
 from tests.web.test_page_real import page_over
 from verifier.judgement import StepStatus, to_record
 
 pytestmark = pytest.mark.browser
 LONG = 10_000
 LIVE = ("live", "doomed", "broken", "full", "keeping")
+NAME = "_".join(["a", "word"] * 9)
 RIGHT, WRONG = (to_record(trace(StepStatus.RIGHT, last)) for last in (StepStatus.RIGHT, StepStatus.WRONG_VALUE))
 
 
@@ -64,7 +65,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     append(folder / "quiet", *(step_event(step, 40, time=time.time() - 1000) for step in range(1, 6)))
     append(folder / "evaluating", *(step_event(step, 5, "first", time=time.time() - 1000) for step in range(1, 6)))
     RolloutStore(folder / "keeping", "rl", 0, 9).write(in_the_runs_tokens(step_rollouts(5)))
-    names = [folder / name for name in ("demo", "long", "quiet", "evaluating", *LIVE)]
+    append(folder / NAME, step_event(1, 40))
+    names = [folder / name for name in ("demo", "long", "quiet", "evaluating", NAME, *LIVE)]
     with page_over(demo, lambda model, seed: "", run_dirs=names) as (url, key):
         yield Served(url, key, folder)
 
@@ -372,6 +374,96 @@ def test_a_kept_rollout_opens_as_a_judged_trace_with_numbers_laid_over_its_token
     link = page.url.removeprefix(str(page.evaluate("document.baseURI")).split("#")[0])
     again = visit(link)
     expect(again.locator(".token").first).to_have_attribute("title", "advantage +0.500")
+
+
+def kept(page: Page) -> Locator:
+    return page.get_by_role("region", name="Kept rollouts")
+
+
+def test_a_slider_that_is_dragged_over_many_steps_asks_for_the_last(visit: Opener) -> None:
+    page = visit("#runs?runs=demo")
+    expect(kept(page).locator("tbody tr").first).to_be_visible()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/rollouts/rl/" in request.url else None)
+    with page.expect_response("**/rollouts/rl/1?*"):
+        kept(page).get_by_role("slider").evaluate(
+            """(slider) => {
+              for (slider.value of ["1", "0"]) slider.dispatchEvent(new Event("input"));
+              slider.dispatchEvent(new Event("change"));
+            }"""
+        )
+    expect(kept(page)).to_contain_text("step 1, 3 steps kept")
+    assert len(asked) == 1
+
+
+def test_another_run_is_read_from_its_first_rollout_on(visit: Opener) -> None:
+    page = visit("#runs?runs=demo,keeping")
+
+    def more(route: Route) -> None:
+        route.fulfill(json={**route.fetch(url=route.request.url.replace("offset=50", "offset=0")).json(), "total": 120})
+
+    page.route("**/runs/demo/rollouts/rl/40?*", more)
+    page.get_by_role("checkbox", name="keeping").uncheck()
+    kept(page).get_by_label("Status").select_option("solved")
+    further = kept(page).get_by_role("button", name="Further")
+    further.focus()
+    page.keyboard.press("Enter")
+    expect(kept(page)).to_contain_text(re.compile("51 to [0-9]+ of 120"))
+    expect(further).to_be_focused()
+    page.get_by_role("checkbox", name="keeping").check()
+    page.get_by_role("checkbox", name="demo").uncheck()
+    expect(kept(page)).to_contain_text(re.compile("1 to ([0-9]+) of \\1"))
+
+
+def test_an_error_of_what_was_asked_before_does_not_take_the_place_of_the_list(visit: Opener) -> None:
+    page = visit("#runs?runs=demo")
+    expect(kept(page).locator("tbody tr").first).to_be_visible()
+    late = held(page, "**/rollouts/rl/40?*status=cut")
+    with page.expect_request("**/rollouts/rl/40?*status=cut"):
+        kept(page).get_by_label("Status").select_option("cut")
+    kept(page).get_by_label("Status").select_option("answer")
+    expect(kept(page).locator("tbody tr")).to_have_count(2)
+    with page.expect_response("**/rollouts/rl/40?*status=cut"):
+        late[0].fulfill(status=429, json={})
+    settle(page)
+    expect(kept(page).locator("tbody tr")).to_have_count(2)
+    with page.expect_request("**/rollouts/rl/40?*status=cut"):
+        kept(page).get_by_label("Status").select_option("cut")
+    settle(page)
+    with page.expect_response("**/rollouts/rl/40?*status=cut"):
+        late[1].fulfill(status=429, json={})
+    page.unroute_all()
+    kept(page).get_by_role("button", name="Try again").click()
+    expect(kept(page).locator("tbody tr").first).to_contain_text("cut off")
+
+
+def test_a_damaged_link_to_a_rollout_opens_it_with_nothing_laid_over(visit: Opener) -> None:
+    page = visit("#runs?runs=demo&row=0&overlay=toString")
+    expect(kept(page).locator(".step").first).to_be_visible()
+    expect(kept(page).locator(".token")).to_have_count(0)
+
+
+def test_the_focus_stays_where_it_is_when_the_curves_are_read_anew(visit: Opener) -> None:
+    page = visit("#runs?runs=demo")
+    expect(lines_of(page, "Reward")).to_have_count(1)
+    page.get_by_role("checkbox", name="long").focus()
+    page.keyboard.press("Space")
+    expect(lines_of(page, "Reward")).to_have_count(2)
+    expect(page.get_by_role("checkbox", name="long")).to_be_focused()
+
+
+def test_steps_that_no_run_has_are_said_to_be_none(visit: Opener) -> None:
+    page = visit("#runs?runs=demo&first=900")
+    expect(page.get_by_role("heading", name="No step in this range")).to_be_visible()
+    page.get_by_role("button", name="All steps").click()
+    expect(lines_of(page, "Reward")).to_have_count(1)
+    expect(page.get_by_role("heading", name="No step in this range")).to_be_hidden()
+
+
+def test_a_long_name_does_not_scroll_the_page_sideways(visit: Opener) -> None:
+    page = visit(f"#runs?runs={NAME},demo", width=390)
+    expect(lines_of(page, "Reward")).to_have_count(2)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_run_without_kept_rollouts_says_so(visit: Opener) -> None:

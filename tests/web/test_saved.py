@@ -85,6 +85,24 @@ def test_a_saved_view_shows_the_same_without_a_server(
     expect(saved.locator("nav a")).to_have_count(1)
     expect(saved.locator("#bench [name=seed]")).to_be_disabled()
     assert saved.evaluate("fetch('https://example.com/').then(() => 'sent', () => 'refused')") == "refused"
+    stage = saved.locator("#stage").inner_text()
+    saved.locator("nav a").click()  # it leads to what the file shows
+    expect(saved.locator(shown).first).to_be_visible()
+    expect(saved.locator("#stage")).to_have_text(stage, use_inner_text=True)
+
+
+def test_a_saved_page_opens_in_a_frame_that_may_keep_nothing(
+    chromium: Browser, open_page: Opener, tmp_path: Path
+) -> None:
+    page = open_page("#solve?model=demo@40&go=1")
+    expect(page.locator(".step.first")).to_be_visible()
+    file = save(page, "Save page", tmp_path)
+    mail = tmp_path / "mail.html"
+    mail.write_text(f'<iframe sandbox="allow-scripts" src="{file.name}"></iframe>')
+    reader = chromium.new_page()
+    reader.goto(mail.as_uri())
+    expect(reader.frame_locator("iframe").locator(".step.first")).to_be_visible()
+    reader.close()
 
 
 def test_a_saved_trace_opens_step_by_step_and_a_saved_training_walks_through_its_checkpoints(

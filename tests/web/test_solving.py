@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import Fake, Opener
+from tests.web.conftest import Fake, Opener, held
 
 
 def node(page: Page, name: str):
@@ -95,6 +95,32 @@ def test_an_edited_step_is_sent_as_the_prefix_and_the_model_goes_on(open_page: O
     assert body["prefix"].startswith(" Define adult deer in South Zoo as k;")
 
 
+def test_enter_in_a_field_asks_about_the_problem_that_it_names_once_that_is_there(
+    open_page: Opener, fake: Fake
+) -> None:
+    page = open_page("#solve?model=demo@40")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    asked = held(page, "**/problems")
+    with page.expect_request("**/problems"):
+        page.get_by_label("Seed", exact=True).fill("3")
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+    asked[0].continue_()
+    expect(page.get_by_role("heading", name="Wrong answer: 27, not 22")).to_be_visible()
+    assert [body["problem"]["seed"] for _, body in fake.knobs.asked] == [3]
+
+
+def test_leaving_the_editor_gives_the_focus_back(open_page: Opener) -> None:
+    page = open_page("#solve?model=demo@40&go=1&step=4")
+    edit = page.get_by_role("button", name="Edit this step and go on")
+    edit.click()
+    page.keyboard.press("Escape")
+    expect(edit).to_be_focused()
+    edit.click()
+    page.get_by_role("button", name="Cancel").click()
+    expect(edit).to_be_focused()
+
+
 def test_stopping_keeps_what_has_arrived(open_page: Opener, fake: Fake) -> None:
     fake.knobs.hold_after = 40
     page = open_page("#solve?model=demo@40&go=1")
@@ -108,6 +134,7 @@ def test_stopping_keeps_what_has_arrived(open_page: Opener, fake: Fake) -> None:
 def test_token_heat_tints_the_words_and_is_part_of_the_link(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@40&go=1")
     expect(page.locator(".step.first")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
     text = page.locator(".trace").inner_text()
     page.get_by_label("Token heat").check()
     expect(page.locator(".token.doubtful").first).to_be_visible()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.web.conftest import Fake, Opener
+from tests.web.conftest import Fake, Opener, held, settle
 
 
 def test_a_locked_server_asks_for_the_key_and_keeps_it_in_this_tab_only(open_page: Opener, fake: Fake) -> None:
@@ -31,6 +31,29 @@ def test_escape_from_the_key_dialog_changes_nothing(open_page: Opener) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
     assert page.evaluate("sessionStorage.getItem('interplay.key')") is None
+
+
+def test_what_was_copied_along_with_a_key_is_left_out(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.key = "k-1"
+    page = open_page()
+    page.get_by_label("Key", exact=True).fill(" \u201ck-1\u200b\u201d\n")
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+
+
+def test_a_page_that_may_keep_nothing_works_until_it_is_closed(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.key = "k-1"
+    page = open_page("static/favicon.svg")
+    page.add_init_script(
+        """for (const kind of ["localStorage", "sessionStorage"])
+          Object.defineProperty(window, kind, { get() { throw new DOMException("denied", "SecurityError"); } });"""
+    )
+    page.goto(open_page.base)
+    page.get_by_label("Key", exact=True).fill("k-1")
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+    page.keyboard.press("t")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
 @pytest.mark.parametrize(
@@ -93,6 +116,13 @@ def test_a_body_that_breaks_off_in_the_middle_is_said_in_words_and_not_recorded(
     assert path not in recorded
 
 
+def test_a_login_page_in_place_of_the_answer_is_said_in_words(open_page: Opener) -> None:
+    page = open_page("static/favicon.svg")
+    page.route("**/v1/models", lambda route: route.fulfill(content_type="text/html", body="<h1>Sign in</h1>"))
+    page.goto(open_page.base)
+    expect(page.get_by_role("alert")).to_contain_text("This is no answer of the server")
+
+
 def test_a_failed_problem_can_be_tried_again(open_page: Opener, fake: Fake) -> None:
     fake.knobs.fail = [("/problems", 503)]
     page = open_page()
@@ -148,6 +178,57 @@ def test_a_key_that_may_not_ask_checkpoints_is_told_so_there(open_page: Opener, 
     expect(page.get_by_role("alert")).to_contain_text("This key may not do that")
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+
+
+def test_a_view_that_cannot_be_shown_is_named_all_the_same(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.models = False
+    page = open_page("#runs")
+    expect(page).to_have_title("Runs - Interplay probe")
+    page.get_by_role("link", name="Solve").click()
+    expect(page.get_by_role("heading", name="No checkpoint yet")).to_be_visible()
+    expect(page).to_have_title("Solve - Interplay probe")
+    expect(page.locator("nav [aria-current]")).to_have_text("Solve")
+
+
+@pytest.mark.parametrize(("path", "refused"), [("/task", True), ("/problems", True), ("/problems", False)])
+def test_what_a_view_asked_for_does_not_come_over_the_next_one(open_page: Opener, path: str, refused: bool) -> None:
+    page = open_page("#runs")
+    page.route("**/v1/runs", lambda route: route.fulfill(json={"data": []}))
+    asked = held(page, f"**{path}")
+    with page.expect_request(f"**{path}"):
+        page.get_by_role("link", name="Solve").click()
+    page.get_by_role("link", name="Runs").click()
+    expect(page.get_by_role("heading", name="No run")).to_be_visible()
+    with page.expect_response(f"**{path}"):
+        asked[0].fulfill(status=403, json={}) if refused else asked[0].continue_()
+    settle(page)
+    expect(page.get_by_role("heading", name="No run")).to_be_visible()
+    expect(page.locator("#problem")).to_be_empty()
+
+
+def test_a_link_to_a_run_that_is_gone_says_so_and_another_can_be_chosen(open_page: Opener) -> None:
+    page = open_page("#training?run=gone")
+    expect(page.get_by_role("alert")).to_contain_text("The server does not list gone")
+    page.locator("select[name=run]").select_option("demo")
+    expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+    page = open_page("#training?run=demo")
+    expect(page.locator("select[name=run] option:checked")).to_have_text("demo")
+
+
+def test_a_checkpoint_that_goes_leaves_the_answers_as_they_are(open_page: Opener, fake: Fake) -> None:
+    page = open_page("#solve?model=demo@40&other=demo@20&go=1")
+    wrong = page.get_by_role("heading", name="Wrong answer: 19, not 14")
+    for steps in ((0, 40, 60), (0, 60)):  # what only Compare asks, and what has answered
+        expect(wrong).to_be_visible()
+        expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+        fake.knobs.steps = steps
+        page.evaluate("import('/static/main.js').then((page) => page.app.refresh())")
+        expect(page.locator("select[name=model] option[value^=demo]")).to_have_count(len(steps))
+    expect(wrong).to_be_visible()
+    page.locator("select[name=model]").select_option("demo@60")
+    expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+    page.get_by_role("button", name="Solve").click()
+    expect(page.locator(".foot summary")).to_have_text("Answered by demo@60")
 
 
 def test_a_link_to_a_checkpoint_that_is_gone_says_so_and_another_can_be_chosen(open_page: Opener) -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.web.conftest import Fake, Opener
+from tests.web.conftest import Fake, Opener, held, settle
 
 
 def test_compare_says_where_two_checkpoints_part(open_page: Opener) -> None:
@@ -68,9 +68,19 @@ def test_a_checkpoint_published_meanwhile_joins_the_lists(open_page: Opener, fak
     expect(page.locator(".column")).to_have_count(2)
 
 
+def test_an_answer_to_a_problem_with_other_facts_is_not_taken_for_this_ones(open_page: Opener) -> None:
+    page = open_page("#training?go=1&facts=4")
+    expect(page.locator(".column")).to_have_count(6)
+    page.get_by_label("Facts").fill("6")
+    page.get_by_label("Facts").blur()
+    expect(page.locator(".column")).to_have_count(0)
+    expect(page.get_by_role("heading", name="No answer yet")).to_be_visible()
+
+
 def test_training_waits_as_long_as_a_full_server_says_and_goes_on(open_page: Opener, fake: Fake) -> None:
     fake.knobs.fail = [("/solve", 503)]
     page = open_page("#training?go=1")
+    expect(page.get_by_text("The server is full or not ready; the page asks again in 2 s.")).to_be_visible()
     expect(page.locator(".column")).to_have_count(6)
     expect(page.get_by_role("alert")).to_have_count(0)
 
@@ -102,6 +112,43 @@ def test_what_is_opened_and_the_focus_stay_while_samples_come_in(open_page: Open
     expect(page.locator("button.sample")).to_have_count(16)
     expect(page.locator("button.sample").nth(2)).to_be_focused()
     expect(page.get_by_role("row", name=re.compile("^8 "))).to_be_visible()
+
+
+def test_samples_of_other_settings_do_not_stay(open_page: Opener, fake: Fake) -> None:
+    fake.knobs.hold_after = 8
+    page = open_page("#pass?model=demo@80&temperature=1&go=1")
+    expect(page.locator("button.sample")).to_have_count(8)
+    page.locator("select[name=model]").select_option("demo@20")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    settle(page)
+    expect(page.get_by_role("heading", name="16 samples from demo@20")).to_be_visible()
+
+
+def test_only_the_trace_that_was_opened_last_is_shown(open_page: Opener) -> None:
+    page = open_page("#pass?model=demo@80&temperature=1&go=1")
+    expect(page.locator("button.sample")).to_have_count(16)
+    asked = held(page, "**/verify")
+    for sample in (0, 3):
+        with page.expect_request("**/verify"):
+            page.locator("button.sample").nth(sample).click()
+    settle(page)
+    asked[1].continue_()
+    expect(page.get_by_role("heading", name="Sample 4: ")).to_be_visible()
+    asked[0].continue_()
+    settle(page)
+    expect(page.get_by_role("heading", name="Sample 4: ")).to_be_visible()
+
+
+def test_a_continuation_that_comes_after_the_settings_have_changed_is_not_shown(open_page: Opener) -> None:
+    page = open_page("#recovery?model=demo@100&other=demo@40&samples=4&step=1&go=1")
+    asked = held(page, "**/verify")
+    with page.expect_request("**/verify"):
+        page.get_by_role("button", name=re.compile("^Continuation 1: ")).first.click()
+    page.locator("select[name=model]").select_option("demo@20")
+    asked[0].continue_()
+    settle(page)
+    expect(page.get_by_role("heading", name="Can demo@20 and demo@40 recover from an error?")).to_be_visible()
+    expect(page.locator(".panel")).to_have_count(0)
 
 
 def test_a_sample_opens_with_its_judgement(open_page: Opener) -> None:
@@ -173,6 +220,19 @@ def test_back_returns_to_the_view_before(open_page: Opener) -> None:
     expect(page.get_by_role("button", name="Compare")).to_be_visible()
     page.go_back()
     expect(page.locator(".step.first")).to_be_visible()
+
+
+def test_the_key_that_asks_does_nothing_where_no_checkpoint_is_asked(open_page: Opener) -> None:
+    page = open_page("#solve?model=demo@40")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    card = {"name": "demo", "updated": None, "stages": []}
+    page.route("**/v1/runs", lambda route: route.fulfill(json={"data": [card]}))
+    about = {"workers": [], "counters": {}, "noted": {}, "left_out": 0, "live": None, "controls": False}
+    page.route("**/v1/runs/demo", lambda route: route.fulfill(json={**card, **about}))
+    page.get_by_role("link", name="Runs").click()
+    expect(page.get_by_text("No worker has taken weights yet.")).to_be_visible()
+    page.keyboard.press("g")
+    assert "go=1" not in page.url
 
 
 def test_a_copied_link_names_the_checkpoint_and_not_the_alias(open_page: Opener) -> None:

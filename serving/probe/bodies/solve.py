@@ -27,7 +27,9 @@ from serving.schemas import (
 
 
 class SolveRequest(About):
-    """`POST /v1/probe/solve`: one model, one problem, one trace. `logprobs` adds that many alternatives per token."""
+    """`POST /v1/probe/solve`: one model, one problem, one trace. `logprobs` adds that many alternatives per
+    token, or as many as `top_p` leaves.
+    """
 
     model: ModelId
     temperature: Temperature = 0.0

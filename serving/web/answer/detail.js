@@ -125,10 +125,14 @@ export class StepDetail {
       { rows: 3, spellcheck: "false", "aria-label": "The step, to be edited" },
       answer.slice(step.start, step.end),
     );
+    const close = () => {
+      this.editor.replaceChildren();
+      this.element.querySelector(".edit").focus();
+    };
     const send = () => this.onEdit(answer.slice(0, step.start) + area.value.trim());
     area.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) send();
-      if (event.key === "Escape") this.editor.replaceChildren();
+      if (event.key === "Escape") close();
     });
     this.editor.replaceChildren(
       area,
@@ -136,7 +140,7 @@ export class StepDetail {
         "div",
         { class: "row" },
         h("button", { type: "button", class: "primary small", onclick: send }, "Go on from here"),
-        h("button", { type: "button", class: "plain", onclick: () => this.editor.replaceChildren() }, "Cancel"),
+        h("button", { type: "button", class: "plain", onclick: close }, "Cancel"),
         h("span", { class: "quiet" }, "The model sees the trace up to here as if it had written it."),
       ),
     );

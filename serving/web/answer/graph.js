@@ -88,10 +88,12 @@ export class GraphView {
     });
     drawing.append(...this.#edges.map((edge) => edge.path), ...[...this.#cells.values()].map((cell) => cell.group));
     drawing.style.setProperty("min-width", `${Math.min(width, Math.round(width * 0.8))}px`);
+    const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset.node : null;
     this.element.replaceChildren(drawing);
     for (const text of drawing.querySelectorAll("text[data-room]")) squeeze(text);
     for (const [name, mark] of this.#marks) this.#paint(name, mark);
     this.#cells.values().next().value?.group.setAttribute("tabindex", "0");
+    if (this.has(focused)) this.focus(focused, { preventScroll: true });
   }
 
   /** Forgets all judgements. */
@@ -235,9 +237,9 @@ export class GraphView {
   }
 
   /** Moves the keyboard to a node. */
-  focus(name) {
+  focus(name, how) {
     for (const [key, cell] of this.#cells) cell.group.setAttribute("tabindex", key === name ? "0" : "-1");
-    this.#cells.get(name)?.group.focus();
+    this.#cells.get(name)?.group.focus(how);
   }
 }
 

@@ -4,6 +4,7 @@ import { h, percent } from "../elements/dom.js";
 import { GraphView } from "./graph.js";
 import { TraceView } from "./trace.js";
 import { failure } from "../elements/notices.js";
+import { redraw } from "../elements/redraw.js";
 import { STATUS, gradeOf, icon } from "../elements/status.js";
 
 /** `onOpen(index)` tells which step is open (-1: none), `onEdit(prefix)` asks to go on from an edited trace. */
@@ -103,6 +104,11 @@ export class AnswerPanel {
     this.refresh();
   }
 
+  /** Says why nothing comes at the moment; the next answer that is shown takes its place. */
+  wait(words) {
+    this.notice.replaceChildren(h("p", { class: "quiet", role: "status" }, words));
+  }
+
   setHeat(heat) {
     this.heat = heat;
     this.refresh();
@@ -154,7 +160,7 @@ export class AnswerPanel {
       }),
       `${count} not needed`,
     );
-    this.graphHead.replaceChildren(h("h2", {}, "Dependency graph"), count ? toggle : "");
+    redraw(this.graphHead, h("h2", {}, "Dependency graph"), count ? toggle : "");
   }
 
   #say() {

@@ -3,8 +3,8 @@
 import { h, percent } from "../elements/dom.js";
 import { icon } from "../elements/status.js";
 
-/** The outcomes, best first: key of the API's counts, tone, words and icon. */
-export const OUTCOMES = [
+// The outcomes, best first: key of the API's counts, tone, words and icon.
+const OUTCOMES = [
   { key: "recovered", name: "recovered", tone: "right", words: "recovered", path: "M3.5 8.5l3 3 6-7" },
   {
     key: "answer_only",

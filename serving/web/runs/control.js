@@ -16,8 +16,9 @@ export class Control {
     this.onAsked = onAsked;
     this.fields = new Map(Object.keys(KINDS).map((kind) => [kind, this.#field()]));
     this.scale = h("button", { class: "plain" }, "Scale");
-    this.stop = h("button", { type: "button", class: "plain danger", onclick: () => this.sure.showModal() }, "Stop and save");
+    this.stop = h("button", { type: "button", class: "plain danger", onclick: () => this.#confirm() }, "Stop and save");
     this.said = h("div", { role: "status" });
+    this.question = h("h2", { id: "stop-title" });
     this.sure = this.#dialog();
     const labels = [...this.fields].map(([kind, input]) => h("label", { class: "field" }, KINDS[kind], input));
     const form = h("form", { class: "row", onsubmit: (event) => this.#submit(event) }, labels, this.scale, this.stop);
@@ -60,16 +61,23 @@ export class Control {
     });
   }
 
+  // The run is the one that stood there when the question was asked, and named by it.
+  #confirm() {
+    this.asked = this.run;
+    this.question.textContent = `Stop ${this.run}?`;
+    this.sure.showModal();
+  }
+
   #dialog() {
     const close = () => this.sure.close();
     const stop = () => {
       close();
-      this.#ask("stop", {}, "Asked to stop: it saves, then ends.");
+      this.#ask(this.asked, "stop", {}, `Asked ${this.asked} to stop: it saves, then ends.`);
     };
     return h(
       "dialog",
-      { "aria-label": "Stop this run?" },
-      h("h2", {}, "Stop this run?"),
+      { "aria-labelledby": "stop-title" },
+      this.question,
       h("p", {}, "It saves after the step that it is in, then ends. The same command with --resume continues it."),
       h(
         "div",
@@ -86,15 +94,15 @@ export class Control {
     if (!typed.length) return this.#say("Change a number first.");
     const body = Object.fromEntries(typed.map(([kind, input]) => [`${kind}_workers`, Number(input.value)]));
     const words = typed.map(([kind, input]) => `${input.value} ${KINDS[kind].toLowerCase()}`).join(" and ");
-    this.#ask("scale", body, `Asked for ${words}.`);
+    this.#ask(this.run, "scale", body, `Asked for ${words}.`);
   }
 
-  async #ask(what, body, done) {
+  async #ask(run, what, body, done) {
     this.#say("Asking the run ...");
     this.#busy = true;
     this.#enable(false, false);
     try {
-      await this.app.client.post(`v1/admin/runs/${this.run}/${what}`, body);
+      await this.app.client.post(`v1/admin/runs/${run}/${what}`, body);
       for (const input of this.fields.values()) delete input.dataset.typed;
       this.#say(done);
     } catch (error) {

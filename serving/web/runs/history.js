@@ -24,11 +24,6 @@ export class History {
     this.last = steps.at(-1) ?? this.last;
     return Math.max(0, ...[...this.curves.values()].map((curve) => curve.steps.length)) <= MOST;
   }
-
-  /** The newest value of a curve, or null. */
-  newest(name) {
-    return this.curves.get(name)?.values.at(-1) ?? null;
-  }
 }
 
 const blank = () => ({ steps: [], values: [] });

@@ -28,8 +28,8 @@ export function swatch(kind) {
   );
 }
 
-/** "0.123", "12.3", "4.5e-7": three digits. */
-export function short(value) {
+// "0.123", "12.3", "4.5e-7": three digits.
+function short(value) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size < 1e-3 || size >= 1e6) return value.toExponential(1);

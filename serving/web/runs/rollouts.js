@@ -5,6 +5,7 @@ import { OVERLAYS } from "../answer/overlays.js";
 import { AnswerPanel } from "../answer/panel.js";
 import { h } from "../elements/dom.js";
 import { empty, failure } from "../elements/notices.js";
+import { redraw } from "../elements/redraw.js";
 import { ApiError } from "../server/api.js";
 import { nearest } from "./history.js";
 
@@ -27,7 +28,8 @@ export class Rollouts {
       step: 1,
       class: "slider",
       "aria-label": "Step with kept rollouts",
-      oninput: () => this.#slide(),
+      oninput: () => this.#say(),
+      onchange: () => this.#slide(),
     });
     this.caption = h("output", { class: "figures" });
     this.status = select("Status", STATUSES, (value) => this.#choose({ status: value }));
@@ -60,6 +62,7 @@ export class Rollouts {
   async show(run, stage) {
     const changed = run !== this.run || stage !== this.stage;
     [this.run, this.stage] = [run, stage];
+    if (changed) this.#asked += 1; // what is on its way is of another stage
     await this.#ask(async () => {
       const { stages } = await this.app.client.get(`v1/runs/${run}/rollouts`);
       const steps = stages.find((one) => one.stage === stage)?.steps ?? [];
@@ -67,6 +70,7 @@ export class Rollouts {
       this.#place();
       if (this.#path() === this.read) return;
       if (!changed) this.#forget(this.read);
+      this.offset = 0;
       await this.#read();
     });
   }
@@ -82,13 +86,17 @@ export class Rollouts {
     this.slider.hidden = steps.length < 2;
     this.status.label.hidden = !steps.length;
     this.slider.max = String(steps.length - 1);
-    this.slider.value = String(kept ? nearest(steps, kept) : steps.length - 1);
+    if (!this.slider.matches(":active")) this.slider.value = String(kept ? nearest(steps, kept) : steps.length - 1);
     this.status.element.value = this.app.settings.status;
     this.overlay.element.value = this.app.settings.overlay;
   }
 
   get #step() {
     return this.steps[Number(this.slider.value)];
+  }
+
+  #say() {
+    this.caption.textContent = this.steps.length ? `step ${this.#step}, ${this.steps.length} steps kept` : "";
   }
 
   #slide() {
@@ -105,18 +113,27 @@ export class Rollouts {
   async #read() {
     this.read = this.#path();
     this.detail.hidden = true;
-    if (!this.steps.length) {
-      this.caption.textContent = "";
+    this.#say();
+    if (!this.steps.length)
       return this.list.replaceChildren(empty("No rollouts kept", "This stage keeps none, or has not judged any yet."));
-    }
-    this.caption.textContent = `step ${this.#step}, ${this.steps.length} steps kept`;
     const { status, row } = this.app.settings;
     const query = new URLSearchParams({ offset: this.offset, limit: PAGE, ...(status && { status }) });
-    const ticket = (this.#asked += 1);
-    const page = await this.app.client.get(`${this.#path()}?${query}`);
-    if (ticket !== this.#asked) return;
-    this.list.replaceChildren(...this.#rows(page));
+    const page = await this.#newest(`${this.#path()}?${query}`);
+    if (!page) return;
+    redraw(this.list, ...this.#rows(page));
     if (row >= 0) await this.#open(row);
+  }
+
+  // What the server answers; null if something else was asked for meanwhile.
+  async #newest(path) {
+    const ticket = (this.#asked += 1);
+    try {
+      const answer = await this.app.client.get(path);
+      return ticket === this.#asked ? answer : null;
+    } catch (error) {
+      if (ticket === this.#asked) throw error;
+      return null;
+    }
   }
 
   #path() {
@@ -125,7 +142,12 @@ export class Rollouts {
 
   #rows({ rows, total }) {
     if (!rows.length) return [h("p", { class: "quiet" }, "No such rollout in this step.")];
-    const more = (by, words) => h("button", { type: "button", class: "plain", onclick: () => this.#turn(by) }, words);
+    const more = (by, words, there) =>
+      h("button", { type: "button", class: "plain", disabled: !there, onclick: () => this.#turn(by) }, words);
+    const turns = [
+      more(-PAGE, "Earlier", this.offset > 0),
+      more(PAGE, "Further", this.offset + rows.length < total),
+    ];
     const head = ["Slot", "Status", "Reward", "Tokens", "Trained on", "Stratum"].map((name) =>
       h("th", { scope: "col" }, name),
     );
@@ -148,8 +170,7 @@ export class Rollouts {
         "p",
         { class: "row quiet figures" },
         `${this.offset + 1} to ${this.offset + rows.length} of ${total}`,
-        this.offset ? more(-PAGE, "Earlier") : null,
-        this.offset + rows.length < total ? more(PAGE, "Further") : null,
+        total > PAGE ? turns : null,
       ),
     ];
   }
@@ -178,9 +199,8 @@ export class Rollouts {
   }
 
   async #open(row, chosen = false) {
-    const ticket = (this.#asked += 1);
-    const body = await this.app.client.get(`${this.#path()}/${row}`);
-    if (ticket !== this.#asked) return;
+    const body = await this.#newest(`${this.#path()}/${row}`);
+    if (!body) return;
     if (chosen) {
       this.#chosen.add(this.#path());
       this.app.change({ row, kept: this.#step }); // a live run keeps more steps: this one stays
@@ -202,7 +222,7 @@ export class Rollouts {
 
   #lay(overlay) {
     this.app.change({ overlay });
-    const known = overlay in OVERLAYS;
+    const known = Object.hasOwn(OVERLAYS, overlay);
     this.means.textContent = known ? OVERLAYS[overlay].means : "";
     this.panel.setHeat(known && overlay);
   }
@@ -214,7 +234,8 @@ export class Rollouts {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.detail.hidden = true;
-      this.list.replaceChildren(failure(error));
+      this.read = null;
+      this.list.replaceChildren(failure(error, () => this.show(this.run, this.stage)));
     }
   }
 }

@@ -1,5 +1,6 @@
 /* The server, as verbs: get, post, stream, follow, text, file. Every failure is an ApiError that says in words what went wrong. */
 
+import { storage } from "../settings/storage.js";
 import { Recording } from "./recording.js";
 import { events } from "./stream.js";
 
@@ -37,9 +38,11 @@ export class ApiError extends Error {
 }
 
 const KEY = "interplay.key";
+const tab = storage("session");
 
 /**
- * Talks to the server that served this page. The key lives in this tab's session storage and nowhere else.
+ * Talks to the server that served this page. The key lives in this tab's session storage and nowhere else (in the page
+ * itself where the browser has no such storage for it).
  * In a saved page ({time, answers}, the time in seconds) it answers from what was recorded, and asks nobody.
  */
 export class Client {
@@ -60,12 +63,13 @@ export class Client {
   }
 
   get key() {
-    return sessionStorage.getItem(KEY) ?? "";
+    return tab.getItem(KEY) ?? "";
   }
 
   set key(value) {
-    if (value) sessionStorage.setItem(KEY, value);
-    else sessionStorage.removeItem(KEY);
+    const key = value.replace(/[^!-~]/g, ""); // what was copied along is in no key, and no header can carry it
+    if (key) tab.setItem(KEY, key);
+    else tab.removeItem(KEY);
   }
 
   async get(path, signal) {
@@ -157,7 +161,7 @@ export class Client {
     });
     if (response.ok) return response;
     const body = await response.json().catch(() => ({}));
-    throw new ApiError(response.status, body.error ?? {}, response.headers);
+    throw new ApiError(response.status, body?.error ?? {}, response.headers);
   }
 }
 
@@ -177,9 +181,17 @@ async function whole(response) {
   }
 }
 
-// A connection that ends in the middle of a body is a TypeError of the browser's.
+// A connection that ends in the middle of a body is a TypeError of the browser's, and a body of no JSON a SyntaxError.
 function broken(error, { headers }) {
-  return error instanceof TypeError ? streamError({ message: "The connection broke off." }, headers) : error;
+  if (error instanceof TypeError) return streamError({ message: "The connection broke off." }, headers);
+  return error instanceof SyntaxError ? foreign(headers) : error;
+}
+
+function foreign(headers) {
+  const message = "It is no JSON. If something before the server asks for a login, reload the page and log in there.";
+  const error = new ApiError(502, { message }, headers);
+  error.headline = "This is no answer of the server";
+  return error;
 }
 
 function streamError(body, headers) {

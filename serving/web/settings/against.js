@@ -1,13 +1,14 @@
 /* Whom Compare sets against the first checkpoint: a select each, and a button for one more. */
 
 import { byId, h } from "../elements/dom.js";
+import { redraw } from "../elements/redraw.js";
 import { others } from "./link.js";
 import { groups } from "./models.js";
 
 /** Builds the selects anew from the settings. */
 export function fillAgainst(app) {
   const chosen = others(app.settings);
-  byId("against").replaceChildren(...chosen.map((id, i) => field(app, chosen, id, i)));
+  redraw(byId("against"), ...chosen.map((id, i) => field(app, chosen, id, i)));
 }
 
 function field(app, chosen, id, i) {

@@ -3,6 +3,7 @@
 import { byId, h } from "../elements/dom.js";
 import { write } from "./link.js";
 import { pinned } from "./models.js";
+import { storage } from "./storage.js";
 
 const SHORTCUTS = [
   ["g", "Ask the checkpoint"],
@@ -19,6 +20,7 @@ const SHORTCUTS = [
   ["?", "This list"],
 ];
 const ENABLED = "interplay.shortcuts";
+const browser = storage("local");
 
 function theme(dark) {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
@@ -54,7 +56,7 @@ function actions(app) {
   const views = [...document.querySelectorAll("nav [data-view]")];
   const toggleTheme = () => {
     const dark = document.documentElement.dataset.theme !== "dark";
-    localStorage.setItem("interplay.theme", dark ? "dark" : "light");
+    browser.setItem("interplay.theme", dark ? "dark" : "light");
     theme(dark);
   };
   return {
@@ -80,9 +82,9 @@ export function listen(app) {
   byId("theme").addEventListener("click", act.t);
   byId("help-open").addEventListener("click", act["?"]);
   byId("help-list").append(...SHORTCUTS.flatMap(([key, text]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, text)]));
-  byId("shortcuts").checked = localStorage.getItem(ENABLED) !== "off";
+  byId("shortcuts").checked = browser.getItem(ENABLED) !== "off";
   byId("shortcuts").addEventListener("change", (event) =>
-    localStorage.setItem(ENABLED, event.target.checked ? "on" : "off"),
+    browser.setItem(ENABLED, event.target.checked ? "on" : "off"),
   );
   byId("copy-link").addEventListener("click", () =>
     copy(new URL(write(pinned(app)), document.baseURI).href, "Link copied"),
@@ -92,7 +94,7 @@ export function listen(app) {
   byId("key-dialog").addEventListener("close", () => keyChosen(app));
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input:not([type=checkbox]), select, textarea, dialog");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || localStorage.getItem(ENABLED) === "off") return;
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || browser.getItem(ENABLED) === "off") return;
     const action = act[event.key];
     if (!action) return;
     event.preventDefault();
@@ -103,7 +105,7 @@ export function listen(app) {
 function keyChosen(app) {
   const input = byId("key-input");
   const { returnValue } = byId("key-dialog");
-  if (returnValue === "save" && input.value) app.client.key = input.value.trim();
+  if (returnValue === "save" && input.value) app.client.key = input.value;
   if (returnValue === "forget") app.client.key = "";
   input.value = "";
   if (returnValue === "save" || returnValue === "forget") app.start();

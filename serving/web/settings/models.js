@@ -2,7 +2,6 @@
 
 import { byId, h } from "../elements/dom.js";
 import { others } from "./link.js";
-import { failure } from "../elements/notices.js";
 
 const label = (card) => (card.alias_of ? `${card.id} (${card.alias_of})` : card.id);
 
@@ -34,26 +33,26 @@ export function training(models, run) {
   return models.filter((card) => !card.alias_of && card.run === (run || models[0].run));
 }
 
-/** Fills the selects; false (with a notice) when the link names a model that is not there. */
-export function fillModels(app) {
-  const { model } = byId("bench").elements;
-  model.replaceChildren(...groups(app.models, app.settings.model));
-  const runs = [...new Set(app.models.map((card) => card.run))];
-  byId("bench").elements.run.replaceChildren(...runs.map((run, i) => h("option", { value: i === 0 ? "" : run }, run)));
-  const { settings } = app;
-  const known = (id) => app.models.some((card) => card.id === id);
-  if (settings.model === "latest" && !known("latest")) settings.model = app.models.at(-1).id;
-  if (settings.other === "base" && !known("base")) settings.other = app.models[0].id;
-  const lost = [settings.model, ...others(settings)].find((id) => !known(id));
-  if (!lost) return true;
-  byId("problem").replaceChildren();
-  byId("stage").replaceChildren(
-    failure({
-      headline: "This link's checkpoint is not here",
-      message: `The server does not list ${lost}; choose another one above.`,
-    }),
-  );
-  return false;
+/** Fills the selects; what the settings name and the server does not list is no option. */
+export function fillModels({ models, settings }) {
+  const { model, run } = byId("bench").elements;
+  const runs = [...new Set(models.map((card) => card.run))];
+  const known = (id) => models.some((card) => card.id === id);
+  if (settings.model === "latest" && !known("latest")) settings.model = models.at(-1).id;
+  if (settings.other === "base" && !known("base")) settings.other = models[0].id;
+  if (settings.run === runs[0]) settings.run = "";
+  model.replaceChildren(...groups(models, settings.model));
+  model.value = settings.model;
+  run.replaceChildren(...runs.map((name, i) => h("option", { value: i === 0 ? "" : name }, name)));
+  run.value = settings.run;
+}
+
+/** The checkpoint or run that the view asks and the server does not list, if there is one. */
+export function missing({ models, settings }) {
+  const { view, model, run } = settings;
+  if (view === "training") return training(models, run).length ? undefined : run;
+  const asked = ["compare", "recovery"].includes(view) ? [model, ...others(settings)] : [model];
+  return asked.find((id) => !models.some((card) => card.id === id));
 }
 
 /** The settings for a link that is passed on: aliases move, so it names the checkpoints that answered. */

@@ -4,6 +4,7 @@ import { Answer } from "../answer/answer.js";
 import { bars } from "../answer/bars.js";
 import { h, percent } from "../elements/dom.js";
 import { redraw } from "../elements/redraw.js";
+import { ApiError } from "../server/api.js";
 import { write } from "../settings/link.js";
 import { empty, failure } from "../elements/notices.js";
 import { AnswerPanel } from "../answer/panel.js";
@@ -15,6 +16,8 @@ const KS = [1, 2, 4, 8, 16, 32, 64];
 
 /** The view "pass@k" on the page. */
 export class PassView {
+  #looked = 0;
+
   constructor(host, app) {
     this.app = app;
     this.element = h("div", { class: "pass" });
@@ -25,7 +28,7 @@ export class PassView {
 
   reset() {
     const { samples, problems, model } = this.app.settings;
-    this.one.replaceChildren();
+    this.#clear();
     this.element.replaceChildren(
       empty(
         `${samples} samples from ${model}`,
@@ -50,9 +53,10 @@ export class PassView {
 
   async run(signal) {
     const { path, body } = this.request();
+    this.#clear();
     const state = { samples: [], estimate: null, policy: null, done: false, total: body.samples * body.problems };
-    this.one.replaceChildren();
-    const draw = () => this.#draw(state);
+    this.state = state;
+    const draw = () => state === this.state && this.#draw(state); // one that was given up may still end
     const changed = framed(draw);
     draw();
     try {
@@ -75,6 +79,12 @@ export class PassView {
   }
 
   setHeat() {}
+
+  #clear() {
+    this.state = null;
+    this.#looked += 1; // a sample that is on its way is not of what is shown now
+    this.one.replaceChildren();
+  }
 
   #draw(state) {
     const { samples, estimate, total, policy } = state;
@@ -140,22 +150,24 @@ export class PassView {
 
   async #look(sample) {
     const { client, settings } = this.app;
+    const ticket = (this.#looked += 1);
     try {
       const [problem, judged] = await Promise.all([
         fetchProblem(client, settings, sample.problem),
         client.post("v1/probe/verify", { ...aboutOf(settings, sample.problem), text: sample.text }),
       ]);
+      if (ticket !== this.#looked) return;
       const heading = `Sample ${sample.sample + 1}: ${problem.question}`;
       this.panel.present(this.one, heading, this.#again(sample), Answer.judged(problem, sample.text, judged.judgement));
     } catch (error) {
-      this.one.replaceChildren(failure(error));
-      if (error.status === undefined) throw error;
+      if (!(error instanceof ApiError)) throw error;
+      if (ticket === this.#looked) this.one.replaceChildren(failure(error));
     }
   }
 }
 
-/** The estimate in one sentence, at the largest k. */
-export function gap({ outcome, strict }) {
+// The estimate in one sentence, at the largest k.
+function gap({ outcome, strict }) {
   const [a, b] = [outcome.at(-1), strict.at(-1)];
   if (!a) return "Too few samples for an estimate";
   if (!b) return `At k = ${a.k}, ${percent(a.mean)} right answers`;

@@ -7,6 +7,7 @@ import { h, percent } from "../elements/dom.js";
 import { empty, failure } from "../elements/notices.js";
 import { redraw } from "../elements/redraw.js";
 import { icon } from "../elements/status.js";
+import { ApiError } from "../server/api.js";
 import { others, write } from "../settings/link.js";
 import { aboutOf } from "../settings/problem.js";
 import { framed, question } from "./solve.js";
@@ -18,6 +19,8 @@ const asked = (settings) => [...new Set([settings.model, ...others(settings)])];
 
 /** The view "Recovery" on the page. */
 export class RecoveryView {
+  #looked = 0;
+
   constructor(host, app) {
     this.app = app;
     this.element = h("div", { class: "recovery" });
@@ -27,11 +30,11 @@ export class RecoveryView {
     host.replaceChildren(this.element, this.cell, this.one);
   }
 
-  reset() {
+  reset(problem) {
     const { settings } = this.app;
+    this.problem = problem;
     this.state = null;
-    this.cell.replaceChildren();
-    this.one.replaceChildren();
+    this.#clear();
     this.element.replaceChildren(
       empty(
         `Can ${asked(settings).join(" and ")} recover from an error?`,
@@ -53,8 +56,7 @@ export class RecoveryView {
     const state = (this.state = { start: null, cells: [], checkpoints: [], models: body.models, ended: false });
     const draw = () => this.#draw();
     const changed = framed(draw);
-    this.cell.replaceChildren();
-    this.one.replaceChildren();
+    this.#clear();
     draw();
     try {
       for await (const { name, data } of this.app.client.stream(path, body, signal)) {
@@ -77,6 +79,16 @@ export class RecoveryView {
   }
 
   setHeat() {}
+
+  #clear() {
+    this.cell.replaceChildren();
+    this.#close();
+  }
+
+  #close() {
+    this.#looked += 1; // a trace that is on its way is not of what is shown now
+    this.one.replaceChildren();
+  }
 
   get #rows() {
     const planted = this.state.start?.planted ?? [];
@@ -138,7 +150,7 @@ export class RecoveryView {
   #open(y, x) {
     this.app.change({ step: y * this.state.models.length + x });
     this.#draw();
-    this.one.replaceChildren();
+    this.#close();
     const row = this.#rows[y];
     this.cell.replaceChildren(
       h(
@@ -194,20 +206,22 @@ export class RecoveryView {
   }
 
   async #look(one, draw) {
-    const { client, settings, problem } = this.app;
+    const { client, settings } = this.app;
+    const ticket = (this.#looked += 1);
     try {
-      const judged = await client.post("v1/probe/verify", { ...aboutOf(settings), text: draw.text });
+      const { judgement } = await client.post("v1/probe/verify", { ...aboutOf(settings), text: draw.text });
+      if (ticket !== this.#looked) return;
       const heading = `${this.state.models[one.model]}: ${outcomeOf(draw.outcome).words}`;
-      this.panel.present(this.one, heading, this.#again(one, draw), Answer.judged(problem, draw.text, judged.judgement));
+      this.panel.present(this.one, heading, this.#again(one, draw), Answer.judged(this.problem, draw.text, judgement));
     } catch (error) {
-      this.one.replaceChildren(failure(error));
-      if (error.status === undefined) throw error;
+      if (!(error instanceof ApiError)) throw error;
+      if (ticket === this.#looked) this.one.replaceChildren(failure(error));
     }
   }
 }
 
-/** The recovery rates in one sentence. */
-export function sentence({ checkpoints, models, start }) {
+// The recovery rates in one sentence.
+function sentence({ checkpoints, models, start }) {
   if (!start) return "Planting errors";
   if (!checkpoints.length) return `Waiting for ${models[0]}`;
   const said = ({ model, shares }, i) => `${models[model]} ${i ? "" : "recovers "}from ${percent(shares.rate)}${i ? "" : " of the errors"}`;

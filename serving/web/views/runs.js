@@ -2,6 +2,7 @@
 
 import { h } from "../elements/dom.js";
 import { empty, failure } from "../elements/notices.js";
+import { redraw } from "../elements/redraw.js";
 import { Board } from "../runs/board.js";
 import { Changes } from "../runs/changes.js";
 import { Control } from "../runs/control.js";
@@ -26,7 +27,6 @@ export class RunsView {
   constructor(host, app) {
     this.app = app;
     this.host = host;
-    this.head = h("div", { class: "runs-head" });
     this.said = h("p", { class: "quiet figures", role: "status" });
     this.notice = h("div", {});
     this.findings = h("div", {});
@@ -36,7 +36,8 @@ export class RunsView {
     this.changesCard = card("What changed on the held-out problems", this.changes.element);
     this.board = new Board({ onRange: (first, last) => this.#ranged(first, last) });
     this.rollouts = new Rollouts(app);
-    this.draw = framed(() => this.board.draw(this.histories));
+    this.beyond = empty("No step in this range", "Type other steps above, or press All steps.");
+    this.draw = framed(() => this.#draw());
     this.following = new Following(app.client, ({ run }) => this.#live(run), {
       steps: () => this.draw(),
       changed: () => this.#start(),
@@ -95,7 +96,7 @@ export class RunsView {
       this.#follow();
       this.#layOut();
       if (!this.histories.length) return this.#work(signal);
-      this.board.draw(this.histories);
+      this.#draw();
       await Promise.all([
         this.#work(signal),
         this.#diagnose(signal),
@@ -151,6 +152,11 @@ export class RunsView {
     });
   }
 
+  #draw() {
+    this.board.draw(this.histories);
+    this.beyond.hidden = this.histories.some(({ curves }) => curves.size);
+  }
+
   async #work(signal) {
     const { client } = this.app;
     this.run = await client.get(`v1/runs/${this.#card.name}`, signal);
@@ -183,13 +189,14 @@ export class RunsView {
 
   #layOut() {
     this.notice.replaceChildren();
-    this.head.replaceChildren(this.#runs(), this.#stages(), this.#range());
-    const force = card("Workers", [this.workers, this.control.element]);
+    const head = h("div", { class: "runs-head" }, this.#runs(), this.#stages(), this.#range());
+    const whose = this.#chosen.length > 1 ? ` of ${this.#card.name}` : ""; // the buttons there scale and stop this one
+    const force = card(`Workers${whose}`, [this.workers, this.control.element]);
+    const curves = [this.beyond, this.board.element];
     const shown = this.histories.length
-      ? [card("What the diagnosis says", this.findings), this.board.element, this.changesCard, force, this.rollouts.element]
+      ? [card("What the diagnosis says", this.findings), ...curves, this.changesCard, force, this.rollouts.element]
       : [empty("No step yet", "This run has logged no step. The page looks again by itself."), force];
-    const parts = [this.head, this.said, this.notice, ...shown];
-    this.host.replaceChildren(h("div", { class: "runs" }, ...parts));
+    redraw(this.host, h("div", { class: "runs" }, head, this.said, this.notice, ...shown));
     this.#say();
   }
 

@@ -9,7 +9,7 @@ import { gradeOf } from "../elements/status.js";
 import { pause } from "../server/pause.js";
 import { framed, question, stream } from "./solve.js";
 
-// weights, problem and sampling -> {answer, recorded}; a permanent checkpoint answers the same for ever
+// weights and question -> {answer, recorded}; a permanent checkpoint answers the same for ever
 const cache = new Map();
 const TRIES = 3;
 
@@ -93,8 +93,7 @@ export class TrainingView {
   }
 
   #key(card) {
-    const { temperature, draw } = this.app.settings;
-    return [card.weight_hash, this.problem.id, temperature, draw].join(" ");
+    return `${card.weight_hash} ${JSON.stringify(question(this.app.settings, ""))}`;
   }
 
   async #answer(card, signal) {
@@ -118,8 +117,13 @@ export class TrainingView {
           this.#failed(card, answer, error);
           throw error;
         }
+        if (this.panel.answer === answer) this.panel.wait(`${error.headline}; the page asks again in ${seconds} s.`);
         await pause(seconds * 1000, signal);
-        if (signal.aborted) break;
+        if (signal.aborted) {
+          answer.state = "stopped";
+          if (this.panel.answer === answer) this.panel.show(answer);
+          break;
+        }
       }
     }
     this.asking.delete(card.id);
