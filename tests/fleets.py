@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.config import EngineConfig, FleetConfig
 from actors.policy.model import build, save
 from actors.policy.tokenizer import EOS, TokenizerConfig, build_tokenizer, load_tokenizer
 from actors.records import GroupRequest, JudgeRequest, RolloutGroup, Sampling
 from actors.weights.object_store import publish_model
 from actors.weights.version import WeightVersion
+from actors.workers.drivers import ray_fleet
 from actors.workers.fleet import Fleet
 from actors.workers.status import FleetStatus
 from tests.tiny import POLICY
@@ -57,6 +60,17 @@ def asks_for(model_dir: Path, count: int, max_tokens: int) -> list[Ask]:
         Ask(GroupRequest(i, 1000 + i, tuple(prompt), GROUP_SIZE, sampling), JudgeRequest(TASK, item, REWARDS))
         for i, (prompt, item) in enumerate(zip(prompts, items, strict=True))
     ]
+
+
+@asynccontextmanager
+async def serving(model_dir: Path, engine: EngineConfig, config: FleetConfig) -> AsyncIterator[Fleet]:
+    """A fleet whose workers all hold version 1, the weights of the directory."""
+    fleet = ray_fleet(model_dir, engine, config, {})
+    fleet.start()
+    await fleet.sync(publish_seed(model_dir, 1, seed=0))
+    await fleet.settled(SETTLE_S)
+    yield fleet
+    await fleet.close()
 
 
 async def all_groups(fleet: Fleet, asks: Sequence[Ask]) -> list[RolloutGroup]:

@@ -35,6 +35,7 @@ from tests.fleets import (
     pids,
     publish_seed,
     save_policy,
+    serving,
     until,
 )
 from tests.misbehaving import FAULTS, Misbehaving
@@ -61,12 +62,8 @@ def asks(model_dir: Path) -> list[Ask]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(model_dir: Path, ray_session: Path) -> AsyncIterator[Fleet]:
-    fleet = ray_fleet(model_dir, ENGINE, CONFIG, {})
-    fleet.start()
-    await fleet.sync(publish_seed(model_dir, 1, seed=0))
-    await fleet.settled(SETTLE_S)
-    yield fleet
-    await fleet.close()
+    async with serving(model_dir, ENGINE, CONFIG) as fleet:
+        yield fleet
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -15,7 +15,7 @@ import ray
 from actors.config import FleetConfig
 from actors.records import RolloutGroup
 from actors.weights.version import WeightsRefused
-from actors.workers.drivers import ray_fleet, rollout_actor
+from actors.workers.drivers import rollout_actor
 from actors.workers.fleet import Fleet
 from tests.endless import open_endless
 from tests.fleets import (
@@ -30,6 +30,7 @@ from tests.fleets import (
     pids,
     publish_seed,
     save_policy,
+    serving,
 )
 from tests.tiny import ENGINE
 
@@ -50,12 +51,8 @@ def asks(model_dir: Path) -> list[Ask]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(model_dir: Path, ray_session: Path) -> AsyncIterator[Fleet]:
-    fleet = ray_fleet(model_dir, ENGINE, CONFIG, {})
-    fleet.start()
-    await fleet.sync(publish_seed(model_dir, 1, seed=0))
-    await fleet.settled(SETTLE_S)
-    yield fleet
-    await fleet.close()
+    async with serving(model_dir, ENGINE, CONFIG) as fleet:
+        yield fleet
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

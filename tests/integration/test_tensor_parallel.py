@@ -11,10 +11,9 @@ import pytest
 import pytest_asyncio
 
 from actors.config import EngineConfig, FleetConfig
-from actors.workers.drivers import ray_fleet
 from actors.workers.fleet import Fleet
 from actors.workers.states import NoWorkersLeft
-from tests.fleets import SETTLE_S, all_groups, asks_for, busy, kill, pids, publish_seed, save_policy
+from tests.fleets import SETTLE_S, all_groups, asks_for, busy, kill, pids, publish_seed, save_policy, serving
 from tests.tiny import ENGINE
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
@@ -30,12 +29,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleet(model_dir: Path, ray_session: Path) -> AsyncIterator[Fleet]:
-    fleet = ray_fleet(model_dir, SHARED, CONFIG, {})
-    fleet.start()
-    await fleet.sync(publish_seed(model_dir, 1, seed=0))
-    await fleet.settled(SETTLE_S)
-    yield fleet
-    await fleet.close()
+    async with serving(model_dir, SHARED, CONFIG) as fleet:
+        yield fleet
 
 
 def shares(fleet: Fleet) -> list[psutil.Process]:
