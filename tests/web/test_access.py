@@ -47,7 +47,7 @@ def test_the_whole_answer_is_read_by_keyboard(open_page: Opener) -> None:
     expect(page.locator('[data-step="5"]')).to_be_focused()
     page.keyboard.press("k")
     page.keyboard.press("Enter")
-    expect(page.locator("#step-detail")).to_be_visible()
+    expect(page.locator(".detail")).to_be_visible()
     expect(page.locator('[data-step="4"]')).to_be_focused()
     page.keyboard.press("e")
     expect(page.get_by_label("The step, to be edited")).to_be_focused()
@@ -72,7 +72,7 @@ def test_arrows_walk_the_graph_and_enter_opens_the_step(open_page: Opener) -> No
     page.keyboard.press("ArrowRight")
     expect(page.locator('[data-node="adult bear in Bundle Ranch"]')).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.locator("#step-detail")).to_contain_text("adult deer in South Zoo")
+    expect(page.locator(".detail")).to_contain_text("adult deer in South Zoo")
 
 
 def test_shortcuts_are_listed_and_can_be_switched_off(open_page: Opener) -> None:
@@ -99,7 +99,7 @@ def test_the_live_region_says_each_step_and_then_the_judgement(open_page: Opener
 
 def test_every_control_has_a_name(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@40&go=1&step=4")
-    expect(page.locator("#step-detail")).to_be_visible()
+    expect(page.locator(".detail")).to_be_visible()
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, textarea, a, [role=button]")]
           .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML)"""
@@ -248,7 +248,7 @@ def test_no_text_of_an_open_trace_is_fainter_than_that(open_page: Opener, scheme
     page.get_by_label("2 not needed").check()
     expect(page.locator(".graph .node.distractor")).to_have_count(2)
     expect(page.locator(".aside .token").first).to_be_visible()
-    expect(page.locator("#step-detail .token-chip").first).to_be_visible()
+    expect(page.locator(".detail .token-chip").first).to_be_visible()
     page.keyboard.press("Escape")
     assert page.evaluate(FAINT) == {}
 

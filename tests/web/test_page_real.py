@@ -99,7 +99,7 @@ def test_a_right_trace_turns_every_needed_node_green(visit: Opener) -> None:
     page = visit(f"#solve?{SPEC}&model=latest&go=1&step=0")
     expect(page.get_by_role("heading", name="Right, and every step holds")).to_be_visible()
     expect(page.locator('.graph .node[data-status="right"]')).to_have_count(len(PROBLEM.graph.needed))
-    expect(page.locator("#step-detail .token-chip").first).to_be_visible()
+    expect(page.locator(".detail .token-chip").first).to_be_visible()
 
 
 @pytest.mark.browser

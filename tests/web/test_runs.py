@@ -122,6 +122,12 @@ def test_a_count_of_what_changed_opens_its_problems_with_the_traces_of_both_side
     expect(changes.get_by_role("region", name="Before").locator(".step.first")).to_have_count(1)
     expect(changes.get_by_role("region", name="After").locator(".step")).to_have_count(2)
     expect(changes.get_by_role("region", name="After").locator(".step.first")).to_have_count(0)
+    for side in ("Before", "After"):
+        panel = changes.get_by_role("region", name=side)
+        panel.locator(".step-head").first.click()
+        named = panel.locator(".step-head").first.get_attribute("aria-controls")
+        expect(panel.locator(f"#{named}")).to_have_count(1)
+        expect(page.locator(f"#{named}")).to_have_count(1)
     cells.nth(1).click()
     expect(problems).to_have_text(["Problem 1: 7 of 8, then 1 of 8 right"])
     cells.nth(2).click()

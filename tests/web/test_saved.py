@@ -50,7 +50,7 @@ def curves(page: Page) -> list[str]:
 
 
 VIEWS = {
-    "solve": ("#solve?model=demo@40&op=4&seed=3&go=1&step=2&heat=1", "#step-detail"),
+    "solve": ("#solve?model=demo@40&op=4&seed=3&go=1&step=2&heat=1", ".detail"),
     "compare": ("#compare?model=demo@40&other=demo@100&go=1", "tr.parts"),
     "training": ("#training?at=demo@40&go=1", ".column >> nth=5"),
     "pass": ("#pass?model=demo@80&problems=2&go=1", ".bars"),
@@ -119,7 +119,7 @@ def test_a_saved_trace_opens_step_by_step_and_a_saved_training_walks_through_its
     saved.get_by_role("slider", name="Checkpoint").press("Home")
     expect(saved.get_by_role("heading", name=re.compile("Wrong answer"))).to_be_visible()
     saved.locator(".step-head").first.click()
-    expect(saved.locator("#step-detail .token-chip").first).to_be_visible()
+    expect(saved.locator(".detail .token-chip").first).to_be_visible()
     assert saved.evaluate("document.documentElement.scrollWidth") <= 390
 
 

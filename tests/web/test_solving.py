@@ -61,7 +61,7 @@ def test_every_kind_of_mistake_has_its_own_icon_word_and_node(open_page: Opener)
 def test_a_step_opens_with_its_reason_tokens_and_alternatives(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@40&go=1")
     page.get_by_role("button", name=re.compile("adult wolf in Bundle Ranch as p")).click()
-    detail = page.locator("#step-detail")
+    detail = page.locator(".detail")
     expect(detail).to_contain_text("the trace uses another quantity")
     words = detail.locator(".token-chip span").all_text_contents()
     assert " ".join(words).replace(" ;", ";") == "Define adult wolf in Bundle Ranch as p; so p = N - k = 5 - 2 = 5."
@@ -75,7 +75,7 @@ def test_a_node_opens_its_step(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@40&go=1")
     expect(page.locator(".step.first")).to_be_visible()
     node(page, "adult wolf in Bundle Ranch").click()
-    expect(page.locator("#step-detail")).to_contain_text("adult fox in South Zoo")
+    expect(page.locator(".detail")).to_contain_text("adult fox in South Zoo")
     expect(node(page, "adult wolf in Bundle Ranch")).to_have_attribute("aria-pressed", "true")
 
 

@@ -191,7 +191,7 @@ def test_a_cell_of_the_recovery_map_opens_its_traces(open_page: Opener) -> None:
 
 
 LINKS = [
-    ("#solve?op=7&template=school&seed=3&model=demo@20&temperature=0.5&draw=9&step=2&heat=1&go=1", "#step-detail"),
+    ("#solve?op=7&template=school&seed=3&model=demo@20&temperature=0.5&draw=9&step=2&heat=1&go=1", ".detail"),
     ("#compare?seed=2&model=demo@0&other=demo@60&step=1&go=1", "tr.chosen"),
     ("#compare?model=demo@0&other=demo@60,demo@100&go=1", "tr.parts"),
     ("#training?template=movie&at=demo@40&go=1", ".column"),

@@ -14,6 +14,9 @@ export function heatToken(token, overlay) {
   );
 }
 
+// Several panels may each have one open: its head names it by an id of its own.
+let opened = 0;
+
 /** The open part of a step. `onEdit(prefix)` asks the model to go on after the edited text. */
 export class StepDetail {
   constructor(answer, index, onEdit) {
@@ -25,7 +28,7 @@ export class StepDetail {
     const tokens = this.step.end > this.step.start ? answer.tokensIn(this.step.start, this.step.end) : [];
     this.element = h(
       "div",
-      { class: "detail", id: "step-detail" },
+      { class: "detail", id: `step-detail-${(opened += 1)}` },
       h("p", { class: "reason" }, this.step.reason || `${explain(this.step.status)}.`),
       this.#truth(),
       this.step.inherited

@@ -104,7 +104,7 @@ export class TraceView {
         class: "step-head",
         "data-step": index,
         "aria-expanded": open,
-        "aria-controls": open ? "step-detail" : null,
+        "aria-controls": detail?.id ?? null,
         tabindex: this.#reachable(index) ? 0 : -1,
         onclick: () => this.onOpen(open ? -1 : index),
       },
