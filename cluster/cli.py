@@ -11,11 +11,12 @@ import os
 import sys
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
+from cluster.errors import FULL
 from cluster.ray.environment import cache_folder, process_env
 from verifier.errors import Failure, UserError
 
@@ -111,8 +112,12 @@ def _find_code_here() -> None:
     """Let a recipe name code in the current folder, which neither a console script nor `python -P` searches.
 
     It is searched last, so that no file there shadows an installed package. Ray passes the folder on to its workers.
+    Raises UserError if the folder was removed.
     """
-    here = os.getcwd()
+    try:
+        here = os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the current folder does not exist any more.", "Go to another one: cd") from error
     if here not in sys.path:
         sys.path.append(here)
 
@@ -120,18 +125,31 @@ def _find_code_here() -> None:
 def main() -> None:
     """Entry point. Exit code 0: done. 1: the work failed. 2: the input has to be corrected. 130: Ctrl-C."""
     os.environ.update(process_env(cache_folder(os.environ)))
-    _find_code_here()
     try:
+        _find_code_here()
         _build()()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except PermissionError as error:
-        if error.filename is None:
+    except OSError as error:
+        told = _of_the_disk(error)
+        if told is None:
             raise
-        fix = "Let this user read and write it, or name another."
-        print(_explain(UserError(f"{error.filename}: permission denied.", fix)), file=sys.stderr)
-        sys.exit(2)
+        _end(told)
     except (UserError, Failure) as error:
-        print(_explain(error), file=sys.stderr)
-        sys.exit(2 if isinstance(error, UserError) else 1)
+        _end(error)
+
+
+def _of_the_disk(error: OSError) -> UserError | Failure | None:
+    """What a person reads of a file that may not be used, or of a disk that is full; None for any other error."""
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return UserError(f"{error.filename}: permission denied.", "Let this user read and write it, or name another.")
+    if error.errno in FULL:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return Failure(f"{where}{error.strerror}.", "Make room, and run the command again; what was saved is there.")
+    return None
+
+
+def _end(error: UserError | Failure) -> NoReturn:
+    print(_explain(error), file=sys.stderr)
+    sys.exit(2 if isinstance(error, UserError) else 1)

@@ -161,7 +161,7 @@ def _shadowed(m: Machine) -> Finding:
     wrong = {
         name: where or "not found"
         for name, where in m.origins.items()
-        if where is None or not where.startswith(m.home_of_packages)
+        if where is None or not Path(where).is_relative_to(m.home_of_packages)
     }
     if wrong:
         named = "; ".join(f"{k}: {v}" for k, v in wrong.items())

@@ -1,7 +1,7 @@
 """The numbers of a comparison of runs. How they look is `cluster.compare.page` and `cluster.compare.text`.
 
-Every run is held against the first one, problem by problem: a difference has a 95% bootstrap interval over problems.
-A run is one seed, so an interval says nothing about other seeds; studies are for that.
+Every run is held against the first one that was measured, problem by problem: a difference has a 95% bootstrap interval
+over problems. A run is one seed, so an interval says nothing about other seeds; studies are for that.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from verifier.errors import UserError
 
 CURVES: Final = ("reward", "strict", "outcome", "entropy", "completion_tokens", "truncated", "no_gradient", "kl")
 """What of the RL steps is drawn, over learner steps."""
+WHOLE: Final = Bands(ranges={"whole task": {}})
 
 
 class NotComparable(UserError):
@@ -61,6 +62,7 @@ def content(runs: Sequence[Compared]) -> dict[str, Any]:
     return {
         "runs": [run.name for run in runs],
         "differences": differences(runs),
+        "against": (measured or runs)[0].name,
         "unmeasured": [run.name for run in runs if run.evaluation is None],
         "bands": _bands(measured) if len(measured) > 1 else {},
         "curves": {run.name: _curves(run) for run in runs},
@@ -90,9 +92,9 @@ def _require_same_problems(first: Compared, other: Compared) -> None:
 
 
 def _bands(runs: Sequence[Compared]) -> dict[str, Any]:
-    """By band of the first run, by metric and k: what each run scored, and by how much it differs from the first."""
+    """By band of the first run (or the whole task), metric and k: the scores, and how far each is from the first."""
     evaluations = {run.name: run.evaluation for run in runs if run.evaluation is not None}
-    bands = runs[0].bands
+    bands = runs[0].bands if runs[0].bands.ranges else WHOLE
     strata = next(iter(evaluations.values())).strata()
     shown = [band for band in bands.ranges if any(bands.holds(band, stratum) for stratum in strata)]
     return {band: {"axes": bands.say(band), **_band(bands, band, evaluations)} for band in shown}

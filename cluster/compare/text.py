@@ -45,7 +45,7 @@ def said(value: Any) -> str:
 def _bands(found: Mapping[str, Any]) -> Table | None:
     if not found["bands"]:
         return None
-    table = Table("band", "pass", "run", "score", "95%", "against the first", "95%", box=None, pad_edge=False)
+    table = Table("band", "pass", "run", "score", "95%", f"against {found['against']}", "95%", box=None, pad_edge=False)
     for band, of in found["bands"].items():
         for name, runs in of["scores"].items():
             for run, one in runs.items():

@@ -23,6 +23,7 @@ from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
 from cluster.run.work.following import follow
 from cluster.run.work.progress import Reporter
+from cluster.run.work.workplace import end
 from trainers.controller import Controller, ControllerPlan
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.evaluate import EvalConfig, Evaluation, Kind, interval, kinds, powers
@@ -56,7 +57,7 @@ def evaluate_directory(
         controller = actor.options(num_cpus=0, max_concurrency=1000).remote(plan)
         result = controller.evaluate.remote("eval", target.directory, target.weight_version, config)
         evaluation: Evaluation = asyncio.run(follow(controller, result, Reporter(target.directory.name).running))
-        ray.get(controller.close.remote(), timeout=30)
+        end(controller)
     return evaluation
 
 

@@ -70,7 +70,7 @@ def read_settings(task: str | None, run: Path | None, overrides: Sequence[str]) 
     Raises RecipeError and NoTask.
     """
     named = named_task(task) if task is not None else {} if run is None else task_of_run(run)
-    if not named and not any(override.startswith("task.") for override in overrides):
+    if not named and not any(override.startswith(("task.", "task=")) for override in overrides):
         raise NoTask(
             "there are no problems to evaluate on.", "Name them: --task RECIPE, or task.ops=[2,3] for op-graph ones."
         )

@@ -6,7 +6,6 @@ renamed when it is complete, so nobody reads half of it; standard output cannot 
 
 from __future__ import annotations
 
-import errno
 import gzip
 import io
 import json
@@ -19,13 +18,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from actors import files
+from cluster.errors import FULL
 from cluster.signals import sigterm_as_interrupt
 from verifier.errors import UserError
 
 PIPE = "-"
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)
 LONGEST_LINE = 16 << 20
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 GZIP_LEVEL = 6  # level 9 halves the speed for 2% of the size on problem texts
 
 
@@ -119,8 +118,15 @@ def _record(line: bytes, where: str, fields: tuple[str, ...]) -> dict[str, Any]:
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
-    """One line. A lone surrogate, which UTF-8 cannot encode, is written as a JSON escape."""
-    text = json.dumps(record, ensure_ascii=False, separators=(", ", ": "))
+    """One line. A lone surrogate, which UTF-8 cannot encode, is written as a JSON escape.
+
+    A number that is not finite, which JSON cannot express, becomes null.
+    """
+    try:
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        finite = json.loads(json.dumps(record), parse_constant=lambda _: None)
+        text = json.dumps(finite, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 

@@ -50,10 +50,10 @@ def one_line(text: str) -> str:
 def _step(text: str, step: StepJudgement) -> list[str]:
     colour = _COLOURS.get(step.status, typer.colors.RED)
     if step.status is StepStatus.MISSING:
-        return [_marked(step.status, f"{_clean(step.name)}: {step.reason}", colour)]
+        return [_marked(step.status, f"{_clean(step.name)}: {_clean(step.reason)}", colour)]
     lines = [_marked(step.status, _clean(text[step.start : step.end]), colour)]
     if step.status is not StepStatus.RIGHT:
-        lines.append(_wrapped("", f"^ {step.reason}", " " * MARK))
+        lines.append(_wrapped("", f"^ {_clean(step.reason)}", " " * MARK))
     return lines
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import takewhile
 
 import psutil
 
@@ -96,4 +97,7 @@ def _visible_gpus(environ: Mapping[str, str]) -> int:
     """CUDA devices by their device files: asking the driver would import torch."""
     chosen = environ.get("CUDA_VISIBLE_DEVICES")
     present = sum(name.removeprefix("nvidia").isdecimal() for name in os.listdir("/dev"))
-    return min(present, len([d for d in chosen.split(",") if d.strip()])) if chosen is not None else present
+    if chosen is None:
+        return present
+    named = takewhile(lambda device: not device.strip().startswith("-"), filter(str.strip, chosen.split(",")))
+    return min(present, len([*named]))  # CUDA sees none from the first on that is no device, such as -1

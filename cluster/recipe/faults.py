@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, get_args, get_origin
@@ -57,6 +58,18 @@ def faults(error: ValidationError, model: type[BaseModel], tree: dict[str, Any])
     return [*lines, *(line for line in order if line not in lines)]
 
 
+def endless(data: Any, keys: Keys = ()) -> Iterator[str]:
+    """One line for each number of checked settings that is not finite: a rate, a time or a weight without an end."""
+    if isinstance(data, float) and not math.isfinite(data):
+        yield f"{'.'.join(keys)}: must be a finite number, not {data}"
+    elif isinstance(data, dict):
+        for key, value in data.items():
+            yield from endless(value, (*keys, str(key)))
+    elif isinstance(data, list | tuple):
+        for number, item in enumerate(data):
+            yield from endless(item, (*keys, _step(item, number)))
+
+
 def listed(what: str, lines: Sequence[str]) -> str:
     """All faults of a file as one message: one on the same line, several on a line each."""
     if len(lines) == 1:
@@ -74,7 +87,7 @@ def _place(model: type[BaseModel], tree: Any, location: Sequence[int | str]) -> 
             branch = False
         elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             node = node[part]
-            keys.append(str(node.get("name", part)) if isinstance(node, dict) else str(part))
+            keys.append(_step(node, part))
             branch = len(parts(annotation)) > 1
         elif isinstance(node, dict) and get_origin(annotation) is dict:
             node, annotation, owner = node.get(part), get_args(annotation)[-1], None
@@ -86,6 +99,11 @@ def _place(model: type[BaseModel], tree: Any, location: Sequence[int | str]) -> 
             node = node.get(part)
             keys.append(part)
     return Place(tuple(keys), owner, inside(annotation, node))
+
+
+def _step(item: Any, number: int) -> str:
+    """How a person names an item of a list: a stage by its name, another by its number."""
+    return str(item.get("name", number)) if isinstance(item, dict) else str(number)
 
 
 def _said(error: Any, place: Place, model: type[BaseModel], tree: dict[str, Any]) -> Iterator[tuple[Keys, str]]:

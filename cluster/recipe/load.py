@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from cluster.recipe import plain_yaml
 from cluster.recipe.config import Recipe
-from cluster.recipe.faults import faults, listed
+from cluster.recipe.faults import endless, faults, listed
 from cluster.recipe.overrides import RecipeError, override
 from verifier.families import UNOPENED
 
@@ -37,10 +37,7 @@ def load(name_or_path: str, overrides: Sequence[str] = (), open_tasks: bool = Tr
         RecipeError: names every wrong key, as it is typed.
     """
     tree = tree_of(name_or_path, overrides)
-    try:
-        return Recipe.model_validate(tree, context=None if open_tasks else UNOPENED)
-    except ValidationError as error:
-        raise refusal(f"recipe {name_or_path}", faults(error, Recipe, tree)) from error
+    return _checked(Recipe, tree, f"recipe {name_or_path}", None if open_tasks else UNOPENED)
 
 
 def tree_of(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -59,21 +56,33 @@ def tree_of(name_or_path: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 def faults_in(tree: dict[str, Any]) -> list[str]:
     """The errors in the keys of a recipe, one line each; empty if there is none."""
-    try:
-        Recipe.model_validate(tree)
-    except ValidationError as error:
-        return faults(error, Recipe, tree)
-    return []
+    return _read_as(Recipe, tree)[1]
 
 
 def validated(model: type[M], overrides: Sequence[str], base: Mapping[str, Any] | None = None) -> M:
     """A settings model from overrides of `base`. Raises RecipeError."""
     tree: dict[str, Any] = copy.deepcopy(dict(base or {}))
     _raise_all(_apply(overrides, tree))
+    return _checked(model, tree, "settings")
+
+
+def _checked(model: type[M], tree: dict[str, Any], what: str, context: dict[str, bool] | None = None) -> M:
+    found, lines = _read_as(model, tree, context)
+    if found is None:
+        raise refusal(what, lines)
+    return found
+
+
+def _read_as(
+    model: type[M], tree: dict[str, Any], context: dict[str, bool] | None = None
+) -> tuple[M | None, list[str]]:
+    """The settings in a tree; or None, and the errors in its keys, one line each."""
     try:
-        return model.model_validate(tree)
+        found = model.model_validate(tree, context=context)
     except ValidationError as error:
-        raise refusal("settings", faults(error, model, tree)) from error
+        return None, faults(error, model, tree)
+    lines = [*endless(found.model_dump())]
+    return (None, lines) if lines else (found, [])
 
 
 def _apply(overrides: Sequence[str], tree: dict[str, Any]) -> list[RecipeError]:

@@ -59,10 +59,11 @@ def task_of_run(folder: Path) -> dict[str, Any]:
 
 def task_settings(tree: Mapping[str, Any]) -> dict[str, Any] | None:
     """The task of a recipe's last evaluation, else of its last other stage that has one."""
-    stages = [stage for stage in tree.get("stages") or () if isinstance(stage, dict)]
+    stages = tree.get("stages")
+    maps = [stage for stage in stages if isinstance(stage, dict)] if isinstance(stages, list) else []
     found = [
         (kind == "eval", part["task"])
-        for stage in stages
+        for stage in maps
         for kind, part in stage.items()
         if isinstance(part, dict) and isinstance(part.get("task"), dict)
     ]

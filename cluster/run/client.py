@@ -5,7 +5,6 @@ The run's folder says where its Ray is; nothing here starts or stops anything.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cluster.errors import ClusterUnreachable
+from cluster.files import jsonl
 from cluster.ray.local import NAMESPACE
 from cluster.ray.runtime import NotLive, connected, elsewhere
 from cluster.run.folder import RunFolder, find_run
@@ -97,7 +97,7 @@ def _ray_of(folder: RunFolder) -> Generator[None]:
 def show(progress: RunStatus, as_json: bool) -> None:
     """Print the status of a run, for a person or a program."""
     if as_json:
-        print(json.dumps(asdict(progress)))
+        print(jsonl.encode(asdict(progress)).decode(), end="")
         return
     console = Console(file=sys.stdout, highlight=False)
     numbers = "  ".join(f"{name} {value:.3f}" for name, value in progress.numbers.items())

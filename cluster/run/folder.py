@@ -137,16 +137,16 @@ class RunFolder:
         return [StageRecord(**r) for r in json.loads(path.read_text())] if os.path.exists(path) else []
 
     def finish(self, record: StageRecord) -> None:
-        """Record that a stage is done."""
+        """Record that a stage is done; only then goes what an evaluation of a killed run would go on with."""
         records = [asdict(r) for r in (*self.stages(), record)]
         replace_text(self.path / "stages.json", json.dumps(records, indent=1) + "\n")
+        unfinished_path(self.path, record.name).unlink(missing_ok=True)
 
     def save_evaluation(self, stage: str, evaluation: Evaluation) -> None:
         """Save what an eval stage measured: its texts, and then all else, in a file of its own."""
         (self.path / "evals").mkdir(exist_ok=True)
         replace_text(self._texts(stage), json.dumps(evaluation.texts_record()) + "\n")
         replace_text(self.path / "evals" / f"{stage}.json", json.dumps(evaluation.record()) + "\n")
-        unfinished_path(self.path, stage).unlink(missing_ok=True)
 
     def save_drawn(self, stage: str, drawn: Drawn) -> None:
         """Save what a rejection stage has drawn, so that a resumed stage trains on the same."""

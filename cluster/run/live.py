@@ -5,7 +5,6 @@ A thread of the run's command writes it; it runs beside the stages, so writing n
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Final
 
 from actors.files import replace_text
 from actors.runs.live import LIVE
+from cluster.files import jsonl
 from trainers.status import RunStatus
 
 LOOK_S: Final = 1.0
@@ -58,4 +58,4 @@ class LiveFile:
 
     def _write(self, at: RunStatus) -> None:
         with suppress(OSError):  # a full disk does not stop a run for the sake of its watchers
-            replace_text(self._path, json.dumps({"time": round(time.time(), 3), **asdict(at)}) + "\n")
+            replace_text(self._path, jsonl.encode({"time": round(time.time(), 3), **asdict(at)}).decode())

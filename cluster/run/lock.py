@@ -1,6 +1,7 @@
 """The lock of a run folder, in which one command at a time works, which command holds it, and whether it is stopping.
 
-The kernel releases the lock when the process ends, also after `kill -9`; the pid in the file tells whether it is alive.
+The kernel releases the lock when the process ends, also after `kill -9`; the pid in the file, with the time when that
+process began, tells whether it is alive.
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, NamedTuple
 
-import psutil
-
 from actors.runs.live import STOPPING
 from cluster.errors import RunFolderError
 from verifier.errors import UserError
 
 LOCK_FILE: Final = "lock"
-CLOCK_GRAIN_S: Final = 1.0
 LOOK_S: Final = 1.0
 """Time between two looks at a lock that is waited for."""
 
@@ -60,7 +58,7 @@ def held(run_dir: Path, wait: bool = False) -> Generator[None]:
                 )
             time.sleep(LOOK_S)
         file.truncate(0)
-        file.write(f"{os.getpid()} {socket.gethostname()}")
+        file.write(f"{os.getpid()} {socket.gethostname()} {_began(os.getpid())}")
         file.flush()
         (run_dir / STOPPING).unlink(missing_ok=True)  # of a command that was killed
         try:
@@ -113,19 +111,23 @@ def holder(run_dir: Path) -> Holder | None:
     Raises RunFolderError for what is no folder or cannot be read.
     """
     try:
-        pid, _, host = (run_dir / LOCK_FILE).read_text().partition(" ")
-        written = (run_dir / LOCK_FILE).stat().st_mtime
+        words = (run_dir / LOCK_FILE).read_text().split()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _unusable(run_dir, error) from error
-    found = Holder(int(pid), host) if pid else None
-    return None if found and found.is_here and not _wrote(found.pid, written) else found
+    if not words:
+        return None
+    pid, host, *began = words  # an older version did not write when it began
+    found, now = Holder(int(pid), host), _began(int(pid))
+    ended = now is None or began not in ([], [now])  # a later process may have the pid of a dead one
+    return None if found.is_here and ended else found
 
 
-def _wrote(pid: int, at: float) -> bool:
-    """Whether the process that wrote at that time is alive: a later process may have the pid of a dead one."""
+def _began(pid: int) -> str | None:
+    """When a process began, in ticks since the machine did, which no clock that is set moves; None if it has ended."""
     try:
-        return psutil.Process(pid).create_time() <= at + CLOCK_GRAIN_S
-    except psutil.NoSuchProcess:
-        return False
+        fields = Path(f"/proc/{pid}/stat").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return fields.rpartition(b")")[2].split()[19].decode()  # the name in brackets may hold blanks

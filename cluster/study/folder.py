@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from actors.files import replace_text
+from actors.files import replace_text, sync
 from cluster.recipe import plain_yaml
 from cluster.recipe.config import Recipe
 from cluster.recipe.identity import FREE_KEYS, changes, refused
@@ -232,10 +232,16 @@ def _remove(path: Path) -> None:
 
 
 def _copy(path: Path, to: Path) -> None:
+    """Copy a file or a folder, if there is one, and sync it: the recipe comes after, and says that all is there."""
     if path.is_dir():
-        shutil.copytree(path, to)
+        to.mkdir()
+        for inner in path.iterdir():
+            _copy(inner, to / inner.name)
     elif path.exists():
         shutil.copyfile(path, to)
+    else:
+        return
+    sync(to)
 
 
 def _text(registration: Registration) -> str:

@@ -124,14 +124,10 @@ def _show(problems: str, pid: str, texts: str, trace: str | None) -> None:
 
 
 def _whole(path: str) -> str:
-    from cluster.errors import UserError
     from cluster.files import jsonl
 
     with jsonl.open_bytes(path) as file:
-        data = file.read(jsonl.LONGEST_LINE + 1)
-    if len(data) > jsonl.LONGEST_LINE:
-        raise UserError(f"{jsonl.shown(path)} is longer than {jsonl.LONGEST_LINE >> 20} MiB.", "Give one trace.")
-    return data.decode("utf-8", "replace")
+        return jsonl.rest(file, path).decode("utf-8", "replace")
 
 
 def _first_text(texts: str, pid: str) -> str:

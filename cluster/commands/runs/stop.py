@@ -54,11 +54,14 @@ def main(
 def _require_no_study(folder: Path) -> None:
     """Raises UserError for a run of a study at work, which takes a run that ends for a lost one and starts it again."""
     from cluster.run.lock import holder
-    from cluster.study.folder import find_study
+    from cluster.study.folder import StudyFolder
+    from cluster.study.model import SHARED
 
-    study = find_study(str(folder.parent.parent))
-    if study is not None and holder(study.path) is not None:
+    above = folder.parent.parent
+    studies = sorted(above.iterdir()) if folder.parent.name == SHARED else [above]
+    at_work = [path for path in studies if StudyFolder(path).exists() and holder(path) is not None]
+    if at_work:
         raise UserError(
-            f"{folder} is a run of the study {study.path.name}, which would start it again.",
-            f"Stop the study: interplay stop {study.path}",
+            f"{folder} is a run of the study {' or '.join(path.name for path in at_work)}, which would start it again.",
+            f"Stop the study: interplay stop {' or '.join(map(str, at_work))}",
         )

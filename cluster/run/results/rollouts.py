@@ -65,7 +65,7 @@ def _cells(row: StoredRollout) -> list[str | Text]:
     return [
         str(row.step),
         f"{row.place}.{row.attempt}.{row.sample}",
-        row.stratum,
+        trace_view.one_line(row.stratum),
         Status.of(row).value,
         f"{row.reward:.2f}",
         f"{judged.process_accuracy:.2f}" if isinstance(judged, TraceJudgement) else "",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import ray
 import ray.exceptions
@@ -22,6 +22,7 @@ from trainers.learner_group.placement import Placement
 from trainers.status import controller_name
 
 NEEDS_RAY = (*LEARNING, "eval")
+CLOSE_S: Final = 30.0
 
 
 class Workplace:
@@ -71,9 +72,14 @@ class Workplace:
     def close(self) -> None:
         """End the workers."""
         if self._controller is not None:
-            with suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-                ray.get(self._controller.close.remote(), timeout=30)
-            ray.kill(self._controller)
+            end(self._controller)
+
+
+def end(controller: Any) -> None:
+    """End a controller, after the workers if it ends them in time: what it has made is safe by now."""
+    with suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        ray.get(controller.close.remote(), timeout=CLOSE_S)
+    ray.kill(controller)
 
 
 @contextmanager

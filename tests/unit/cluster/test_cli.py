@@ -87,6 +87,19 @@ def test_doctor_shows_the_memory_of_a_recipe_and_refuses_one_that_does_not_fit()
     assert "stages.rl.rl.learning.microbatch_tokens" in not_fits.stderr
 
 
+def test_a_disk_that_is_full_and_a_folder_that_is_gone_are_told_without_a_traceback(tmp_path: Path) -> None:
+    full = interplay("generate", "--op", "2", "--count", "1", "--out", "/dev/full")
+    assert (full.returncode, full.stdout) == (1, "")
+    assert full.stderr.startswith("error: No space left on device. fix: Make room")
+    code = (
+        "import os, sys; from cluster.cli import main\n"
+        "os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); sys.argv = ['interplay', '--version']; main()"
+    )
+    gone = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60)
+    assert gone.returncode == 2
+    assert gone.stderr == "error: the current folder does not exist any more. fix: Go to another one: cd\n"
+
+
 def test_a_file_that_may_not_be_read_is_named_with_a_fix_and_no_traceback(tmp_path: Path) -> None:
     secret = tmp_path / "secret.yaml"
     secret.write_text("name: secret")

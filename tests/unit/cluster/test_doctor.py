@@ -51,6 +51,7 @@ def test_a_good_machine_has_nothing_to_put_right() -> None:
         ({"pinned": {}}, "warn", "pinned versions", "not compared"),
         ({"installed": {**GOOD.installed, "torchvision": "0.30"}}, "fail", "wheels that do not fit", "torchvision"),
         ({"origins": {"verifier": "/site/verifier.py"}}, "fail", "package names", "/site/verifier.py"),
+        ({"origins": {"verifier": "/repo-old/verifier/__init__.py"}}, "fail", "package names", "/repo-old/verifier"),
         ({"origins": {"verifier": None}}, "fail", "package names", "not found"),
         ({"cpu_flags": frozenset({"avx2"})}, "warn", "CPU", "AVX2 only"),
         ({"cpu_flags": frozenset()}, "fail", "CPU", "no AVX2"),

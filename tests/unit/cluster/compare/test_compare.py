@@ -100,6 +100,26 @@ def test_a_run_that_is_not_evaluated_yet_is_compared_in_all_else(tmp_path):
     assert "b has no last evaluation yet" in told(str(a), str(b))
 
 
+def test_runs_are_held_against_the_first_that_was_measured_and_it_is_named(tmp_path):
+    a, b, c = (run(tmp_path / name, after) for name, after in (("a", None), ("b", evaluation()), ("c", evaluation())))
+    found = content(compared([str(a), str(b), str(c)]))
+    of = found["bands"]["edge"]["scores"]["verified_pass@1"]
+    assert [name for name, one in of.items() if one["difference"] is None] == ["b"]
+    assert "against b" in told(str(a), str(b), str(c))
+    assert "<th>against b</th>" in page(found)
+    assert "held against b." in page(found)
+
+
+def test_runs_without_bands_are_compared_over_the_whole_task(tmp_path):
+    none = ("bands={}",)
+    a, b = run(tmp_path / "a", evaluation(), *none), run(tmp_path / "b", evaluation(strict=2), *none)
+    found = content(compared([str(a), str(b)]))
+    (band,) = found["bands"]
+    assert band == "whole task"
+    assert found["bands"][band]["scores"]["verified_pass@1"]["b"]["difference"]["mean"] == pytest.approx(0.25)
+    assert "<caption>whole task</caption>" in page(found)
+
+
 def test_the_page_stands_alone_and_shows_names_as_text(tmp_path):
     a = run(tmp_path / "a", evaluation())
     b = run(tmp_path / "b<i>", evaluation(strict=2), "seed=3")

@@ -38,6 +38,11 @@ def test_the_newest_checkpoint_of_a_shipped_base_is_what_its_folder_means(tmp_pa
     assert (found.weight_version, found.directory.name, found.run) == (4500, "pretrain-4500", tmp_path / "run")
 
 
+def test_problems_are_named_by_one_override_as_well_as_by_several() -> None:
+    together = read_settings(None, None, ["task={ops: [2, 3], max_facts: 4}"])
+    assert together == read_settings(None, None, ["task.ops=[2, 3]", "task.max_facts=4"])
+
+
 def test_an_evaluation_on_a_gpu_that_ray_would_hide_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"fleet.rollout_gpus: engine.device cuda needs a GPU"):
         read_settings(None, None, ["task.ops=[2]", "engine.device=cuda"])

@@ -1,6 +1,7 @@
 import errno
 import gzip
 import json
+import math
 import os
 import signal
 import stat
@@ -23,6 +24,11 @@ def test_what_is_written_is_read_back_with_line_numbers(tmp_path, name):
     rows = [{"pid": "é\u2028\x00", "text": "\ud800 lone"}, {"pid": "b", "text": ""}]
     _write(tmp_path / name, *map(jsonl.encode, rows))
     assert list(jsonl.read(str(tmp_path / name), ("pid", "text"))) == list(enumerate(rows, start=1))
+
+
+def test_a_number_that_json_cannot_express_becomes_null():
+    row = {"é": [1.0, math.nan, (math.inf, -math.inf)], "text": "NaN\ud800"}
+    assert jsonl.encode(row) == '{"é": [1.0, null, [null, null]], "text": "NaN\\ud800"}\n'.encode()
 
 
 def test_packed_bytes_hold_neither_name_nor_time(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from cluster.errors import NotEnough
@@ -36,6 +38,16 @@ def test_this_machine_has_cores_and_memory() -> None:
     here = of_this_machine()
     assert here.cpus >= 1
     assert here.memory_gib > 0
+
+
+@pytest.mark.parametrize(("named", "seen"), [(None, 2), ("", 0), ("1", 1), ("0,1,2", 2), ("-1", 0), ("0,-1,1", 1)])
+def test_the_gpus_that_are_hidden_are_not_there(monkeypatch: pytest.MonkeyPatch, named: str | None, seen: int) -> None:
+    monkeypatch.setattr(os, "listdir", lambda _: ["nvidia0", "nvidia1", "nvidiactl", "null"])
+    if named is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    assert of_this_machine().gpus == seen
 
 
 def test_the_table_never_shows_a_negative_gap() -> None:

@@ -46,6 +46,11 @@ def faults(*overrides: str) -> list[str]:
         ),
         ("stages.before={name: before}", "stages.before.kind: is required"),
         ("stages.rl.rl={}", "stages.rl.rl.task: is required"),
+        (
+            "stages.rl.rl.learning.optimizer.learning_rate=.inf",
+            "stages.rl.rl.learning.optimizer.learning_rate: must be a finite number, not inf",
+        ),
+        ("fleet.stall_timeout_s=1e400", "fleet.stall_timeout_s: must be a finite number, not inf"),
         ("stages.rl.rl.task.ops=[41]", "stages.rl.rl.task: op is 2 to 40 at depth 2, not 41"),
         ("bands.target=middle", "bands: target 'middle' is not one of the bands ['edge', 'id']"),
         (

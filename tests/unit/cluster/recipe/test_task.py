@@ -38,6 +38,7 @@ def test_the_task_of_a_recipe_is_the_one_that_it_measures() -> None:
     assert task_settings({"stages": [*evals, rl]}) == last
     assert task_settings({"stages": [rl]}) == {"ops": [4]}
     assert task_settings({"stages": [{"name": "report", "kind": "report"}]}) is None
+    assert task_settings({"stages": 5}) is None
 
 
 def test_problems_are_named_by_a_recipe_a_file_of_settings_or_code(tmp_path: Path) -> None:

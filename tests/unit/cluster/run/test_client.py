@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -47,6 +48,11 @@ def test_a_run_that_does_not_answer_says_so_and_what_to_do(
         with pytest.raises(ClusterUnreachable, match=said) as refused:
             ask()
         assert refused.value.fix.startswith("Ask again")
+
+
+def test_a_status_for_a_program_is_json_whatever_the_loss_is(capsys: pytest.CaptureFixture[str]) -> None:
+    show(RunStatus("pretrain", 3, 60, {"loss": math.nan}, (), None), as_json=True)
+    assert '"numbers": {"loss": null}' in capsys.readouterr().out
 
 
 def test_what_went_wrong_so_far_is_shown_and_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:

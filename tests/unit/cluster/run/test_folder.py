@@ -115,13 +115,15 @@ def test_a_study_that_is_taken_for_a_recipe_is_told_so() -> None:
     assert refused.value.fix == "Run it: interplay study extrapolation"
 
 
-def test_what_an_evaluation_had_measured_is_removed_once_it_is_saved(tmp_path: Path) -> None:
+def test_what_an_evaluation_had_measured_is_kept_until_its_stage_is_recorded(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     unfinished = unfinished_path(folder.path, "before")
     unfinished.parent.mkdir()
     unfinished.write_text("{}")
     folder.save_evaluation("before", Evaluation("base-0", 1.0, 0, 0.0, 0.0, (), ()))
     assert folder.evaluation("before") is not None
+    assert unfinished.exists(), "a run that is killed here goes on with it"
+    folder.finish(StageRecord("before", "eval", 0.1))
     assert not unfinished.exists()
 
 

@@ -72,7 +72,7 @@ def test_a_killed_command_holds_nothing(tmp_path: Path) -> None:
         f"with lock.held(pathlib.Path({str(tmp_path)!r})): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", kill_itself], check=False, timeout=120)
-    assert (tmp_path / LOCK_FILE).read_text().endswith(socket.gethostname())
+    assert (tmp_path / LOCK_FILE).read_text().split()[1] == socket.gethostname()
     assert holder(tmp_path) is None
     with held(tmp_path):
         pass
@@ -80,10 +80,21 @@ def test_a_killed_command_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_process_that_got_the_number_of_a_dead_command_holds_nothing(tmp_path: Path) -> None:
     file = tmp_path / LOCK_FILE
-    file.write_text(f"{os.getpid()} {socket.gethostname()}")
+    with held(tmp_path):
+        pid, host, began = file.read_text().split()
+    assert began.isdecimal()
+    file.write_text(f"{pid} {host} {began}")
     assert holder(tmp_path) is not None
-    os.utime(file, (0, 0))  # written before this process began
+    file.write_text(f"{pid} {host} {int(began) - 1}")
     assert holder(tmp_path) is None
+
+
+def test_a_command_holds_its_folder_however_the_clock_is_set_and_whatever_version_it_is_of(tmp_path: Path) -> None:
+    with held(tmp_path):
+        os.utime(tmp_path / LOCK_FILE, (0, 0))  # as if the clock had gone forward since
+        assert holder(tmp_path) is not None
+        (tmp_path / LOCK_FILE).write_text(f"{os.getpid()} {socket.gethostname()}")
+        assert holder(tmp_path) is not None
 
 
 def test_a_run_without_its_ray_yet_is_starting(tmp_path: Path) -> None:

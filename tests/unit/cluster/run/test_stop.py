@@ -105,18 +105,21 @@ def test_the_end_of_a_job_is_always_waited_for() -> None:
         main("a-job", address="nowhere", no_wait=True)
 
 
-def test_a_run_of_a_study_at_work_is_not_stopped_since_the_study_would_start_it_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["little/arm0/0", "shared/before-0a1b2c3d"])
+def test_a_run_of_a_study_at_work_is_not_stopped_since_the_study_would_start_it_again(
+    tmp_path: Path, name: str
+) -> None:
     study = StudyFolder(tmp_path / "little")
     study.register(little(seeds=1))
-    run = study.path / "arm0" / "0"
+    run = tmp_path / name
     run.mkdir(parents=True)
     with command(study.path, "hears") as process:
         try:
-            with pytest.raises(UserError, match="arm0/0 is a run of the study little") as refused:
+            with pytest.raises(UserError, match=f"{name} is a run of the study little, which") as refused:
                 main(str(run))
             assert refused.value.fix == f"Stop the study: interplay stop {study.path}"
             assert process.poll() is None
         finally:
             process.kill()
-    with pytest.raises(NotLive, match="arm0/0 is not a live run"):
+    with pytest.raises(NotLive, match=f"{name} is not a live run"):
         main(str(run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -139,6 +140,28 @@ def test_a_run_begins_with_what_the_run_before_it_made_and_begins_once(tmp_path:
     folder.finish(StageRecord("rl", "rl", 1.0))
     take_over(folder, run.recipe, before)
     assert [record.name for record in folder.stages()] == ["tokenizer", "rl"], "what was begun is left alone"
+
+
+def test_what_is_taken_over_is_on_the_disk_before_the_recipe_that_says_so(tmp_path: Path, monkeypatch):
+    _, given = registered(tmp_path / "s")
+    before, folder = RunFolder(tmp_path / "before"), RunFolder(tmp_path / "run")
+    for made in (before, folder):
+        made.path.mkdir()
+    before.finish(StageRecord("before", "eval", 1.0))
+    (before.path / "evals").mkdir()
+    (before.path / "evals" / "before.json").write_text("{}")
+    synced: list[Path] = []
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).relative_to(folder.path))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    take_over(folder, given.plan().run(Member("arm0", 0)).recipe, before)
+    *copied, recipe, _ = map(str, synced)
+    assert sorted(copied) == ["evals", "evals/before.json", "stages.json"]
+    assert recipe.startswith(".recipe.yaml.")
 
 
 def test_a_shared_run_is_needed_until_all_runs_behind_it_have_begun(tmp_path: Path):
