@@ -16,6 +16,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, model_validator
@@ -192,18 +193,22 @@ class _Source:
         own = tuple(_own_answers(entry))
         if answer in own:
             return 1.0
-        if not self._may_score(answer, own):
+        if not self._may_score(answer, own, entry):
             return 0.0
         try:
-            return float(self.dataset.score_answer(answer, entry))
+            score = float(self.dataset.score_answer(answer, entry))
         except _UNREADABLE:
             return 0.0
+        return score if 0 <= score <= 1 else 0.0  # above 1 are some wrong answers only
 
-    def _may_score(self, answer: str, own: tuple[str, ...]) -> bool:
-        """Whether the scorer would neither run the answer, nor work on it for ever, nor be misled by its NaN."""
+    def _may_score(self, answer: str, own: tuple[str, ...], entry: dict[str, Any]) -> bool:
+        """Whether the scorer would neither run the answer, nor work on it for ever, nor be misled by it."""
         runs_nothing = EVALUATED.get(self.generator.dataset, _anything)(answer)
         misleads = _NO_NUMBER.search(answer) is not None and not any(map(_NO_NUMBER.search, own))
-        return runs_nothing and not misleads and _HUGE.search(answer) is None
+        if misleads or not runs_nothing or _HUGE.search(answer) is not None:
+            return False
+        may_be_right = MISLED.get(self.generator.dataset)
+        return may_be_right is None or may_be_right(answer, entry)
 
 
 def _source(generator: Generator) -> _Source:
@@ -275,6 +280,26 @@ EVALUATED: dict[str, Callable[[str], bool]] = {
     "simple_integration": is_formula,
 }
 """The datasets whose scorers evaluate an answer, and the check that an answer must pass first."""
+
+
+def _is_near(answer: str, entry: dict[str, Any]) -> bool:
+    """Whether the answer is the entry's number, as near as the scorer of `coin_flip` asks."""
+    try:
+        return abs(Fraction(answer.replace(",", "")) - Fraction(entry["answer"])) <= Fraction(1, 10_000)
+    except (ValueError, ZeroDivisionError):
+        return False
+
+
+def _has_its_numbers(answer: str, entry: dict[str, Any]) -> bool:
+    """Whether the answer has the numbers of the entry's question, each as often."""
+    return sorted(re.findall(r"\d+", answer)) == sorted(map(str, entry["metadata"]["numbers"]))
+
+
+MISLED: dict[str, Callable[[str, dict[str, Any]], bool]] = {"coin_flip": _is_near, "puzzle24": _has_its_numbers}
+"""The datasets whose scorers take one and the same answer for right on every question, and what an answer must pass.
+
+`coin_flip` takes any number that begins as the right one does, such as 0; `puzzle24` any four numbers that make 24.
+"""
 
 _ANOTHER_QUESTION = "it draws from sets of text: the same seed gives another question in every process"
 UNUSABLE: dict[str, str] = {

@@ -8,6 +8,7 @@ switched off: the caller ends a judge that hangs.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -37,7 +38,7 @@ class RightAnswer:
 
 
 def exact(text: str, against: RightAnswer) -> Judgement:
-    """Equal texts, whatever the spaces and the case of letters."""
+    """Equal texts, whatever the spaces, the case of letters and the code points of an accented one."""
     answer = final_answer(text)
     if answer is None:
         return Judgement(right=False)
@@ -53,9 +54,9 @@ def choice(text: str, against: RightAnswer) -> Judgement:
 
 
 def number(text: str, against: RightAnswer) -> Judgement:
-    """The last number of the answer, within the tolerance; commas between thousands are ignored.
+    """The last number of the answer, within the tolerance; what parts its thousands is ignored, but for a plain space.
 
-    A fraction is one number, written as 3/4 or in LaTeX.
+    A fraction is one number, written as 3/4, 2 3/4 or in LaTeX.
     """
     numbers = _NUMBER.findall(_written_plainly(final_answer(text) or ""))
     found = numbers[-1] if numbers else None
@@ -101,24 +102,31 @@ def is_number(text: str) -> bool:
 
 
 _AROUND = "() ."
-# No part of a word, nor what an apostrophe parts from one: "it's", "don't".
-_LETTER = re.compile(r"(?<![A-Za-z])(?<![A-Za-z]['\u2019])[A-Za-z](?!['\u2019]?[A-Za-z])")
+# The letters of words in Latin script, with accents of their own or behind them.
+_LATIN = r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0300-\u036f"
+# No part of a word, nor what an apostrophe parts from one: "it's", "don't", "f\u00fcr".
+_LETTER = re.compile(rf"(?<![{_LATIN}])(?<![{_LATIN}]['\u2019])[A-Za-z](?!['\u2019]?[{_LATIN}])")
 # Dashes that are written for a minus.
 _SIGNS = str.maketrans(dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}", "-"))
 # Behind a word or another number stands no sign: "10-3".
 _DECIMAL = r"(?:(?<!\w)[-+])?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d))(?:\.\d+)?(?:[eE][-+]?\d+)?"
-_NUMBER = re.compile(rf"{_DECIMAL}(?:\s*/\s*{_DECIMAL})?")
+_MIXED = r"(?:(?<!\w)[-+])?\d++ ++\d++\s*+/\s*+\d++"
+_NUMBER = re.compile(rf"{_MIXED}|{_DECIMAL}(?:\s*/\s*{_DECIMAL})?")
 _FRACTION = re.compile(rf"\\[dt]?frac\s*+\{{?+\s*+({_DECIMAL})\s*+\}}?+\s*+\{{?+\s*+({_DECIMAL})\s*+\}}?+")
+# What LaTeX and other languages write for the comma between thousands.
+_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,!]|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
+_BEFORE_FRACTION = re.compile(r"(?<=\d)(?=\\[dt]?frac)")
 _LONGEST = 308  # characters of a number, and its power of ten: as far as a float goes
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
 
 
 def _written_plainly(text: str) -> str:
-    r"""The text with other signs for minus, and \frac{3}{4}, as they are typed: -, 3/4."""
-    return _FRACTION.sub(r"\1/\2", text.translate(_SIGNS))
+    r"""The text with other signs for minus, 1{,}000 and 2\frac{3}{4} as they are typed: -, 1,000, 2 3/4."""
+    plain = _THOUSANDS.sub(",", text.translate(_SIGNS))
+    return _FRACTION.sub(r"\1/\2", _BEFORE_FRACTION.sub(" ", plain))
 
 
 def _is_close(found: str, against: RightAnswer) -> bool:
@@ -133,9 +141,13 @@ def _is_close(found: str, against: RightAnswer) -> bool:
 
 def _value(text: str) -> Fraction | None:
     """The exact value of a number or a fraction; None for a division by zero and for what is beyond all bounds."""
-    above, _, below = _written_plainly(text.strip()).replace(",", "").partition("/")
-    dividend, divisor = _decimal(above), _decimal(below or "1")
-    return dividend / divisor if dividend is not None and divisor else None
+    plain = re.sub(r"\s*/\s*", "/", _written_plainly(text.strip()).replace(",", ""))
+    whole, _, fraction = plain.rpartition(" ")
+    above, _, below = fraction.partition("/")
+    units, dividend, divisor = _decimal(whole or "0"), _decimal(above), _decimal(below or "1")
+    if units is None or dividend is None or not divisor:
+        return None
+    return units + (-1 if whole.startswith("-") else 1) * dividend / divisor
 
 
 def _decimal(digits: str) -> Fraction | None:
@@ -148,5 +160,5 @@ def _decimal(digits: str) -> Fraction | None:
 
 def _parsed(library: Any, text: str) -> list[Any]:
     """What math-verify reads in the text: as LaTeX, for which it asks for dollars around it, else as it stands."""
-    latex = text if "$" in text else f"${text}$"
+    latex = text if "$" in text.replace(r"\$", "") else f"${text}$"  # \$ is a currency
     return library.parse(latex, parsing_timeout=None) or library.parse(text, parsing_timeout=None)

@@ -117,7 +117,7 @@ def _raw(file: Path) -> Iterator[tuple[int, object]]:
 def _lines(file: Path) -> Iterator[str]:
     open_text = gzip.open if file.suffix == ".gz" else open
     try:
-        with open_text(file, "rt", encoding="utf-8") as lines:
+        with open_text(file, "rt", encoding="utf-8-sig") as lines:  # some programs begin a file with a byte order mark
             yield from cast(Iterable[str], lines)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise BadTask(f"{file} cannot be read to its end: {error}") from error

@@ -1,6 +1,7 @@
 import inspect
 import pickle
 import re
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -161,6 +162,36 @@ def test_what_is_no_number_is_never_right(text):
     task, item = first("complex_arithmetic")
     assert task.judge(item, item.gold or "").right
     assert task.judge(item, text).score == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("coin_flip", "0"), ("coin_flip", "0.0"), ("puzzle24", "1*2*3*4"), ("puzzle24", "6*4*1*1")]
+)
+def test_no_answer_is_right_whatever_the_question(name, text):
+    task, _ = first(name)
+    items = [task.item(task.strata()[0], 0, index, "train") for index in range(5)]
+    right = [item for item in items if task.judge(item, text).right]
+    assert len(right) < len(items)
+    assert all(task.judge(item, item.gold or "").right for item in items)
+
+
+def test_the_right_numbers_in_another_order_make_24_and_a_probability_may_be_a_fraction():
+    task, item = first("puzzle24")
+    for text in (f"0 + {item.gold}", "9" * 5_000):
+        assert task.judge(item, text).score == 0
+    assert task.judge(item, f"({item.gold})").right
+    task, item = first("coin_flip")
+    probability = entry_of(item)["answer"]
+    assert task.judge(item, str(Fraction(probability))).right
+    assert task.judge(item, f"{float(Fraction(probability)) + 0.0002}").score == 0
+
+
+def test_a_wrong_answer_that_the_scorer_gives_more_than_1_scores_0():
+    task, item = first("spell_backward", min_word_len=9, max_word_len=9)
+    longer = f"{(item.gold or '').strip()}s"
+    entry = entry_of(item)
+    assert task.sources[item.stratum].dataset.score_answer(longer, entry) > 1
+    assert checked(task.judge(item, longer), longer) == Judgement(right=False, answer=longer, partial=0)
 
 
 # tests/contracts/test_gym_datasets.py has all others.

@@ -25,6 +25,7 @@ MAX_FAULTS = 16  # a text with more is not read further
 
 MAX_LINE = 200  # characters of a line of the equation solving
 _DIVIDE = "Divide both sides by "
+_ISOLATE = "Isolate the term with "
 _LABELS = frozenset(["Simplifying the equation", "Move all terms to one side"])
 
 
@@ -49,7 +50,6 @@ class _Judge:
         self._faults: list[str] = []
         self._right: set[str] = set()
         self._wrong: set[str] = set()
-        self._unknown_letter = ""
         self._equation = False
         self._solved = False
 
@@ -133,7 +133,12 @@ class _Judge:
         return StepStatus.RIGHT, "derived as the problem says"
 
     def _is_open_form(self, last: Expression) -> bool:
-        return last.is_linear and last.letters == (self._unknown_letter,)
+        return last.is_linear and self._is_unknown(last.letters[0])
+
+    def _is_unknown(self, letter: str) -> bool:
+        """Whether a letter stands for the unknown, and not for something else that was bound to it since."""
+        unknown = self._gold.unknown
+        return unknown is not None and self._table.forms.get(letter) == self._gold.steps[unknown].value
 
     def _misread(self, chain: Chain, false_link: str | None, gold: GoldStep) -> tuple[StepStatus, str]:
         """Another formula than gold's: from the right operands to another value, or from other operands."""
@@ -149,7 +154,6 @@ class _Judge:
 
     def _unknown(self, step: Step, gold: GoldStep) -> int:
         self._table.bind(step.letter, gold.value, gold.owner, False)
-        self._unknown_letter = step.letter
         if step.statements and is_prose(step.statements[0][0]):
             self._record(step, StepStatus.RIGHT, "the unknown, left open")
         else:
@@ -203,13 +207,14 @@ class _Judge:
             self._check_line(text)
 
     def _check_known(self, letter: str, value: str, equation: str) -> None:
-        gold = self._gold
-        if gold.given is None or self._table.owners.get(letter) != gold.steps[gold.given].owner:
+        gold, form = self._gold, self._table.forms.get(letter)
+        # By its marks, whatever its value: a partial result made of the quantity alone has others.
+        if gold.given is None or form is None or form[2:] != gold.steps[gold.given].value[2:]:
             raise _Fault(f"{letter} is not the quantity whose value the problem gives")
         if not self._is_given(read_link(value, prose=False)):
             raise _Fault(f"the problem says {gold.given_value}")
         left, right = _sides(equation)
-        if not same_value(evaluate(left, self._table.forms), self._table.forms[letter]) or not self._is_given(right):
+        if not same_value(evaluate(left, self._table.forms), form) or not self._is_given(right):
             raise _Fault(f"is not the equation that {letter} = {gold.given_value} gives")
         self._equation = True
 
@@ -225,14 +230,17 @@ class _Judge:
         if self._at_answer(left) != self._at_answer(right):
             raise _Fault("does not hold")
         if label == "Solution":
-            if left.alone != self._unknown_letter or not right.is_number:
+            if left.alone is None or not self._is_unknown(left.alone) or not right.is_number:
                 raise _Fault("does not say what the unknown is")
             self._solved = True
         elif divisor is not None:
             if divisor[0].terms != divisor[1].terms:
                 raise _Fault("divides by another number than it says")
-        elif label not in _LABELS and label != f"Isolate the term with {self._unknown_letter}":
+        elif label not in _LABELS and not self._isolates(label):
             raise _Fault("says nothing that can be checked")
+
+    def _isolates(self, label: str) -> bool:
+        return label.startswith(_ISOLATE) and self._is_unknown(label.removeprefix(_ISOLATE))
 
     def _at_answer(self, expression: Expression) -> object:
         constant, slope, _, _ = evaluate(expression, self._table.forms)

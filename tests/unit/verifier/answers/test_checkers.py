@@ -36,7 +36,12 @@ def test_the_final_answer_is_found(text, answer):
         ("exact", "  New   york ", "New York", True),
         ("exact", "York", "New York", False),
         ("choice", "The answer is (b).", "B", True),
+        ("exact", "cafe\u0301", "CAF\u00c9", True),
         ("choice", "A, no: B", "A", False),
+        ("choice", "B f\u00fcr alle", "B", True),
+        ("choice", "B fu\u0308r alle", "R", False),
+        ("choice", "B, en \u00e9t\u00e9", "T", False),
+        ("choice", "\u7b54\u6848\u662fB\u3002", "B", True),
         ("choice", "none", "B", False),
         ("choice", "B, because it's bigger", "B", True),
         ("choice", "A. They don\u2019t know", "T", False),
@@ -54,6 +59,17 @@ def test_the_final_answer_is_found(text, answer):
         ("number", r"-\frac{1}{2}", "-0.5", True),
         ("number", r"\frac{1}{2}", "2", False),
         ("number", r"\dfrac12", "1/2", True),
+        ("number", r"2\frac{3}{4}", "2.75", True),
+        ("number", r"2\frac{3}{4}", "5.75", False),
+        ("number", "-2 3/4 cups", "-2.75", True),
+        ("number", "2 3/4", "0.75", False),
+        ("number", "1.5 3/4", "0.75", True),
+        ("number", "2 3/0", "2", False),
+        ("number", "step 2\n3/4", "0.75", True),
+        ("number", r"\boxed{1{,}000}", "1000", True),
+        ("number", "1{,}000", "0", False),
+        ("number", r"1,\!234\,567.5", "1234567.5", True),
+        ("number", "12\N{NARROW NO-BREAK SPACE}000", "12,000", True),
         ("number", "10-3", "-3", False),
         ("number", "5 to 10\N{EN DASH}15", "15", True),
         ("number", "n=-3", "-3", True),
@@ -64,6 +80,9 @@ def test_the_final_answer_is_found(text, answer):
         ("math", r"\boxed{\frac{1}{2}}", "0.5", True),
         ("math", "x^2 + 2x + 1", "(x+1)^2", True),
         ("math", "1/3", "0.5", False),
+        ("math", r"\boxed{\$18}", "18", True),
+        ("math", r"\boxed{\$18}", r"\$18", True),
+        ("math", r"\boxed{\$18}", "17", False),
         ("math", "", "0.5", False),
     ],
 )
@@ -115,7 +134,7 @@ def test_math_is_judged_in_any_thread():
 
 
 def test_numbers_are_told_from_other_texts():
-    assert all(is_number(text) for text in (" -1,000.5 ", "1/3", r"\frac{1}{3}", "\N{MINUS SIGN}2", "1e308"))
+    assert all(is_number(text) for text in (" -1,000.5 ", "1/3", "2 1/3", r"\frac{1}{3}", "\N{MINUS SIGN}2", "1e308"))
     assert not any(is_number(text) for text in ("", "three", "1 2", "1e999", "1,00", "1/0", "1" * 309))
 
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from verifier.answers.family import AnswersConfig
+from verifier.answers.rows import read_rows
 from verifier.errors import TooFewItems
 from verifier.families import config_of, open_task
 from verifier.task import SPLITS, Message, Stratum
@@ -141,6 +142,14 @@ def test_rows_that_name_no_stratum_are_told_from_one_that_is_called_none(tmp_pat
     rows = [{"prompt": "a", "answer": 1, "split": "train"}, {"prompt": "b", "answer": 2, "split": "test"}]
     task = config(written(tmp_path, [*rows, {**rows[0], "stratum": "None"}])).task()
     assert task.strata() == (Stratum.of(stratum="None"), Stratum.of(stratum="all"))
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    file = written(tmp_path, ROWS)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    packed = tmp_path / "rows.jsonl.gz"
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    assert read_rows(file) == read_rows(packed) == read_rows(written(tmp_path, ROWS, "plain.jsonl"))
 
 
 def test_a_line_is_counted_with_the_empty_ones_before_it(tmp_path):

@@ -208,6 +208,11 @@ def test_text_around_the_grammar_is_a_fault():
     [
         ("We know t = 10", "We know t = 12", "the problem says 10"),
         ("We know t = 10", "We know K = 10", "not the quantity whose value the problem gives"),
+        (
+            "We know t = 10, so we have 2*x + 2 = 10",
+            "Define adult owl in Farm as K; s = 2*t; so K = 2 + x = x + 2. We know s = 10, so we have 4*x + 4 = 10",
+            "s is not the quantity whose value the problem gives",
+        ),
         ("We know t = 10", "We know t is 10", ": is not of the form 'We know L = N, so we have ...'"),
         ("so we have 2*x + 2 = 10", "so we have 3*x + 2 = 10", "not the equation"),
         ("Simplifying the equation: 2*x", "Simplifying the equation: 3*x", "does not hold"),
@@ -249,6 +254,22 @@ def test_the_unknown_must_be_left_open():
         assert judgement.steps[0].reason == "the unknown must be left open until the equation is solved"
     assert not reversed_judged("K = 2 + x = x + 2", "K = 2 + x = 6").verified
     assert not reversed_judged("K = 2 + x = x + 2", "K = 2 + x = 1 + x + 1").verified
+
+
+def test_a_letter_that_is_bound_anew_is_no_longer_the_unknown():
+    fox, owl, end = (REVERSE.index(part) for part in ("Define adult fox", "Define adult owl", "Simplifying"))
+    twice = REVERSE[:owl] + REVERSE[fox:owl].replace(" as x;", " as s;")
+    steps = twice + REVERSE[owl:end].replace(" as K; so K =", " as x; so x =").replace("t = x + K", "t = s + x")
+    steps = steps.replace("= x + x + 2 = 2*x + 2", "= 2*s + 2").replace("2*x + 2 = 10", "t = 10")
+
+    def said(told, again=""):
+        return verify(f"{steps.replace('We know', again + 'We know')}{told} </solution> <answer> 4", REVERSE_GOLD)
+
+    assert said("Isolate the term with s: 2*s = 8. Solution: s = 4.").verified
+    assert "does not say what the unknown is" in said("Solution: x = 6.").faults[0]
+    assert "says nothing that can be checked" in said("Isolate the term with x: x = 6.").faults[0]
+    lazy = said("Solution: s = 4.", "Define adult owl in Farm as k; so k = 2 + s = x. ")
+    assert (lazy.first_error, lazy.steps[-1].reason) == (4, "the value is not worked out")
 
 
 def test_a_helper_letter_may_shadow_a_dead_one_but_not_a_live_one():
