@@ -195,11 +195,13 @@ def _operations(service: Service, limits: Limits, app: FastAPI) -> APIRouter:
     @router.get("/v1/models", response_model=ModelList, responses=documented_get())
     async def models() -> Response:
         """What can be asked: aliases, then checkpoints in the order of training."""
+        await registry.refresh()
         return json_answer(await run_in_threadpool(_model_list, service))
 
     @router.get("/v1/models/{model}", response_model=ModelCard, responses=documented_get())
     async def model(model: Annotated[str, Path(max_length=200)]) -> Response:
         """One checkpoint or alias."""
+        await registry.refresh()
         entry = await run_in_threadpool(registry.find, model)
         return json_answer(_card(service, model, entry))
 

@@ -86,7 +86,7 @@ class Replica:
         await self.service.drain(self._config.grace_s)
 
     async def stop(self) -> None:
-        """Close the port, free the engines, and end the judge of the task."""
+        """Close the port, free the engines, and end the process of the task."""
         await self._listener.stop()
         if self.task is not None:
             await run_in_threadpool(self.task.close)

@@ -27,6 +27,10 @@ def handle(key_file: Path | None, added: str | None, revoked: str | None) -> str
     """What `--add-key`, `--revoke-key` or, without either, `--list-keys` prints."""
     if key_file is None:
         raise KeyCommandError("there is no key file.", "Add --api-key-file FILE.")
+    if added is not None and revoked is not None:
+        raise KeyCommandError(
+            "one command adds a key or revokes one, not both.", "Add the new key, then revoke the old."
+        )
     if added is not None:
         return add_key(key_file, added)
     if revoked is not None:

@@ -205,12 +205,14 @@ def build(args: Mapping[str, Any]) -> Application:
     """The application for a Serve config file (`serve deploy`): `import_path: cluster.serve.server:build`.
 
     `args` are the fields of `ServingConfig` with `api_key_file` (a path on the cluster, such as a mounted secret) in
-    the place of `keys`, and `replicas`, the fields of `ReplicaConfig`.
+    the place of `keys`, and `replicas`, the fields of `ReplicaConfig`. Raises ServeError without a key file.
     """
     from serving.config import ReplicaConfig, ServingConfig
     from serving.deployment import application
 
     fields = dict(args)
+    if "api_key_file" not in fields:
+        raise ServeError("the application has no key file.", "Add api_key_file: FILE to its args.")
     key_file = Path(str(fields.pop("api_key_file")))
     replicas = ReplicaConfig.model_validate(fields.pop("replicas", {}))
     return application(

@@ -21,6 +21,7 @@ def routes(service: Service) -> APIRouter:
     @router.post("/v1/admin/load", response_model=LoadAnswer, responses=documented())
     async def load(request: Request, body: LoadRequest) -> Response:
         """Bring a model into memory and pin it there. 409 with the reason when it does not load."""
+        await registry.refresh()
         entry = registry.find(body.model)
         await service.work.whole(request, pool.load(entry))
         state = await run_in_threadpool(registry.pin, entry.id)
@@ -29,8 +30,10 @@ def routes(service: Service) -> APIRouter:
     @router.post("/v1/admin/unload", response_model=LoadAnswer, responses=documented())
     async def unload(request: Request, body: LoadRequest) -> Response:
         """Unpin a model and drop it from memory. 409 while it answers requests."""
-        model = registry.find(body.model).id if body.model not in pool.loaded else body.model
-        if model not in pool.loaded and model not in registry.state().pinned:
+        await registry.refresh()
+        held = (*pool.loaded, *registry.state().pinned)
+        model = body.model if body.model in held else registry.find(body.model).id  # it may have been deleted
+        if model not in held:
             raise NotFound(f"{model} is not loaded", param="model", code="not_loaded")
         if model in pool.loaded:
             await service.work.whole(request, pool.unload(model))

@@ -173,11 +173,11 @@ class Service:
         return bool(self.router.pool.loaded) and not self.gate.closed
 
     def prepare(self) -> None:
-        """Start to load the model that most requests name, if the run has one yet."""
-        for alias in ("latest", "base"):
-            if alias in self.router.registry.aliases():
-                self.router.prepare(alias)
-                return
+        """Start to load the model that most requests name; one of another run while the first has none."""
+        aliases = self.router.registry.aliases()
+        name = next((alias for alias in ("latest", *aliases) if alias in aliases), None)
+        if name is not None:
+            self.router.prepare(name)
 
     @asynccontextmanager
     async def session(

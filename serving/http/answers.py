@@ -111,15 +111,19 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 def _as_bad_request(fault: dict[str, Any]) -> BadRequest:
     """Pydantic's first error, naming the field; the values that were sent are not repeated."""
-    kind = fault["type"]
+    kind, loc = fault["type"], fault["loc"][1:]
     if kind == "json_invalid":
         return BadRequest("the body is not valid JSON", code="invalid_json")
-    # Besides field names and positions, `loc` names the members of unions in pydantic's own words.
-    path = [str(p) for p in fault["loc"][1:] if isinstance(p, int) or (p.isidentifier() and p not in ("str", "int"))]
-    param = ".".join(path) or None
-    if kind == "extra_forbidden":
-        return BadRequest(f"unknown field {ascii(path[-1][:80]) if path else ''}", param=param, code="unknown_field")
+    if kind == "extra_forbidden":  # `loc` ends in the client's own word, whatever that is
+        name = str(loc[-1])[:80]
+        return BadRequest(f"unknown field {name!a}", param=".".join((*_fields(loc[:-1]), name)), code="unknown_field")
+    param = ".".join(_fields(loc)) or None
     if kind == "missing":
         return BadRequest(f"{param or 'the body'} is required", param=param, code="missing_field")
     message = fault["msg"].removeprefix("Value error, ")
     return BadRequest(f"{param}: {message}" if param else message, param=param)
+
+
+def _fields(loc: Iterable[str | int]) -> list[str]:
+    """Field names and positions; besides them, `loc` names the members of unions in pydantic's own words."""
+    return [str(p) for p in loc if isinstance(p, int) or (p.isidentifier() and p not in ("str", "int"))]

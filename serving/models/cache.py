@@ -110,7 +110,7 @@ class EnginePool:
         self._pinned = pinned
         self._metrics = metrics
         self._loaded: OrderedDict[str, Loaded] = OrderedDict()  # least recently used first
-        self._loading: dict[str, asyncio.Task[Loaded]] = {}
+        self._loading: dict[tuple[str, str], asyncio.Task[Loaded]] = {}  # by id and weight hash
         self._leaving: dict[asyncio.Task[None], Loaded] = {}  # take no new requests; stop after their last one
         self._refused: dict[tuple[str, str], _Refusal] = {}  # by id and weight hash
         self._one_start = asyncio.Lock()  # at a time: memory holds one engine more than `capacity`, not two
@@ -170,7 +170,7 @@ class EnginePool:
             raise NotFound(f"{model} is not loaded", param="model", code="not_loaded")
         if held.leases:
             raise Busy(f"{model} is answering {held.leases} requests; try again", param="model")
-        await self._dismiss(model)
+        await asyncio.shield(self._dismiss(model))  # an admin who hangs up does not leave half an engine
 
     async def stop(self) -> None:
         """Stop every engine; requests still in them end."""
@@ -190,15 +190,15 @@ class EnginePool:
         return await asyncio.shield(self._load_task(entry))  # one caller that leaves does not end it for the others
 
     def _load_task(self, entry: Entry) -> asyncio.Task[Loaded]:
-        task = self._loading.get(entry.id)
+        task = self._loading.get(_key(entry))
         if task is None:
             task = asyncio.create_task(self._load(entry))
-            self._loading[entry.id] = task
+            self._loading[_key(entry)] = task
             task.add_done_callback(lambda done: self._load_ended(entry, done))
         return task
 
     def _load_ended(self, entry: Entry, task: asyncio.Task[Loaded]) -> None:
-        self._loading.pop(entry.id, None)
+        self._loading.pop(_key(entry), None)
         if task.cancelled() or not (error := task.exception()):
             return
         logger.warning("model_failed", extra={"model": entry.id, "reason": str(error)})

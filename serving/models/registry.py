@@ -23,7 +23,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from actors.policy.checkpoint import CheckpointStore, Manifest
-from serving.http.errors import BadRequest, NotFound, Unavailable
+from serving.http.errors import NotFound, Unavailable
 from serving.schemas import MAX_FAMILY_CHARS, MAX_STEP_DIGITS
 from serving.shared_file import rewrite
 from serving.threads import in_thread
@@ -40,6 +40,7 @@ _PARENT: Final = re.compile(r"[A-Za-z0-9._@-]{1,200}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LARGEST: Final = 2**63
 
+_Stamp = tuple[int, int, int, int]
 CanaryState = Literal["none", "running", "promotable", "rolled back"]
 
 
@@ -109,8 +110,7 @@ class Registry:
         self._listing: dict[str, Entry] = {}
         self._listed_at: tuple[tuple[int, ...], float] | None = None
         self._one_lists = asyncio.Lock()
-        self._state = State()
-        self._state_mtime: int | None = None
+        self._state: tuple[_Stamp | None, State] | None = None
 
     def entries(self) -> dict[str, Entry]:
         """Every complete checkpoint by id, in the order of training. Cheap while no directory has changed."""
@@ -183,11 +183,10 @@ class Registry:
 
     def state(self) -> State:
         """What admins have set, as last written by any replica."""
-        mtime = _mtime(self._state_path)
-        if mtime != self._state_mtime:
-            self._state = _read_state(self._state_path)
-            self._state_mtime = mtime
-        return self._state
+        stamp = _stamp(self._state_path)
+        if self._state is None or self._state[0] != stamp:
+            self._state = stamp, _read_state(self._state_path)
+        return self._state[1]
 
     def update(self, change: Callable[[State], State]) -> State:
         """Replace the state by `change` of it, for all replicas, one writer at a time. May wait; call it in a thread.
@@ -212,8 +211,6 @@ class Registry:
             self.update(lambda state: _without_alias(state, alias))
             return
         target = self.find(model).id
-        if alias in self.entries():
-            raise BadRequest(f"{_shown(alias)} is a model id", param="alias")
         line = f"alias {alias} -> {target}"
         self.update(lambda state: state.model_copy(update={"aliases": state.aliases | {alias: target}}).noting(line))
 
@@ -274,21 +271,17 @@ def model_id(run: str, manifest: Manifest) -> str:
 
 
 def _followed(entries: list[Entry], run: str) -> list[tuple[str, Entry]]:
-    """The built-in aliases of one run: `latest` RL step, `best` by score, `base` what RL started from."""
+    """The built-in aliases of one run: `latest` RL step, `best` as in the store, `base` what RL started from."""
     own = [entry for entry in entries if entry.run == run]
     if not own:
         return []
     learned = [entry for entry in own if entry.manifest.stage == RL_STAGE]
     taught = [entry for entry in own if entry.manifest.stage != RL_STAGE]
-    best = max(own, key=_score)
+    scored = [(e.manifest.evaluated, e.manifest.score, n) for n, e in enumerate(own) if e.manifest.score is not None]
     base = taught[-1] if taught else learned[0]
     latest = max(learned, key=lambda entry: entry.manifest.step) if learned else taught[-1]
-    return [("latest", latest), ("best", latest if best.manifest.score is None else best), ("base", base)]
-
-
-def _score(entry: Entry) -> tuple[float, int]:
-    score = entry.manifest.score
-    return (float("-inf") if score is None else score, entry.manifest.step)
+    best = own[max(scored)[2]] if scored else latest
+    return [("latest", latest), ("best", best), ("base", base)]
 
 
 def _read_state(path: Path) -> State:
@@ -300,6 +293,15 @@ def _read_state(path: Path) -> State:
         return State()
     except ValidationError as error:
         return State().noting(f"{STATE_FILE} is not readable and was passed over: {error.errors()[0]['msg']}")
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """What tells a file from the one that took its place; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
 
 
 def _mtime(path: Path) -> int:

@@ -72,13 +72,12 @@ class Canary:
 
     def start(self, setting: CanarySetting) -> None:
         """Give a model a share of an alias; share 0 ends the canary without a judgement. May wait, as `update`."""
-        self._registry.find(setting.alias)
-        target = self._registry.find(setting.model)
-        if setting.share and target.id != setting.model:
-            raise BadRequest("a canary is a checkpoint's id, not an alias", param="model")
-        if not setting.share:
+        if not setting.share:  # whatever has become of the model
             self._registry.update(lambda state: _ended(state, setting))
             return
+        self._registry.find(setting.alias)
+        if self._registry.find(setting.model).id != setting.model:
+            raise BadRequest("a canary is a checkpoint's id, not an alias", param="model")
         line = f"canary {setting.model} takes {setting.share:.0%} of {setting.alias}"
         running = {"canary": setting.model_copy(update={"started": time.time()}), "canary_state": "running"}
         self._registry.update(lambda state: state.model_copy(update=running).noting(line))

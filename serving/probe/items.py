@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 from serving.desk import Clerk, Desk
 from serving.http.admission import Gate
-from serving.http.errors import BadRequest, without_paths
+from serving.http.errors import BadRequest
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, StratumBody, TaskAnswer
-from serving.probe.judging import JudgeProcess, TaskFailed, said
-from verifier.errors import UserError
+from serving.probe.task_process import TaskProcess
 from verifier.families import TaskConfig, open_task
 from verifier.judgement import Judgement, StepJudgement, TraceJudgement
 from verifier.recovery import Alternative, Planted, Plants, Unplanted
-from verifier.task import Item, Prompt
+from verifier.task import Item, Prompt, prompt_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,7 @@ class PosedItem:
     """An item as a probe needs it. Its text is judged once it is complete, since a task's judge may take its time."""
 
     item: Item
-    process: JudgeProcess
+    process: TaskProcess
     plants: bool = False
     nodes: tuple[str, ...] = ()
 
@@ -48,7 +47,7 @@ class PosedItem:
         return []
 
     async def judge(self, text: str, clerk: Clerk) -> Judgement:
-        """The judgement of a text, made by the judge's own process. Raises TaskFailed."""
+        """The judgement of a text, made by the task's own process. Raises TaskFailed."""
         return await self.process.judge(self.item, text, clerk)
 
     async def plant(
@@ -67,26 +66,19 @@ class PosedItem:
 
 
 class ServedTask:
-    """The task that the operator named, with a judge in a process of its own."""
+    """The task that the operator named, at work in a process of its own."""
 
     def __init__(self, config: TaskConfig, engines: Gate) -> None:
         self._config = config
         self._task = open_task(config)
         self._strata = {stratum.name: stratum for stratum in self._task.strata()}
-        self._process = JudgeProcess(config, Desk(engines))
+        self._process = TaskProcess(config, Desk(engines))
 
-    def posed(self, request: ItemRequest) -> PosedItem:
+    async def posed(self, request: ItemRequest, clerk: Clerk) -> PosedItem:
         """The held-out item of a stratum and a seed. Raises BadRequest and TaskFailed."""
         if request.stratum not in self._strata:
             raise BadRequest("there is no such stratum; GET /v1/probe/task lists them", param="item.stratum")
-        try:
-            item = self._task.item(self._strata[request.stratum], request.seed, 0, "test")
-        except UserError as error:
-            raise BadRequest(without_paths(str(error)), param="item") from error
-        except (Exception, SystemExit) as error:  # the task may be the user's own code
-            raise TaskFailed(f"the task gave no item: {said(error)}") from error
-        if not isinstance(item, Item):
-            raise TaskFailed(f"the task gave {type(item).__name__} where an Item was asked for")
+        item = await self._process.item(self._strata[request.stratum], request.seed, clerk)
         return PosedItem(item, self._process, isinstance(self._task, Plants))
 
     def answer(self) -> TaskAnswer:
@@ -95,16 +87,11 @@ class ServedTask:
         return TaskAnswer(family=self._config.family, has_steps=self._task.has_steps, strata=strata)
 
     def close(self) -> None:
-        """End the judge's process."""
+        """End the process."""
         self._process.close()
 
 
 def item_answer(request: ItemRequest, posed: PosedItem) -> ItemAnswer:
     """An item on the wire."""
     item = posed.item
-    return ItemAnswer(id=item.id, item=request, prompt=shown(item.prompt), gold=item.gold)
-
-
-def shown(prompt: Prompt) -> str:
-    """A prompt for a person: of a chat, the contents of its messages."""
-    return prompt if isinstance(prompt, str) else "\n\n".join(message.content for message in prompt)
+    return ItemAnswer(id=item.id, item=request, prompt=prompt_text(item.prompt), gold=item.gold)

@@ -118,9 +118,7 @@ def _narrow(event: EstimateEvent, width: float | None, samples: int) -> bool:
 
 async def _posed_all(bank: ProblemBank, body: PassAtKRequest, caller: Caller) -> list[Posed]:
     """The problems, each a piece of its own."""
-    clerk = bank.clerk(caller)
-    first = await bank.find(body, caller)
-    return [first, *[await clerk.do(bank.found, _ahead(body, i)) for i in range(1, body.problems)]]
+    return [await bank.find(_ahead(body, i), caller, let_in=i > 0) for i in range(body.problems)]
 
 
 def _ahead(body: PassAtKRequest, problems: int) -> PassAtKRequest:

@@ -69,23 +69,23 @@ class ProblemBank:
         """Who works for a caller: one that has been let in, unless it is said not to."""
         return Clerk(self.desk, caller, let_in)
 
-    async def find(self, about: About, caller: Caller) -> Posed:
-        """As `found`, when it is the caller's turn. Unavailable when too many wait."""
-        return await self.desk.begin(caller, self.found, about)
+    async def find(self, about: About, caller: Caller, let_in: bool = False) -> Posed:
+        """The problem that a request is about, when it is the caller's turn. BadRequest names the field at fault.
 
-    def found(self, about: About) -> Posed:
-        """The problem that a request is about. BadRequest names the field at fault."""
+        Unavailable when too many wait, unless the caller has been let in; for an item also what `item` raises.
+        """
+        clerk = self.clerk(caller, let_in)
         if about.item is not None:
-            return self.item(about.item)
+            return await self.item(about.item, clerk)
         if about.problem is not None:
-            return posed_cell(about.problem)
+            return await clerk.do(posed_cell, about.problem)
         assert about.texts is not None
-        return posed_texts(about.texts)
+        return await clerk.do(posed_texts, about.texts)
 
-    def item(self, request: ItemRequest) -> PosedItem:
+    async def item(self, request: ItemRequest, clerk: Clerk) -> PosedItem:
         """An item of the served task. Raises BadRequest and TaskFailed."""
         if self.task is None:
             raise BadRequest(
                 "this server was started without a task; give problem or texts", param="item", code="no_task"
             )
-        return self.task.posed(request)
+        return await self.task.posed(request, clerk)

@@ -22,12 +22,13 @@ from serving.http.telling import as_events, error_event
 from serving.probe.bodies.judgements import DrawRequest, VerifyAnswer, VerifyRequest
 from serving.probe.bodies.problems import ItemAnswer, ItemRequest, ProblemAnswer, ProblemRequest, TaskAnswer
 from serving.probe.bodies.solve import ContinueRequest, SolveAnswer, SolveRequest, StartEvent, StepEvent, TokenEvent
-from serving.probe.items import item_answer, shown
+from serving.probe.items import item_answer
 from serving.probe.judgements import judgement_body, rewards
 from serving.probe.posed import ProblemBank
 from serving.probe.problems import picture, problem_answer
 from serving.probe.traces import FinishedTrace, JudgedTrace, prompt_with, settled
 from serving.schemas import Policy, stop_strings
+from verifier.task import prompt_text
 
 _NAMES: Mapping[type[Any], Callable[[Any], bytes]] = {
     StartEvent: named("start"),
@@ -60,7 +61,7 @@ def routes(service: Service, bank: ProblemBank) -> APIRouter:
     @router.post("/v1/probe/items", response_model=ItemAnswer, responses=documented())
     async def items(request: Request, body: ItemRequest) -> Response:
         """Show one held-out item of the served task."""
-        posed = bank.desk.begin(caller_of(request, None), bank.item, body)
+        posed = bank.item(body, bank.clerk(caller_of(request, None), let_in=False))
         return json_answer(item_answer(body, await service.work.whole(request, posed)))
 
     @router.post("/v1/probe/verify", response_model=VerifyAnswer, responses=documented())
@@ -150,7 +151,7 @@ async def _events(
             request_id=request.state.request_id,
             policy=solving.policy,
             problem_id=trace.problem.id,
-            prompt=shown(trace.problem.prompt),
+            prompt=prompt_text(trace.problem.prompt),
             prefix=prefix,
             prompt_tokens=len(solving.prompt_ids),
         )

@@ -41,7 +41,7 @@ class FollowedRun:
     async def ask(self, caller: Caller, work: Callable[[RunLog], T]) -> T:
         """What `work` makes of the log as of a second ago at most.
 
-        NotFound when the run has gone, Unavailable when the server drains or too many wait.
+        NotFound when the run has gone or its log cannot be read, Unavailable when the server drains or too many wait.
         """
         return await self._desk.begin(caller, self._done, work)
 
@@ -75,6 +75,9 @@ class FollowedRun:
                 self._log.read()
             except RunGone as gone:
                 raise NotFound(f"the run {self.name} has gone: {gone}", code="run_gone") from gone
+            except OSError as error:
+                said = f"the log of the run {self.name} cannot be read: {error.strerror}"
+                raise NotFound(said, code="log_not_read") from error
             self._looked_at = self._clock()
         return work(self._log)
 

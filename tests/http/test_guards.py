@@ -153,6 +153,21 @@ async def test_hostile_bodies_get_our_error_quickly(server: Server, body: bytes,
     assert again.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"problem": {"op": 2}, "text": "", "max-tokens": 3}, "max-tokens"),
+        ({"problem": {"op": 2, "max facts": 3}, "text": ""}, "problem.max facts"),
+        ({"problem": {"op": 2}, "text": "", "str": 3}, "str"),
+        ({"problem": {"op": 2}, "text": "", "x" * 100_000: 3}, "x" * 80),
+    ],
+)
+async def test_an_unknown_field_is_refused_by_its_own_name(server: Server, body: dict, param: str):
+    error = (await server.client.post("/v1/probe/verify", json=body)).json()["error"]
+    name = param.rpartition(".")[2]
+    assert (error["code"], error["param"], error["message"]) == ("unknown_field", param, f"unknown field '{name}'")
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/", "/favicon.ico", "/static/app.js"])
 async def test_open_paths_leave_a_body_unread(server: Server, path: str):
     read = []

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from actors.policy.tokenizer import decode_with_offsets
+from actors.config import TokenizerConfig
+from actors.policy.checkpoint import CheckpointStore, Lineage
+from actors.policy.model import build, save
+from actors.policy.tokenizer import build_tokenizer, decode_with_offsets
 from actors.rollouts.store import RolloutStore, parts
 from actors.rollouts.table import FORM_KEY, JudgedGroup, StepRollouts, TokenNumbers
-from tests.http.conftest import TOKENIZER, Server
+from serving.models.registry import Registry
+from serving.runs.tokenizers import RunTokenizers
+from tests.http.conftest import TINY, TOKENIZER, Server
 from tests.rollouts import TASK, step_rollouts
 
 ROOM = "/v1/runs/demo/rollouts"
@@ -87,6 +93,24 @@ async def test_what_is_not_kept_and_what_cannot_be_read_is_said(server: Server, 
         answer = await server.client.get(f"{ROOM}/{place}")
         assert (answer.status_code, answer.json()["error"]["code"]) == (409, code)
         assert str(run_dir.parent) not in answer.text
+
+
+def test_a_run_that_was_done_again_is_read_with_the_tokenizer_that_it_has_now(run_dir: Path):
+    registry = Registry((run_dir,))
+    tokenizers = RunTokenizers(registry)
+    first = tokenizers.of("demo")
+    assert first is not None
+    assert tokenizers.of("demo") is first
+    another = build_tokenizer(TokenizerConfig.model_validate({"kind": "byte-pair"}), ["a b c"])
+    shutil.rmtree(run_dir / "checkpoints")
+    again = Lineage(run="demo", stage="rl", step=1, parent=None, seed=1)
+    CheckpointStore(run_dir / "checkpoints").publish(
+        again, lambda folder: save(build(TINY, len(another), 1), another, folder)
+    )
+    registry._listed_at = None  # as after two seconds
+    now = tokenizers.of("demo")
+    assert now is not None
+    assert now.get_vocab() == another.get_vocab() != first.get_vocab()
 
 
 async def test_a_run_that_keeps_nothing_has_no_steps(server: Server):

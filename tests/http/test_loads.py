@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
-from actors.policy.checkpoint import CheckpointError, CheckpointStore
+from actors.policy.checkpoint import CheckpointError, CheckpointStore, Manifest
 from serving.models.registry import Registry
 from tests.http.conftest import Server, publish
 from tests.http.test_models import ASK, answered_by, until
@@ -94,6 +96,78 @@ async def test_weights_swapped_after_the_hash_check_are_not_the_ones_that_are_lo
     server.replica.service.router.pool.factory.engine = swapping
     await answered_by(server, "demo@2")
     assert read == [published]
+
+
+async def test_weights_that_take_the_place_of_others_while_those_load_are_the_ones_that_answer(
+    server: Server, run_dir: Path
+):
+    pool, registry = server.replica.service.router.pool, server.replica.service.router.registry
+    begun, go, start = asyncio.Event(), asyncio.Event(), pool.factory.engine
+
+    async def slowly(entry, directory: Path):
+        begun.set()
+        await go.wait()
+        return await start(entry, directory)
+
+    pool.factory.engine = slowly
+    first = asyncio.create_task(pool.bring(registry.entries()["demo@2"]))
+    await begun.wait()
+    shutil.rmtree(run_dir / "checkpoints" / "rl-2")
+    publish(CheckpointStore(run_dir / "checkpoints"), "rl", 2, seed=9)
+    asked = asyncio.create_task(server.client.post("/v1/completions", json={**ASK, "model": "demo@2"}))
+    await until(lambda: len(pool._loading) == 2 or asked.done())
+    go.set()
+    await first
+    named = (await asked).json()["policy"]["weight_hash"]
+    listed = registry.entries()["demo@2"].manifest.weight_hash
+    assert named == listed == pool._loaded["demo@2"].entry.manifest.weight_hash
+
+
+async def test_an_unload_whose_admin_hangs_up_stops_the_whole_engine(server: Server):
+    await answered_by(server, "demo@1")
+    pool = server.replica.service.router.pool
+    begun, go, held = asyncio.Event(), asyncio.Event(), pool._loaded["demo@1"]
+    stop = held.engine.stop
+
+    async def slowly() -> None:
+        begun.set()
+        await go.wait()
+        await stop()
+
+    held.engine.stop = slowly
+    unload = asyncio.create_task(pool.unload("demo@1"))
+    await begun.wait()
+    unload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unload
+    go.set()
+    await until(lambda: server.script.stopped == ["demo@1"])
+
+
+async def test_many_who_ask_for_an_old_list_have_the_manifests_read_once(server: Server, run_dir: Path):
+    begun, go, reads = threading.Event(), threading.Event(), list[int]()
+
+    class Slow(CheckpointStore):
+        def list(self) -> list[Manifest]:
+            reads.append(1)
+            begun.set()
+            assert go.wait(60)
+            return super().list()
+
+    registry = server.replica.service.router.registry
+    registry._stores["demo"] = Slow(run_dir / "checkpoints")
+    asked = [asyncio.create_task(server.client.get(f"/v1/models{one}")) for one in ("", "/demo@1") * 4]
+    await asyncio.to_thread(begun.wait, 60)
+    await asyncio.sleep(0.1)
+    go.set()
+    assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+    assert len(reads) == 1, "the others wait for the thread of the first"
+
+
+async def test_a_server_whose_first_run_has_no_checkpoint_yet_becomes_ready_by_another(serve, run_dir: Path):
+    server = serve(run_dirs=[run_dir.parent / "fresh", run_dir])
+    assert (await server.client.get("/readyz")).status_code == 503
+    await until(lambda: server.replica.service.ready)
 
 
 def test_a_copy_takes_no_link_and_no_byte_that_the_manifest_does_not_name(run_dir: Path, tmp_path: Path):
@@ -194,6 +268,30 @@ async def test_writers_of_two_replicas_keep_each_others_settings(run_dir: Path):
     await asyncio.gather(*(asyncio.to_thread(write, number) for number in range(24)))
     state = replicas[0].state()
     assert len(state.aliases) == len(state.pinned) == 24
+
+
+def test_what_another_replica_writes_within_a_tick_of_the_clock_is_seen(run_dir: Path):
+    one, other = Registry((run_dir,)), Registry((run_dir,))
+    one.set_alias("mine", "demo@1")
+    assert other.state().aliases == {"mine": "demo@1"}
+    before = (run_dir / "serving.json").stat()
+    one.set_alias("mine", "demo@2")
+    os.utime(run_dir / "serving.json", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert other.state().aliases == {"mine": "demo@2"}
+
+
+async def test_what_admins_have_set_on_a_checkpoint_that_is_deleted_can_be_taken_back(serve, run_dir: Path):
+    server = serve()
+    await server.client.post("/v1/admin/load", json={"model": "demo@1"})
+    setting = {"alias": "latest", "model": "demo@1", "share": 0.5}
+    assert (await server.client.post("/v1/admin/canary", json=setting)).json()["state"] == "running"
+    shutil.rmtree(run_dir / "checkpoints" / "rl-1")
+    after_a_restart = serve().client
+    unpinned = await after_a_restart.post("/v1/admin/unload", json={"model": "demo@1"})
+    assert (unpinned.status_code, unpinned.json()["pinned"]) == (200, [])
+    assert (await after_a_restart.post("/v1/admin/unload", json={"model": "demo@1"})).status_code == 404
+    ended = await after_a_restart.post("/v1/admin/canary", json={**setting, "share": 0})
+    assert (ended.status_code, ended.json()["state"]) == (200, "none")
 
 
 def test_a_run_folder_that_takes_no_writes_says_so(run_dir: Path):

@@ -428,6 +428,20 @@ def test_a_listing_costs_nothing_while_nothing_changes(run_dir: Path):
     assert "demo@8" in registry.entries()
 
 
+def test_best_is_the_checkpoint_that_the_run_calls_best(run_dir: Path):
+    store = CheckpointStore(run_dir / "checkpoints")
+
+    def bests() -> set[str | None]:
+        run = store.best()
+        return {run and run.id, Registry((run_dir,)).aliases()["best"].manifest.id}
+
+    assert bests() == {"rl-2"}
+    store.rescore("rl-1", 0.2)
+    assert bests() == {"rl-1"}, "an evaluation counts more than the rollouts of the training"
+    store.rescore("rl-3", 0.2)
+    assert bests() == {"rl-3"}, "the later of equals"
+
+
 def test_runs_of_one_recipe_answer_for_themselves_by_their_folders(run_dir: Path, tmp_path: Path):
     other = Path(shutil.copytree(run_dir, tmp_path / "second"))
     publish(CheckpointStore(other / "checkpoints"), "rl", 9, seed=7)  # its manifest says demo

@@ -184,6 +184,16 @@ async def test_a_run_that_has_gone_leaves_the_others_in_the_list(serve: Callable
     assert (await server.client.get("/v1/runs/other")).json()["error"]["code"] == "run_gone"
 
 
+async def test_a_run_whose_log_cannot_be_read_leaves_the_others_in_the_list(serve: Callable, live: Path):
+    other = write_run(live.parent / "other", 3)
+    (other / "metrics.jsonl").unlink()
+    (other / "metrics.jsonl").mkdir()
+    server = serve(run_dirs=[live, other])
+    assert [card["name"] for card in (await server.client.get("/v1/runs")).json()["data"]] == ["demo"]
+    error = (await server.client.get("/v1/runs/other")).json()["error"]
+    assert (error["code"], str(live.parent) in error["message"]) == ("log_not_read", False)
+
+
 async def test_no_answer_holds_the_folder_of_the_run(server: Server, live: Path):
     with (live / "metrics.jsonl").open("a") as file:
         file.write("damaged\n")

@@ -15,6 +15,7 @@ import pytest
 from tests.http.conftest import Server
 from tests.http.test_models import until
 from tests.http.test_probe import events_of
+from verifier.task import SPLITS
 
 FIRST = {"stratum": "stratum=sums", "seed": 3}
 OWN = """
@@ -33,7 +34,14 @@ SAID = {
 }
 
 
-UNMADE = {404: lambda: open("/srv/items/of/all.jsonl"), 405: lambda: exit(3), 406: lambda: None}
+UNMADE = {
+    404: lambda: open("/srv/items/of/all.jsonl"),
+    405: lambda: exit(3),
+    406: lambda: None,
+    407: lambda: time.sleep(3600),
+    408: lambda: Item("408", Address(Stratum.of(kind="only"), 408, 0, "test"), "half \\ud800", None, 408),
+    409: lambda: Item(409, Address(Stratum.of(kind="only"), 409, 0, "test"), "say 409", None, 409),
+}
 
 
 class Steps:
@@ -155,7 +163,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Callable[..., Se
     monkeypatch.syspath_prepend(tmp_path)
     server = serve(task={"family": "python", "object": "their_served_task:Steps"})
     assert server.replica.task is not None
-    server.replica.task._process._judge_s = 1.0
+    server.replica.task._process._answer_s = 2.0
     return server
 
 
@@ -171,38 +179,58 @@ async def test_a_judge_that_raises_hangs_lies_or_dies_is_one_clear_error_and_the
     item = {"stratum": "kind=only", "seed": 7}
     said = {
         "raise": "ZeroDivisionError",
-        "hang": "gave no judgement within 1 s",
+        "hang": "gave nothing within 2 s",
         "lie": "partial is 2.0",
         "nothing": "returned None",
         "open": "No such file or directory: 'all.jsonl'",
-        "leave": "process of the task's judge died",
+        "leave": "process of the task's own code died",
     }
     for text, words in said.items():
         answer = await ask(own, "verify", item=item, text=text)
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "task_failed"), text
         assert words in answer.json()["error"]["message"]
         assert (await ask(own, "verify", item=item, text="7")).json()["judgement"]["verified"] is True
-    (judge,) = _judges()
-    judge.kill()
-    await until(lambda: judge not in _judges())
+    (process,) = _processes()
+    process.kill()
+    await until(lambda: process not in _processes())
     assert (await ask(own, "verify", item=item, text="7")).json()["judgement"]["verified"] is True
     await own.replica.stop()
-    assert not _judges()
+    assert not _processes()
 
 
-async def test_an_item_that_cannot_be_made_or_sent_to_the_judge_is_said_to_be_the_tasks_own_fault(own: Server):
-    said = {404: "No such file or directory: 'all.jsonl'", 405: "SystemExit: 3", 406: "where an Item was asked for"}
+async def test_an_item_that_cannot_be_made_asked_or_sent_is_said_to_be_the_tasks_own_fault(own: Server):
+    said = {
+        404: "No such file or directory: 'all.jsonl'",
+        405: "SystemExit: 3",
+        406: "item() gave NoneType: return a verifier.task.Item",
+        407: "gave nothing within 2 s",
+        408: "surrogates not allowed",
+        409: "expected str instance, int found",
+        500: "pickle",
+    }
     for seed, words in said.items():
-        unmade = (await ask(own, "items", stratum="kind=only", seed=seed)).json()["error"]
-        assert unmade["code"] == "task_failed"
-        assert unmade["message"].endswith(words)
-    unsent = (await ask(own, "verify", item={"stratum": "kind=only", "seed": 500}, text="7")).json()["error"]
-    assert unsent["code"] == "task_failed"
-    assert "cannot be sent to the process of the task's judge" in unsent["message"]
-    judged = await ask(own, "verify", item={"stratum": "kind=only", "seed": 7}, text="7")
-    assert judged.json()["judgement"]["verified"] is True
+        item = {"stratum": "kind=only", "seed": seed}
+        for unmade in (await ask(own, "items", **item), await ask(own, "solve", model="demo@3", item=item)):
+            assert (unmade.status_code, unmade.json()["error"]["code"]) == (500, "task_failed"), unmade.text
+            assert words in unmade.json()["error"]["message"]
+        judged = await ask(own, "verify", item={"stratum": "kind=only", "seed": 7}, text="7")
+        assert judged.json()["judgement"]["verified"] is True
 
 
-def _judges() -> list[psutil.Process]:
+async def test_an_item_that_a_family_does_not_have_is_the_clients_to_change(
+    serve: Callable[..., Server], tmp_path: Path
+):
+    rows = [{"prompt": f"{n} =", "answer": n, "stratum": split, "split": split} for n, split in enumerate(SPLITS)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    server = serve(task={"family": "answers", "file": str(tmp_path / "rows.jsonl"), "checker": "number"})
+    assert (await ask(server, "items", stratum="stratum=test")).json()["prompt"] == "2 ="
+    error = (await ask(server, "items", stratum="stratum=train")).json()["error"]
+    assert (error["param"], error["message"].partition(";")[0]) == (
+        "item",
+        "rows.jsonl: stratum=train has no test rows",
+    )
+
+
+def _processes() -> list[psutil.Process]:
     ours = [p for p in psutil.Process(os.getpid()).children() if p.status() != psutil.STATUS_ZOMBIE]
     return [p for p in ours if "spawn_main" in " ".join(p.cmdline())]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from reasoning_gym.factory import DATASETS
+from reasoning_gym.factory import DATASETS, create_dataset
 
 from verifier.errors import BadTask
 from verifier.families import config_of, open_task
@@ -189,8 +189,7 @@ def test_the_right_numbers_in_another_order_make_24_and_a_probability_may_be_a_f
 def test_a_wrong_answer_that_the_scorer_gives_more_than_1_scores_0():
     task, item = first("spell_backward", min_word_len=9, max_word_len=9)
     longer = f"{(item.gold or '').strip()}s"
-    entry = entry_of(item)
-    assert task.sources[item.stratum].dataset.score_answer(longer, entry) > 1
+    assert create_dataset("spell_backward").score_answer(longer, entry_of(item)) > 1
     assert checked(task.judge(item, longer), longer) == Judgement(right=False, answer=longer, partial=0)
 
 

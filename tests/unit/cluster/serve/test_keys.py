@@ -118,6 +118,13 @@ def test_keys_are_listed_with_their_end_and_revoked_by_name(file: Path):
         handle(None, None, None)
 
 
+def test_a_key_is_not_added_by_a_command_that_also_revokes_one(file: Path):
+    add_key(file, "alice:probe")
+    with pytest.raises(UserError, match="adds a key or revokes one"):
+        handle(file, "bob:probe", "alice")
+    assert [record.name for record in read_keys(file)] == ["alice"]
+
+
 def test_a_running_server_takes_up_added_keys_and_turns_away_revoked_and_ended_ones(file: Path):
     now, today = [0.0], [0.0]
     first = add_key(file, "first:admin")

@@ -34,6 +34,12 @@ def test_too_few_resources_are_told_with_what_the_command_has(tmp_path: Path, mo
     assert refused.value.fix == server.FEWER
 
 
+def test_an_application_without_a_key_file_is_refused_with_the_fix() -> None:
+    with pytest.raises(server.ServeError, match="no key file") as refused:
+        server.build({"run_dirs": ["runs/demo"]})
+    assert "api_key_file" in refused.value.fix
+
+
 def test_what_is_deployed_in_part_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster outlives the command: Ctrl-C before a replica answers would leave the application there."""
     done: list[str] = []

@@ -1,7 +1,7 @@
-"""Judges what was written on the items of the served task, in a process of its own.
+"""What the served task's own code does, in a process of its own: it makes items, judges texts and plants errors.
 
-The judge of a task may be the user's code, or a symbolic checker that hangs on some texts, and a thread cannot be
-ended. The process can: it is killed when a judgement takes too long, and the next one starts another.
+That code may be the user's, or a symbolic checker that hangs on some texts, and a thread cannot be ended. The process
+can: it is killed when it takes too long, and the next order starts another.
 """
 
 from __future__ import annotations
@@ -9,50 +9,48 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from serving.desk import Clerk, Desk
-from serving.http.errors import ApiError, without_paths
+from serving.http.errors import ApiError, BadRequest, without_paths
+from verifier.errors import UserError
 from verifier.families import TaskConfig, open_task
 from verifier.judgement import Judgement, TraceJudgement, checked
 from verifier.recovery import Alternative, Planted, Plants, Unplanted
-from verifier.task import Item, Task
+from verifier.task import Item, Stratum, Task, prompt_text
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 START_S: Final = 60.0
-JUDGE_S: Final = 10.0
-_MAX_SAID = 500  # characters of what a judge's exception says
+ANSWER_S: Final = 10.0
+_MAX_SAID = 500  # characters of what an exception of a task says
 
 
 class TaskFailed(ApiError):
-    """The served task's own code raised, hung, or returned what is no judgement."""
+    """The served task's own code raised, hung, or gave what cannot be used."""
 
     status, type, code = 500, "server_error", "task_failed"
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """What the task's own code raised, in words."""
-
-    words: str
-
-
-class JudgeProcess:
-    """One judgement, or planted error, at a time, as callers have their turns at `desk`; nobody else may use the desk.
+class TaskProcess:
+    """One item, judgement or planted error at a time, as callers have their turns at `desk`; nobody else may use it.
 
     The process starts at the first.
     """
 
-    def __init__(self, config: TaskConfig, desk: Desk, judge_s: float = JUDGE_S) -> None:
+    def __init__(self, config: TaskConfig, desk: Desk, answer_s: float = ANSWER_S) -> None:
         self._config = config
         self._desk = desk
-        self._judge_s = judge_s
+        self._answer_s = answer_s
         self._child: tuple[BaseProcess, Connection] | None = None
+
+    async def item(self, stratum: Stratum, seed: int, clerk: Clerk) -> Item:
+        """The held-out item of a stratum and a seed. Raises TaskFailed, and BadRequest where the family has none."""
+        return await self._done(clerk, _made, stratum, seed)
 
     async def judge(self, item: Item, text: str, clerk: Clerk) -> Judgement:
         """The judgement of a text. Raises TaskFailed where the judge gives none."""
@@ -83,13 +81,11 @@ class JudgeProcess:
 
     def _ask(self, *order: object) -> Any:
         connection = self._started()
-        try:
+        with suppress(OSError):  # it was killed just now: no answer will come
             connection.send(order)
-        except Exception as error:  # an item holds what the task's own code put into it
-            raise TaskFailed(f"the item cannot be sent to the process of the task's judge: {said(error)}") from error
-        answer = self._received(connection, self._judge_s)
-        if isinstance(answer, _Failure):
-            raise TaskFailed(f"the judge of the task failed: {answer.words}")
+        answer = self._received(connection, self._answer_s)
+        if isinstance(answer, ApiError):
+            raise answer
         return answer
 
     def _started(self) -> Connection:
@@ -110,9 +106,9 @@ class JudgeProcess:
             with suppress(EOFError, ConnectionError):
                 return connection.recv()  # from our own process
             self.close()
-            raise TaskFailed("the process of the task's judge died")
+            raise TaskFailed("the process of the task's own code died")
         self.close()
-        raise TaskFailed(f"the judge of the task gave no judgement within {within_s:g} s and was ended")
+        raise TaskFailed(f"the task's own code gave nothing within {within_s:g} s and was ended")
 
 
 def _serve(connection: Connection, config: TaskConfig) -> None:
@@ -121,19 +117,35 @@ def _serve(connection: Connection, config: TaskConfig) -> None:
     connection.send(None)
     with suppress(EOFError, KeyboardInterrupt):
         while True:
-            connection.send(_result(task, *connection.recv()))
+            connection.send_bytes(_result(task, *connection.recv()))
 
 
-def _result(task: Task, work: Callable[..., object], args: tuple[object], kwargs: dict[str, object]) -> object:
+def _result(task: Task, work: Callable[..., object], args: tuple[object], kwargs: dict[str, object]) -> memoryview:
+    """What `work` gives, or the error that the client gets, as it is sent: an item may hold what cannot be."""
     try:
-        return work(task, *args, **kwargs)
+        return ForkingPickler.dumps(work(task, *args, **kwargs))
+    except ApiError as error:
+        return ForkingPickler.dumps(error)
     except (Exception, SystemExit) as error:
-        return _Failure(said(error))
+        return ForkingPickler.dumps(TaskFailed(f"the task's own code failed: {_said(error)}"))
 
 
-def said(error: BaseException) -> str:
+def _said(error: BaseException) -> str:
     """What an exception of a task's own code says, for a client."""
-    return without_paths(f"{type(error).__name__}: {error}")[:_MAX_SAID]
+    said = without_paths(f"{type(error).__name__}: {error}")[:_MAX_SAID]
+    return said.encode(errors="backslashreplace").decode()
+
+
+def _made(task: Task, stratum: Stratum, seed: int) -> Item:
+    try:
+        item = task.item(stratum, seed, 0, "test")
+    except UserError as error:
+        raise BadRequest(without_paths(str(error)), param="item") from error
+    if not isinstance(item, Item):
+        raise TypeError(f"item() gave {type(item).__name__}: return a verifier.task.Item")
+    # What is no text, or holds half a character, can be neither asked nor shown.
+    "".join((item.id, prompt_text(item.prompt), item.gold or "")).encode()
+    return item
 
 
 def _judged(task: Task, item: Item, text: str) -> Judgement:
