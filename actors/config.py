@@ -102,10 +102,10 @@ def require_gpus(engine: EngineConfig, fleet: FleetConfig) -> None:
 def engine_env(config: EngineConfig) -> dict[str, str]:
     """Environment variables that an engine's process must have before torch or vLLM is imported.
 
-    In-process vLLM (no child processes: 4 s to start instead of 39 s). On the CPU no thread pinning and no just-in-time
-    compiler, which vLLM would start (3.4 s and a C++ compiler) for the rank of a log-probability, read by nobody. On a
-    GPU none of FlashInfer's samplers, which are downloaded or compiled at first use, an address for a machine without a
-    network, and the lines of the log that name the attention back end.
+    vLLM's scheduler in that process itself: 4 s to start instead of 39 s. On the CPU no thread pinning and no
+    just-in-time compiler, which vLLM would start (3.4 s and a C++ compiler) for the rank of a log-probability, read by
+    nobody. On a GPU none of FlashInfer's samplers, which are downloaded or compiled at first use, an address for a
+    machine without a network, and the lines of the log that name the attention back end.
     """
     threads = str(config.threads)
     env = {

@@ -10,7 +10,7 @@
       ServeError TooMuchToShip NoTask KeyCommandError RunHeld StudyError NotComparable               cluster
     Failure          exit code 1: the work stopped; what is saved stays
       CheckpointWriteError EngineError WeightsRefused NoWorkersLeft WorkerFault NoWorkerInTime RunGone   actors
-      LearnerLost NotFinite StaleGroupError VerifierBroken NothingKept Interrupted NotJudged     trainers
+      LearnerLost NotFinite StaleGroupError VerifierBroken NothingKept NotMade Interrupted NotJudged     trainers
       NotTaken                                                                                       serving
       StageFailed RayNotStarted                                                                      cluster
     Signal           raised and caught inside one package; a caller of the package never sees it

@@ -142,7 +142,7 @@ class VllmEngine:
             async with asyncio.timeout(load_timeout_s):
                 pause_s = await asyncio.wrap_future(seconds)
         except TimeoutError as error:
-            message = f"weight version {weights.version}: no load in {load_timeout_s:g} s; the engine does not step"
+            message = f"weight version {weights.version}: no load in {load_timeout_s:g} s (fleet.load_timeout_s)"
             raise EngineTimeout(message) from error
         self._version = weights.version
         return LoadReport(weights.version, fetched - began, time.monotonic() - fetched, pause_s)

@@ -12,8 +12,8 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -242,7 +242,7 @@ class Draft:
         raises CheckpointError. A broken one is moved aside. Raises CheckpointWriteError when the disk takes no more.
         """
         with _write_errors(self.id):
-            return self._rename(_sealed(self._directory, self.id, self._lineage))
+            return self._rename(_sealed(self._directory, self.id, self._lineage, _moment(self._root)))
 
     def discard(self) -> None:
         """Remove what was not published."""
@@ -272,13 +272,24 @@ def _write_errors(checkpoint_id: str) -> Iterator[None]:
         raise CheckpointWriteError(f"checkpoint {checkpoint_id} could not be written: {error}") from error
 
 
-def _sealed(directory: Path, checkpoint_id: str, lineage: Lineage) -> Manifest:
+def _moment(root: Path) -> str:
+    """Now; right after the newest checkpoint where that is later, since the clock was set back or another's is ahead.
+
+    Checkpoints are told apart as older and newer by this time, and the older ones are deleted.
+    """
+    moment = datetime.now(UTC)
+    with suppress(ValueError, TypeError, OverflowError):  # what an edited manifest holds may be no time
+        for newest in CheckpointStore(root).list()[-1:]:
+            moment = max(moment, datetime.fromisoformat(newest.created) + timedelta(microseconds=1))
+    return moment.isoformat(timespec="microseconds")
+
+
+def _sealed(directory: Path, checkpoint_id: str, lineage: Lineage, created: str) -> Manifest:
     """Hash and sync every file of `directory`, then write and sync its manifest."""
     names = sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
     missing = {WEIGHTS, TOKENIZER, "config.json"} - set(names)
     assert not missing, f"a checkpoint needs {sorted(missing)}"
     files = {n: FileRecord(size=(directory / n).stat().st_size, sha256=_sha256(directory / n)) for n in names}
-    created = datetime.now(UTC).isoformat(timespec="microseconds")
     fields: dict[str, Any] = lineage.model_dump()
     manifest = Manifest(**fields, id=checkpoint_id, created=created, files=files)
     _write(directory / MANIFEST, manifest)

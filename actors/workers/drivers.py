@@ -98,10 +98,16 @@ class _RolloutDriver:
             async with asyncio.timeout(config.fetch_timeout_s + config.load_timeout_s + _RPC_MARGIN_S):
                 report = await worker.load.remote(weights, config.fetch_timeout_s, config.load_timeout_s)
         except WeightsRefused as error:
-            self.refusals.append(f"{name}: {error}")
             self.refused += 1
             self._meters.add("interplay_weights_refused_total")
+            if self.weights is weights:  # and no other was published meanwhile
+                self.refusals.append(f"{name}: {error}")
             raise
+        except TimeoutError as error:
+            raise WorkerFault(
+                f"{name} did not take weight version {weights.version} in time: fleet.fetch_timeout_s is "
+                f"{config.fetch_timeout_s:g}, fleet.load_timeout_s {config.load_timeout_s:g}"
+            ) from error
         except RayError as error:
             if not isinstance(getattr(error, "cause", error), OwnerDiedError):
                 raise
@@ -109,6 +115,8 @@ class _RolloutDriver:
                 self._published.clear()
             return await self.prove(worker, name)
         self._note(report)
+        if self.weights is weights:
+            self.reports.append(report)
         apart, allowed = report.parity, self._allowed(weights)
         if not apart.within(allowed):
             raise WorkerFault(
@@ -149,7 +157,6 @@ class _RolloutDriver:
                 ray.cancel(handed)
 
     def _note(self, report: SyncReport) -> None:
-        self.reports.append(report)
         self.parity_max = max(self.parity_max, report.parity_max_abs_diff)
         seconds = report.fetch_s + report.load_s + report.parity_s
         self._meters.set("interplay_sync_seconds", seconds, worker=report.worker)

@@ -145,6 +145,12 @@ class WorkerTable:
             _enter(member, State.READY, now)
         return member.state is State.READY
 
+    def unproved(self, slot: int, incarnation: int, now: float) -> None:
+        """Nobody waits for its proof any more: what it holds is not known, and it gets no work, until it is proved."""
+        if member := self.current(slot, incarnation, State.SYNCING, State.READY, State.SUSPECT):
+            member.held = None
+            _enter(member, State.SYNCING, now)
+
     def doubted(self, slot: int, incarnation: int, now: float) -> None:
         """It did not answer a check in time: no new work until it does."""
         if member := self.current(slot, incarnation, State.READY):

@@ -336,6 +336,9 @@ class Supervisor(Generic[H]):
                     if member.state is State.SYNCING or not isinstance(error, WeightsRefused):
                         self.lost(slot, incarnation, in_a_line(error))
                     return  # a ready worker that refused a version goes on with the one before
+                except asyncio.CancelledError:  # as when the learner is lost: the worker may load the version yet
+                    self.table.unproved(slot, incarnation, time.monotonic())
+                    raise
                 self.table.proved(slot, incarnation, held, self._driver.wanted(), time.monotonic())
                 self.changes.notify()
 

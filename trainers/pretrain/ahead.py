@@ -14,8 +14,16 @@ import ray
 
 from trainers.config import TextTraining
 from trainers.pretrain.rejection import Drawn
+from trainers.records import Batch
+from verifier.errors import Failure, UserError
 
 BUFFERED: Final = 2  # batches beyond those that are being made; each may hold some 50 MB
+
+
+class NotMade(Failure):
+    """A batch that cannot be made, which another process would meet again; the message has the error."""
+
+    fix = "Correct the task, most often its `item`, then resume the run."
 
 
 class BatchMaker:
@@ -31,11 +39,20 @@ class BatchMaker:
         from trainers.pretrain.documents import DocumentStream
 
         self._data = DocumentStream(config, text_format(load_tokenizer(tokenizer)), seed, drawn)
-        self._asked = Recent(lambda step: ray.put(self._data.batch(step)), makers + BUFFERED)
+        self._asked = Recent(lambda step: ray.put(self.made(step)), makers + BUFFERED)
 
     def batch(self, step: int) -> list[Any]:
         """A reference to the batch of a step, in a list, so that Ray does not look behind it."""
         return [self._asked(step)]
+
+    def made(self, step: int) -> Batch:
+        """The batch of a step. Raises NotMade."""
+        try:
+            return self._data.batch(step)
+        except (UserError, Failure):
+            raise
+        except Exception as error:  # the task may be of the user's own code
+            raise NotMade(f"the batch of step {step + 1} cannot be made: {type(error).__name__}: {error}") from error
 
 
 class Recent:

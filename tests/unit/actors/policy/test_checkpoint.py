@@ -47,6 +47,18 @@ def test_a_good_checkpoint_is_never_replaced(store):
     assert store.get("rl-3") == first
 
 
+@pytest.mark.parametrize("stage", ["pretrain", "rl"])
+def test_the_checkpoint_published_last_is_the_newest_though_the_clock_was_set_back(store, stage):
+    first = store.publish(lineage(1, stage=stage), writer())
+    path = store.root / first.id / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), "created": "2199-01-01T00:00:00.000000+00:00"}))
+    for step in (2, 3):
+        store.publish(lineage(step), writer())
+        store.retain("rl", 1)
+    assert store.latest() == store.latest("rl") == store.get("rl-3")
+    assert [m.id for m in store.list()][:-1] == ["pretrain-1"] * (stage == "pretrain")
+
+
 def test_a_broken_checkpoint_is_moved_aside_when_its_step_is_redone(store):
     store.publish(lineage(3), writer())
     (store.root / "rl-3" / WEIGHTS).write_bytes(b"x")

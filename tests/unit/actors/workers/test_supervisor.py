@@ -261,6 +261,37 @@ async def test_a_worker_that_refuses_a_version_stays_ready_with_the_one_before()
         assert supervisor.table.restarts == 0
 
 
+async def test_a_worker_whose_proof_is_left_gets_no_work_until_it_holds_what_is_wanted_then() -> None:
+    class Slow(FakeDriver):
+        """A worker that has loaded the second version is never compared."""
+
+        async def prove(self, worker: FakeWorker, name: str) -> HeldWeights | None:
+            held = await super().prove(worker, name)
+            if worker.version == 2:
+                loaded.set()
+                await asyncio.Event().wait()
+            return held
+
+    loaded = asyncio.Event()
+    driver = Slow()
+    async with supervisor_of(driver, 1) as supervisor:
+        await supervisor.settled(WAIT_S)
+        driver.version = 2
+        proving = asyncio.create_task(supervisor.prove_all())
+        await loaded.wait()
+        proving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await proving
+        with pytest.raises(NoWorkerInTime):
+            async with supervisor.lease(0.05):
+                pass
+        driver.version = 1
+        await supervisor.prove_all()
+        async with supervisor.lease(WAIT_S) as lease:
+            assert (lease.worker.version, lease.held) == (1, HeldWeights(1, ""))
+        assert supervisor.table.restarts == 0
+
+
 async def test_a_worker_with_an_old_version_is_taken_out() -> None:
     driver = FakeDriver()
     async with supervisor_of(driver, 2) as supervisor:
