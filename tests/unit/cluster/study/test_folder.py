@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.recipe import plain_yaml
+from cluster.recipe.config import Recipe
 from cluster.recipe.load import dump
 from cluster.run.folder import RunFolder
 from cluster.run.lock import held
@@ -122,31 +123,33 @@ def test_a_study_that_was_registered_with_the_path_of_its_recipe_goes_on_with_th
     assert folder.current() == given
 
 
-def test_a_run_begins_with_what_the_run_before_it_made_and_begins_once(tmp_path: Path):
+def one_after_another(tmp_path: Path) -> tuple[Recipe, RunFolder, RunFolder]:
+    """The recipe of a run, the folder of the run before it, and its own; both are empty."""
     _, given = registered(tmp_path / "s")
-    run = given.plan().run(Member("arm0", 0))
     before, folder = RunFolder(tmp_path / "before"), RunFolder(tmp_path / "run")
     for made in (before, folder):
         made.path.mkdir()
+    return given.plan().run(Member("arm0", 0)).recipe, before, folder
+
+
+def test_a_run_begins_with_what_the_run_before_it_made_and_begins_once(tmp_path: Path):
+    recipe, before, folder = one_after_another(tmp_path)
     before.finish(StageRecord("tokenizer", "tokenizer", 1.0))
     (before.path / "tokenizer").mkdir()
     (before.path / "tokenizer" / "tokenizer.json").write_text("{}")
     (folder.path / "evals").mkdir()  # half of an interrupted call
-    take_over(folder, run.recipe, before)
+    take_over(folder, recipe, before)
     assert [record.name for record in folder.stages()] == ["tokenizer"]
     assert (folder.path / "tokenizer" / "tokenizer.json").exists()
     assert not (folder.path / "evals").exists()
-    assert folder.recipe() == run.recipe
+    assert folder.recipe() == recipe
     folder.finish(StageRecord("rl", "rl", 1.0))
-    take_over(folder, run.recipe, before)
+    take_over(folder, recipe, before)
     assert [record.name for record in folder.stages()] == ["tokenizer", "rl"], "what was begun is left alone"
 
 
 def test_what_is_taken_over_is_on_the_disk_before_the_recipe_that_says_so(tmp_path: Path, monkeypatch):
-    _, given = registered(tmp_path / "s")
-    before, folder = RunFolder(tmp_path / "before"), RunFolder(tmp_path / "run")
-    for made in (before, folder):
-        made.path.mkdir()
+    recipe, before, folder = one_after_another(tmp_path)
     before.finish(StageRecord("before", "eval", 1.0))
     (before.path / "evals").mkdir()
     (before.path / "evals" / "before.json").write_text("{}")
@@ -158,10 +161,10 @@ def test_what_is_taken_over_is_on_the_disk_before_the_recipe_that_says_so(tmp_pa
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    take_over(folder, given.plan().run(Member("arm0", 0)).recipe, before)
-    *copied, recipe, _ = map(str, synced)
+    take_over(folder, recipe, before)
+    *copied, written, _ = map(str, synced)
     assert sorted(copied) == ["evals", "evals/before.json", "stages.json"]
-    assert recipe.startswith(".recipe.yaml.")
+    assert written.startswith(".recipe.yaml.")
 
 
 def test_a_shared_run_is_needed_until_all_runs_behind_it_have_begun(tmp_path: Path):
