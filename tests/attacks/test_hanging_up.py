@@ -91,7 +91,9 @@ async def test_the_next_client_gets_its_own_judgement_and_not_that_of_one_who_le
 async def test_texts_of_clients_that_have_gone_are_not_judged(with_task: Callable[..., Server]):
     server = with_task()
     judge = HeldJudge(server)
-    crowd = [verify(server, "gone") for _ in range(10)]
+    crowd = [verify(server, "gone")]
+    await until(lambda: judge.asked == ["gone"])
+    crowd += [verify(server, "gone") for _ in range(9)]
     await until(lambda: judge.waiting == 9)
     for one in crowd:
         one.left.set()
@@ -106,9 +108,9 @@ async def test_keys_take_turns_at_the_judge_and_a_full_line_refuses_the_one_that
 ):
     server = with_task()
     judge = HeldJudge(server)
-    crowd = [verify(server, "greedy") for _ in range(QUEUED // 2)]
-    await until(lambda: judge.waiting == QUEUED // 2 - 1)
-    crowd += [verify(server, "greedy") for _ in range(QUEUED // 2 + 1)]
+    crowd = [verify(server, "greedy")]
+    await until(lambda: judge.asked == ["greedy"])
+    crowd += [verify(server, "greedy") for _ in range(QUEUED)]
     await until(lambda: judge.waiting == QUEUED)
     refused = await server.as_key(server.keys.probe).post("/v1/probe/verify", json={"item": ITEM, "text": "greedy"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "queue_full")
