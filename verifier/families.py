@@ -11,9 +11,9 @@ from typing import Annotated, Any, Final, NamedTuple, cast
 from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationInfo
 
 from verifier.errors import BadTask
-from verifier.import_path import load_object
 from verifier.judgement import Judgement
 from verifier.mixture import Mixture
+from verifier.outside.import_path import load_object
 from verifier.task import Item, Task
 
 DEFAULT_FAMILY = "graphs"

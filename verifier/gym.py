@@ -22,10 +22,10 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, model_validator
 
 from verifier.errors import BadTask, TooFewItems
-from verifier.extras import need
 from verifier.families import TaskConfig, opens
 from verifier.final_answer import final_answer
 from verifier.judgement import MAX_TEXT, Judgement, cut
+from verifier.outside.extras import need
 from verifier.seeds import Index, item_seed
 from verifier.splits import digest_of, split_of_hash
 from verifier.task import Address, Item, Message, Prompt, Split, Stratum, Task, Value, distinct_items

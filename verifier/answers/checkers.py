@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from verifier.extras import need
 from verifier.final_answer import final_answer
 from verifier.judgement import MAX_TEXT, Judgement, cut
+from verifier.outside.extras import need
 
 MATH_REQUIREMENT = "math-verify==0.9.0"
 

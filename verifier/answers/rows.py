@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from verifier.answers.checkers import CHECKERS, Checker, RightAnswer, is_choice, is_number
 from verifier.errors import BadTask
-from verifier.extras import need
+from verifier.outside.extras import need
 from verifier.splits import digest_of, split_of_hash
 from verifier.task import SPLITS, Message, Prompt, Split
 

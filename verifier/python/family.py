@@ -11,9 +11,9 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from verifier.errors import BadTask
 from verifier.families import TaskConfig, open_task, opens
+from verifier.outside.time_limit import in_time
 from verifier.python.promises import check_promises, made
 from verifier.task import Task
-from verifier.time_limit import in_time
 
 
 class PythonConfig(TaskConfig, frozen=True):

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast, get_args
 
 from verifier.errors import BadJudgement, BadTask, TooFewItems
-from verifier.import_path import load_object
 from verifier.judgement import Judgement, TraceJudgement, checked
+from verifier.outside.import_path import load_object
 from verifier.seeds import Index
 from verifier.task import Address, Item, Message, Role, Split, Stratum, Task, prompt_text
 

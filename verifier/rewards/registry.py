@@ -15,12 +15,12 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field
 
 from verifier.errors import BadJudgement, BadReward
-from verifier.import_path import load_object
 from verifier.judgement import Judgement, TraceJudgement, check_share, checked
 from verifier.mixture import Mixture
+from verifier.outside.import_path import load_object
+from verifier.outside.time_limit import in_time
 from verifier.rewards.named import ANSWER_REWARDS, STEP_REWARDS
 from verifier.task import Item, Task
-from verifier.time_limit import in_time
 
 NAMES: tuple[str, ...] = (*ANSWER_REWARDS, *STEP_REWARDS)
 MAX_WEIGHT: Final = 1e6  # far from where the sum of several is infinite

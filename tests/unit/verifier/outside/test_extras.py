@@ -4,7 +4,7 @@ import warnings
 import pytest
 
 from verifier.errors import BadTask
-from verifier.extras import need
+from verifier.outside.extras import need
 
 
 def test_a_missing_extra_is_named_with_the_command_that_installs_it():

@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from verifier.errors import BadReward, BadTask
-from verifier.time_limit import in_time
+from verifier.outside.time_limit import in_time
 
 
 def test_what_hangs_is_given_up():
