@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from cluster.errors import FULL
-from cluster.ray.environment import cache_folder, process_env
+from cluster.ray.environment import cache_folder, process_env, require_own
 from verifier.errors import Failure, UserError
 
 COMMANDS = MappingProxyType(
@@ -124,8 +124,10 @@ def _find_code_here() -> None:
 
 def main() -> None:
     """Entry point. Exit code 0: done. 1: the work failed. 2: the input has to be corrected. 130: Ctrl-C."""
-    os.environ.update(process_env(cache_folder(os.environ)))
+    cache = cache_folder(os.environ)
+    os.environ.update(process_env(cache))
     try:
+        require_own(cache)
         _find_code_here()
         _build()()
     except KeyboardInterrupt:

@@ -7,9 +7,12 @@ and `cluster.ray.runtime` passes it to Ray for every actor.
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from verifier.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -25,6 +28,24 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
     if (REPOSITORY / "pyproject.toml").is_file() and os.access(REPOSITORY, os.W_OK):
         return REPOSITORY / ".cache"
     return Path(tempfile.gettempdir()) / f"interplay-cache-{os.getuid()}"
+
+
+def require_own(cache: Path) -> None:
+    """Raises UserError if the cache lies in the system's temporary folder and another user made it, or can write to it.
+
+    Anybody can make a folder of that name there first, and libraries run code that they find in their caches.
+    """
+    if cache.parent != Path(tempfile.gettempdir()):
+        return
+    try:
+        cache.mkdir(mode=0o700)
+    except FileExistsError:
+        found = cache.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise UserError(
+                f"{cache}, where libraries keep what they compile, is no folder of this user's alone.",
+                "Remove it, or name another folder: INTERPLAY_CACHE=FOLDER",
+            ) from None
 
 
 def token_file(environ: Mapping[str, str]) -> Path:

@@ -18,7 +18,7 @@ def main(
     overrides: Overrides = None,
     card_gib: Annotated[
         float | None,
-        typer.Option(min=1, help="Memory of the GPU that the recipe is for. (default: of the GPU here) [GiB]"),
+        typer.Option(min=1, max=1e6, help="Memory of the GPU that the recipe is for. (default: of the GPU here) [GiB]"),
     ] = None,
 ) -> None:
     """Check this machine and list what is missing, with the fix; or show the memory that a recipe needs on its GPU.
