@@ -12,9 +12,10 @@ from cluster.run.folder import RunFolder
 from cluster.study.folder import Registration, StudyFolder
 from cluster.study.model import AFTER, BEFORE, Scale, Study
 from cluster.study.plan import Member, Plan
-from trainers.evaluation.evaluate import Evaluation, ProblemScore, held_out_counts
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, RecoveryScore, held_out_counts
 from trainers.evaluation.ledger import StageRecord
 from verifier.seeds import derive
+from verifier.task import Stratum
 
 SAMPLES = 8
 
@@ -40,8 +41,18 @@ def little(arms: int = 2, seeds: int = 3, **fields: Any) -> Registration:
     return Registration(study=study, scale=Scale(recipe="smoke", changes=large))
 
 
+def recovering(*stages: str, metric: str = "verified", seeds: int = 3) -> Registration:
+    """The same study with errors planted in these evaluations, and a claim by this metric."""
+    (claim,) = little().study.claims
+    given = little(seeds=seeds, claims=[claim.model_dump() | {"metric": metric}])
+    return given.model_copy(update={"overrides": tuple(f"stages.{stage}.eval.recovery=true" for stage in stages)})
+
+
 def evaluation(plan: Plan, member: Member, stage: str, rate: float) -> Evaluation:
-    """Scores of the stage's problems; each completion is verified at this rate, and right by its answer more often."""
+    """Scores of the stage's problems; each completion is verified at this rate, and right by its answer more often.
+
+    Where the stage asks for recovery, one from a planted error recovers at half of this rate.
+    """
     recipe = plan.run(member).recipe
     config = next(s.eval for s in recipe.stages if s.kind == "eval" and s.name == stage)
     scores: list[ProblemScore] = []
@@ -52,7 +63,14 @@ def evaluation(plan: Plan, member: Member, stage: str, rate: float) -> Evaluatio
             strict, outcome = sum(x < rate for x in right), sum(x < rate + 0.2 for x in right)
             wrong = {"wrong value": [0, SAMPLES - strict]} if strict < SAMPLES else {}
             scores.append(ProblemScore(f"{stratum}-{number}", stratum, SAMPLES, outcome, strict, rate, {}, wrong, 3))
-    return Evaluation("c", 1.0, 100, 1e6, 2.0, tuple(scores), ())
+    planted = [_recovery(member, s.problem_id, s.stratum, rate / 2) for s in scores] if config.recovery else []
+    return Evaluation("c", 1.0, 100, 1e6, 2.0, tuple(scores), (), tuple(planted))
+
+
+def _recovery(member: Member, problem: str, stratum: Stratum, rate: float) -> RecoveryScore:
+    draw = random.Random(derive(member.seed, "recovery", problem))
+    recovered = sum(draw.random() < rate for _ in range(SAMPLES))
+    return RecoveryScore(problem, stratum, "value", 0, {"other": SAMPLES - recovered, "recovered": recovered})
 
 
 def leave(folder: StudyFolder, plan: Plan, member: Member, rate: float, base: float = 0.2, drawn: int = 160) -> None:

@@ -42,7 +42,8 @@ class _Claim(BaseModel):
     band: str = Field(description="one of the recipe's bands")
     metric: Metric = Field(
         default="verified",
-        description="verified and outcome: pass@k; gap: outcome less verified; process: mean process accuracy, k = 1",
+        description="verified and outcome: pass@k; gap: outcome less verified; process: mean process accuracy, k = 1; "
+        "recovery: mean share of completions that recovered from a planted error, k = 1",
     )
     k: int = Field(default=1, ge=1, description="of pass@k; at most half of the samples of the evaluation")
 
@@ -50,8 +51,8 @@ class _Claim(BaseModel):
     def _two_arms(self) -> Self:
         if self.arm in self.against or len(set(self.against)) != len(self.against):
             raise ValueError("names an arm twice")
-        if self.metric == "process" and self.k != 1:
-            raise ValueError("k: process accuracy has no k; leave it out")
+        if self.metric in ("process", "recovery") and self.k != 1:
+            raise ValueError(f"k: the metric {self.metric} has no k; leave it out")
         return self
 
     @property
@@ -155,7 +156,8 @@ def _compared(claim: Greater | Unchanged, arm: Side, name: str, other: Side) -> 
         return Comparison(name, None, Decision.NOT_RESOLVED, f"not evaluated alike: {why}")
     difference = estimate(arm.table.minus(other.table))
     if difference is None:
-        why = f"in some stratum no problem has {claim.k} judged samples on both sides at every seed"
+        judged = "completions of a planted error" if claim.metric == "recovery" else f"{claim.k} judged samples"
+        why = f"in some stratum no problem has {judged} on both sides at every seed"
         return Comparison(name, None, Decision.NOT_RESOLVED, why)
     alone = len(difference.per_seed) < LEAST_SEEDS
     return Comparison(name, difference, Decision.NOT_RESOLVED if alone else claim.decide(difference))

@@ -90,7 +90,7 @@ def of_base(bands: Bands, evaluations: Mapping[int, Evaluation]) -> dict[str, An
 def _estimated(
     bands: Bands, shown: Mapping[str, Sequence[ProblemScore]], now: Scores, then: Scores | None
 ) -> dict[str, dict[str, Any]]:
-    """By band, the scores and gains of each metric at each k for which enough samples were judged."""
+    """By band, the scores and gains of each metric that was measured, at each k with enough judged samples."""
     tables: dict[tuple[str, str, Metric, int], Table] = {}
     for band, scores in shown.items():
         ks = powers(asked(scores) // 2) or [1]  # n >= 2k, since pass@k at larger k is noise
@@ -108,7 +108,7 @@ def _estimated(
 
 def _wanted(judged: bool, ks: Sequence[int]) -> list[tuple[Metric, int]]:
     at_every_k: list[Metric] = ["outcome", "verified"] if judged else ["outcome"]
-    at_one: list[Metric] = ["gap", "process"] if judged else []
+    at_one: list[Metric] = ["gap", "process", "recovery"] if judged else []
     return [*((metric, k) for metric in at_every_k for k in ks), *((metric, 1) for metric in at_one)]
 
 

@@ -292,6 +292,11 @@ def _require_measured(claim: Greater | Unchanged, arm: str, recipe: Recipe, name
         )
     if claim.metric != "outcome" and not task.has_steps:
         raise StudyError(f"{where}.metric: {claim.metric} needs judged steps.", "Use the metric outcome.")
+    if claim.metric == "recovery" and not config.recovery:
+        raise StudyError(
+            f"{where}.metric: stages.{name} of arm {arm} plants no errors to recover from.",
+            f"Set stages.{name}.eval.recovery=true, or another metric.",
+        )
 
 
 def _samples(stages: Sequence[Stage]) -> int:

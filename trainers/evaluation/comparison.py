@@ -9,6 +9,7 @@ arms are compared.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -27,13 +28,14 @@ LEVEL: Final = 0.95
 
 Values = NDArray[np.float64]
 
-Metric = Literal["verified", "outcome", "gap", "process"]
-"""pass@k by verified traces, or by answers alone; the second less the first; the mean process accuracy (k is 1)."""
+Metric = Literal["verified", "outcome", "gap", "process", "recovery"]
+"""pass@k by verified traces, or by answers alone; the second less the first. The other two have no k, and theirs is 1:
+the mean process accuracy, and the share of completions that recovered from an error planted in a right trace."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Values [seeds, problems] of each stratum, by name; NaN where a problem has too few judged samples for one.
+    """Values [seeds, problems] of each stratum, by name; NaN where too little of a problem was judged for one.
 
     `problems` are the ids of each stratum's problems, in the order of the values. Every stratum has the same number of
     seeds, at least one.
@@ -148,7 +150,7 @@ class Scores:
         self._ids = {s: tuple([self.terms.problems[p] for p in places]) for s, places in self.terms.places.items()}
 
     def table(self, bands: Bands, band: str, metric: Metric, k: int) -> Table:
-        """The arm's values in a band; none for a problem with fewer samples than k."""
+        """The arm's values in a band; none for a problem with too few judged samples."""
         chosen = [stratum for stratum in self._strata if bands.holds(band, stratum)]
         values = {stratum.name: self._strata[stratum].values(metric, k) for stratum in chosen}
         return Table(values, {stratum.name: self._ids[stratum] for stratum in chosen})
@@ -156,12 +158,13 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Completions, right answers and verified traces of each problem, [seeds, problems]."""
+    """Completions, right answers, verified traces and two shares of each problem, [seeds, problems]."""
 
     samples: NDArray[np.int64]
     outcome: NDArray[np.int64]
     strict: NDArray[np.int64]
     process: Values
+    recovery: Values
 
     @classmethod
     def of(cls, evaluations: Sequence[Evaluation]) -> _Counts:
@@ -170,21 +173,30 @@ class _Counts:
             np.asarray([[s.outcome for s in e.scores] for e in evaluations]),
             np.asarray([[s.strict or 0 for s in e.scores] for e in evaluations]),
             np.asarray([[s.process_accuracy or 0.0 for s in e.scores] for e in evaluations]),
+            np.asarray([_recovery(e) for e in evaluations]),
         )
 
     def of_problems(self, places: Sequence[int]) -> _Counts:
         """The counts of some problems."""
         # `take` keeps the rows together: on columns as `[:, places]` lays them out, a mean differs in its last digit.
         samples, outcome, strict = (of.take(places, axis=1) for of in (self.samples, self.outcome, self.strict))
-        return _Counts(samples, outcome, strict, self.process.take(places, axis=1))
+        return _Counts(samples, outcome, strict, *(of.take(places, axis=1) for of in (self.process, self.recovery)))
 
     def values(self, metric: Metric, k: int) -> Values:
         if metric == "process":
             return self.process
+        if metric == "recovery":
+            return self.recovery
         passes = _passes(int(self.samples.max()), k)
         if metric == "gap":
             return passes[self.samples, self.outcome] - passes[self.samples, self.strict]
         return passes[self.samples, self.strict if metric == "verified" else self.outcome]
+
+
+def _recovery(evaluation: Evaluation) -> list[float]:
+    """The share that recovered from each problem's planted error, which all arms share; NaN without a judged one."""
+    shares = {score.problem_id: score.recovered for score in evaluation.recovery if score.outcomes}
+    return [shares.get(score.problem_id, math.nan) for score in evaluation.scores]
 
 
 @lru_cache

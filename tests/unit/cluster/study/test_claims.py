@@ -103,6 +103,8 @@ def test_a_pair_without_enough_judged_samples_is_not_resolved_and_it_says_why():
     (pair,) = decide(greater(k=16), arms).comparisons
     assert (pair.difference, pair.decision) == (None, Decision.NOT_RESOLVED)
     assert "no problem has 16 judged samples" in pair.why_none
+    (pair,) = decide(greater(metric="recovery"), arms).comparisons
+    assert "no problem has completions of a planted error" in pair.why_none
 
 
 def test_a_claim_about_one_arm_twice_or_with_a_k_that_means_nothing_is_refused():
@@ -110,8 +112,9 @@ def test_a_claim_about_one_arm_twice_or_with_a_k_that_means_nothing_is_refused()
         greater(against=["a"])
     with pytest.raises(ValidationError, match="names an arm twice"):
         greater(against=["b", "b"])
-    with pytest.raises(ValidationError, match="has no k"):
-        greater(metric="process", k=4)
+    for metric in ("process", "recovery"):
+        with pytest.raises(ValidationError, match=f"k: the metric {metric} has no k; leave it out"):
+            greater(metric=metric, k=4)
 
 
 def test_one_seed_decides_no_claim_however_large_the_difference():

@@ -10,10 +10,10 @@ import pytest
 
 from cluster.recipe import plain_yaml
 from cluster.study.command import report
-from cluster.study.folder import StudyFolder
-from cluster.study.model import Study
+from cluster.study.folder import Registration, StudyFolder
+from cluster.study.model import AFTER, BEFORE, Study
 from cluster.study.page import write_study
-from tests.studies import left, little
+from tests.studies import left, little, recovering
 
 
 def test_the_page_leads_with_the_claims_and_escapes_what_people_wrote(tmp_path: Path):
@@ -37,6 +37,26 @@ def test_a_study_of_which_nothing_is_done_has_a_report_all_the_same(tmp_path: Pa
     found = write_study(folder)
     assert found["claims"][0]["verdict"] == "not resolved"
     assert "6 runs are not done" in (folder.path / "study.html").read_text()
+
+
+def test_the_page_tells_the_recovery_of_the_arms(tmp_path: Path):
+    folder = left(tmp_path / "s", recovering(BEFORE, AFTER, metric="recovery"), {"arm0": 0.8, "arm1": 0.3})
+    edge = write_study(folder)["arms"]["arm0"]["bands"]["edge"]
+    page = (folder.path / "study.html").read_text()
+    rate, gain = edge["scores"]["recovery"]["1"], edge["gains"]["recovery"]["1"]
+    seeds = " ".join(f"{one:.3f}" for one in rate["per_seed"])
+    shown = f'<td>{rate["mean"]:.3f}</td><td class="soft">{rate["lo"]:.3f} to {rate["hi"]:.3f}</td><td>{seeds}</td>'
+    assert "<h2>Recovery</h2>" in page
+    assert shown in page
+    assert f"<td>{gain['mean']:+.3f}</td>" in page.partition(shown)[2].partition("</tr>")[0]
+    assert "recovery rate, band edge" in page, "the claim is told without a k"
+
+
+@pytest.mark.parametrize(("given", "told"), [(little(seeds=1), False), (recovering(AFTER, seeds=1), True)])
+def test_recovery_has_a_place_on_the_page_where_it_was_measured(tmp_path: Path, given: Registration, told: bool):
+    folder = left(tmp_path / "s", given, {"arm0": 0.8, "arm1": 0.3})
+    write_study(folder)
+    assert ("<h2>Recovery</h2>" in (folder.path / "study.html").read_text()) is told
 
 
 def test_the_same_runs_give_the_same_page_and_figures(tmp_path: Path):

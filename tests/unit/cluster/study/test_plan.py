@@ -296,6 +296,17 @@ def test_a_claim_against_the_base_needs_the_base_measured_as_the_arms_are(overri
         plan(TWO, override, against=["outcome", "base"])
 
 
+def test_a_claim_on_recovery_needs_errors_planted_in_each_of_its_arms_and_in_its_base():
+    planted = {"stages.after.eval.recovery": True}
+    said = {"metric": "recovery", "against": ["outcome", "base"]}
+    with pytest.raises(StudyError, match=r"claims.c.metric: stages.after of arm outcome plants no errors") as refused:
+        plan({"strict": TWO["strict"] | planted, "outcome": REWARD}, **said)
+    assert refused.value.fix == "Set stages.after.eval.recovery=true, or another metric."
+    with pytest.raises(StudyError, match=r"claims.c.metric: stages.before of arm strict plants no errors"):
+        plan(TWO, "stages.after.eval.recovery=true", **said)
+    assert plan(TWO, "stages.after.eval.recovery=true", "stages.before.eval.recovery=true", **said).runs
+
+
 def test_a_number_of_an_arm_is_the_number_that_a_recipe_would_have():
     given = {"bands.ranges": {"edge": {"op": 3}, "rare": {"share": 0.00001, "size": 2.0e16, "said": "1e-3"}}}
     made = plan({name: changes | given for name, changes in TWO.items()})

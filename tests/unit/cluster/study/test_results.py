@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from cluster.study.folder import FAILURE_FILE, StudyFolder
-from cluster.study.model import AFTER, Scale, Study
+from cluster.study.model import AFTER, BEFORE, Scale, Study
 from cluster.study.page import write_study
 from cluster.study.plan import Member
 from cluster.study.results import content
-from tests.studies import leave, left, little
+from tests.studies import leave, left, little, recovering
 from trainers.evaluation.ledger import StageRecord
 
 
@@ -54,6 +54,40 @@ def test_an_arm_has_scores_gains_moved_problems_and_first_errors_by_band(tmp_pat
     assert edge["first_errors"] == {"wrong value": [0, pytest.approx(wrong)]}
     assert edge["traces"] == 3
     assert list(found["arms"]["arm0"]["strata"]) == list(found["base"]["strata"])
+
+
+def test_recovery_is_told_of_each_arm_that_measures_it_and_a_claim_may_be_about_it(tmp_path: Path):
+    given = recovering(BEFORE, AFTER, metric="recovery")
+    found = content(left(tmp_path / "s", given, {"arm0": 0.8, "arm1": 0.3}))
+    edge = found["arms"]["arm0"]["bands"]["edge"]
+    rate, gain = edge["scores"]["recovery"]["1"], edge["gains"]["recovery"]["1"]
+    assert rate["mean"] == pytest.approx(0.4, abs=0.05)
+    assert rate["lo"] < rate["mean"] < rate["hi"]
+    assert len(rate["per_seed"]) == 3
+    assert gain["mean"] == pytest.approx(0.3, abs=0.05)
+    (claim,) = found["claims"]
+    assert claim["verdict"] == "supported"
+    assert claim["comparisons"][0]["mean"] == pytest.approx(0.25, abs=0.06)
+
+
+def test_an_arm_has_no_gain_in_recovery_if_its_base_was_not_asked_for_it(tmp_path: Path):
+    given = recovering(AFTER)
+    found = content(left(tmp_path / "s", given, {"arm0": 0.8, "arm1": 0.3}))
+    edge = found["arms"]["arm0"]["bands"]["edge"]
+    assert "recovery" in edge["scores"]
+    assert "verified" in edge["gains"]
+    assert "recovery" not in edge["gains"]
+
+
+def test_planted_errors_change_no_other_number(tmp_path: Path):
+    rates = {"arm0": 0.6, "arm1": 0.3}
+    plain = content(left(tmp_path / "a" / "s", little(), rates))["arms"]
+    assert "recovery" not in json.dumps(plain)
+    asked = content(left(tmp_path / "b" / "s", recovering(BEFORE, AFTER), rates))["arms"]
+    for band in (band for arm in asked.values() for band in arm["bands"].values()):
+        assert band["scores"].pop("recovery")
+        assert band["gains"].pop("recovery")
+    assert json.dumps(asked) == json.dumps(plain)
 
 
 def test_arms_that_spent_different_amounts_are_told_apart(tmp_path: Path):

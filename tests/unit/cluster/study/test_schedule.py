@@ -76,7 +76,7 @@ def test_a_run_that_another_command_is_at_fails_and_its_folder_is_left_alone(tmp
     assert said == ["failed: another command works in it", "failed: no room"]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_shared_run_that_another_study_is_at_is_waited_for_and_not_repeated(
     tmp_path: Path, ray_session: Path
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_shared_run_that_another_study_is_at_is_waited_for_and_not_repeated(
         for stage in run.recipe.stages:
             made.finish(StageRecord(stage.name, stage.kind, 1.5))
         assert ray.wait([waiting], timeout=5)[0] == []
-    assert ray.get(waiting, timeout=120) is None
+    assert ray.get(waiting, timeout=400) is None
     assert [record.seconds for record in made.stages()] == [1.5] * len(run.recipe.stages)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from trainers.evaluation.bands import Bands
 from trainers.evaluation.comparison import Estimate, Metric, Scores, Table, Values, estimate, estimates
-from trainers.evaluation.evaluate import Evaluation, ProblemScore
+from trainers.evaluation.evaluate import Evaluation, ProblemScore, RecoveryScore
 from verifier.task import Stratum
 
 
@@ -132,6 +134,26 @@ def test_a_stratum_of_which_no_problem_has_enough_samples_has_no_estimate():
     table = Scores([scored((4, 2, 1), (3, 2, 1))]).table(BANDS, "all", "verified", 4)
     assert estimate(table) is None
     assert estimate(Scores([scored((4, 2, 1), (3, 2, 1))]).table(BANDS, "low", "verified", 4)) is not None
+
+
+def recovering(*outcomes: dict[str, int]) -> Evaluation:
+    """An evaluation of problems of one stratum, with what became of the error planted in each of the last ones."""
+    evaluation = scored(*[(4, 2, 1)] * 5)
+    of = evaluation.scores[-len(outcomes) :]
+    planted = (RecoveryScore(s.problem_id, s.stratum, "value", 0, o) for s, o in zip(of, outcomes, strict=True))
+    return replace(evaluation, recovery=tuple(planted))
+
+
+def test_recovery_is_compared_error_by_error_and_a_problem_without_one_is_left_out_on_both_sides():
+    half, none, all_ = {"other": 2, "recovered": 2}, {"other": 4}, {"recovered": 3}
+    left = Scores([recovering(half, none, half, none, all_)]).table(BANDS, "all", "recovery", 1)
+    right = Scores([recovering({}, all_, none, all_)]).table(BANDS, "all", "recovery", 1)  # p0 has no error, p1 no text
+    assert sure(left).mean == pytest.approx(((0.5 + 0.5 + 1) / 3 + 0) / 2)
+    assert sure(left.minus(right)).mean == pytest.approx(((0.5 - 1 + 1 - 1) / 2 + 0) / 2)
+
+
+def test_where_no_errors_were_planted_there_is_no_recovery():
+    assert estimate(Scores([scored((4, 2, 1), (4, 2, 1))]).table(BANDS, "all", "recovery", 1)) is None
 
 
 def test_tables_that_are_resampled_together_have_the_numbers_of_each_alone():
