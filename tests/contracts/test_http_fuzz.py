@@ -59,7 +59,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     while not server.started:
         thread.join(0.01)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    while httpx.get(f"{url}/readyz", headers={"authorization": f"Bearer {key}"}).status_code != 200:
+    while httpx.get(f"{url}/readyz", headers={"authorization": f"Bearer {key}"}, timeout=60).status_code != 200:
         thread.join(0.05)
     yield url, key
     server.should_exit = True

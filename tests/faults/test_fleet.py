@@ -42,7 +42,7 @@ from tests.misbehaving import FAULTS, Misbehaving
 from tests.tasks import ITEM
 from verifier.graphs.family import problem_of
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 ENGINE = EngineConfig(backend="torch")
 CONFIG = FleetConfig(

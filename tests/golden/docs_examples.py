@@ -37,7 +37,7 @@ def _run(commands: list[str]) -> list[str]:
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            ["bash"], input=script, cwd=folder, env=environ, text=True, timeout=380, check=False,
+            ["bash"], input=script, cwd=folder, env=environ, text=True, timeout=1100, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
     return done.stdout.split(MARK)[: len(commands)]

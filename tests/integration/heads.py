@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -40,9 +41,16 @@ class Head:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody has, for a process that takes it seconds later.
+
+    None of those that the kernel gives to whoever asks for any (from 32768 on), nor of those of Ray's workers (to
+    19999): of them another process might have this one by then.
+    """
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def autoscaler(gcs_address: str) -> dict[str, Any]:
@@ -113,7 +121,7 @@ def ray_head(folder: Path, environ: Mapping[str, str] | None = None, autoscaling
 
 def _await_jobs(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until the job API answers: it comes up seconds after the head itself."""
-    deadline, pause = time.monotonic() + 90, threading.Event()
+    deadline, pause = time.monotonic() + 300, threading.Event()
     while process.poll() is None and time.monotonic() < deadline:
         try:
             asked = {"Authorization": f"Bearer {head.token}"}

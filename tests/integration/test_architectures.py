@@ -22,7 +22,7 @@ from actors.weights.parity import disagreement
 from actors.weights.version import WeightVersion
 from tests.tiny import ENGINE, POLICY, VOCAB
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1200)
 LOAD_S = 60.0
 CASES = [(architecture, tied) for architecture in get_args(Architecture) for tied in (True, False)]
 
@@ -66,7 +66,7 @@ def differences(tmp_path_factory: pytest.TempPathFactory, ray_session: Path) -> 
         given.append((directory, publish_model(1, sharpened(*case, seed=1))))
     environment = {"env_vars": engine_env(ENGINE)}
     task = ray.remote(update_each).options(num_cpus=0.5, max_retries=0, runtime_env=environment)
-    return dict(zip(CASES, ray.get(task.remote(given), timeout=350), strict=True))
+    return dict(zip(CASES, ray.get(task.remote(given), timeout=1100), strict=True))
 
 
 @pytest.mark.parametrize(("architecture", "tied"), CASES)

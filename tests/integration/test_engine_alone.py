@@ -15,7 +15,7 @@ from actors.weights.parity import disagreement
 from tests.integration.engines import driver_of
 from tests.tiny import ENGINE, PROMPT, tiny_model
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 SAMPLING = Sampling(max_tokens=40, seed=7)
 LOAD_S = 20.0

@@ -18,7 +18,7 @@ import pytest
 from actors.engines.protocol import EngineDead, RequestRefused
 from tests.tiny import ENGINE
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 WAIT_S = 20.0
 

@@ -64,12 +64,12 @@ def test_a_right_trace_in_another_tokenizer_is_read_as_it_was_written(llama):
         assert len(spans) == len(ids)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 def test_pass_at_k_of_another_architecture_is_measured(llama, tmp_path):
     out = tmp_path / "scores.json"
     sizes = ["task.ops=[2,3]", "--problems", "2", "--samples", "2", "--max-tokens", "16"]
     command = [sys.executable, "-m", "cluster", "eval", str(llama), *sizes, "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
     assert done.returncode == 0, done.stderr
     assert "verified@2" in done.stdout
     record = json.loads(out.read_text())

@@ -15,7 +15,7 @@ import ray
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = (0, 1, 2, 3)
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def seen(ray_session: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[in
         for rank in range(count)
     ]
     try:
-        assert [process.wait(timeout=240) for process in ranks] == [0, 0, 0]
+        assert [process.wait(timeout=1000) for process in ranks] == [0, 0, 0]
     finally:
         for process in ranks:
             process.kill()

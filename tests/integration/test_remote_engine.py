@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,10 +23,10 @@ from actors.engines.remote import RemoteEngine
 from actors.records import Completion, Sampling
 from tests.tiny import ENGINE, PROMPT, VOCAB
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 SAMPLING = Sampling(max_tokens=40, seed=7)
-ENDS_S = 10.0
+ENDS_S = 60.0
 
 
 @pytest.fixture
@@ -42,10 +42,13 @@ def process_of(engine: RemoteEngine) -> psutil.Process:
 
 def ends(process: psutil.Process) -> bool:
     """Whether a process that is nobody's child here ends soon."""
-    deadline = time.monotonic() + ENDS_S
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
-        threading.Event().wait(0.05)
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    deadline, pause = time.monotonic() + ENDS_S, threading.Event()
+    with suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                return False
+            pause.wait(0.05)
+    return True
 
 
 async def whole(engine: Sampler) -> list[Completion]:
@@ -114,11 +117,10 @@ async def test_an_interrupt_from_the_keyboard_is_not_for_the_engine(engine: Remo
 
 
 async def test_an_engine_that_cannot_start_says_why_and_leaves_no_process(tmp_path: Path, model_dir: Path) -> None:
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
     with pytest.raises(EngineDead, match="did not start"):
         await RemoteEngine.start(tmp_path / "nowhere", ENGINE)
-    left = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-    assert all("multiprocessing" in " ".join(child.cmdline()) for child in left if not ends(child))
+    (forks,) = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
+    assert all(ends(engine) for engine in forks.children())
 
 
 ORPHAN = """

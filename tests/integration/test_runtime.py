@@ -31,7 +31,7 @@ from cluster.ray.resources import Resources
 from cluster.ray.runtime import INSECURE_FLAG, connected, is_loopback, require_safe, running
 from tests.integration.heads import ray_head
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 HOLD = """
 import signal, sys, time
@@ -41,7 +41,7 @@ from cluster.ray.resources import Resources
 from cluster.ray.runtime import running
 with running(Path(sys.argv[1]), Resources(1)):
     print("up", flush=True)
-    time.sleep(150)
+    time.sleep(1800)
 """
 LOOK = """
 import sys
@@ -139,12 +139,15 @@ def test_a_run_is_private_and_can_be_joined(shared: Held) -> None:
     for secret in (shared.run_dir / "cluster.json", token_of(shared.run_dir)):
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     look = [sys.executable, "-c", LOOK, str(shared.run_dir)]
-    looked = subprocess.run(look, env=environ(), capture_output=True, text=True, timeout=90)
+    looked = subprocess.run(look, env=environ(), capture_output=True, text=True, timeout=400)
     assert looked.stdout.split() == [str(len(os.sched_getaffinity(0))), str(record["pid"])], looked.stderr
 
 
 def test_no_worker_waits_for_work_that_never_comes(shared: Held) -> None:
-    titles = [" ".join(process.cmdline()).rstrip() for process in descendants(psutil.Process(shared.command.pid))]
+    titles: list[str] = []
+    for process in descendants(psutil.Process(shared.command.pid)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+            titles.append(" ".join(process.cmdline()).rstrip())
     assert any(title.startswith("ray::") for title in titles)
     assert "ray::IDLE" not in titles
 
@@ -232,14 +235,14 @@ def test_an_autoscaler_that_gets_the_time_brings_up_what_is_missing(tmp_path: Pa
 
         def join(wait_s: int) -> str:
             command = [sys.executable, "-c", JOIN, str(tmp_path), head.gcs_address, str(wait_s)]
-            done = subprocess.run(command, env=environ() | head.environ, capture_output=True, text=True, timeout=120)
+            done = subprocess.run(command, env=environ() | head.environ, capture_output=True, text=True, timeout=400)
             assert done.returncode == 0, done.stderr
             return done.stdout
 
         refused = join(0)
         assert re.search(r"cpus +2\.00 +0\.00 +2\.00", refused)
         assert "--wait 600" in refused
-        assert join(90) == "2 CPUs\n"
+        assert join(300) == "2 CPUs\n"
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -20,7 +20,7 @@ from tests.integration.test_run import DEADLINE_S, interplay, learner_steps, whe
 
 FILE = Path(__file__).with_name("study.yaml")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 def study(folder: Path, *more: str) -> tuple[int, str]:

@@ -16,7 +16,7 @@ from actors.workers.states import NoWorkersLeft
 from tests.fleets import SETTLE_S, all_groups, asks_for, busy, kill, pids, publish_seed, save_policy, serving
 from tests.tiny import ENGINE
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 SHARED = EngineConfig.model_validate({**ENGINE.model_dump(), "tensor_parallel": 2})
 CONFIG = FleetConfig(max_restarts=0)

@@ -22,6 +22,7 @@ from actors.records import Completion, Sampling
 
 SAMPLING = Sampling(max_tokens=4)
 CONFIG = EngineConfig(backend="torch")
+WAIT_S = 60.0
 
 
 @dataclass
@@ -86,7 +87,7 @@ async def fake(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
 
 async def until_closed(fake: FakeEngine) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while fake.open:  # noqa: ASYNC110 - the fake has no event for it
             await asyncio.sleep(0.001)
 
@@ -108,7 +109,7 @@ async def test_who_leaves_a_stream_aborts_it_in_the_engine(fake: FakeEngine):
 async def test_who_leaves_a_whole_answer_aborts_it_in_the_engine(fake: FakeEngine):
     engine = await RemoteEngine.start(Path(), CONFIG)
     asked = asyncio.create_task(engine.generate((0,), SAMPLING))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while not fake.open:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     asked.cancel()
@@ -120,7 +121,7 @@ async def test_a_request_that_is_aborted_before_it_began_is_forgotten():
     hosted = host._Host()
     hosted._hear(Ask(0, (0,), SAMPLING, 0))
     hosted._hear(Abort(0))  # read from the socket together
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT_S):
         while hosted._open:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -169,12 +170,12 @@ async def test_who_leaves_while_an_engine_starts_leaves_no_process(fake: FakeEng
     monkeypatch.setattr(host, "start_engine", never)
     monkeypatch.setattr(remote, "_fork", lambda process, end: processes.append(fork(process, end)) or processes[-1])
     start = asyncio.create_task(RemoteEngine.start(Path(), CONFIG))
-    await asyncio.wait_for(begun.wait(), 5)
+    await asyncio.wait_for(begun.wait(), WAIT_S)
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start
-    await asyncio.wait_for(left.wait(), 5)
-    async with asyncio.timeout(5):
+    await asyncio.wait_for(left.wait(), WAIT_S)
+    async with asyncio.timeout(WAIT_S):
         while not processes or processes[0].is_alive():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -188,7 +189,7 @@ async def test_an_engine_that_hangs_is_dead(fake: FakeEngine, monkeypatch: pytes
             await anext(deltas)
         fake.hangs = True
         with pytest.raises(EngineDead, match="has ended"):
-            await asyncio.wait_for(to_its_end(deltas), 5)
+            await asyncio.wait_for(to_its_end(deltas), WAIT_S)
     await engine.stop()
 
 

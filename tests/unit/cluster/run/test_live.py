@@ -73,6 +73,7 @@ def test_a_status_that_stands_is_written_again_so_that_it_shows_life(
     written: list[int] = []
     write = live_file.replace_text
     monkeypatch.setattr(live_file, "replace_text", lambda *of: (written.append(1), write(*of)))
+    monkeypatch.setattr(live_file, "BEAT_S", 3600.0)
     file.tell(STANDS)
     with file.kept():
         until(lambda: bool(written))
