@@ -1,4 +1,4 @@
-"""Budgets and the gate: who gets a place and when, who is refused, and what is left when all have gone."""
+"""The gate: who gets a place and when, who is refused, and what is left when all have gone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from serving.http.admission import Budget, Caller, Gate
-from serving.http.errors import TooManyRequests, Unavailable
+from serving.http.admission import Caller, Gate
+from serving.http.errors import Unavailable
 
 FLOOD, POLITE = Caller("flood"), Caller("polite")
 
@@ -139,66 +139,6 @@ async def test_requests_that_leave_while_they_wait_leave_no_place_taken():
     await asyncio.gather(*(one.task for one in asked), return_exceptions=True)
     assert (gate.used, gate.depth) == (0, 0)
     assert await gate.drain(1.0)
-
-
-def test_a_budget_pays_for_tokens_and_fills_again():
-    now = 0.0
-    budget = Budget("token", per_minute=600, burst=600, clock=lambda: now)
-    assert budget.per_minute == 600
-    budget.take("a", 500)
-    budget.take("b", 600)
-    with pytest.raises(TooManyRequests) as refused:
-        budget.take("a", 200)
-    assert refused.value.retry_after_s == 10
-    now = 10.0
-    budget.take("a", 200)
-    now = 1000.0
-    budget.take("a", 10_000)
-
-
-def test_a_refusal_names_the_unit_and_the_whole_seconds_until_so_many_are_there():
-    now = 0.0
-    budget = Budget("request", per_minute=60, burst=2, clock=lambda: now)
-    budget.take("a", 2)
-    now = 0.5
-    with pytest.raises(
-        TooManyRequests, match="this key's requests per minute are used up; try again in 1 s"
-    ) as refused:
-        budget.take("a")
-    assert refused.value.retry_after_s == 1
-    with pytest.raises(TooManyRequests) as refused:
-        budget.take("a", 2)
-    assert refused.value.retry_after_s == 2
-    now = 1.0
-    budget.take("a")
-    with pytest.raises(TooManyRequests):
-        budget.take("a")
-
-
-def test_a_refused_request_costs_nothing_and_nothing_fills_beyond_the_burst():
-    now = 0.0
-    budget = Budget("token", per_minute=60, burst=10, clock=lambda: now)
-    budget.take("a", 8)
-    for _ in range(3):
-        with pytest.raises(TooManyRequests):
-            budget.take("a", 5)
-    budget.take("a", 2)
-    now = 10_000.0
-    budget.take("a", 10)
-    with pytest.raises(TooManyRequests):
-        budget.take("a", 1)
-
-
-def test_a_budget_forgets_the_names_that_asked_longest_ago():
-    budget = Budget("request", per_minute=1, burst=1, clock=lambda: 0.0)
-    for name in range(4096):
-        budget.take(str(name))
-    with pytest.raises(TooManyRequests):
-        budget.take("0")
-    budget.take("one more")
-    budget.take("1")
-    with pytest.raises(TooManyRequests):
-        budget.take("0")
 
 
 async def test_a_key_alone_has_every_place_but_none_of_the_reserve():
