@@ -81,13 +81,14 @@ class Port:
     number: int
     open: list[Wire]
 
-    async def connect(self, source: str = "127.0.0.1", limit: int = 1 << 24) -> Wire:
-        """A connection from an address of the loopback network."""
+    async def connect(self, source: str = "127.0.0.1", limit: int = 1 << 24, begun: bytes = b"") -> Wire:
+        """A connection from an address of the loopback network; `begun` is there before the server can look."""
         client = socket.socket()
-        client.setblocking(False)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # what is not read stays with the server
         client.bind((source, 0))
-        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self.number))
+        client.connect(("127.0.0.1", self.number))  # the kernel takes it, and its bytes, for the server
+        client.sendall(begun)
+        client.setblocking(False)
         self.open.append(Wire(*await asyncio.open_connection(sock=client, limit=limit)))
         return self.open[-1]
 

@@ -15,9 +15,9 @@ import pytest
 from serving.desk import QUEUED, Desk
 from serving.http.admission import Caller, Gate
 from serving.probe import task_process
-from serving.runs import kept
+from serving.runs import kept, routes
 from tests.http.conftest import Server
-from tests.http.test_endings import Connection
+from tests.http.test_endings import Connection, seen_to_leave
 from tests.http.test_models import until
 from tests.http.test_task import OWN
 from tests.runs import write_run
@@ -72,20 +72,31 @@ async def test_the_next_client_gets_its_own_judgement_and_not_that_of_one_who_le
 ):
     server = with_task()
     assert server.replica.task is not None
-    process, begun = server.replica.task._process, threading.Event()
-    ask = process._ask
-    monkeypatch.setattr(process, "_ask", lambda *order: (begun.set(), ask(*order))[1])
-    server.script.write = lambda model, seed: " slow"
-    for _ in range(4):
-        begun.clear()
-        gone = Connection(server, "/v1/probe/solve", {"model": "latest", "item": ITEM, "stream": False})
-        await asyncio.to_thread(begun.wait, 60)
-        await asyncio.sleep(0.1)
-        gone.left.set()
-        await asyncio.sleep(0.05)
-        answer = await server.client.post("/v1/probe/verify", json={"item": ITEM, "text": "7"})
-        assert answer.json()["judgement"]["answer"] == "7"
-        await gone.task
+    process, sent, go = server.replica.task._process, threading.Event(), threading.Event()
+    ask, receive = process._ask, process._received
+
+    def asked(work: Any, *of: Any) -> object:
+        if work is task_process._judged and not sent.is_set():
+            monkeypatch.setattr(process, "_received", held)
+        return ask(work, *of)
+
+    def held(*of: Any) -> object:
+        monkeypatch.setattr(process, "_received", receive)
+        sent.set()
+        assert go.wait(60)
+        return receive(*of)
+
+    monkeypatch.setattr(process, "_ask", asked)
+    server.script.write = lambda model, seed: " 8"
+    gone = Connection(server, "/v1/probe/solve", {"model": "latest", "item": ITEM, "stream": False})
+    await asyncio.to_thread(sent.wait, 60)  # its text is with the judge, whose answer nobody takes yet
+    gone.left.set()
+    await until(lambda: seen_to_leave(server) == 1)
+    answer = asyncio.create_task(server.client.post("/v1/probe/verify", json={"item": ITEM, "text": "7"}))
+    await until(lambda: answer.done() or process._desk._gate.depth == 1)
+    go.set()
+    assert (await answer).json()["judgement"]["answer"] == "7"
+    await gone.task
 
 
 async def test_texts_of_clients_that_have_gone_are_not_judged(with_task: Callable[..., Server]):
@@ -124,10 +135,11 @@ async def test_keys_take_turns_at_the_judge_and_a_full_line_refuses_the_one_that
 
 
 async def test_who_waits_for_the_judge_is_told_at_the_deadline_and_not_judged(with_task: Callable[..., Server]):
-    server = with_task(deadline_s=0.5)
+    server = with_task()
     judge = HeldJudge(server)
     first = verify(server, "first")
     await until(lambda: judge.asked == ["first"])
+    server.replica.service.work.deadline_s = 0.5  # of those who come from now on
     late = await server.client.post("/v1/probe/verify", json={"item": ITEM, "text": "late"})
     assert (late.status_code, late.json()["error"]["code"]) == (504, "deadline_exceeded")
     judge.go.set()
@@ -153,17 +165,20 @@ async def held_reading(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[l
 
 
 async def test_rollouts_are_not_read_for_clients_that_have_gone_and_keys_take_turns(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ):
+    desks: list[Desk] = []
+    monkeypatch.setattr(routes, "Desk", lambda engines: desks.append(Desk(engines)) or desks[-1])
+    server = serve()
+    (reader,) = desks
     async with held_reading(monkeypatch) as (read, go):
         flood = [Connection(server, ROLLOUTS, method="GET") for _ in range(20)]
-        await until(lambda: len(read) == 1)
-        await asyncio.sleep(0.1)
+        await until(lambda: len(read) == 1 and reader._gate.depth == 19)
         for one in flood[:10]:
             one.left.set()
-        await asyncio.sleep(0.1)
+        await until(lambda: reader._gate.depth == 10)
         polite = asyncio.create_task(server.client.get(ROLLOUTS))
-        await asyncio.sleep(0.1)
+        await until(lambda: reader._gate.depth == 11)
         go.set()
         assert (await polite).status_code == 200
         assert len(read) <= 3, "the one under way, and one or none of the other key's"
@@ -196,7 +211,7 @@ async def test_a_piece_that_has_begun_ends_before_the_next_though_its_clients_le
     gone = []
     for _ in range(5):
         gone.append(asyncio.create_task(desk.begin(Caller("greedy"), piece)))
-        await asyncio.sleep(0.05)
+        await until(lambda: at_once == len(gone) or desk._gate.depth == 1)
         gone[-1].cancel()
         await asyncio.sleep(0)
     ends.set()

@@ -11,6 +11,7 @@ import pytest
 
 from serving import limits
 from serving.http.connections import Connections, client_of
+from serving.runs import routes
 from tests.attacks.conftest import Port
 from tests.http.test_models import until
 from tests.runs import write_run
@@ -113,8 +114,7 @@ async def test_a_head_that_never_comes_whole_ends_its_connection(
 ):
     monkeypatch.setattr(limits, "HEAD_TIMEOUT_S", 0.2)
     port = await listen()
-    wire = await port.connect()
-    await wire.send(begun)
+    wire = await port.connect(begun=begun)
     if begun.strip():
         assert await wire.error() == (408, "head_timeout")
     assert await wire.closed()
@@ -122,11 +122,11 @@ async def test_a_head_that_never_comes_whole_ends_its_connection(
 
 
 async def test_bytes_now_and_then_buy_no_time_for_a_head(listen: Listen, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(limits, "HEAD_TIMEOUT_S", 0.3)
     port = await listen()
     wire = await port.connect()
     await wire.send(HEALTH)
     assert (await wire.answer())[0] == 200
+    monkeypatch.setattr(limits, "HEAD_TIMEOUT_S", 0.3)
     answer = asyncio.create_task(wire.answer())
     for _ in range(100):
         await wire.send(b"\r\n")
@@ -181,7 +181,8 @@ async def test_a_body_that_nobody_reads_ends_a_stream_that_is_watched(
     wire = await port.connect()
     await wire.send(b"GET /v1/runs/demo/events HTTP/1.1\r\nHost: a\r\n" + key + b"Transfer-Encoding: chunked\r\n\r\n")
     chunk = b"10000\r\n" + b"a" * 65_536 + b"\r\n"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
+        await wire.reader.readuntil(b"event: steps")  # it is watched now
         while len(port.listener.connections):
             await wire.send(chunk)
             await asyncio.sleep(0.01)
@@ -191,18 +192,25 @@ async def test_a_small_body_leaves_a_stream_that_is_watched_as_it_is(
     listen: Listen, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(limits, "UNREAD_BODY_S", 2.0)
+    monkeypatch.setattr(routes, "WATCH_S", 4.0)
     write_run(run_dir, 3)
-    port = await listen(deadline_s=5.0)
+    port = await listen()
     key = b"Authorization: Bearer " + port.server.keys.read.encode() + b"\r\n"
     wire = await port.connect()
-    await wire.send(b"GET /v1/runs/demo/events HTTP/1.1\r\nHost: a\r\n" + key + b"Content-Length: 5\r\n\r\n12")
-    async with asyncio.timeout(20):
+    await wire.send(b"GET /v1/runs/demo/events HTTP/1.1\r\nHost: a\r\n" + key + b"Content-Length: 5\r\n\r\n")
+    async with asyncio.timeout(60):
         await wire.reader.readuntil(b"event: steps")
+        (protocol,) = port.listener._server.server_state.connections
+        await wire.send(b"12")
+        await until(lambda: protocol._content_bytes == 2 and not protocol.cycle.body)  # the stream has seen them
         await wire.send(b"345")
         await wire.reader.readuntil(b"data: [DONE]")
 
 
-async def test_a_small_body_that_nobody_reads_leaves_the_connection_in_use(listen: Listen):
+async def test_a_small_body_that_nobody_reads_leaves_the_connection_in_use(
+    listen: Listen, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(limits, "UNREAD_BODY_S", 3600.0)  # it comes in time, however slow the machine is
     port = await listen()
     wire = await port.connect()
     for _ in range(3):
@@ -285,8 +293,9 @@ async def test_silent_connections_make_room_for_those_that_ask(listen: Listen):
     mine = await port.connect("127.0.0.3")
     await mine.send(HEALTH)
     assert (await mine.answer())[0] == 200
+    assert "127.0.0.2" in port.listener.connections._open
     silent += [await port.connect(f"127.0.0.{i}") for i in range(4, 9)]
-    await until(lambda: len(port.listener.connections) <= 6)
+    await until(lambda: "127.0.0.2" not in port.listener.connections._open)
     await mine.send(HEALTH)
     assert (await mine.answer())[0] == 200, "one silent connection of the others was to give way, not this one"
 

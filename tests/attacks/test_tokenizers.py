@@ -27,17 +27,17 @@ def codec() -> Codec:
 
 
 async def test_a_prompt_that_never_ends_is_refused_while_others_are_answered(server: Server) -> None:
-    ask = {"model": "base", "prompt": "a" * 60_000}
-    attack = asyncio.create_task(server.client.post("/v1/completions", json=ask))
-    await asyncio.sleep(0.1)
+    short = {"model": "base", "prompt": "a"}
+    assert (await server.client.post("/v1/completions", json=short)).status_code == 200  # the model is there
+    attack = asyncio.create_task(server.client.post("/v1/completions", json={**short, "prompt": "a" * 60_000}))
     answered = 0
     while not attack.done():
-        await asyncio.sleep(0.1)  # within the limit of requests
+        await asyncio.sleep(0.02)  # within the limit of requests
         assert (await server.client.get("/v1/models")).status_code == 200
         answered += 1
     refused = attack.result()
     assert refused.status_code == 400
     assert refused.json()["error"]["code"] == "not_encoded"
     assert "longer than 2 s" in refused.json()["error"]["message"]
-    assert answered > 5  # one at most, were the prompt read on the event loop
-    assert (await server.client.post("/v1/completions", json={"model": "base", "prompt": "a"})).status_code == 200
+    assert answered > 1  # one at most, were the prompt read on the event loop
+    assert (await server.client.post("/v1/completions", json=short)).status_code == 200

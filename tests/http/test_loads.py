@@ -144,7 +144,9 @@ async def test_an_unload_whose_admin_hangs_up_stops_the_whole_engine(server: Ser
     await until(lambda: server.script.stopped == ["demo@1"])
 
 
-async def test_many_who_ask_for_an_old_list_have_the_manifests_read_once(server: Server, run_dir: Path):
+async def test_many_who_ask_for_an_old_list_have_the_manifests_read_once(
+    server: Server, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+):
     begun, go, reads = threading.Event(), threading.Event(), list[int]()
 
     class Slow(CheckpointStore):
@@ -156,9 +158,17 @@ async def test_many_who_ask_for_an_old_list_have_the_manifests_read_once(server:
 
     registry = server.replica.service.router.registry
     registry._stores["demo"] = Slow(run_dir / "checkpoints")
+    registry._clock = lambda: 0.0  # what has been read does not grow old, however slow the machine is
+    came, refresh = list[int](), registry.refresh
+
+    async def coming() -> None:
+        came.append(1)
+        await refresh()
+
+    monkeypatch.setattr(registry, "refresh", coming)
     asked = [asyncio.create_task(server.client.get(f"/v1/models{one}")) for one in ("", "/demo@1") * 4]
     await asyncio.to_thread(begun.wait, 60)
-    await asyncio.sleep(0.1)
+    await until(lambda: len(came) == 8)
     go.set()
     assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
     assert len(reads) == 1, "the others wait for the thread of the first"

@@ -131,6 +131,7 @@ async def test_bad_maps_are_refused_before_anything_is_drawn(
 
 async def test_a_map_is_paid_for_at_once(serve: Callable[..., Server]):
     server = serve(tokens_per_minute=1000)
+    server.replica.service.tokens._clock = lambda: 0.0  # nothing is filled again while models load
     body = {**ASK, "models": ["demo@1", "demo@2"], "max_tokens": 100, "stream": False}
     assert (await server.client.post("/v1/probe/recovery", json=body)).status_code == 200
     short = {"model": "latest", "prompt": "a", "max_tokens": 150}

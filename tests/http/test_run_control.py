@@ -12,7 +12,8 @@ import pytest
 from actors.runs.live import STOPPING
 from serving.schemas import MAX_WORKERS
 from tests.http.conftest import Server
-from tests.http.test_endings import Connection
+from tests.http.test_endings import Connection, seen_to_leave
+from tests.http.test_models import until
 from tests.runs import tell_live, worker_told, write_run
 
 SCALE, STOP = "/v1/admin/runs/demo/scale", "/v1/admin/runs/demo/stop"
@@ -121,7 +122,7 @@ async def test_one_change_is_made_at_a_time(server: Server, live: Path, monkeypa
     gone = Connection(server, SCALE, {"rollout_workers": 2}, server.keys.admin)
     await asyncio.to_thread(begun.wait, 60)
     gone.left.set()
-    await asyncio.sleep(0.1)
+    await until(lambda: seen_to_leave(server) == 1)
     assert code_of(await server.client.post(STOP, json={})) == (409, "busy"), "its change is still on its way"
     go.set()
     await gone.task

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from actors.runs.series import POINTS
 from serving.desk import Desk
 from serving.http.admission import Caller, Gate
 from serving.http.errors import NotFound, Unavailable
+from serving.runs import routes
 from serving.runs.bodies import ChangedEvent, StepsEvent
 from serving.runs.changes import MAX_SHOWN
 from serving.runs.curves import steps_after
@@ -27,6 +30,7 @@ from serving.schemas import MAX_WATCHERS
 from tests.http.conftest import Server
 from tests.http.test_endings import Connection
 from tests.http.test_models import until
+from tests.http.test_probe import events_of
 from tests.judgements import verified
 from tests.runs import append, step_event, write_run
 from verifier.judgement import to_record
@@ -204,61 +208,43 @@ async def test_no_answer_holds_the_folder_of_the_run(server: Server, live: Path)
     assert (await server.client.get("/v1/runs/demo")).json()["left_out"] == 1
 
 
-@asynccontextmanager
-async def following(server: Server, query: str = "") -> AsyncIterator[AsyncIterator[tuple[str, Any]]]:
-    """The events of a stream as (name, data)."""
-    async with server.client.stream("GET", f"/v1/runs/demo/events{query}") as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        yield _events(answer.aiter_lines())
-
-
-async def _events(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, Any]]:
-    name = ""
-    async for line in lines:
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        elif line.startswith("data: ") and line != "data: [DONE]":
-            yield name, json.loads(line.removeprefix("data: "))
-
-
-async def test_a_stream_ends_by_itself_before_the_deadline_and_says_where_to_go_on(serve: Callable, live: Path):
-    server = serve(deadline_s=3.0)
-    async with following(server, "?after=3") as events:
-        told = [event async for event in events]
+async def test_a_stream_ends_by_itself_before_the_deadline_and_says_where_to_go_on(
+    server: Server, live: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clock = itertools.count(step=16.0)  # it goes on by so many seconds whenever it is looked at
+    monkeypatch.setattr(routes, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    answer = await server.client.get("/v1/runs/demo/events?after=3")
+    assert next(clock) - 16.0 < server.replica.service.work.deadline_s
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    told = events_of(answer.text)
     assert [name for name, _ in told] == ["steps", "done"]
     assert told[0][1]["steps"] == [4, 5]
     assert told[0][1]["strata"]["op=4"]["share"] == [0.5, 0.5]
     assert told[1][1] == {"after": 5}
 
 
-async def test_a_run_that_vanishes_while_it_is_watched_ends_the_stream_in_words(serve: Callable, live: Path):
-    server = serve(deadline_s=30.0)
+async def watching(server: Server) -> Connection:
+    """A client that follows the run and has been told its steps."""
+    one = Connection(server, "/v1/runs/demo/events", method="GET")
+    await until(lambda: b"event: steps" in one.body)
+    return one
 
-    async def vanish() -> None:
-        await asyncio.sleep(0.2)
-        shutil.rmtree(live)
 
-    gone = asyncio.create_task(vanish())
-    async with following(server) as events:  # httpx hands over the whole answer of an ASGI application at its end
-        told = [event async for event in events]
-    await gone
+async def test_a_run_that_vanishes_while_it_is_watched_ends_the_stream_in_words(server: Server, live: Path):
+    one = await watching(server)
+    shutil.rmtree(live)
+    await one.task
+    told = events_of(one.body.decode())
     assert [name for name, _ in told] == ["steps", "error"]
     assert told[1][1]["error"]["code"] == "run_gone"
     assert str(live.parent) not in told[1][1]["error"]["message"]
 
 
-async def test_a_server_that_drains_ends_its_watchers(serve: Callable, live: Path):
-    server = serve(deadline_s=30.0)
-
-    async def drain() -> None:
-        await asyncio.sleep(0.2)
-        await server.replica.drain()
-
-    draining = asyncio.create_task(drain())
-    async with following(server) as events:
-        told = [event async for event in events]
-    await draining
-    assert told[-1][1]["error"]["code"] == "draining"
+async def test_a_server_that_drains_ends_its_watchers(server: Server, live: Path):
+    one = await watching(server)
+    await server.replica.drain()
+    await one.task
+    assert events_of(one.body.decode())[-1][1]["error"]["code"] == "draining"
 
 
 @pytest.fixture
@@ -347,8 +333,7 @@ def test_watchers_have_a_bound_and_the_newest_of_the_key_with_most_gives_way(run
             held.enter_context(runs.watching("greedy"))
 
 
-async def test_a_watcher_whose_place_is_given_to_another_key_is_told_so(serve: Callable, live: Path):
-    server = serve(deadline_s=30.0)
+async def test_a_watcher_whose_place_is_given_to_another_key_is_told_so(server: Server, live: Path):
     watchers = [Connection(server, "/v1/runs/demo/events", None, server.keys.read, "GET") for _ in range(MAX_WATCHERS)]
     await until(lambda: all(len(one.sent) > 1 for one in watchers))
     other = Connection(server, "/v1/runs/demo/events", method="GET")
@@ -379,7 +364,7 @@ async def test_a_log_is_read_by_one_at_a_time_though_who_asked_has_left(
     await asyncio.to_thread(begun.wait, 60)
     gone.cancel()
     second = asyncio.create_task(look(run, Watch(None, 0)))
-    await asyncio.sleep(0.1)
+    await until(lambda: len(reads) > 1 or bool(run._desk._gate._lines[CALLER.key].waiting))
     assert len(reads) == 1, "the second waits for the thread of the first"
     go.set()
     news = await second
@@ -397,8 +382,7 @@ async def test_what_a_watcher_is_told_is_made_off_the_event_loop(
         return steps_after(*of)
 
     monkeypatch.setattr("serving.runs.watch.steps_after", noted)
-    one = Connection(server, "/v1/runs/demo/events", method="GET")
-    await until(lambda: len(one.sent) > 1)
+    one = await watching(server)
     one.left.set()
     await one.task
     assert made_in

@@ -161,10 +161,13 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Callable[..., Se
     """A server on the user's own code, whose judge does what the text tells it to."""
     (tmp_path / "their_served_task.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    server = serve(task={"family": "python", "object": "their_served_task:Steps"})
+    return serve(task={"family": "python", "object": "their_served_task:Steps"})
+
+
+def wait_for_the_task(server: Server, seconds: float) -> None:
+    """Let the task's own code take so long."""
     assert server.replica.task is not None
-    server.replica.task._process._answer_s = 2.0
-    return server
+    server.replica.task._process._answer_s = seconds
 
 
 async def test_the_users_own_judge_gives_steps(own: Server):
@@ -186,9 +189,11 @@ async def test_a_judge_that_raises_hangs_lies_or_dies_is_one_clear_error_and_the
         "leave": "process of the task's own code died",
     }
     for text, words in said.items():
+        wait_for_the_task(own, 2.0 if text == "hang" else 60.0)
         answer = await ask(own, "verify", item=item, text=text)
         assert (answer.status_code, answer.json()["error"]["code"]) == (500, "task_failed"), text
         assert words in answer.json()["error"]["message"]
+        wait_for_the_task(own, 60.0)
         assert (await ask(own, "verify", item=item, text="7")).json()["judgement"]["verified"] is True
     (process,) = _processes()
     process.kill()
@@ -209,10 +214,12 @@ async def test_an_item_that_cannot_be_made_asked_or_sent_is_said_to_be_the_tasks
         500: "pickle",
     }
     for seed, words in said.items():
+        wait_for_the_task(own, 2.0 if seed == 407 else 60.0)
         item = {"stratum": "kind=only", "seed": seed}
         for unmade in (await ask(own, "items", **item), await ask(own, "solve", model="demo@3", item=item)):
             assert (unmade.status_code, unmade.json()["error"]["code"]) == (500, "task_failed"), unmade.text
             assert words in unmade.json()["error"]["message"]
+        wait_for_the_task(own, 60.0)
         judged = await ask(own, "verify", item={"stratum": "kind=only", "seed": 7}, text="7")
         assert judged.json()["judgement"]["verified"] is True
 

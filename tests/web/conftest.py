@@ -157,6 +157,11 @@ def offline(chromium: Browser) -> Iterator[Offline]:
     assert (opener.requests, opener.errors) == ([], [])
 
 
+def answered(page: Page) -> None:
+    """Waits until the answer that comes in has come whole: a part of it must stand on the page already."""
+    expect(page.locator("#stop")).to_be_hidden()
+
+
 def held(page: Page, url: str) -> list[Route]:
     """The requests for `url` from now on, as they come; each waits until the test lets it go on."""
     routes: list[Route] = []
@@ -178,3 +183,20 @@ def save(page: Page, button: str, folder: Path) -> Path:
     file = folder / saving.value.suggested_filename
     saving.value.save_as(file)
     return file
+
+
+@dataclass(frozen=True)
+class Served:
+    """The address of the real application over runs, a key, and the folder of the runs."""
+
+    url: str
+    key: str
+    folder: Path
+
+
+@pytest.fixture
+def visit(chromium: Browser, served: Served) -> Iterator[Opener]:
+    """Opens links of the page with the key in place; no script error, CSP report or outside request may remain."""
+    opener = Opener(chromium, served.url, key=served.key)
+    yield opener
+    opener.close()

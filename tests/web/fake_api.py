@@ -146,7 +146,7 @@ async def _stream(knobs: Knobs, answer: SolveAnswer, problem: ProblemAnswer, pre
         event = _event("token", TokenEvent(tokens=[token]))
         if token.index == knobs.hold_after:
             yield event[:-9]
-            await asyncio.to_thread(knobs.release.wait, 10)
+            await asyncio.to_thread(knobs.release.wait)
             event = event[-9:]
         if knobs.delay_s:
             await asyncio.sleep(knobs.delay_s)
@@ -283,7 +283,7 @@ async def _passes(request: PassAtKRequest, body: dict, knobs: Knobs) -> AsyncIte
             if knobs.delay_s:
                 await asyncio.sleep(knobs.delay_s)
             if sample == knobs.hold_after:
-                await asyncio.to_thread(knobs.release.wait, 10)
+                await asyncio.to_thread(knobs.release.wait)
             yield _event("sample", SampleEvent(
                 problem=problem, sample=sample, seed=sample, outcome=script.judgement.outcome,
                 verified=script.judgement.verified, process_accuracy=script.judgement.process_accuracy,

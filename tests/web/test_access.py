@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.web.conftest import Fake, Opener
+from tests.web.conftest import Fake, Opener, answered
 
 CSS = Path(__file__).resolve().parents[2] / "serving" / "web" / "style" / "base.css"
 VIEWS = [
@@ -24,8 +24,8 @@ VIEWS = [
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_view_scrolls_sideways(open_page: Opener, link: str, width: int) -> None:
     page = open_page(link, width=width)
-    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
     expect(page.locator(".step, tr.parts, .bars").first).to_be_visible()
+    answered(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -41,6 +41,7 @@ def test_the_whole_answer_is_read_by_keyboard(open_page: Opener) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     page.keyboard.press("g")
     expect(page.locator(".step.first")).to_be_visible()
+    answered(page)
     page.keyboard.press("f")
     expect(page.locator(".step.first .step-head")).to_be_focused()
     page.keyboard.press("ArrowDown")
@@ -67,6 +68,7 @@ def test_what_is_open_and_what_is_pressed_is_said_in_words(open_page: Opener) ->
 def test_arrows_walk_the_graph_and_enter_opens_the_step(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@40&go=1")
     expect(page.locator(".step.first")).to_be_visible()
+    answered(page)
     page.locator(".graph .node").first.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowRight")
@@ -152,8 +154,8 @@ def test_one_long_word_scrolls_no_view_sideways(open_page: Opener) -> None:
     for link in ("#solve?go=1&step=4", "#compare?go=1", "#recovery?samples=2&step=1&go=1"):
         page.goto("about:blank")
         page.goto(open_page.base + link)
-        expect(page.get_by_role("button", name="Stop")).to_be_hidden()
         expect(page.locator(".step, .sides .card, .planted-error").first).to_be_visible()
+        answered(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
@@ -249,6 +251,7 @@ def test_no_text_of_an_open_trace_is_fainter_than_that(open_page: Opener, scheme
     expect(page.locator(".graph .node.distractor")).to_have_count(2)
     expect(page.locator(".aside .token").first).to_be_visible()
     expect(page.locator(".detail .token-chip").first).to_be_visible()
+    answered(page)
     page.keyboard.press("Escape")
     assert page.evaluate(FAINT) == {}
 

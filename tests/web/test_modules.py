@@ -151,7 +151,10 @@ FOLLOWING = """async ({ saved, events, error }) => {
   let looks = 0;
   const following = new Following(client, () => (looks += 1) < 9, on);
   following.follow([history]);
-  await new Promise((done) => setTimeout(done, 500));
+  const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+  const ended = () => looks >= 9 || called.includes("changed") || called.includes("refused");
+  while (!saved && !ended()) await pause(10);
+  await pause(500); // nothing more comes
   return [called.filter((name) => name !== "told"), following.follows(history), following.trouble([history])];
 }"""
 STREAM = "v1/runs/demo/events?stage=rl&after=5"

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from actors.runs.live import LIVE, STOPPING
 from serving.http.keys import new_key
 from tests.runs import NotedControl, append, step_event, sync_event, tell_live, worker_told
-from tests.web.conftest import Offline, Opener, save
+from tests.web.conftest import Offline, Opener, held, save, settle
 from tests.web.test_page_real import page_over
 
 pytestmark = pytest.mark.browser
@@ -171,7 +171,10 @@ def test_what_a_run_does_not_take_is_said_in_words(boss: Opener, served: Served)
     expect(page.get_by_role("alert")).to_contain_text("the run did not take it: no answer in 45 s")
     expect(page.get_by_label("Rollout workers", exact=True)).to_have_value("3")
     served.control.refusal = None
-    (served.folder / "demo" / STOPPING).touch()  # somebody stops it meanwhile
+    expect(page.get_by_role("button", name="Scale")).to_be_enabled()
+    held(page, "**/v1/runs/demo")
+    settle(page)
+    (served.folder / "demo" / STOPPING).touch()  # somebody stops it meanwhile, which the page has not seen
     page.get_by_role("button", name="Scale").click()
     expect(page.get_by_role("alert")).to_contain_text("demo is stopping already")
 

@@ -19,7 +19,7 @@ from actors.rollouts.store import RolloutStore
 from tests.http.test_kept import in_the_runs_tokens
 from tests.rollouts import step_rollouts
 from tests.runs import append, step_event
-from tests.web.conftest import Fake, Offline, Opener, save
+from tests.web.conftest import Fake, Offline, Opener, answered, save
 from tests.web.test_page_real import page_over
 
 pytestmark = pytest.mark.browser
@@ -74,6 +74,7 @@ def test_a_saved_view_shows_the_same_without_a_server(
 
     saved = offline(file)
     expect(saved.locator(shown).first).to_be_visible()
+    answered(saved)
     expect(saved.locator("html")).to_have_attribute("data-theme", "dark")
     for part in ("#problem", "#stage"):
         assert saved.locator(part).inner_text() == page.locator(part).inner_text().replace(f"{EDIT}\n", "")
@@ -255,7 +256,8 @@ def test_a_live_run_is_saved_with_the_steps_that_came_while_it_was_watched(
     saved = offline(file)
     expect(saved.locator(".plot .line").first).to_have_attribute("d", re.compile("^([ML][^ML]+){31}$"))
     for part in (".board", ".findings, #stage .card p", ".rollouts"):
-        assert saved.locator(part).first.inner_text() == page.locator(part).first.inner_text()
+        told = page.locator(part).first.inner_text()
+        expect(saved.locator(part).first).to_have_text(told, use_inner_text=True)
     expect(saved.get_by_role("alert")).to_have_count(0)
     drawn = page.locator(".plot .line:visible").evaluate_all("all => all.map(path => path.getAttribute('d'))")
     assert set(drawn) <= {path.get("d") for path in drawing.iter(f"{SVG}path")}

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import Fake, Opener, held
+from tests.web.conftest import Fake, Opener, answered, held
 
 
 def node(page: Page, name: str):
@@ -60,6 +60,8 @@ def test_every_kind_of_mistake_has_its_own_icon_word_and_node(open_page: Opener)
 
 def test_a_step_opens_with_its_reason_tokens_and_alternatives(open_page: Opener) -> None:
     page = open_page("#solve?model=demo@40&go=1")
+    expect(page.locator(".step.first")).to_be_visible()
+    answered(page)
     page.get_by_role("button", name=re.compile("adult wolf in Bundle Ranch as p")).click()
     detail = page.locator(".detail")
     expect(detail).to_contain_text("the trace uses another quantity")

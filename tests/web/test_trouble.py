@@ -167,7 +167,9 @@ def test_a_page_without_a_checkpoint_looks_again_once_in_ten_seconds_whatever_is
         page.get_by_label("Op", exact=True).blur()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.clock.run_for(10_500)
+    with page.expect_request("**/v1/models"):
+        page.clock.run_for(10_500)
+    settle(page)
     expect(page.get_by_role("heading", name="No checkpoint yet")).to_be_visible()
     assert sum(url.endswith("/v1/models") for url in asked) == 1
 

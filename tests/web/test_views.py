@@ -78,7 +78,7 @@ def test_an_answer_to_a_problem_with_other_facts_is_not_taken_for_this_ones(open
 
 
 def test_training_waits_as_long_as_a_full_server_says_and_goes_on(open_page: Opener, fake: Fake) -> None:
-    fake.knobs.fail = [("/solve", 503)]
+    fake.knobs.fail = [("/solve", 503)] * 2
     page = open_page("#training?go=1")
     expect(page.get_by_text("The server is full or not ready; the page asks again in 2 s.")).to_be_visible()
     expect(page.locator(".column")).to_have_count(6)

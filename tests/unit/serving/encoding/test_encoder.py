@@ -44,17 +44,18 @@ async def test_a_text_that_takes_too_long_is_refused_and_its_process_ended() -> 
     with pytest.raises(EncodingFailed, match="longer than 1 s"):
         await encoder.ids(LONG)
     assert not set(psutil.Process().children()) - before
+    encoder._deadline_s = 60.0
     assert await encoder.ids("ab") == (0, 1)
     await encoder.stop()
 
 
 async def test_a_caller_who_leaves_does_not_shift_the_answers_of_the_others() -> None:
     encoder = ProcessEncoder(splitting_by(SLOW), deadline_s=60.0)
+    assert await encoder.ids("a") == (0,)
     first = asyncio.create_task(encoder.ids(LONG))
     second = asyncio.create_task(encoder.ids("b"))
-    while encoder._process is None:  # noqa: ASYNC110 - nothing tells when it has started
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2)
+    for _ in range(20):  # until the text has been sent: that waits for nothing
+        await asyncio.sleep(0)
     first.cancel()
     assert await asyncio.wait_for(second, 60) == (1,)
     await encoder.stop()
