@@ -70,6 +70,17 @@ def _panels(names: list[str], height: float, width: float = 2.6) -> tuple[Figure
     return figure, list(axes)
 
 
+def _rows(axes: list[Axes], names: list[str]) -> None:
+    """A row for each name: the name left of the first panel, and a line through all of them."""
+    rows = range(len(names))
+    axes[0].set_yticks(rows, names)
+    for axis in axes[1:]:  # a grid of one piece, since ticks are what takes longest
+        axis.set_yticks([])
+        axis.hlines(rows, 0, 1, STYLE["grid.color"], linewidth=0.8, transform=axis.get_yaxis_transform(), zorder=0.5)
+    for axis in axes:
+        axis.set_ylim(len(names) - 0.5, -0.5)
+
+
 def _arms(study: Content, measured: Content) -> Figure:
     """pass@1 of every arm against the bands: the mean, its interval, each seed; as a line its base, or that of all."""
     bands = _bands(measured)
@@ -86,9 +97,8 @@ def _arms(study: Content, measured: Content) -> Figure:
         for row, of in enumerate(measured.values()):
             if of["base"] is not None and (start := _start(study, of, band)) is not None:
                 axis.vlines(_once(start)["mean"], row - 0.4, row + 0.4, color="black", linestyle=":", linewidth=1)
-        axis.set_yticks(range(len(measured)), list(measured) if band == bands[0] else [])
-        axis.set_ylim(len(measured) - 0.5, -0.5)
         axis.set_xlabel("pass@1 (dotted: before RL)")
+    _rows(axes, list(measured))
     return figure
 
 
@@ -200,10 +210,9 @@ def _first_errors(measured: Content) -> Figure:
             )
             axis.add_collection(bars)
             left = ends
-        axis.set_yticks(range(len(measured)), list(measured) if band == bands[0] else [])
         axis.set_xlim(0, 1)
-        axis.set_ylim(len(measured) - 0.5, -0.5)
         axis.set_xlabel("share of completions")
+    _rows(axes, list(measured))
     axes[-1].legend(frameon=False, fontsize=7, bbox_to_anchor=(1.02, 1), loc="upper left")
     return figure
 

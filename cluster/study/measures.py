@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any, Final, Self
 
@@ -114,7 +114,8 @@ def _wanted(judged: bool, ks: Sequence[int]) -> list[tuple[Metric, int]]:
 
 def as_record(found: Estimate) -> dict[str, Any]:
     """An estimate as plain data, with its spread."""
-    return {**asdict(found), "per_seed": list(found.per_seed), "spread": found.spread}
+    ends = {"mean": found.mean, "lo": found.lo, "hi": found.hi}
+    return {**ends, "per_seed": list(found.per_seed), "spread": found.spread}
 
 
 def _moved(before: Sequence[ProblemScore], after: Sequence[ProblemScore]) -> dict[str, float]:

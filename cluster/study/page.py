@@ -5,7 +5,10 @@ This module is only about the layout; every number comes from `cluster.study.res
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,6 +22,19 @@ from trainers.evaluation.figures import inline
 FIGURES = "figures"
 
 
+@contextmanager
+def _no_collection() -> Generator[None]:
+    """Without garbage collection, which walks again and again through evaluations and figures and finds nothing."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()
+
+
+@_no_collection()
 def write_study(folder: StudyFolder) -> dict[str, Any]:
     """Write the report from the files of the study's folder; returns the content of `study.json`."""
     found = content(folder)

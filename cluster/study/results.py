@@ -6,10 +6,8 @@ bytes, except for what is under `times`.
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
@@ -93,22 +91,9 @@ def content(folder: StudyFolder) -> dict[str, Any]:
 
 def _measured(folder: StudyFolder, plan: Plan, arm: str) -> Measured:
     runs = {seed: folder.run(plan.run(Member(arm, seed))) for seed in plan.study.seeds}
-    with _no_collection():
-        before = {seed: e for seed, run in runs.items() if (e := _before(run)) is not None}
-        after = {seed: e for seed, run in runs.items() if (e := run.evaluation(AFTER)) is not None}
+    before = {seed: e for seed, run in runs.items() if (e := _before(run)) is not None}
+    after = {seed: e for seed, run in runs.items() if (e := run.evaluation(AFTER)) is not None}
     return Measured.of(before, after)
-
-
-@contextmanager
-def _no_collection() -> Generator[None]:
-    """Without garbage collection, which doubles the time of reading: it walks again and again through what is kept."""
-    collected = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collected:
-            gc.enable()
 
 
 def _before(folder: RunFolder) -> Evaluation | None:

@@ -351,7 +351,7 @@ def powers(samples: int) -> list[int]:
 
 def asked(scores: Sequence[ProblemScore]) -> int:
     """The completions asked for each problem; one on which the judge failed has fewer judged ones. 0 without scores."""
-    return max((s.samples for s in scores), default=0)
+    return max([s.samples for s in scores], default=0)
 
 
 def curve(scores: Sequence[ProblemScore], kind: Kind) -> dict[str, float]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from markupsafe import Markup
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 STYLE: Final[Any] = {
     "svg.hashsalt": "interplay",  # the same figures, the same bytes
@@ -47,8 +49,16 @@ def smoothed(values: Sequence[float]) -> list[float]:
 def svg(figure: Figure) -> str:
     """A figure as an SVG file; the same figure gives the same bytes."""
     out = io.StringIO()
-    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    figure.savefig(out, format="svg", bbox_inches=_filled(figure), metadata={"Date": None, "Creator": None})
     return out.getvalue()
+
+
+def _filled(figure: Figure) -> Bbox | Literal["tight"]:
+    """The part of a figure that holds something: "tight" draws it all once more, only to lay out its parts."""
+    if figure.get_layout_engine() is not None:
+        return "tight"
+    FigureCanvasSVG(figure)  # by which text is measured
+    return figure.get_tightbbox().padded(0.1)
 
 
 def inline(file: str) -> Markup:
