@@ -2,7 +2,8 @@
 
     python -m benchmarks.failures --dir /tmp/failures [healthy never-ending ...]
 
-Prints what was found in each run, and ends with exit code 1 if a fault is not named or the healthy run has a finding.
+Prints what was found in each run, with the step after which the live run warned of it, and ends with exit code 1 if a
+fault is not named or the healthy run has a finding.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from actors.diagnosis.findings import diagnose
+from actors.diagnosis.findings import Watch, diagnose
 from trainers.evaluation.report import events_of
 from verifier.judgement import Judgement
 from verifier.task import Item
@@ -73,9 +76,18 @@ def found_in(folder: Path, name: str) -> list[str]:
         wrong = {"PYTHONPATH": str(WRONG_ENGINE)} if name == "engine-disagrees" else {}
         subprocess.run(command, env={**os.environ, **wrong}, check=False)
     findings = diagnose(events_of(folder))
+    told = dict(told_at(events_of(folder)))
     for finding in findings:
-        print(f"  {finding.name}: {finding.line}", flush=True)
+        print(f"  {finding.name}, told at step {told.get(finding.name)}: {finding.line}", flush=True)
     return [finding.name for finding in findings]
+
+
+def told_at(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int]]:
+    """The name of each finding, and the step after which the run, while it was live, warned of it."""
+    watch = Watch("rl")
+    for event in events:
+        if event["event"] == "rl_step":
+            yield from ((finding.name, event["step"]) for finding in watch.see(event))
 
 
 def main() -> None:
