@@ -11,6 +11,7 @@ import pytest
 
 from serving import limits
 from serving.http.connections import Connections, client_of
+from serving.http.listening import BoundedProtocol
 from serving.runs import routes
 from tests.attacks.conftest import Port
 from tests.http.test_models import until
@@ -201,6 +202,7 @@ async def test_a_small_body_leaves_a_stream_that_is_watched_as_it_is(
     async with asyncio.timeout(60):
         await wire.reader.readuntil(b"event: steps")
         (protocol,) = port.listener._server.server_state.connections
+        assert isinstance(protocol, BoundedProtocol)
         await wire.send(b"12")
         await until(lambda: protocol._content_bytes == 2 and not protocol.cycle.body)  # the stream has seen them
         await wire.send(b"345")
