@@ -40,7 +40,7 @@ RECIPE: Final = (
     "stages.pretrain.train.report_every=5",
     "stages.rl.rl.steps=40",
 )
-STUDY: Final = ("tests/integration/study.yaml", "stages.rl.rl.steps=40")
+STUDY: Final = (str(Path(__file__).parents[1] / "tests" / "integration" / "study.yaml"), "stages.rl.rl.steps=40")
 COMMAND: Final = "command"
 VICTIMS: Final = {
     "rollout worker": r"ray::RolloutWorker",
@@ -125,7 +125,7 @@ class Run:
         """End the command as suddenly as the others."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(timeout=STUCK_S)
 
     def end(self) -> str:
         """A hash of what it ended in."""
